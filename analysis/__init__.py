@@ -1,0 +1,1 @@
+"""Analyses: one file a measurement; from raw data to estimates with uncertainties."""

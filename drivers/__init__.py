@@ -1,0 +1,1 @@
+"""Drivers: one file an instrument model, and the simulated lab in `twin`."""

@@ -1,0 +1,1 @@
+"""The simulated lab: one physical state behind real wire protocols on loopback sockets."""

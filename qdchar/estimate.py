@@ -1,0 +1,166 @@
+"""The only kind of number that leaves an analysis: a value with the budget of its uncertainty.
+
+The budget lists independent error sources by name. Two estimates that share a source, say one
+detector certificate, are correlated through it, and a ratio of the two is free of it. So the
+covariance of any set of estimates follows from their budgets and is stored nowhere else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Kind = Literal["A", "B"]
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """What one independent error source adds to an estimate's uncertainty.
+
+    Attributes
+    ----------
+    source
+        Name of the error source. The same name means the same error, in every estimate.
+    u
+        Sensitivity times the source's standard uncertainty, signed, in the estimate's unit.
+    kind
+        "A" from repeated observation, "B" from a certificate or a judgement (GUM 4.2, 4.3).
+    """
+
+    source: str
+    u: float
+    kind: Kind = "A"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A measured or given quantity.
+
+    Attributes
+    ----------
+    name
+        One of the names of the record's vocabulary, e.g. ``g2_zero``.
+    value, unit
+        Value in SI units; the unit is "1" for a pure number.
+    definition
+        What the number is, in one line.
+    method
+        How it was obtained.
+    plane
+        Where in the optical path it holds: "first lens", "fibre", "transmitter output", ...
+    budget
+        The independent contributions to the standard uncertainty.
+    interval_68, interval_95
+        Central intervals where the distribution is not normal (few counts, a bound nearby);
+        None where value +- u and value +- 2 u serve.
+    """
+
+    name: str
+    value: float
+    unit: str
+    definition: str
+    method: str
+    plane: str = ""
+    budget: tuple[Contribution, ...] = ()
+    interval_68: tuple[float, float] | None = None
+    interval_95: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.value) or not math.isfinite(self.u):
+            raise ValueError(f"{self.name}: value {self.value} +- {self.u} is not finite")
+
+    @property
+    def u(self) -> float:
+        """Combined standard uncertainty."""
+        return math.sqrt(sum(c.u**2 for c in self.budget))
+
+    @property
+    def u_statistical(self) -> float:
+        """The part of `u` that repeated observation shows (type A)."""
+        return math.sqrt(sum(c.u**2 for c in self.budget if c.kind == "A"))
+
+    def with_contribution(self, source: str, u: float, kind: Kind = "B") -> Estimate:
+        """Return the same estimate with one more line in its budget."""
+        return replace(self, budget=merge([*self.budget, Contribution(source, u, kind)]))
+
+    def __str__(self) -> str:
+        unit = "" if self.unit == "1" else f" {self.unit}"
+        return f"{self.name} = {self.value:.6g} +- {self.u:.2g}{unit}"
+
+
+def merge(budget: Iterable[Contribution]) -> tuple[Contribution, ...]:
+    """Add up the contributions that come from one source."""
+    total: dict[tuple[str, Kind], float] = {}
+    for c in budget:
+        total[c.source, c.kind] = total.get((c.source, c.kind), 0.0) + c.u
+    return tuple(Contribution(source, u, kind) for (source, kind), u in total.items())
+
+
+def propagate(inputs: Iterable[tuple[Estimate, float]]) -> tuple[Contribution, ...]:
+    """Budget of a quantity derived from estimates (GUM 5.1 and 5.2 in one).
+
+    Parameters
+    ----------
+    inputs
+        Pairs of an input estimate and the derivative of the result with respect to it.
+
+    Returns
+    -------
+    tuple of Contribution
+        Shared sources add with their signs, so that correlations are carried exactly (to first
+        order).
+    """
+    return merge(
+        Contribution(c.source, sensitivity * c.u, c.kind)
+        for estimate, sensitivity in inputs
+        for c in estimate.budget
+    )
+
+
+def covariance(estimates: Sequence[Estimate]) -> NDArray[np.float64]:
+    """Covariance matrix of estimates, shape (n, n), from the sources that they share."""
+    sources = sorted({c.source for e in estimates for c in e.budget})
+    row = {source: i for i, source in enumerate(sources)}
+    jacobian = np.zeros((len(estimates), len(sources)))
+    for i, estimate in enumerate(estimates):
+        for c in estimate.budget:
+            jacobian[i, row[c.source]] += c.u
+    return np.asarray(jacobian @ jacobian.T, dtype=np.float64)
+
+
+def budgets_of_fit(
+    label: str, names: Sequence[str], cov: ArrayLike
+) -> Mapping[str, tuple[Contribution, ...]]:
+    """Budgets of jointly fitted parameters, from their covariance matrix.
+
+    The covariance is split into independent sources along its eigenvectors, named ``label[0]``,
+    ``label[1]``, ... so that estimates made of several parameters of one fit keep their
+    correlation.
+
+    Parameters
+    ----------
+    label
+        Name of the fit, unique within a run, e.g. ``"etalon scan"``.
+    names
+        Parameter names, n of them.
+    cov
+        Covariance matrix, shape (n, n), in the product of the parameters' units.
+    """
+    matrix = np.asarray(cov, dtype=np.float64)
+    scale = np.sqrt(np.diag(matrix))
+    safe = np.where(scale > 0, scale, 1.0)
+    values, vectors = np.linalg.eigh(matrix / np.outer(safe, safe))
+    if values.min() < -1e-8 * max(values.max(), 1.0):
+        raise ValueError(f"{label}: the covariance matrix is not positive semidefinite")
+    factor = safe[:, None] * vectors * np.sqrt(np.clip(values, 0.0, None))
+    return {
+        name: tuple(
+            Contribution(f"{label}[{k}]", float(u)) for k, u in enumerate(factor[i]) if u != 0.0
+        )
+        for i, name in enumerate(names)
+    }

@@ -1,0 +1,1 @@
+"""Secret key rates of single photons and of coherent light."""

@@ -1,0 +1,1 @@
+"""Photon time tags: files, kernels, clock."""
