@@ -1,0 +1,207 @@
+"""Raw products of a measurement, frozen, with units and metadata, on disk before any fit.
+
+A `Scan` is a plain CSV file whose lines are flushed one by one as they are measured; a `TagRun`
+points to an HDF5 file of time tags. Both can be read in ten years without qdchar.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol, Self, TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qdchar.errors import RecordError
+from qdchar.roles import Counts
+
+_MAGIC = "# qdchar scan 1"
+
+
+class Progress(Protocol):
+    """Told by a protocol how far it is; the command line draws it."""
+
+    def __call__(self, done: float, total: float, text: str) -> None:
+        """Report `done` of `total`, with a word on what is seen right now."""
+
+
+def silent(done: float, total: float, text: str) -> None:
+    """Report nothing."""
+
+
+@dataclass(frozen=True)
+class About:
+    """Where a raw product comes from.
+
+    Attributes
+    ----------
+    protocol
+        Stem of the protocol that measured it, e.g. ``"rabi"``.
+    started
+        UTC, ISO 8601.
+    path
+        Position of the light path, see `qdchar.roles.LightPath`.
+    simulated
+        Whether any instrument involved was a simulated one.
+    settings
+        What the protocol was asked to do, and the state in which it did it.
+    """
+
+    protocol: str
+    started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    path: str = ""
+    simulated: bool = False
+    settings: Mapping[str, float | int | str | bool] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Scan:
+    """Clicks of the two detectors against one quantity that was set or monitored.
+
+    Attributes
+    ----------
+    about
+        Provenance.
+    x_name
+        Name of the scanned quantity with its unit: ``power_W``, ``voltage_V``, ``time_s``.
+    x
+        Shape (n,), in the order measured.
+    clicks
+        int64, shape (n, 2): detectors A and B.
+    dwell_s
+        Shape (n,) [s].
+    file
+        Where it lies on disk.
+    """
+
+    about: About
+    x_name: str
+    x: NDArray[np.float64]
+    clicks: NDArray[np.int64]
+    dwell_s: NDArray[np.float64]
+    file: Path
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+@dataclass(frozen=True)
+class TagRun:
+    """Time tags on disk, to be opened with `qdchar.tags.open_tags`.
+
+    Attributes
+    ----------
+    about
+        Provenance.
+    file
+        The HDF5 file, or the vendor's file untouched.
+    channel_a, channel_b
+        Channels of the two signal detectors.
+    channel_sync
+        Channel of the divided pulse clock.
+    sync_divider
+        Pulses per tag on the clock channel.
+    duration_s
+        Time covered [s].
+    """
+
+    about: About
+    file: Path
+    channel_a: int
+    channel_b: int
+    channel_sync: int
+    sync_divider: int
+    duration_s: float
+
+
+class ScanWriter:
+    """Writes a scan to disk point by point, so that a crash loses nothing already measured."""
+
+    def __init__(self, file: Path, x_name: str, about: About) -> None:
+        self._file, self._x_name, self._about = file, x_name, about
+        self._rows: list[tuple[float, int, int, float]] = []
+        self._stream: TextIO | None = None
+
+    def __enter__(self) -> Self:
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        self._stream = self._file.open("x", encoding="utf-8")
+        self._stream.write(f"{_MAGIC}\n# {json.dumps(asdict(self._about))}\n")
+        self._stream.write(f"{self._x_name},clicks_a,clicks_b,dwell_s\n")
+        self._stream.flush()
+        return self
+
+    def add(self, x: float, counts: Counts) -> None:
+        """Append one point and flush it."""
+        if self._stream is None:
+            raise ValueError(f"{self._file}: the scan is not open for writing")
+        row = (float(x), *counts.clicks, counts.dwell_s)
+        self._rows.append(row)
+        self._stream.write(",".join(repr(v) for v in row) + "\n")
+        self._stream.flush()
+
+    def __exit__(self, *_: object) -> None:
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+    def scan(self) -> Scan:
+        """Return what was written."""
+        return _scan(self._about, self._x_name, self._rows, self._file)
+
+
+def _scan(
+    about: About, x_name: str, rows: Sequence[tuple[float, int, int, float]], file: Path
+) -> Scan:
+    return Scan(
+        about=about,
+        x_name=x_name,
+        x=np.array([r[0] for r in rows], dtype=np.float64),
+        clicks=np.array([r[1:3] for r in rows], dtype=np.int64).reshape(-1, 2),
+        dwell_s=np.array([r[3] for r in rows], dtype=np.float64),
+        file=file,
+    )
+
+
+def read_scan(file: Path) -> Scan:
+    """Read a scan from CSV.
+
+    Either a file that `ScanWriter` wrote, or a lab's own with the columns ``power_W`` or
+    ``voltage_V`` (or ``time_s``), ``clicks_a``, ``clicks_b`` and ``dwell_s``. With one detector,
+    ``clicks`` or ``counts`` stands for ``clicks_a`` and the second detector has none; without
+    ``dwell_s``, one second is taken.
+
+    Raises
+    ------
+    RecordError
+        If a column is missing or a cell is not a number; names the line.
+    """
+    about = About(protocol="", started="")
+    with file.open(encoding="utf-8") as stream:
+        lines = list(enumerate(stream, start=1))
+    if lines and lines[0][1].rstrip("\n") == _MAGIC:
+        about = About(**json.loads(lines[1][1][2:]))
+    table = [(n, text) for n, text in lines if text.strip() and not text.startswith("#")]
+    if len(table) < 2:
+        raise RecordError(f"{file}: no data below the header line")
+    header = [name.strip() for name in next(csv.reader([table[0][1]]))]
+    x_name = next((h for h in header if h in ("power_W", "voltage_V", "time_s")), None)
+    first = next((h for h in header if h in ("clicks_a", "clicks", "counts")), None)
+    if x_name is None or first is None:
+        raise RecordError(
+            f"{file}: columns are {', '.join(header)}; needed are power_W or voltage_V, and "
+            "clicks_a and clicks_b (or counts)"
+        )
+    rows = []
+    for n, text in table[1:]:
+        try:
+            cells = dict(zip(header, map(float, next(csv.reader([text]))), strict=True))
+        except ValueError as error:
+            raise RecordError(f"{file}, line {n}: {text.strip()!r}: {error}") from None
+        second = int(cells.get("clicks_b", 0))
+        rows.append((cells[x_name], int(cells[first]), second, cells.get("dwell_s", 1.0)))
+    return _scan(about, x_name, rows, file)
