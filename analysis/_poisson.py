@@ -1,0 +1,458 @@
+"""Maximum likelihood with lmfit: Poisson counts, known errors, nuisances with certificates.
+
+Everything here keeps the errors absolute (lmfit's ``scale_covar=False``): a misfit shows in the
+goodness of fit and is not hidden by stretching the errors.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import lmfit
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import optimize, stats
+
+from qdchar.errors import InconclusiveError
+from qdchar.estimate import Contribution, Estimate, budgets_of_fit, merge, propagate
+from qdchar.fit import Curve, Fit
+
+Array = NDArray[np.float64]
+Values = Mapping[str, float]
+Residuals = Callable[[Values], Array]
+
+DELTA_68, DELTA_95 = 1.0, 3.84
+
+
+def deviance_residuals(counts: ArrayLike, expected: ArrayLike, fano: ArrayLike = 1.0) -> Array:
+    """Return signed deviance residuals of counts, negative where more was counted than expected.
+
+    Their sum of squares is the Poisson deviance ``2 sum (m - y + y ln(y/m))``, so that least
+    squares on them is maximum likelihood and its covariance is the inverse Fisher information
+    [1]_. There is no bias at few counts, in contrast to least squares with sigma = sqrt(counts).
+
+    Parameters
+    ----------
+    counts
+        Observed counts y, any shape.
+    expected
+        Expected counts m > 0, same shape.
+    fano
+        Variance over mean where counts are not Poissonian (dead time makes it smaller, a noisy
+        abscissa larger); held fixed while fitting. The result is then quasi-likelihood [2]_.
+
+    References
+    ----------
+    .. [1] S. Baker, R. D. Cousins, Nucl. Instrum. Methods 221, 437 (1984),
+       doi:10.1016/0167-5087(84)90016-4
+    .. [2] R. W. M. Wedderburn, Biometrika 61, 439 (1974), doi:10.1093/biomet/61.3.439
+
+    Examples
+    --------
+    >>> deviance_residuals([4.0, 0.0], [4.0, 2.0])
+    array([0., 2.])
+    """
+    y = np.asarray(counts, dtype=np.float64)
+    m = np.asarray(expected, dtype=np.float64)
+    if np.any(m < 0) or not np.all(np.isfinite(m)):
+        raise ValueError("expected counts must be finite and not negative")
+    # A model that allows no count where one was seen is infinitely unlikely; the floor keeps the
+    # minimiser's arithmetic finite and its gradient pointing back.
+    m = np.maximum(m, 1e-12)
+    # log1p keeps the digits where y and m agree to a few parts in 1e8, as at 1e7 counts
+    with np.errstate(divide="ignore", invalid="ignore"):
+        excess = (m - y) / y
+        deviance = np.where(y > 0, 2.0 * y * (excess - np.log1p(excess)), 2.0 * m)
+    return np.asarray(np.sign(m - y) * np.sqrt(np.maximum(deviance, 0.0) / fano), dtype=np.float64)
+
+
+def pull_residuals(values: ArrayLike, expected: ArrayLike, u: ArrayLike) -> Array:
+    """Return (expected - values)/u for values with known normal errors `u` > 0."""
+    y, m, s = (np.asarray(v, dtype=np.float64) for v in (values, expected, u))
+    if not np.all(s > 0):
+        raise ValueError("standard uncertainties must be positive")
+    return np.asarray((m - y) / s, dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Free:
+    """A parameter to be found.
+
+    Attributes
+    ----------
+    start
+        Start value, in SI units.
+    scale
+        A change that matters, > 0: the size of the value or of its expected uncertainty. It sets
+        the step of the numerical derivatives.
+    low, high
+        Bounds.
+    """
+
+    start: float
+    scale: float
+    low: float = -math.inf
+    high: float = math.inf
+
+
+@dataclass(frozen=True)
+class Solution:
+    """The minimum of a fit, and how sharp it is.
+
+    Attributes
+    ----------
+    label
+        Name of the fit, unique within a run; names the error sources in budgets.
+    names, values, covariance
+        Parameters, shapes (p,), (p,), (p, p), SI units. The covariance includes what the given
+        nuisances contribute.
+    residuals
+        At the minimum, shape (n,), without those of the given nuisances.
+    minimum, dof
+        Sum of squared residuals, given nuisances included, and its degrees of freedom.
+    given
+        Nuisances that entered with a Gaussian constraint.
+    """
+
+    label: str
+    names: tuple[str, ...]
+    values: Array
+    covariance: Array
+    residuals: Array
+    minimum: float
+    dof: int
+    given: Mapping[str, Estimate]
+    _free: Mapping[str, Free]
+    _function: Residuals
+
+    def __getitem__(self, name: str) -> float:
+        return float(self.values[self.names.index(name)])
+
+    def as_dict(self) -> dict[str, float]:
+        """Return the values by name."""
+        return dict(zip(self.names, map(float, self.values), strict=True))
+
+    def u(self, name: str) -> float:
+        """Return the standard uncertainty of one parameter from the covariance."""
+        i = self.names.index(name)
+        return math.sqrt(float(self.covariance[i, i]))
+
+    def near_bound(self, name: str, within: float = 2.0) -> bool:
+        """Tell whether a parameter is within so many standard uncertainties of a bound.
+
+        There its likelihood is not parabolic and `profile` has to be asked for the interval.
+        """
+        free = self._free[name]
+        distance = min(self[name] - free.low, free.high - self[name])
+        return distance < within * self.u(name)
+
+    @property
+    def p_value(self) -> float:
+        """Probability of a minimum at least this high if the model is right."""
+        return float(stats.chi2.sf(self.minimum, self.dof)) if self.dof > 0 else 1.0
+
+    def minimum_at(self, **fixed: float) -> float:
+        """Return the minimum over the other parameters with some held fixed."""
+        free = {n: f for n, f in self._free.items() if n not in fixed}
+        given = {n: e for n, e in self.given.items() if n not in fixed}
+        penalty = sum(
+            ((fixed[n] - e.value) / e.u) ** 2 for n, e in self.given.items() if n in fixed
+        )
+        if not free:
+            return penalty + float(np.sum(self._function({**fixed}) ** 2))
+        start = {
+            n: Free(min(max(self[n], f.low), f.high), f.scale, f.low, f.high)
+            for n, f in free.items()
+        }
+        result = _lmfit(self.label, start, lambda v: self._function({**v, **fixed}), given)
+        return penalty + float(np.sum(np.asarray(result.residual) ** 2))
+
+    def profile(self, name: str, delta: float = DELTA_68) -> tuple[float, float]:
+        """Return the profile-likelihood interval of a parameter; ends at a bound if one is met.
+
+        Parameters
+        ----------
+        name
+            One of `names`.
+        delta
+            Rise of the minimum at the ends: 1 for 68 %, 3.84 for 95 %.
+        """
+        free = self._free[name]
+        return profile(
+            self.label,
+            lambda x: self.minimum_at(**{name: x}),
+            best=self[name],
+            step=self.u(name),
+            minimum=self.minimum,
+            delta=delta,
+            low=free.low,
+            high=free.high,
+        )
+
+    def budget(self, sensitivity: Mapping[str, float]) -> tuple[Contribution, ...]:
+        """Return the budget of a quantity that depends on the parameters.
+
+        Parameters
+        ----------
+        sensitivity
+            Derivative of the quantity with respect to each parameter that it depends on.
+
+        Notes
+        -----
+        A given nuisance keeps the names of its own error sources: the fit moves by
+        ``cov[:, k]/u_k**2`` per unit of nuisance k's given value, and only what is left of the
+        covariance after that is this fit's own.
+        """
+        own = np.array(self.covariance)
+        inputs: list[tuple[Estimate, float]] = []
+        gradient = np.array([sensitivity.get(n, 0.0) for n in self.names])
+        for name, estimate in self.given.items():
+            shift = self.covariance[:, self.names.index(name)] / estimate.u
+            own -= np.outer(shift, shift)
+            inputs.append((estimate, float(gradient @ shift) / estimate.u))
+        own_budgets = budgets_of_fit(self.label, self.names, own)
+        # One eigenvector at a time, so that derived quantities share the fit's error sources.
+        parts = [
+            Contribution(c.source, float(g) * c.u, c.kind)
+            for n, g in zip(self.names, gradient, strict=True)
+            if g != 0.0
+            for c in own_budgets[n]
+        ]
+        return merge([*parts, *propagate(inputs)])
+
+    def fit(self, model: str, statistic: str, curves: tuple[Curve, ...]) -> Fit:
+        """Return the fit as it travels on, with the curves to draw."""
+        return Fit(
+            model=model,
+            names=self.names,
+            values=self.values,
+            covariance=self.covariance,
+            statistic=statistic,
+            minimum=self.minimum,
+            dof=self.dof,
+            curves=curves,
+        )
+
+
+def minimise(
+    label: str,
+    free: Mapping[str, Free],
+    residuals: Residuals,
+    given: Mapping[str, Estimate] | None = None,
+) -> Solution:
+    """Find the parameters that minimise the sum of squared residuals.
+
+    Parameters
+    ----------
+    label
+        Name of the fit, unique within a run; it stands in messages and budgets.
+    free
+        Parameters by name, the given nuisances among them.
+    residuals
+        Function of the parameters' values by name, returns shape (n,): `deviance_residuals`,
+        `pull_residuals` or several of them concatenated.
+    given
+        Nuisance parameters known from elsewhere, by name: each adds (parameter - value)/u.
+
+    Raises
+    ------
+    InconclusiveError
+        If there are fewer data than parameters, the minimiser does not converge, or the data
+        leave a combination of parameters undetermined. Says which.
+    """
+    given = given or {}
+    result = _lmfit(label, free, residuals, given)
+    names = tuple(free)
+    values = np.array([result.params[n].value * free[n].scale for n in names])
+    at_minimum = residuals(dict(zip(names, map(float, values), strict=True)))
+    dof = len(at_minimum) + len(given) - len(names)
+    if dof < 0:
+        raise InconclusiveError(
+            f"{label}: {len(at_minimum)} data points cannot determine {len(names)} parameters "
+            f"({', '.join(names)}); measure more points"
+        )
+    scale = np.array([free[n].scale for n in names])
+    covariance = _covariance(label, names, np.asarray(result.jac)) * np.outer(scale, scale)
+    return Solution(
+        label=label,
+        names=names,
+        values=values,
+        covariance=covariance,
+        residuals=at_minimum,
+        minimum=float(np.sum(np.asarray(result.residual) ** 2)),
+        dof=dof,
+        given=given,
+        _free=free,
+        _function=residuals,
+    )
+
+
+def minimise_reweighted(
+    label: str,
+    free: Mapping[str, Free],
+    residuals: Callable[[Values, Array], Array],
+    weights: Callable[[Values], Array],
+    given: Mapping[str, Estimate] | None = None,
+) -> Solution:
+    """Minimise residuals whose weights depend on the model, without bias.
+
+    The weights are computed from the last solution and held fixed during each fit, until the
+    solution stays: quasi-likelihood. Varying them within a fit would favour models with large
+    errors; taking them from the data would favour points that fluctuated down.
+
+    Parameters
+    ----------
+    label, free, given
+        As in `minimise`.
+    residuals
+        Function of the values and the weights.
+    weights
+        Function of the values: Fano factors or standard uncertainties, shape (n,).
+
+    Raises
+    ------
+    InconclusiveError
+        As `minimise`, or if the weights do not settle.
+    """
+    current = dict(free)
+    held = weights({n: f.start for n, f in free.items()})
+    previous: Array | None = None
+    for _ in range(20):
+
+        def weighted(values: Values, held: Array = held) -> Array:
+            return residuals(values, held)
+
+        solution = minimise(label, current, weighted, given)
+        moved = np.sqrt(np.diag(solution.covariance)) * 1e-2
+        if previous is not None and np.all(np.abs(solution.values - previous) <= moved):
+            return solution
+        previous = solution.values
+        held = weights(solution.as_dict())
+        current = {n: Free(solution[n], f.scale, f.low, f.high) for n, f in current.items()}
+    raise InconclusiveError(
+        f"{label}: the fit and the errors computed from it did not settle; the data are too few "
+        "or too noisy for this model"
+    )
+
+
+def profile(
+    label: str,
+    minimum_at: Callable[[float], float],
+    *,
+    best: float,
+    step: float,
+    minimum: float,
+    delta: float = DELTA_68,
+    low: float = -math.inf,
+    high: float = math.inf,
+) -> tuple[float, float]:
+    """Return where the profiled minimum has risen by `delta` on either side of `best`.
+
+    Parameters
+    ----------
+    label
+        Name of the fit, for messages.
+    minimum_at
+        Minimum over all other parameters as a function of this one.
+    best, minimum
+        Where the minimum is, and its value.
+    step
+        Expected distance for delta = 1, > 0.
+    delta
+        Rise at the ends: 1 for 68 %, 3.84 for 95 %.
+    low, high
+        Bounds; an end that would lie beyond is at the bound.
+
+    Raises
+    ------
+    InconclusiveError
+        If the data do not limit the parameter, or a better minimum is met on the way.
+    """
+
+    def rise(x: float) -> float:
+        value = minimum_at(x) - minimum
+        if value < -0.1:
+            raise InconclusiveError(
+                f"{label}: the fit had not found its best minimum (a better one is at {x:.6g}); "
+                "check the data for outliers"
+            )
+        return value - delta
+
+    def end(direction: float, bound: float) -> float:
+        inner, reach = best, step * math.sqrt(delta)
+        for _ in range(30):
+            outer = best + direction * reach
+            if direction * (outer - bound) >= 0:
+                outer = bound
+            if rise(outer) >= 0:
+                return float(optimize.brentq(rise, inner, outer, xtol=1e-3 * step))
+            if outer == bound:
+                return bound
+            inner, reach = outer, 1.5 * reach
+        raise InconclusiveError(f"{label}: the data set no limit to a parameter (best {best:.6g})")
+
+    return end(-1.0, low), end(1.0, high)
+
+
+def _lmfit(
+    label: str, free: Mapping[str, Free], residuals: Residuals, given: Mapping[str, Estimate]
+) -> Any:
+    """Run lmfit with every parameter in units of its scale."""
+    parameters = lmfit.Parameters()
+    for name, f in free.items():
+        parameters.add(name, f.start / f.scale, min=f.low / f.scale, max=f.high / f.scale)
+
+    def objective(p: lmfit.Parameters) -> Array:
+        values = {n: p[n].value * f.scale for n, f in free.items()}
+        constraints = [(values[n] - e.value) / e.u for n, e in given.items()]
+        return np.concatenate([residuals(values), constraints])
+
+    first = objective(parameters)
+    if not np.all(np.isfinite(first)):
+        raise InconclusiveError(
+            f"{label}: the model is not finite at its start values "
+            f"{ {n: f.start for n, f in free.items()} }; check the data"
+        )
+    if len(first) < len(free):
+        raise InconclusiveError(
+            f"{label}: {len(first) - len(given)} data points cannot determine {len(free)} "
+            f"parameters ({', '.join(free)}); measure more points"
+        )
+    result = lmfit.minimize(
+        objective,
+        parameters,
+        method="least_squares",
+        scale_covar=False,
+        jac="3-point",
+        x_scale="jac",
+        ftol=1e-10,
+        xtol=1e-10,
+        gtol=1e-10,
+        max_nfev=200 * (len(free) + 1),
+    )
+    if not result.success:
+        raise InconclusiveError(
+            f"{label}: the fit did not converge ({result.message}); look at the data: is the "
+            "feature within the scan and above the noise?"
+        )
+    return result
+
+
+def _covariance(label: str, names: tuple[str, ...], jacobian: Array) -> Array:
+    """Inverse Fisher matrix from the Jacobian, or an error that names what is undetermined."""
+    norm = np.linalg.norm(jacobian, axis=0)
+    silent = [n for n, length in zip(names, norm, strict=True) if length == 0.0]
+    if silent:
+        raise InconclusiveError(f"{label}: the data do not depend on {', '.join(silent)}")
+    _, singular, vectors = np.linalg.svd(jacobian / norm, full_matrices=False)
+    if singular[-1] < 1e-7 * singular[0]:
+        mixed = [n for n, v in zip(names, vectors[-1], strict=True) if abs(v) > 0.1]
+        raise InconclusiveError(
+            f"{label}: the data do not tell {' and '.join(mixed)} apart; scan a wider range or "
+            "give one of them"
+        )
+    inverse = vectors.T @ np.diag(singular**-2) @ vectors
+    return np.asarray(inverse / np.outer(norm, norm), dtype=np.float64)
