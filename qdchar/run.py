@@ -1,0 +1,231 @@
+"""A run: one folder of plain files that holds everything of one calibration.
+
+::
+
+    2026-11-23T051207Z_QD7_calibrate_ab12cd/
+      run.jsonl        start / descriptor / event / stop lines (the bluesky document vocabulary)
+      record.json      the source record
+      raw/             scans (CSV), tags (HDF5), or the vendor's file untouched
+      results/         estimates and fitted curves of each step, for the report
+      station.toml  snapshot_before.json  snapshot_after.json  environment.txt  report.html
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import platform
+import re
+import secrets
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any, Self
+
+import numpy as np
+
+from qdchar.errors import RecordError, UsageError
+from qdchar.estimate import Contribution, Estimate
+from qdchar.fit import Curve, Fit, Result
+from qdchar.record import RawFile
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a run as it is kept in ``results/``."""
+
+    name: str
+    title: str
+    result: Result
+    raw: tuple[str, ...]
+
+
+class Run:
+    """A run folder being written; use it in a `with`, and `finish` says how it ended."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.raw = folder / "raw"
+        self._log: IO[str] | None = None
+        self._start = ""
+        self._events = 0
+        self._status = ("fail", "ended without a verdict")
+
+    @classmethod
+    def create(cls, parent: Path, source: str, verb: str) -> Run:
+        """Make a new folder under `parent`, named by time, source and verb."""
+        stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H%M%SZ")
+        label = re.sub(r"[^A-Za-z0-9.-]+", "-", source).strip("-") or "source"
+        folder = parent / f"{stamp}_{label}_{verb}_{secrets.token_hex(3)}"
+        try:
+            (folder / "raw").mkdir(parents=True)
+            (folder / "results").mkdir()
+        except OSError as error:
+            raise UsageError(f"{folder}: cannot be made: {error.strerror}") from None
+        return cls(folder)
+
+    def __enter__(self) -> Self:
+        self._log = (self.folder / "run.jsonl").open("a", encoding="utf-8")
+        self._start = str(uuid.uuid4())
+        self._write("start", {"uid": self._start, "time": time.time(), "folder": self.folder.name})
+        (self.folder / "environment.txt").write_text(_environment(), encoding="utf-8")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, _trace: object) -> None:
+        if kind is not None:
+            status = "abort" if not issubclass(kind, Exception) else "fail"
+            self._status = (status, f"{kind.__name__}: {error}")
+        exit_status, reason = self._status
+        self._write(
+            "stop",
+            {
+                "uid": str(uuid.uuid4()),
+                "run_start": self._start,
+                "time": time.time(),
+                "exit_status": exit_status,
+                "reason": reason,
+                "num_events": {"step": self._events},
+            },
+        )
+        if self._log is not None:
+            self._log.close()
+
+    def finish(self, reason: str) -> None:
+        """Note that the run went through, and with which verdict."""
+        self._status = ("success", reason)
+
+    def keep_text(self, name: str, text: str) -> None:
+        """Write a plain file beside the log."""
+        (self.folder / name).write_text(text, encoding="utf-8")
+
+    def keep_json(self, name: str, data: Mapping[str, Any]) -> None:
+        """Write a JSON file beside the log."""
+        self.keep_text(name, json.dumps(data, indent=1, default=str) + "\n")
+
+    def keep_step(self, step: Step) -> None:
+        """Write a step's estimates and curves to ``results/`` and note it in the log."""
+        self._events += 1
+        order = f"{self._events:02d}"
+        data = {"name": step.name, "title": step.title, "raw": step.raw, **_plain(step.result)}
+        self.keep_json(f"results/{order}_{step.name}.json", data)
+        descriptor = str(uuid.uuid4())
+        keys = {
+            e.name: {"dtype": "number", "shape": [], "source": step.name, "units": e.unit}
+            for e in step.result.estimates
+        }
+        now = time.time()
+        self._write(
+            "descriptor",
+            {
+                "uid": descriptor,
+                "run_start": self._start,
+                "name": step.name,
+                "time": now,
+                "data_keys": keys,
+            },
+        )
+        values = {e.name: e.value for e in step.result.estimates}
+        self._write(
+            "event",
+            {
+                "uid": str(uuid.uuid4()),
+                "descriptor": descriptor,
+                "seq_num": 1,
+                "time": now,
+                "data": values,
+                "timestamps": dict.fromkeys(values, now),
+            },
+        )
+
+    def _write(self, name: str, document: Mapping[str, Any]) -> None:
+        if self._log is None:
+            raise ValueError(f"{self.folder}: the run is not open")
+        self._log.write(json.dumps({"name": name, "doc": document}) + "\n")
+        self._log.flush()
+
+    def raw_files(self) -> tuple[RawFile, ...]:
+        """Hash everything in ``raw/``."""
+        found = []
+        for file in sorted(self.raw.rglob("*")):
+            if file.is_file():
+                with file.open("rb") as stream:
+                    digest = hashlib.file_digest(stream, "sha256").hexdigest()
+                found.append(RawFile(file=str(file.relative_to(self.folder)), sha256=digest))
+        return tuple(found)
+
+
+def read_steps(folder: Path) -> tuple[Step, ...]:
+    """Read back what a run kept of its steps.
+
+    Raises
+    ------
+    RecordError
+        If the folder is not a run, or a file in it is damaged.
+    """
+    files = sorted((folder / "results").glob("*.json"))
+    if not files:
+        raise RecordError(f"{folder}: not a run folder: it holds no results/*.json")
+    steps = []
+    for file in files:
+        try:
+            data = json.loads(file.read_text(encoding="utf-8"))
+            steps.append(Step(data["name"], data["title"], _result(data), tuple(data["raw"])))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RecordError(f"{file}: damaged: {error!r}") from None
+    return tuple(steps)
+
+
+def _plain(value: Any) -> Any:
+    """Turn dataclasses and arrays into what JSON can hold."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, tuple | list):
+        return [_plain(v) for v in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    return value
+
+
+def _result(data: Mapping[str, Any]) -> Result:
+    def estimate(e: dict[str, Any]) -> Estimate:
+        budget = tuple(Contribution(**c) for c in e.pop("budget"))
+        intervals = {k: tuple(e.pop(k)) if e[k] else e.pop(k) for k in _INTERVALS}
+        return Estimate(**e, **intervals, budget=budget)
+
+    def curve(c: dict[str, Any]) -> Curve:
+        return Curve(**{k: np.array(v) if isinstance(v, list) else v for k, v in c.items()})
+
+    def fit(f: dict[str, Any]) -> Fit:
+        return Fit(
+            **{
+                **f,
+                "names": tuple(f["names"]),
+                "values": np.array(f["values"]),
+                "covariance": np.array(f["covariance"]),
+                "curves": tuple(curve(c) for c in f["curves"]),
+            }
+        )
+
+    return Result(
+        estimates=tuple(estimate(e) for e in data["estimates"]),
+        fits=tuple(fit(f) for f in data["fits"]),
+        problems=tuple(data["problems"]),
+    )
+
+
+_INTERVALS = ("interval_68", "interval_95")
+
+
+def _environment() -> str:
+    lines = [f"python {platform.python_version()} on {platform.platform()}"]
+    lines += sorted(
+        f"{d.metadata['Name']}=={d.version}" for d in importlib.metadata.distributions()
+    )
+    return "\n".join(lines) + "\n"

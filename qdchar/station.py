@@ -1,0 +1,353 @@
+"""The station: the open instruments by role, from one TOML file.
+
+A driver is named by its dotted path, so a lab's own plugs in without a registry. Instruments are
+opened in a `with`; on every way out those that were handed out for use are left as the file's
+policy says: hold, or bring to safety.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import signal
+import threading
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, Literal, Self, TypeVar, cast
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+
+from qdchar.errors import MakeSafeError, UsageError
+from qdchar.estimate import Contribution, Estimate
+from qdchar.record import VOCABULARY, explain
+from qdchar.roles import Identity, Instrument, Reading
+
+T = TypeVar("T")
+
+Policy = Literal["hold", "make_safe", "ramp_ground", "block"]
+"""``hold`` leaves the output as it is; the other three call the driver's ``make_safe``, under the
+name of what that does to a piezo or a shutter."""
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived; like KeyboardInterrupt, it unwinds so that `with` and `finally` run."""
+
+
+class Certificate(BaseModel):
+    """A calibration that the lab relies on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    value: FiniteFloat
+    u: FiniteFloat = Field(ge=0)
+    unit: str
+    certificate: str = ""
+
+
+class InstrumentTable(BaseModel):
+    """A ``[links.NAME]`` table: what is not named here goes to the driver as keyword argument."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    driver: str
+    address: str | None = None
+
+
+class RoleTable(InstrumentTable):
+    """A ``[roles.NAME]`` table."""
+
+    link: str | None = None
+    on_success: Policy = "hold"
+    on_error: Policy = "make_safe"
+    on_interrupt: Policy = "make_safe"
+
+
+class StationFile(BaseModel):
+    """The station file as it stands."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    source: str
+    wavelength_m: FiniteFloat = Field(gt=100e-9, lt=10e-6)
+    nominal_clock_Hz: FiniteFloat = Field(gt=0)
+    calibrations: dict[str, Certificate] = {}
+    links: dict[str, InstrumentTable] = {}
+    roles: dict[str, RoleTable]
+
+
+@dataclass
+class _Role:
+    name: str
+    table: RoleTable
+    device: Any
+    in_use: bool = False
+
+
+class Station:
+    """The instruments of one lab, opened by `with`.
+
+    Parameters
+    ----------
+    file
+        The parsed station file.
+    origin
+        Where it came from, for messages.
+    say
+        Told what is being brought to safety.
+    """
+
+    def __init__(self, file: StationFile, origin: str, say: Callable[[str], None] = print) -> None:
+        self.file = file
+        self.origin = origin
+        self._say = say
+        links = {name: _build(f"links.{name}", t, origin) for name, t in file.links.items()}
+        self._links: dict[str, Any] = links
+        self._roles = {
+            name: _Role(name, t, _build(f"roles.{name}", t, origin, links))
+            for name, t in file.roles.items()
+        }
+        self._opened: list[Any] = []
+
+    def __enter__(self) -> Self:
+        try:
+            for device in (*self._links.values(), *(r.device for r in self._roles.values())):
+                self._opened.append(device)
+                device.open()
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if kind is None:
+                self._leave("on_success")
+            elif issubclass(kind, KeyboardInterrupt | Terminated):
+                self._leave("on_interrupt")
+            else:
+                self._leave("on_error")
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        while self._opened:
+            self._opened.pop().close()
+
+    def _leave(self, occasion: str) -> None:
+        self._make_safe(
+            [r for r in self._roles.values() if r.in_use and getattr(r.table, occasion) != "hold"]
+        )
+
+    def _make_safe(self, roles: list[_Role]) -> None:
+        """Bring roles to safety; one that fails does not keep the others from it."""
+        failures = []
+        with _signals_held():
+            for role in roles:
+                self._say(f"bringing {role.name} to safety ...")
+                try:
+                    role.device.make_safe()
+                    role.in_use = False
+                except Exception as error:
+                    failures.append(f"{role.name} ({role.table.driver}): {error}")
+        if failures:
+            raise MakeSafeError(
+                "MAKE-SAFE FAILED, look at the instruments now: " + "; ".join(failures)
+            )
+
+    def make_safe(self) -> list[str]:
+        """Bring everything that can do harm to safety; returns the names of the roles."""
+        roles = [r for r in self._roles.values() if hasattr(r.device, "make_safe")]
+        self._make_safe(roles)
+        return [r.name for r in roles]
+
+    def role(self, name: str, kind: type[T]) -> T:
+        """Hand out an instrument for use.
+
+        From here on it counts as moved: on the way out it is left as its policy says.
+
+        Parameters
+        ----------
+        name
+            Role as in the station file, e.g. ``"cavity_fine"``.
+        kind
+            The protocol class of `qdchar.roles` that it must fit.
+
+        Raises
+        ------
+        UsageError
+            If the station file has no such role, or its driver lacks a method of the role.
+        """
+        if name not in self._roles:
+            raise UsageError(
+                f"{self.origin}: this measurement needs [roles.{name}] "
+                f"({kind.__name__}); the file has {', '.join(self._roles)}"
+            )
+        role = self._roles[name]
+        missing = [
+            m
+            for m in dir(kind)
+            if not m.startswith("_") and inspect.getattr_static(role.device, m, None) is None
+        ]
+        if missing:
+            raise UsageError(
+                f"{self.origin}: roles.{name}: {role.table.driver} does not fit as "
+                f"{kind.__name__}: it has no {', '.join(missing)}"
+            )
+        role.in_use = hasattr(role.device, "make_safe")
+        return cast(T, role.device)
+
+    def instruments(self) -> Iterator[tuple[str, Instrument]]:
+        """Yield role names and instruments, for reading only."""
+        for role in self._roles.values():
+            yield role.name, role.device
+
+    def identities(self) -> dict[str, Identity]:
+        """Ask every instrument who it is."""
+        return {name: device.identify() for name, device in self.instruments()}
+
+    def snapshot(self) -> dict[str, dict[str, Reading]]:
+        """Read the state of every instrument from the device."""
+        return {name: dict(device.snapshot()) for name, device in self.instruments()}
+
+    def calibration(self, name: str) -> Estimate:
+        """Return a certificate as an estimate; its error is one source, shared by its users.
+
+        Raises
+        ------
+        UsageError
+            If the station file has no such calibration.
+        """
+        if name not in self.file.calibrations:
+            raise UsageError(
+                f"{self.origin}: [calibrations.{name}] is needed (value, u, unit); the file has "
+                f"{', '.join(self.file.calibrations) or 'none'}"
+            )
+        c = self.file.calibrations[name]
+        if name in VOCABULARY and c.unit != VOCABULARY[name].unit:
+            raise UsageError(
+                f"{self.origin}: calibrations.{name}: unit is {c.unit!r}, must be "
+                f"{VOCABULARY[name].unit!r}"
+            )
+        return Estimate(
+            name=name,
+            value=c.value,
+            unit=c.unit,
+            definition="calibration of the station",
+            method=c.certificate or "given (station file)",
+            budget=(Contribution(f"calibration {name}", c.u, "B"),),
+        )
+
+
+def load_station(file: Path, say: Callable[[str], None] = print) -> Station:
+    """Read a station file and build its drivers; nothing is connected yet.
+
+    Raises
+    ------
+    UsageError
+        Names the key that is wrong and says what is allowed.
+    """
+    try:
+        data = tomllib.loads(file.read_text(encoding="utf-8"))
+        parsed = StationFile.model_validate(data)
+    except OSError as error:
+        raise UsageError(f"{file}: cannot be read: {error.strerror}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{file}: not TOML: {error}") from None
+    except ValidationError as error:
+        raise UsageError(f"{file}: {explain(error)}") from None
+    return Station(parsed, str(file), say)
+
+
+def _build(
+    where: str, table: InstrumentTable, origin: str, links: Mapping[str, Any] | None = None
+) -> Any:
+    """Make the driver object that a table describes."""
+    driver = _import_driver(where, table.driver, origin)
+    link = table.link if isinstance(table, RoleTable) else None
+    if (link is None) == (table.address is None):
+        raise UsageError(f"{origin}: {where}: give either `address` or `link`")
+    if link is not None and link not in (links or {}):
+        raise UsageError(
+            f"{origin}: {where}: link {link!r} is not among [links.*]: {', '.join(links or {})}"
+        )
+    first = table.address if link is None else (links or {})[link]
+    arguments = {
+        key: _secret(where, value, origin) for key, value in (table.model_extra or {}).items()
+    }
+    accepted = [p for p in inspect.signature(driver).parameters.values()][1:]
+    allowed = [p.name for p in accepted if p.kind is not inspect.Parameter.VAR_KEYWORD]
+    if len(allowed) == len(accepted):
+        for key in arguments:
+            if key not in allowed:
+                raise UsageError(
+                    f"{origin}: {where}: unknown key {key!r}; {table.driver} takes "
+                    f"{', '.join(allowed) or 'none'}"
+                )
+    for p in accepted:
+        if p.default is p.empty and p.name not in arguments and p.name in allowed:
+            raise UsageError(f"{origin}: {where}: key {p.name!r} is missing")
+    try:
+        return driver(first, **arguments)
+    except UsageError as error:
+        raise UsageError(f"{origin}: {where}: {error}") from None
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{origin}: {where}: {table.driver} refuses: {error}") from None
+
+
+def _import_driver(where: str, path: str, origin: str) -> Callable[..., Any]:
+    module, colon, name = path.partition(":")
+    if not colon:
+        raise UsageError(f"{origin}: {where}: driver {path!r} must read 'package.module:Class'")
+    try:
+        return cast(Callable[..., Any], getattr(importlib.import_module(module), name))
+    except (ImportError, AttributeError) as error:
+        raise UsageError(f"{origin}: {where}: driver {path!r}: {error}") from None
+
+
+def _secret(where: str, value: Any, origin: str) -> Any:
+    """Replace ``"env:NAME"`` by the environment variable, so that no secret is in the file."""
+    if not (isinstance(value, str) and value.startswith("env:")):
+        return value
+    name = value.removeprefix("env:")
+    if name not in os.environ:
+        raise UsageError(f"{origin}: {where}: environment variable {name} is not set")
+    return os.environ[name]
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Keep Ctrl-C and SIGTERM from breaking off what must be finished."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held = {s: signal.signal(s, signal.SIG_IGN) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for s, handler in held.items():
+            signal.signal(s, handler)
+
+
+@contextmanager
+def sigterm_unwinds() -> Iterator[None]:
+    """Turn SIGTERM into `Terminated`: plain Python would run neither `with` nor `finally`."""
+
+    def handler(_number: int, _frame: FrameType | None) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
