@@ -194,33 +194,33 @@ def _plain(value: Any) -> Any:
 
 
 def _result(data: Mapping[str, Any]) -> Result:
-    def estimate(e: dict[str, Any]) -> Estimate:
-        budget = tuple(Contribution(**c) for c in e.pop("budget"))
-        intervals = {k: tuple(e.pop(k)) if e[k] else e.pop(k) for k in _INTERVALS}
-        return Estimate(**e, **intervals, budget=budget)
-
-    def curve(c: dict[str, Any]) -> Curve:
-        return Curve(**{k: np.array(v) if isinstance(v, list) else v for k, v in c.items()})
-
-    def fit(f: dict[str, Any]) -> Fit:
-        return Fit(
-            **{
-                **f,
-                "names": tuple(f["names"]),
-                "values": np.array(f["values"]),
-                "covariance": np.array(f["covariance"]),
-                "curves": tuple(curve(c) for c in f["curves"]),
-            }
-        )
-
     return Result(
-        estimates=tuple(estimate(e) for e in data["estimates"]),
-        fits=tuple(fit(f) for f in data["fits"]),
+        estimates=tuple(_estimate(e) for e in data["estimates"]),
+        fits=tuple(_fit(f) for f in data["fits"]),
         problems=tuple(data["problems"]),
     )
 
 
-_INTERVALS = ("interval_68", "interval_95")
+def _estimate(data: Mapping[str, Any]) -> Estimate:
+    fields: dict[str, Any] = dict(data)
+    fields["budget"] = tuple(Contribution(**c) for c in data["budget"])
+    for name in ("interval_68", "interval_95"):
+        fields[name] = None if data[name] is None else tuple(data[name])
+    return Estimate(**fields)
+
+
+def _fit(data: Mapping[str, Any]) -> Fit:
+    fields: dict[str, Any] = dict(data)
+    fields["names"] = tuple(data["names"])
+    fields["values"] = np.array(data["values"])
+    fields["covariance"] = np.array(data["covariance"])
+    fields["curves"] = tuple(_curve(c) for c in data["curves"])
+    return Fit(**fields)
+
+
+def _curve(data: Mapping[str, Any]) -> Curve:
+    fields: dict[str, Any] = {k: np.array(v) if isinstance(v, list) else v for k, v in data.items()}
+    return Curve(**fields)
 
 
 def _environment() -> str:
