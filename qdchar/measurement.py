@@ -16,11 +16,16 @@ from typing import Protocol, Self, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
 from qdchar.errors import RecordError
 from qdchar.roles import Counts
 
 _MAGIC = "# qdchar scan 1"
+
+
+class Settings(BaseModel, frozen=True, extra="forbid"):
+    """What a protocol can be asked; each protocol has its own, a recipe file may change them."""
 
 
 class Progress(Protocol):

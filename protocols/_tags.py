@@ -1,0 +1,59 @@
+"""Bring a stretch of the tag stream to disk as it arrives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qdchar.errors import InstrumentError
+from qdchar.measurement import About, Progress, TagRun, silent
+from qdchar.roles import TimeTagger
+from qdchar.tags.store import TagWriter
+
+
+def record(
+    tagger: TimeTagger,
+    file: Path,
+    duration_s: float,
+    about: About,
+    progress: Progress = silent,
+) -> TagRun:
+    """Write the tags of the next `duration_s` seconds to an HDF5 file, block by block.
+
+    Raises
+    ------
+    InstrumentError
+        If the tagger lost tags: rates and correlations would be wrong. What came before is on
+        disk.
+    """
+    tags = 0
+    with TagWriter(file, resolution_ps=tagger.resolution_ps) as writer:
+        for block in tagger.stream(duration_s):
+            if block.overflow:
+                raise InstrumentError(
+                    f"tagger: tags were lost after {block.start_ps * 1e-12:.3f} s (overflow); "
+                    f"lower the rate or shorten the run; {file} holds what came before"
+                )
+            writer.append(
+                block.times_ps, block.channels, start_ps=block.start_ps, stop_ps=block.stop_ps
+            )
+            tags += len(block.times_ps)
+            progress(block.stop_ps * 1e-12, duration_s, f"{1e-6 * tags:.1f} M tags")
+    return TagRun(
+        about=about,
+        file=file,
+        channel_a=tagger.channel_a,
+        channel_b=tagger.channel_b,
+        channel_sync=tagger.channel_sync,
+        sync_divider=tagger.sync_divider,
+        duration_s=duration_s,
+    )
+
+
+def run_about(protocol: str, path: str, tagger: TimeTagger, duration_s: float) -> About:
+    """Provenance of a tag run."""
+    return About(
+        protocol=protocol,
+        path=path,
+        simulated=tagger.identify().simulated,
+        settings={"duration_s": duration_s},
+    )

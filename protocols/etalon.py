@@ -1,0 +1,134 @@
+"""Etalon scan: the narrow laser for the etalon's own width, then the source's emission."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from qdchar.measurement import About, Progress, Scan, ScanWriter, Settings, silent
+from qdchar.roles import LightPath, TimeTagger, VoltageAxis
+
+from ._climb import Held, approach, climb, total_rate
+
+
+class EtalonSettings(Settings):
+    """Range and density of the scans, which have to hold at least two orders.
+
+    Attributes
+    ----------
+    start_V, stop_V
+        Range [V]; the axis' limits where not given.
+    overshoot_V
+        How far below a voltage each approach begins [V].
+    hold_every
+        Points between two visits to `hold`, which keeps the source tuned meanwhile.
+    """
+
+    start_V: float | None = None
+    stop_V: float | None = None
+    step_V: float = Field(0.35, gt=0)
+    narrow_dwell_s: float = Field(0.02, gt=0)
+    source_dwell_s: float = Field(0.005, gt=0)
+    overshoot_V: float = Field(5.0, gt=0)
+    hold_every: int = Field(60, ge=1)
+    peak_dither_V: float = Field(0.9, gt=0)
+    peak_tolerance_V: float = Field(0.08, gt=0)
+    peak_dwell_s: float = Field(0.02, gt=0)
+
+
+@dataclass(frozen=True)
+class EtalonScans:
+    """Both scans, over the same voltages and in the same direction."""
+
+    narrow: Scan
+    source: Scan
+
+
+def measure(
+    light: LightPath,
+    axis: VoltageAxis,
+    tagger: TimeTagger,
+    folder: Path,
+    settings: EtalonSettings,
+    hold: Callable[[], object],
+    progress: Progress = silent,
+) -> EtalonScans:
+    """Scan the etalon's piezo upward with the narrow laser, then with the source.
+
+    Parameters
+    ----------
+    hold
+        Called every `hold_every` points of the source scan, to keep the source tuned; it may
+        change the light path.
+
+    Raises
+    ------
+    RefusedError
+        If the range exceeds the axis' limits; nothing was moved.
+    """
+    low, high = axis.limits_V
+    start = low if settings.start_V is None else settings.start_V
+    stop = high if settings.stop_V is None else settings.stop_V
+    axis.check(start, stop)
+    voltages = np.arange(start, stop + 1e-9, settings.step_V)
+
+    def scan(
+        name: str, path: Literal["narrow", "after"], dwell_s: float, visit: Callable[[], object]
+    ) -> Scan:
+        about = About(
+            protocol="etalon",
+            path=path,
+            simulated=tagger.identify().simulated,
+            settings=settings.model_dump(exclude_none=True),
+        )
+        axis.set_voltage(start)
+        with ScanWriter(folder / f"{name}.csv", "voltage_V", about) as writer:
+            for k, voltage in enumerate(voltages):
+                if k % settings.hold_every == 0:
+                    visit()
+                    light.select(path)
+                axis.set_voltage(float(voltage))
+                counts = tagger.count(dwell_s)
+                writer.add(float(voltage), counts)
+                progress(
+                    k + 1, len(voltages), f"{path}: {voltage:.1f} V, {total_rate(counts):.3g}/s"
+                )
+        return writer.scan()
+
+    narrow = scan("etalon_narrow", "narrow", settings.narrow_dwell_s, lambda: None)
+    source = scan("etalon_source", "after", settings.source_dwell_s, hold)
+    return EtalonScans(narrow, source)
+
+
+def park(
+    light: LightPath,
+    axis: VoltageAxis,
+    tagger: TimeTagger,
+    file: Path,
+    settings: EtalonSettings,
+    voltage_V: float,
+) -> Held:
+    """Bring the etalon to its peak for the source, from below, and close the loop on counts.
+
+    Parameters
+    ----------
+    voltage_V
+        Where the scan found the peak [V].
+    """
+    light.select("after")
+    approach(axis, voltage_V, settings.overshoot_V)
+    about = About(protocol="etalon", path="after", simulated=tagger.identify().simulated)
+    with ScanWriter(file, "voltage_V", about) as log:
+        return climb(
+            axis,
+            tagger,
+            log,
+            dither_V=settings.peak_dither_V,
+            dwell_s=settings.peak_dwell_s,
+            tolerance_V=settings.peak_tolerance_V,
+        )

@@ -1,0 +1,92 @@
+"""Lifetime: the emission and the instrument response, at one count rate."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import Field
+
+from qdchar.errors import InconclusiveError
+from qdchar.measurement import Progress, Settings, TagRun, silent
+from qdchar.roles import Attenuator, LightPath, TimeTagger
+
+from ._climb import total_rate
+from ._tags import record, run_about
+
+RATE_TOLERANCE = 0.05
+ATTEMPTS = 10
+
+
+class LifetimeSettings(Settings):
+    """How long to record the emission and the response."""
+
+    emission_s: float = Field(0.1, gt=0)
+    response_s: float = Field(0.2, gt=0)
+    probe_s: float = Field(0.02, gt=0)
+
+
+@dataclass(frozen=True)
+class Decay:
+    """The two recordings of a lifetime."""
+
+    emission: TagRun
+    response: TagRun
+
+
+def measure(
+    light: LightPath,
+    attenuator: Attenuator,
+    tagger: TimeTagger,
+    folder: Path,
+    settings: LifetimeSettings,
+    progress: Progress = silent,
+) -> Decay:
+    """Record the emission, then the pump laser through the same path at the same count rate.
+
+    The response of a superconducting detector depends on its count rate, so the laser is
+    attenuated until the rates agree within 5 %; then the attenuation is put back.
+
+    Raises
+    ------
+    InconclusiveError
+        If the laser cannot be brought to the emission's count rate.
+    """
+    light.select("before")
+    pump_dB = attenuator.attenuation()
+    wanted = total_rate(tagger.count(settings.probe_s))
+    about = run_about("lifetime", "before", tagger, settings.emission_s)
+    emission = record(tagger, folder / "lifetime_emission.h5", settings.emission_s, about, progress)
+    try:
+        light.select("laser")
+        _match_rate(attenuator, tagger, wanted, settings.probe_s)
+        about = run_about("lifetime", "laser", tagger, settings.response_s)
+        response = record(
+            tagger, folder / "lifetime_response.h5", settings.response_s, about, progress
+        )
+    finally:
+        attenuator.set_attenuation(pump_dB)
+        light.select("before")
+    return Decay(emission, response)
+
+
+def _match_rate(
+    attenuator: Attenuator, tagger: TimeTagger, wanted_Hz: float, probe_s: float
+) -> None:
+    low, high = attenuator.limits_dB
+    for _ in range(ATTEMPTS):
+        seen = total_rate(tagger.count(probe_s))
+        if abs(seen / wanted_Hz - 1.0) <= RATE_TOLERANCE:
+            return
+        change = 10.0 * math.log10(max(seen, 1.0 / probe_s) / wanted_Hz)
+        # in the path of a bright laser the detectors saturate: never brighten by leaps
+        target = attenuator.attenuation() + max(-10.0, change)
+        if not low <= target <= high:
+            break
+        attenuator.set_attenuation(target)
+    raise InconclusiveError(
+        f"lifetime: the laser path gives {seen:.3g} clicks/s at {attenuator.attenuation():.1f} dB, "
+        f"the emission {wanted_Hz:.3g}; the response has to be taken at the same rate. Change the "
+        f"fixed attenuation in the laser path ({low:g} to {high:g} dB are in reach here)"
+    )

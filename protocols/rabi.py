@@ -1,0 +1,101 @@
+"""Rabi scan: count rate against the pump power that the monitor reads."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from qdchar.measurement import About, Progress, Scan, ScanWriter, Settings, silent
+from qdchar.roles import Attenuator, LightPath, PowerMeter, TimeTagger
+
+from ._climb import total_rate
+from ._pump import mean_power
+
+
+class RabiSettings(Settings):
+    """Range and density of the scan.
+
+    Attributes
+    ----------
+    lowest_dB
+        Attenuation with the most light that the sample may see [dB].
+    survey_points
+        Points over the whole range, evenly spaced in pulse area.
+    fine_points
+        Further points over the first lobe.
+    readings
+        Monitor readings averaged per point.
+    """
+
+    lowest_dB: float = Field(0.0, ge=0)
+    survey_points: int = Field(48, ge=12)
+    fine_points: int = Field(40, ge=12)
+    dwell_s: float = Field(0.01, gt=0)
+    readings: int = Field(4, ge=1)
+
+
+def measure(
+    light: LightPath,
+    attenuator: Attenuator,
+    monitor: PowerMeter,
+    tagger: TimeTagger,
+    file: Path,
+    settings: RabiSettings,
+    progress: Progress = silent,
+) -> Scan:
+    """Scan the pump power over all the light there is, then over the first lobe.
+
+    The abscissa is what the monitor reads at each point, not what the attenuator was set to. The
+    highest count rate marks the first lobe, because damping lowers all later ones.
+
+    Returns
+    -------
+    Scan
+        Against ``power_W``, the mean monitor reading [W].
+
+    Raises
+    ------
+    RefusedError
+        If the attenuator's limits do not allow the range; nothing was moved.
+    """
+    _, highest_dB = attenuator.limits_dB
+    attenuator.check(settings.lowest_dB, highest_dB)
+    light.select("before")
+    attenuator.set_attenuation(highest_dB)
+    attenuator.open_shutter()
+    about = About(
+        protocol="rabi",
+        path="before",
+        simulated=tagger.identify().simulated,
+        settings={**settings.model_dump(), "channels": 2},
+    )
+    total = settings.survey_points + settings.fine_points
+    with ScanWriter(file, "power_W", about) as scan:
+
+        def point(done: int, attenuation_dB: float) -> float:
+            attenuator.set_attenuation(attenuation_dB)
+            power = mean_power(monitor, settings.readings)
+            counts = tagger.count(settings.dwell_s)
+            scan.add(power, counts)
+            progress(done, total, f"{power:.3g} W, {total_rate(counts):.3g} clicks/s")
+            return total_rate(counts)
+
+        survey = _attenuations(settings.lowest_dB, highest_dB, settings.survey_points)
+        rates = [point(k + 1, float(a)) for k, a in enumerate(survey)]
+        brightest = float(survey[int(np.argmax(rates))])
+        # 1.7 in pulse area: up to the next minimum, where the damping shows
+        top_dB = max(settings.lowest_dB, brightest - 20.0 * math.log10(1.7))
+        for k, a in enumerate(_attenuations(top_dB, highest_dB, settings.fine_points)):
+            point(settings.survey_points + k + 1, float(a))
+    return scan.scan()
+
+
+def _attenuations(lowest_dB: float, highest_dB: float, n: int) -> NDArray[np.float64]:
+    """Attenuations [dB] from dark to bright, evenly spaced in pulse area (root of power)."""
+    faintest = 10.0 ** ((lowest_dB - highest_dB) / 20.0)
+    area = np.linspace(max(faintest, 1.0 / n), 1.0, n)
+    return np.asarray(lowest_dB - 20.0 * np.log10(area))

@@ -1,0 +1,49 @@
+"""Transmitter throughput: photons per pulse before, after, and before it again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from qdchar.measurement import Progress, Settings, TagRun, silent
+from qdchar.roles import LightPath, TimeTagger
+
+from ._tags import record, run_about
+
+
+class TransmitterSettings(Settings):
+    """How long to record in each position."""
+
+    before_s: float = Field(0.05, gt=0)
+    after_s: float = Field(0.2, gt=0)
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """Runs that bracket: a linear drift of the source drops out of the ratio."""
+
+    before: tuple[TagRun, TagRun]
+    after: TagRun
+
+
+def measure(
+    light: LightPath,
+    tagger: TimeTagger,
+    folder: Path,
+    settings: TransmitterSettings,
+    progress: Progress = silent,
+) -> Throughput:
+    """Record tags before the transmitter, after it, and before it once more."""
+
+    def run(name: str, path: Literal["before", "after"], duration_s: float) -> TagRun:
+        light.select(path)
+        about = run_about("transmitter", path, tagger, duration_s)
+        return record(tagger, folder / f"{name}.h5", duration_s, about, progress)
+
+    first = run("transmitter_before_1", "before", settings.before_s)
+    after = run("transmitter_after", "after", settings.after_s)
+    second = run("transmitter_before_2", "before", settings.before_s)
+    return Throughput((first, second), after)
