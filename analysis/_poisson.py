@@ -154,6 +154,26 @@ class Solution:
         """Probability of a minimum at least this high if the model is right."""
         return float(stats.chi2.sf(self.minimum, self.dof)) if self.dof > 0 else 1.0
 
+    @property
+    def stretch(self) -> float:
+        """Birge ratio sqrt(minimum/dof) where the data scatter significantly more than expected.
+
+        1 unless that scatter has a probability below 1 %: errors are stretched, never shrunk, and
+        the stretch stands in the budget as an error source of its own.
+        """
+        return math.sqrt(self.minimum / self.dof) if self.p_value < 0.01 else 1.0
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Say so in plain words if the model does not describe the data."""
+        if self.stretch < 2.0 or self.p_value > 1e-6:
+            return ()
+        return (
+            f"{self.label}: the residuals are {self.stretch:.1f} times what the model allows "
+            f"(chi2 {self.minimum:.0f} for {self.dof} degrees of freedom); look at them: did "
+            "something drift or jump during the scan?",
+        )
+
     def minimum_at(self, **fixed: float) -> float:
         """Return the minimum over the other parameters with some held fixed."""
         free = {n: f for n, f in self._free.items() if n not in fixed}
@@ -178,7 +198,7 @@ class Solution:
         name
             One of `names`.
         delta
-            Rise of the minimum at the ends: 1 for 68 %, 3.84 for 95 %.
+            Rise of the minimum at the ends: 1 for 68 %, 3.84 for 95 %; times `stretch` squared.
         """
         free = self._free[name]
         return profile(
@@ -187,7 +207,7 @@ class Solution:
             best=self[name],
             step=self.u(name),
             minimum=self.minimum,
-            delta=delta,
+            delta=delta * self.stretch**2,
             low=free.low,
             high=free.high,
         )
@@ -214,6 +234,7 @@ class Solution:
             own -= np.outer(shift, shift)
             inputs.append((estimate, float(gradient @ shift) / estimate.u))
         own_budgets = budgets_of_fit(self.label, self.names, own)
+        excess = math.sqrt(self.stretch**2 - 1.0)
         # One eigenvector at a time, so that derived quantities share the fit's error sources.
         parts = [
             Contribution(c.source, float(g) * c.u, c.kind)
@@ -221,6 +242,8 @@ class Solution:
             if g != 0.0
             for c in own_budgets[n]
         ]
+        if excess > 0:
+            parts += [Contribution(f"{c.source}, excess scatter", excess * c.u) for c in parts]
         return merge([*parts, *propagate(inputs)])
 
     def fit(self, model: str, statistic: str, curves: tuple[Curve, ...]) -> Fit:

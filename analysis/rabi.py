@@ -1,0 +1,283 @@
+"""Rabi oscillation: pi power, brightest power and damping from counts against pump power."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import optimize
+
+from qdchar.errors import InconclusiveError
+from qdchar.estimate import Estimate, propagate
+from qdchar.fit import Curve, Result
+from qdchar.measurement import Scan, read_scan
+
+from ._deadtime import fano, live_counts
+from ._poisson import (
+    DELTA_68,
+    DELTA_95,
+    Free,
+    Solution,
+    Values,
+    deviance_residuals,
+    minimise_reweighted,
+)
+
+Array = NDArray[np.float64]
+
+_LABEL = "rabi scan"
+
+
+def excitation(power: ArrayLike, pi_power: float, damping: float) -> Array:
+    """Return the probability that a pump pulse leaves the dot excited.
+
+    ``[1 - exp(-k theta^2) cos theta]/2`` with the pulse area ``theta = pi sqrt(P/P_pi)``.
+
+    Parameters
+    ----------
+    power, pi_power
+        Pump power and the power of a pi pulse, in one unit.
+    damping
+        k, excitation-induced dephasing by phonons, whose rate goes as the square of the Rabi
+        frequency [1]_.
+
+    References
+    ----------
+    .. [1] A. J. Ramsay et al., Phys. Rev. Lett. 104, 017402 (2010),
+       doi:10.1103/PhysRevLett.104.017402
+
+    Examples
+    --------
+    >>> excitation([0.0, 10.0], 10.0, 0.012).round(3)
+    array([0.   , 0.944])
+    """
+    theta2 = np.pi**2 * np.asarray(power, dtype=np.float64) / pi_power
+    swing = np.exp(-damping * theta2) * np.cos(np.sqrt(theta2))
+    return np.asarray((1.0 - swing) / 2.0, dtype=np.float64)
+
+
+def brightest(damping: float) -> float:
+    """Return P_max/P_pi: the first maximum of `excitation` lies below the pi pulse.
+
+    It solves tan(theta) = -2 k theta in (pi/2, pi].
+
+    Examples
+    --------
+    >>> round(brightest(0.012), 3)
+    0.954
+    """
+    if damping < 1e-12:
+        return 1.0
+    theta = optimize.brentq(
+        lambda t: math.sin(t) + 2.0 * damping * t * math.cos(t), math.pi / 2.0, math.pi
+    )
+    return float((theta / math.pi) ** 2)
+
+
+def _brightest_slope(damping: float) -> float:
+    """Return the derivative of `brightest`, from the implicit function theorem."""
+    t, k = math.pi * math.sqrt(brightest(damping)), damping
+    change_t = math.cos(t) + 2.0 * k * (math.cos(t) - t * math.sin(t))
+    dt_dk = -2.0 * t * math.cos(t) / change_t
+    return 2.0 * t / math.pi**2 * dt_dk
+
+
+def analyse(
+    scan: Scan,
+    *,
+    clock_rate_Hz: float,
+    blind_pulses: int,
+    power_gain: Estimate,
+    reading_u_rel: float = 0.005,
+    dark_count_rate_Hz: float = 0.0,
+) -> Result:
+    """Fit a Rabi scan.
+
+    Parameters
+    ----------
+    scan
+        Clicks against ``power_W``, the reading of the power monitor at each point.
+    clock_rate_Hz
+        Pulse rate [Hz].
+    blind_pulses
+        Pulses for which a detector is blind after a click.
+    power_gain
+        True power over reading: a scale common to all points, 1 +- 0.005 from a certificate.
+    reading_u_rel
+        Standard uncertainty of a single reading, relative: noise from point to point.
+    dark_count_rate_Hz
+        Of both detectors together [Hz].
+
+    Returns
+    -------
+    Result
+        ``pi_power``, ``max_power`` [W] and ``rabi_damping``.
+
+    Raises
+    ------
+    InconclusiveError
+        If the data cannot determine a Rabi oscillation.
+
+    Notes
+    -----
+    Clicks are first corrected for dead time, each detector by itself with the exact pulsed
+    inverse, and then summed: one summed curve carries the power noise, which is common to both
+    detectors, once. A forward model of each detector's clicks would need that noise's correlation
+    between the two curves.
+
+    Model: ``N = A P_exc(P) + b P + c``, with b for laser light and c for the known dark counts.
+    The noise of the power readings enters as effective variance ``(dN/dP u_P)^2`` beside the
+    counting variance (which dead time makes smaller than Poisson). Leaving it out quotes errors
+    less than half as large as the scatter of repeated scans.
+    """
+    if scan.x_name != "power_W":
+        raise InconclusiveError(f"{scan.file}: a Rabi scan needs power_W, not {scan.x_name}")
+    light = live_counts(scan, clock_rate_Hz, blind_pulses)
+    pulses = scan.dwell_s * clock_rate_Hz
+    dark = dark_count_rate_Hz * scan.dwell_s
+    power = scan.x
+    top = float(power.max())
+    if top <= 0 or len(power) < 6:
+        raise InconclusiveError(
+            f"{scan.file}: {len(power)} points up to {top:.3g} W; a Rabi scan needs at least 6 "
+            "points at positive power"
+        )
+
+    def per_pulse(v: Values, at: Array) -> Array:
+        rabi = v["amplitude"] * excitation(at, v["pi_power"], v["damping"])
+        return rabi + v["leak"] * np.maximum(at, 0.0) / top
+
+    def expected(v: Values) -> Array:
+        return np.maximum(pulses * per_pulse(v, power) + dark, 1e-9)
+
+    def weights(v: Values) -> Array:
+        mean = expected(v)
+        step = 1e-4 * top
+        slope = (per_pulse(v, power + step) - per_pulse(v, np.maximum(power - step, 0.0))) / (
+            power + step - np.maximum(power - step, 0.0)
+        )
+        from_power = (pulses * slope * reading_u_rel * power) ** 2
+        return fano(mean, light, pulses, blind_pulses) + from_power / mean
+
+    def residuals(v: Values, held: Array) -> Array:
+        return deviance_residuals(light.counts, expected(v), held)
+
+    best: Solution | None = None
+    for start in _starts(power, (light.counts - dark) / pulses):
+        solution = minimise_reweighted(_LABEL, start, residuals, weights)
+        if best is None or solution.minimum < best.minimum - 1e-3:
+            best = solution
+    if best is None:
+        raise InconclusiveError(f"{scan.file}: the counts do not rise with the pump power")
+    at_best = weights(best.as_dict())
+    fine = np.linspace(0.0, top, 400)
+    curve = Curve(
+        title="Rabi oscillation",
+        x_label="pump power (W)",
+        y_label="rate, dead time corrected (1/s)",
+        x=power,
+        y=light.counts / scan.dwell_s,
+        u_y=np.sqrt(at_best * expected(best.as_dict())) / scan.dwell_s,
+        model=expected(best.as_dict()) / scan.dwell_s,
+        residuals=-best.residuals,
+        x_line=fine,
+        y_line=clock_rate_Hz * per_pulse(best.as_dict(), fine) + dark_count_rate_Hz,
+    )
+    fit = best.fit("A/2 [1 - exp(-k theta^2) cos theta] + b P + c", "chi2", (curve,))
+    return Result(_estimates(best, power_gain), (fit,), (*best.problems, *_problems(best, power)))
+
+
+def analyse_file(path: Path, **given: object) -> Result:
+    """Fit a Rabi scan from a CSV file; `given` as for `analyse`."""
+    return analyse(read_scan(path), **given)  # type: ignore[arg-type]
+
+
+def _estimates(solution: Solution, gain: Estimate) -> tuple[Estimate, ...]:
+    pi_reading, damping = solution["pi_power"], solution["damping"]
+    ratio = brightest(damping)
+    near = solution.near_bound("damping")
+    method = "damped Rabi fit, effective variance of the power readings"
+
+    def power(name: str, value: float, of: dict[str, float], what: str) -> Estimate:
+        reading = Estimate("reading", value, "W", "", "", budget=solution.budget(of))
+        return Estimate(
+            name=name,
+            value=gain.value * value,
+            unit="W",
+            definition=what,
+            method=method,
+            plane="power monitor",
+            budget=propagate([(reading, gain.value), (gain, value)]),
+        )
+
+    slope = _brightest_slope(damping)
+    return (
+        power("pi_power", pi_reading, {"pi_power": 1.0}, "pump power at pulse area pi"),
+        power(
+            "max_power",
+            ratio * pi_reading,
+            {"pi_power": ratio, "damping": pi_reading * slope},
+            "pump power of the brightest emission, below the pi power when damped",
+        ),
+        Estimate(
+            name="rabi_damping",
+            value=damping,
+            unit="1",
+            definition="k in exp(-k theta^2)",
+            method=method,
+            budget=solution.budget({"damping": 1.0}),
+            interval_68=solution.profile("damping", DELTA_68) if near else None,
+            interval_95=solution.profile("damping", DELTA_95) if near else None,
+        ),
+    )
+
+
+def _problems(solution: Solution, power: Array) -> tuple[str, ...]:
+    pi, u, top = solution["pi_power"], solution.u("pi_power"), float(power.max())
+    if pi > top:
+        return (
+            f"{_LABEL}: the pi power {pi:.4g} W lies above the highest power of the scan "
+            f"({top:.4g} W): it is an extrapolation; scan higher",
+        )
+    if np.sum(power < pi) < 3:
+        return (
+            f"{_LABEL}: fewer than 3 points below the pi power {pi:.4g} W; scan lower and finer",
+        )
+    if u > 0.1 * pi:
+        return (f"{_LABEL}: the pi power is known to {u / pi:.0%} only; count longer",)
+    return ()
+
+
+def _starts(power: Array, per_pulse: Array) -> list[dict[str, Free]]:
+    """Start values: the best few of a grid of pi powers and dampings, linear in the rest."""
+    top = float(power.max())
+    height = float(per_pulse.max())
+    if height <= 0:
+        return []
+    weight = 1.0 / np.sqrt(np.maximum(per_pulse, 0.0) / height + 0.02)
+    found = []
+    # pi powers from 1/100 of the highest power, in steps of 0.15 rad of the highest pulse area
+    for theta in np.arange(0.45 * math.pi, 10.0 * math.pi, 0.15):
+        pi_power = top * (math.pi / theta) ** 2
+        for damping in (0.0, 0.003, 0.012, 0.04, 0.12):
+            design = np.stack([excitation(power, pi_power, damping), power / top], axis=1)
+            (amplitude, leak), misfit = optimize.nnls(design * weight[:, None], per_pulse * weight)
+            if amplitude > 0:
+                found.append((misfit, pi_power, damping, amplitude, leak))
+    found.sort()
+    starts: list[dict[str, Free]] = []
+    for _, pi_power, damping, amplitude, leak in found:
+        if all(abs(math.log(pi_power / s["pi_power"].start)) > 0.1 for s in starts):
+            starts.append(
+                {
+                    "pi_power": Free(pi_power, pi_power, low=0.0),
+                    "damping": Free(max(damping, 1e-4), 0.01, low=0.0),
+                    "amplitude": Free(amplitude, amplitude, low=0.0),
+                    "leak": Free(max(leak, 1e-4 * height), 0.01 * height, low=0.0),
+                }
+            )
+        if len(starts) == 3:
+            break
+    return starts
