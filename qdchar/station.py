@@ -10,20 +10,19 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
-import signal
-import threading
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from qdchar.errors import MakeSafeError, UsageError
 from qdchar.estimate import Contribution, Estimate
+from qdchar.interrupt import Terminated, signals_held, signals_unwind
 from qdchar.record import VOCABULARY, explain
 from qdchar.roles import Identity, Instrument, Reading
 
@@ -32,10 +31,6 @@ T = TypeVar("T")
 Policy = Literal["hold", "make_safe", "ramp_ground", "block"]
 """``hold`` leaves the output as it is; the other three call the driver's ``make_safe``, under the
 name of what that does to a piezo or a shutter."""
-
-
-class Terminated(BaseException):
-    """SIGTERM arrived; like KeyboardInterrupt, it unwinds so that `with` and `finally` run."""
 
 
 class Certificate(BaseModel):
@@ -112,16 +107,15 @@ class Station:
             name: _Role(name, t, _build(f"roles.{name}", t, origin, links))
             for name, t in file.roles.items()
         }
-        self._opened: list[Any] = []
+        self._open = ExitStack()
 
     def __enter__(self) -> Self:
-        try:
+        with ExitStack() as stack:
+            stack.enter_context(signals_unwind())
             for device in (*self._links.values(), *(r.device for r in self._roles.values())):
-                self._opened.append(device)
+                stack.callback(device.close)
                 device.open()
-        except BaseException:
-            self._close()
-            raise
+            self._open = stack.pop_all()
         return self
 
     def __exit__(
@@ -130,19 +124,13 @@ class Station:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        try:
+        with self._open:
             if kind is None:
                 self._leave("on_success")
             elif issubclass(kind, KeyboardInterrupt | Terminated):
                 self._leave("on_interrupt")
             else:
                 self._leave("on_error")
-        finally:
-            self._close()
-
-    def _close(self) -> None:
-        while self._opened:
-            self._opened.pop().close()
 
     def _leave(self, occasion: str) -> None:
         self._make_safe(
@@ -152,7 +140,7 @@ class Station:
     def _make_safe(self, roles: list[_Role]) -> None:
         """Bring roles to safety; one that fails does not keep the others from it."""
         failures = []
-        with _signals_held():
+        with signals_held():
             for role in roles:
                 self._say(f"bringing {role.name} to safety ...")
                 try:
@@ -323,31 +311,3 @@ def _secret(where: str, value: Any, origin: str) -> Any:
     if name not in os.environ:
         raise UsageError(f"{origin}: {where}: environment variable {name} is not set")
     return os.environ[name]
-
-
-@contextmanager
-def _signals_held() -> Iterator[None]:
-    """Keep Ctrl-C and SIGTERM from breaking off what must be finished."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    held = {s: signal.signal(s, signal.SIG_IGN) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for s, handler in held.items():
-            signal.signal(s, handler)
-
-
-@contextmanager
-def sigterm_unwinds() -> Iterator[None]:
-    """Turn SIGTERM into `Terminated`: plain Python would run neither `with` nor `finally`."""
-
-    def handler(_number: int, _frame: FrameType | None) -> None:
-        raise Terminated
-
-    before = signal.signal(signal.SIGTERM, handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

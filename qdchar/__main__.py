@@ -1,0 +1,5 @@
+"""``python -m qdchar``."""
+
+from qdchar.cli import main
+
+main()

@@ -1,0 +1,87 @@
+"""The command line: one file a verb, one line here for each."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Sequence
+
+import click
+
+from qdchar import __version__
+from qdchar.errors import QdcharError
+from qdchar.interrupt import Terminated
+
+# verb: what `qdchar --help` says of it. The verb's file is imported only when it is asked for.
+VERBS = {
+    "calibrate": "Tune the source, measure it, predict its key rate: the main job.",
+    "check": "Identify and read every instrument, touching nothing.",
+    "measure": "Make one measurement.",
+    "safe": "Bring everything to safety.",
+    "fit": "Analyse one file: hbt, lifetime, rabi, etalon, cavity.",
+    "keyrate": "Predict the secret key rate of a source on a link.",
+    "report": "Make the pages and figures of a run.",
+    "compare": "Compare the records of two runs.",
+    "history": "Show how a source changed over the runs of a folder.",
+    "twin": "Serve the simulated lab on fixed ports.",
+}
+
+
+class _Verbs(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        command = getattr(importlib.import_module(f"{__name__}.{cmd_name}"), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def cli() -> None:
+    """Characterize quantum-dot single-photon sources and predict their QKD key rate.
+
+    Exit codes: 0 GO, 2 usage, 10 NO-GO, 11 inconclusive, 20 an instrument cannot be reached, 21
+    refused for safety, 22 make-safe failed, 30 a record or data file is stale or invalid, 130
+    and 143 interrupted.
+    """
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code.
+
+    Whatever ends it, with ``--json`` the last line of standard output is one line of JSON.
+    """
+    try:
+        code = cli.main(list(arguments), prog_name="qdchar", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except QdcharError as error:
+        return _ended(arguments, str(error), error.exit_code)
+    except click.ClickException as error:
+        if isinstance(error, click.UsageError) and error.ctx is not None:
+            click.echo(error.ctx.get_usage(), err=True)
+        return _ended(arguments, error.format_message(), 2)
+    except (click.Abort, KeyboardInterrupt):
+        return _ended(arguments, "interrupted", 130)
+    except Terminated:
+        return _ended(arguments, "terminated", 143)
+
+
+def _ended(arguments: Sequence[str], message: str, code: int) -> int:
+    click.echo(f"qdchar: {message}", err=True)
+    if "--json" in arguments:
+        click.echo(json.dumps({"error": message, "exit_code": code}))
+    return code
+
+
+def main() -> None:
+    """Entry point of the ``qdchar`` command."""
+    sys.exit(run(sys.argv[1:]))

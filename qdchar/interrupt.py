@@ -1,0 +1,53 @@
+"""Ctrl-C and SIGTERM: unwind once, and do not break off what must be finished."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived; like KeyboardInterrupt, it unwinds so that `with` and `finally` run."""
+
+
+@contextmanager
+def signals_unwind() -> Iterator[None]:
+    """Let the first Ctrl-C or SIGTERM unwind the program, and ignore those that follow.
+
+    Plain Python would run neither `with` nor `finally` on SIGTERM, and a second Ctrl-C would break
+    off the ramp to safety that the first one started.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handler(number: int, _frame: FrameType | None) -> None:
+        for s in _SIGNALS:
+            signal.signal(s, signal.SIG_IGN)
+        raise KeyboardInterrupt if number == signal.SIGINT else Terminated
+
+    before = {s: signal.signal(s, handler) for s in _SIGNALS}
+    try:
+        yield
+    finally:
+        for s, previous in before.items():
+            signal.signal(s, previous)
+
+
+@contextmanager
+def signals_held() -> Iterator[None]:
+    """Keep Ctrl-C and SIGTERM from breaking off what must be finished."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {s: signal.signal(s, signal.SIG_IGN) for s in _SIGNALS}
+    try:
+        yield
+    finally:
+        for s, previous in before.items():
+            signal.signal(s, previous)
