@@ -1,0 +1,230 @@
+"""`qdchar keyrate`: predict a key rate from a record or from given source figures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from qdchar.errors import UsageError
+
+if TYPE_CHECKING:
+    from qdchar.keyrate import KeyRate, SourceFigures
+    from qdchar.link import Link
+
+
+class _ManyLosses(click.Command):
+    """A command whose ``--loss`` takes all the numbers that follow it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        spread: list[str] = []
+        for i, argument in enumerate(args):
+            if argument == "--loss":
+                following = args[i + 1 : i + 2]
+                if not following or not _is_number(following[0]):
+                    found = following[0] if following else "nothing"
+                    raise click.BadParameter(
+                        f"{found!r} follows; give one or more losses in dB", param_hint="--loss"
+                    )
+            elif _is_number(argument) and _after_loss(args[:i]):
+                spread += ["--loss", argument]
+            else:
+                spread.append(argument)
+        return super().parse_args(ctx, spread)
+
+
+def _after_loss(before: list[str]) -> bool:
+    """Whether only numbers stand between here and the last ``--loss``."""
+    while before and _is_number(before[-1]):
+        before = before[:-1]
+    return bool(before) and before[-1] == "--loss"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+@click.command("keyrate", cls=_ManyLosses)
+@click.argument("record", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--source",
+    metavar="n=0.292,g2=0.00698",
+    help="Source figures instead of a record; also n_u, g2_u and clock (Hz).",
+)
+@click.option(
+    "--link", "link_file", type=click.Path(path_type=Path), help="Link file; default the paper's."
+)
+@click.option(
+    "--loss",
+    "losses",
+    type=float,
+    multiple=True,
+    metavar="dB ...",
+    help="Channel losses; default the link's own.",
+)
+@click.option(
+    "--protocol",
+    type=click.Choice(["efficient-bb84", "three-state"]),
+    default="efficient-bb84",
+    show_default=True,
+)
+@click.option(
+    "--accounting",
+    type=click.Choice(["alice", "joint"]),
+    default="alice",
+    show_default=True,
+    help="How multi-photon pulses are counted; joint assumes that Bob's basis choice is "
+    "independent of the signal.",
+)
+@click.option("--block", type=float, help="Pulses in a block; default the link's.")
+@click.option("--block-kind", type=click.Choice(["received", "sent", "asymptotic"]))
+@click.option("--p-z", type=float, help="Hold Alice's Z probability; default the optimum.")
+@click.option("--attenuation", type=float, help="Hold the pre-attenuation; default the optimum.")
+@click.option("--json", "as_json", is_flag=True, help="Result as one line of JSON at the end.")
+def keyrate(
+    record: Path | None,
+    source: str | None,
+    link_file: Path | None,
+    losses: tuple[float, ...],
+    protocol: Any,
+    accounting: Any,
+    block: float | None,
+    block_kind: Any,
+    p_z: float | None,
+    attenuation: float | None,
+    as_json: bool,
+) -> None:
+    """Predict the key rate of a source and compare it with coherent light.
+
+    The source is RECORD, a source record, or --source; without either, the paper's Table 1.
+    """
+    from qdchar.keyrate import predict
+    from qdchar.link import load_link
+
+    figures = _source(record, source)
+    link = load_link(link_file)
+    points = predict(
+        figures,
+        link,
+        loss_dB=losses or None,
+        protocol=protocol,
+        accounting=accounting,
+        block=block,
+        block_kind=block_kind,
+        p_z=p_z,
+        attenuation=attenuation,
+    )
+    click.echo(_table(points, figures, link))
+    if as_json:
+        click.echo(
+            json.dumps(
+                {
+                    "protocol": protocol,
+                    "accounting": accounting,
+                    "block": points[0].block,
+                    "block_kind": points[0].block_kind,
+                    "source": {
+                        e.name: {"value": e.value, "u": e.u, "unit": e.unit}
+                        for e in (figures.mean_photon_number, figures.g2_zero, figures.clock_rate)
+                    },
+                    "points": [point.as_json() for point in points],
+                }
+            )
+        )
+
+
+def _source(record: Path | None, text: str | None) -> SourceFigures:
+    from qdchar.keyrate import SourceFigures
+
+    if record is not None and text is not None:
+        raise UsageError("keyrate: give a record or --source, not both")
+    if record is not None:
+        from qdchar.record import load_record
+
+        loaded = load_record(record)
+        return SourceFigures.from_estimates(
+            loaded.estimate("mean_photon_number"),
+            loaded.estimate("g2_zero"),
+            loaded.estimate("clock_rate"),
+        )
+    if text is None:
+        return SourceFigures()
+    given: dict[str, float] = {}
+    for part in text.split(","):
+        name, equals, value = part.partition("=")
+        if name.strip() not in ("n", "g2", "n_u", "g2_u", "clock") or not equals:
+            raise UsageError(
+                f"--source: {part!r} is not understood; give n=..., g2=... and perhaps n_u=..., "
+                "g2_u=..., clock=... (Hz), separated by commas"
+            )
+        if not _is_number(value):
+            raise UsageError(f"--source: {value!r} is not a number for {name}")
+        given[name.strip()] = float(value)
+    if not {"n", "g2"} <= given.keys():
+        raise UsageError("--source: needs both n=... and g2=...")
+    return SourceFigures.from_values(
+        given["n"],
+        given["g2"],
+        n_u=given.get("n_u", 0.0),
+        g2_u=given.get("g2_u", 0.0),
+        clock_rate_hz=given.get("clock", SourceFigures().clock_rate.value),
+    )
+
+
+def _table(points: tuple[KeyRate, ...], source: SourceFigures, link: Link) -> str:
+    from qdchar.keyrate import ASSUMPTION
+    from qdchar.keyrate.comparators import COMPARATORS
+    from qdchar.keyrate.published import measured_at
+
+    first = points[0]
+    n, g2 = source.mean_photon_number, source.g2_zero
+    block = (
+        "asymptotic"
+        if first.key_length is None
+        else (f"block of {first.block:g} {first.block_kind} pulses")
+    )
+    lines = [
+        f"Source    <n> = {n.value:.4g} +- {n.u:.2g}, g2(0) = {g2.value:.4g} +- {g2.u:.2g}, "
+        f"{source.clock_rate.value / 1e6:.6g} MHz ({n.method})",
+        f"Protocol  {first.protocol}, accounting {first.accounting}, {block}, "
+        f"{link.receiver} receiver",
+        "",
+        f"{'loss':>6} {'rate':>10} {'+- u':>8} {'rate':>10} {'p_z':>7} {'pre-':>6} "
+        f"{'QBER':>6} {'phase':>6} {'block':>8}  measured  computed/",
+        f"{'dB':>6} {'bit/pulse':>10} {'':>8} {'bit/s':>10} {'':>7} {'atten.':>6} "
+        f"{'%':>6} {'err. %':>6} {'s':>8}  in paper  measured",
+    ]
+    for p in points:
+        measured = measured_at(p.loss_dB)
+        beside = ""
+        if measured is not None:
+            ratio = p.rate_per_pulse / measured.rate_per_pulse
+            beside = f"  {measured.rate_per_pulse:8.3g}  {ratio:.2f}"
+        seconds = "-" if p.acquisition_time_s is None else f"{p.acquisition_time_s:.4g}"
+        lines.append(
+            f"{p.loss_dB:6.2f} {p.rate_per_pulse:10.4g} {p.rate_per_pulse_u:8.2g} "
+            f"{p.rate_bps:10.4g} {p.p_z:7.4f} {p.attenuation:6.3f} {100 * p.qber:6.3f} "
+            f"{100 * p.phase_error:6.2f} {seconds:>8}{beside}"
+        )
+    lines += ["", "Coherent light on the same link: bit/pulse (the source's advantage in dB)"]
+    names = [c.name for c in first.comparators]
+    width = max((len(name) for name in names), default=0)
+    heads = "".join(f"{p.loss_dB:>17.2f} dB" for p in points)
+    lines.append(f"{'':{width}}{heads}")
+    for name in names:
+        cells = ""
+        for p in points:
+            c = p.comparator(name)
+            gain = "  -  " if c.advantage_dB is None else f"{c.advantage_dB:+.2f}"
+            cells += f"{f'{c.rate_per_pulse:.3g} ({gain})':>20}"
+        lines.append(f"{name:{width}}{cells}")
+    lines.append("")
+    lines += [f"{name}: {COMPARATORS[name].description}" for name in names]
+    lines.append(f"accounting {first.accounting}: {ASSUMPTION[first.accounting]}")
+    return "\n".join(lines)

@@ -1,0 +1,164 @@
+"""A global maximiser that works on many independent problems at once.
+
+Each problem is a point of a curve or a map. All trial settings of all points go through one call
+of the objective, so the cost is that of numpy on long arrays and not of Python per point: a
+quasi-random sample finds the basin, Nelder and Mead's simplices climb from its best members, and
+a second, smaller simplex makes sure that none collapsed early.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+Rows = NDArray[np.intp]
+
+# (trial settings of shape (points, trials, dimensions), which points) -> score (points, trials)
+Objective = Callable[[Floats, Rows], Floats]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How hard to search.
+
+    Attributes
+    ----------
+    samples
+        Quasi-random trial settings a point.
+    starts
+        Simplices a point, begun at the best samples.
+    steps
+        Moves of each simplex.
+    chunk
+        Points that go through the objective together; the size that keeps arrays in cache.
+    """
+
+    samples: int = 192
+    starts: int = 3
+    steps: int = 60
+    chunk: int = 256
+
+
+def maximise(
+    objective: Objective,
+    points: int,
+    lower: Floats,
+    upper: Floats,
+    effort: Effort,
+    known: Floats | None = None,
+) -> Floats:
+    """Maximise `points` objectives over one box.
+
+    Parameters
+    ----------
+    objective
+        Score of trial settings; finite everywhere in the box.
+    points
+        Number of independent problems.
+    lower, upper
+        The box, shape (dimensions,). A dimension of no width is held.
+    effort
+        How hard to search.
+    known
+        Settings to try besides the sample, shape (any, dimensions).
+
+    Returns
+    -------
+    ndarray
+        Best settings, shape (points, dimensions).
+    """
+    dimensions = len(lower)
+    trials = lower + (upper - lower) * _spread_evenly(effort.samples, dimensions)
+    if known is not None:
+        trials = np.concatenate([known, trials])
+    best = np.empty((points, dimensions))
+    for first in range(0, points, effort.chunk):
+        rows = np.arange(first, min(first + effort.chunk, points))
+        score = objective(np.broadcast_to(trials, (len(rows), *trials.shape)), rows)
+        order = np.argsort(-score, axis=1)[:, : effort.starts]
+        reached = _climb(objective, rows, trials[order], lower, upper, 0.1, effort.steps)
+        again = reached[:, None, :]
+        best[rows] = _climb(objective, rows, again, lower, upper, 0.02, effort.steps // 2)
+    return best
+
+
+def _spread_evenly(count: int, dimensions: int) -> Floats:
+    """Points of the unit box, shape (count, dimensions): the additive recurrence of the root of
+    x^(d+1) = x + 1, which generalises the golden ratio.
+    """  # noqa: D205
+    root = 2.0
+    for _ in range(30):
+        root = (1 + root) ** (1 / (dimensions + 1))
+    step = root ** -np.arange(1.0, dimensions + 1)
+    return np.asarray((0.5 + np.arange(1, count + 1)[:, None] * step) % 1.0)
+
+
+def _climb(
+    objective: Objective,
+    rows: Rows,
+    start: Floats,
+    lower: Floats,
+    upper: Floats,
+    spread: float,
+    steps: int,
+) -> Floats:
+    """Climb by simplices from `start`, shape (points, starts, dimensions); best of each point."""
+    points, starts, d = start.shape
+
+    def score(x: Floats, which: Rows) -> Floats:
+        """Score of settings of shape (points, starts, k, d), as (points, starts, k)."""
+        count, _, k, _ = x.shape
+        return objective(x.reshape(count, starts * k, d), which).reshape(count, starts, k)
+
+    # each corner steps towards the far side of the box, so that no simplex starts flat
+    towards = np.where(start > (lower + upper) / 2, -spread, spread) * (upper - lower)
+    corners = np.concatenate(
+        [start[:, :, None, :], start[:, :, None, :] + towards[:, :, None, :] * np.eye(d)], axis=2
+    )
+    value = score(corners, rows)
+    moves = np.array([1.0, 2.0, 0.5, -0.5])[:, None]  # reflect, expand, contract outside, inside
+    for _ in range(steps):
+        order = np.argsort(-value, axis=2)
+        value = np.take_along_axis(value, order, axis=2)
+        corners = np.take_along_axis(corners, order[..., None], axis=2)
+        centre = corners[:, :, :-1].mean(axis=2)
+        away = centre - corners[:, :, -1]
+        trial = _fold(centre[:, :, None, :] + moves * away[:, :, None, :], lower, upper)
+        result = score(trial, rows)
+        reflected = result[..., 0]
+        chosen = np.where(
+            reflected > value[..., 0],
+            np.where(result[..., 1] > reflected, 1, 0),
+            np.where(reflected > value[..., -2], 0, np.where(reflected > value[..., -1], 2, 3)),
+        )[..., None]
+        new = np.take_along_axis(result, chosen, axis=2)[..., 0]
+        better = new > value[..., -1]
+        moved = np.take_along_axis(trial, chosen[..., None], axis=2)[:, :, 0]
+        corners[:, :, -1] = np.where(better[..., None], moved, corners[:, :, -1])
+        value[..., -1] = np.where(better, new, value[..., -1])
+        stuck = np.flatnonzero(~better.all(axis=1))
+        if len(stuck):
+            shrunk = (corners[stuck] + corners[stuck][:, :, :1]) / 2
+            fresh = score(shrunk, rows[stuck])
+            fresh[..., 0] = value[stuck][..., 0]
+            keep = better[stuck][..., None]
+            corners[stuck] = np.where(keep[..., None], corners[stuck], shrunk)
+            value[stuck] = np.where(keep, value[stuck], fresh)
+    flat = corners.reshape(points, -1, d)
+    winner = value.reshape(points, -1).argmax(axis=1)
+    return np.asarray(flat[np.arange(points), winner])
+
+
+def _fold(x: Floats, lower: Floats, upper: Floats) -> Floats:
+    """Mirror what is outside the box back into it.
+
+    Clipping would lay a simplex flat on a face, from which it never rises again.
+    """
+    x = np.where(x > upper, 2 * upper - x, x)
+    x = np.where(x < lower, 2 * lower - x, x)
+    return np.asarray(np.clip(x, lower, upper))

@@ -1,0 +1,208 @@
+"""Predict the key of a source on a link, with its uncertainty, beside coherent light."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from qdchar.errors import UsageError
+from qdchar.estimate import Contribution, Estimate, propagate
+from qdchar.link import Link, Quantity
+
+from .comparators import COMPARATORS
+from .conditions import BlockKind, Conditions
+from .result import PHASE, Comparison, KeyRate, Protocol, advantage_dB
+from .single_photon import (
+    Accounting,
+    SinglePhotonKey,
+    best_single_photon_key,
+    single_photon_key,
+)
+from .source import SourceFigures
+
+Floats = NDArray[np.float64]
+
+# Relative step of the numerical derivatives: truncation and rounding both stay below 1e-5.
+_STEP = 1e-3
+
+
+def predict(
+    source: SourceFigures | None = None,
+    link: Link | None = None,
+    *,
+    loss_dB: ArrayLike | None = None,
+    protocol: Protocol = "efficient-bb84",
+    accounting: Accounting = "alice",
+    block: float | None = None,
+    block_kind: BlockKind | None = None,
+    p_z: float | None = None,
+    attenuation: float | None = None,
+    comparators: Sequence[str] | None = None,
+) -> tuple[KeyRate, ...]:
+    """Predict the key rate of a source without decoy states.
+
+    Parameters
+    ----------
+    source, link
+        Default: the paper's Table 1 and link.
+    loss_dB
+        Channel losses [dB], one or many; default the link's own, whose uncertainty then counts
+        (a loss that is asked for is exact).
+    protocol
+        "efficient-bb84" (four states) or "three-state" (loss tolerant).
+    accounting
+        "alice" needs no assumption on Bob's basis choice; "joint" needs it to be independent of
+        the signal.
+    block, block_kind
+        Instead of the link's: pulses in a block, and whether "received", "sent" or "asymptotic".
+    p_z, attenuation
+        Hold Alice's Z probability or the pre-attenuation instead of optimising it.
+    comparators
+        Names of protocols for coherent light to compare with; default all.
+
+    Returns
+    -------
+    tuple of KeyRate
+        One per loss, in the order given.
+
+    Raises
+    ------
+    UsageError
+        An option is out of its range, or the source is unphysical.
+
+    Examples
+    --------
+    >>> (at_the_field_link,) = predict(loss_dB=14.6, comparators=())
+    >>> round(at_the_field_link.rate_per_pulse, 5), round(at_the_field_link.rate_per_pulse_u, 5)
+    (0.0013, 0.00012)
+    """
+    source = source or SourceFigures()
+    link = link or Link()
+    own_loss = loss_dB is None
+    losses = np.atleast_1d(
+        np.asarray(link.channel_loss.value if loss_dB is None else loss_dB, dtype=np.float64)
+    ).ravel()
+    _check_options(losses, protocol, accounting, block, block_kind, p_z, attenuation)
+    changed = {"block": block, "block_kind": block_kind}
+    link = link.model_copy(update={k: v for k, v in changed.items() if v is not None})
+    given = Conditions.from_link(link, losses)
+    n, g2 = source.mean_photon_number.value, source.g2_zero.value
+    key = best_single_photon_key(n, g2, given, PHASE[protocol], accounting, p_z, attenuation)
+    sensitivities = _sensitivities(source, link, losses, key, protocol, accounting, own_loss)
+    names = COMPARATORS if comparators is None else comparators
+    others = {name: COMPARATORS[name].rate(given) for name in names}
+    clock = source.clock_rate.value
+    finite = link.block_kind != "asymptotic"
+    return tuple(
+        KeyRate(
+            protocol=protocol,
+            accounting=accounting,
+            block=link.block,
+            block_kind=link.block_kind,
+            loss_dB=float(losses[i]),
+            rate_per_pulse=float(key.rate[i]),
+            budget=_budget(sensitivities, i),
+            rate_bps=float(key.rate[i]) * clock,
+            p_z=float(key.p_z[i]),
+            attenuation=float(key.attenuation[i]),
+            qber=float(key.qber[i]),
+            phase_error=float(key.phase_error[i]),
+            gain=float(key.gain[i]),
+            key_length=float(key.key_length[i]) if finite else None,
+            pulses_sent=float(key.pulses_sent[i]) if finite else None,
+            acquisition_time_s=float(key.pulses_sent[i]) / clock if finite else None,
+            comparators=tuple(
+                Comparison(name, float(rate[i]), advantage_dB(float(key.rate[i]), float(rate[i])))
+                for name, rate in others.items()
+            ),
+        )
+        for i in range(len(losses))
+    )
+
+
+def _check_options(
+    losses: Floats,
+    protocol: str,
+    accounting: str,
+    block: float | None,
+    block_kind: str | None,
+    p_z: float | None,
+    attenuation: float | None,
+) -> None:
+    for wrong, message in (
+        (not len(losses), "no loss given"),
+        (
+            not np.all(np.isfinite(losses) & (losses >= 0)),
+            "a loss is 0 dB or more (positive means weaker)",
+        ),
+        (protocol not in PHASE, f"protocol {protocol!r}: allowed is {' or '.join(PHASE)}"),
+        (accounting not in ("alice", "joint"), f"accounting {accounting!r}: alice or joint"),
+        (block is not None and not 0 < block < np.inf, "a block has a positive number of pulses"),
+        (
+            block_kind not in (None, "received", "sent", "asymptotic"),
+            f"block kind {block_kind!r}: allowed is received, sent or asymptotic",
+        ),
+        (p_z is not None and not 0 < p_z < 1, "p_z is more than 0 and less than 1"),
+        (
+            attenuation is not None and not 0 < attenuation <= 1,
+            "attenuation is a transmission: more than 0, at most 1",
+        ),
+    ):
+        if wrong:
+            raise UsageError(f"key rate: {message}")
+
+
+def _sensitivities(
+    source: SourceFigures,
+    link: Link,
+    losses: Floats,
+    key: SinglePhotonKey,
+    protocol: Protocol,
+    accounting: Accounting,
+    own_loss: bool,
+) -> list[tuple[Estimate, Floats]]:
+    """Return the derivatives of the rate by every uncertain input, at fixed settings (F33)."""
+    phase = PHASE[protocol]
+    p_z, attenuation = key.p_z, key.attenuation
+
+    def rate(n: float, g2: float, changed: Link) -> Floats:
+        shift = changed.channel_loss.value - link.channel_loss.value
+        given = Conditions.from_link(changed, losses + shift)
+        return single_photon_key(n, g2, p_z, attenuation, given, phase, accounting).rate
+
+    n, g2 = source.mean_photon_number, source.g2_zero
+    result: list[tuple[Estimate, Floats]] = []
+    for estimate in (n, g2):
+        if estimate.u == 0:
+            continue
+        low, high = _around(estimate.value, estimate.u)
+        pair = [
+            rate(x if estimate is n else n.value, x if estimate is g2 else g2.value, link)
+            for x in (low, high)
+        ]
+        result.append((estimate, (pair[1] - pair[0]) / (high - low)))
+    for name, estimate in link.estimates().items():
+        given = getattr(link, name)
+        if estimate.u == 0 or not isinstance(given, Quantity):
+            continue
+        if name == "channel_loss" and not own_loss:
+            continue
+        low, high = _around(estimate.value, estimate.u)
+        pair = [
+            rate(n.value, g2.value, link.model_copy(update={name: Quantity(value=x)}))
+            for x in (low, high)
+        ]
+        result.append((estimate, (pair[1] - pair[0]) / (high - low)))
+    return result
+
+
+def _around(value: float, u: float) -> tuple[float, float]:
+    """Two arguments for a derivative, neither of them below zero."""
+    step = _STEP * (value or u)
+    return max(value - step, 0.0), value + step
+
+
+def _budget(sensitivities: list[tuple[Estimate, Floats]], i: int) -> tuple[Contribution, ...]:
+    return propagate([(estimate, float(slope[i])) for estimate, slope in sensitivities])

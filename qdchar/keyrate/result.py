@@ -1,0 +1,139 @@
+"""What a key-rate prediction returns."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from qdchar.estimate import Contribution, Estimate
+
+from .conditions import BlockKind
+from .single_photon import Accounting, Phase
+
+Protocol = Literal["efficient-bb84", "three-state"]
+
+PHASE: dict[str, Phase] = {"efficient-bb84": "eb", "three-state": "lt"}
+
+ASSUMPTION: dict[str, str] = {
+    "alice": "multi-photon pulses counted as Alice prepares them: no assumption on Bob's basis "
+    "choice",
+    "joint": "multi-photon pulses counted as Bob detects them: his basis choice must be "
+    "independent of the signal (active, or passive with squashing)",
+}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What coherent light gives on the same link, by a named protocol.
+
+    Attributes
+    ----------
+    name
+        One of `qdchar.keyrate.comparators.COMPARATORS`.
+    rate_per_pulse
+        Secret bits per sent pulse.
+    advantage_dB
+        The source's rate over this one [dB]; None where either rate is zero.
+    """
+
+    name: str
+    rate_per_pulse: float
+    advantage_dB: float | None
+
+
+@dataclass(frozen=True)
+class KeyRate:
+    """Predicted key of a source on a link at one loss.
+
+    Attributes
+    ----------
+    protocol, accounting
+        The proof, and how multi-photon pulses are counted (see `ASSUMPTION`).
+    block, block_kind
+        Size of the block and how it is counted.
+    loss_dB
+        Channel loss, receiver not included.
+    rate_per_pulse
+        Secret bits per sent pulse.
+    budget
+        Contributions to the uncertainty of `rate_per_pulse`, by error source: first order, at
+        fixed settings, which is exact to first order at an optimum. Zero where the rate is zero.
+    rate_bps
+        Secret bits per second.
+    p_z, attenuation
+        Alice's Z probability and the pre-attenuation, optimum or given.
+    qber, phase_error
+        Error rate of the sifted key; upper bound on its phase-error rate.
+    gain
+        Detections per sent pulse.
+    key_length, pulses_sent, acquisition_time_s
+        Of one block; None in the asymptotic case.
+    comparators
+        Coherent light on the same link, one entry per named protocol.
+    """
+
+    protocol: Protocol
+    accounting: Accounting
+    block: float
+    block_kind: BlockKind
+    loss_dB: float
+    rate_per_pulse: float
+    budget: tuple[Contribution, ...]
+    rate_bps: float
+    p_z: float
+    attenuation: float
+    qber: float
+    phase_error: float
+    gain: float
+    key_length: float | None
+    pulses_sent: float | None
+    acquisition_time_s: float | None
+    comparators: tuple[Comparison, ...]
+
+    @property
+    def rate_per_pulse_u(self) -> float:
+        """Standard uncertainty of `rate_per_pulse`."""
+        return math.sqrt(sum(c.u**2 for c in self.budget))
+
+    def comparator(self, name: str) -> Comparison:
+        """Return the comparison of this name; KeyError where it was not asked for."""
+        return {c.name: c for c in self.comparators}[name]
+
+    def estimate(self) -> Estimate:
+        """Rate per pulse as an Estimate."""
+        return Estimate(
+            name="rate_per_pulse",
+            value=self.rate_per_pulse,
+            unit="1",
+            definition=f"secret bits per sent pulse at {self.loss_dB:g} dB, {self.protocol}, "
+            f"accounting {self.accounting}, block {self.block:g} {self.block_kind}",
+            method="predicted from mean_photon_number, g2_zero and the link",
+            plane="transmitter output",
+            budget=self.budget,
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """One entry of ``points`` in the output of ``qdchar keyrate --json``."""
+        return {
+            "loss_dB": self.loss_dB,
+            "rate_per_pulse": self.rate_per_pulse,
+            "rate_per_pulse_u": self.rate_per_pulse_u,
+            "rate_bps": self.rate_bps,
+            "p_z": self.p_z,
+            "attenuation": self.attenuation,
+            "qber": self.qber,
+            "phase_error": self.phase_error,
+            "key_length": self.key_length,
+            "pulses_sent": self.pulses_sent,
+            "acquisition_time_s": self.acquisition_time_s,
+            "comparators": {
+                c.name: {"rate_per_pulse": c.rate_per_pulse, "advantage_dB": c.advantage_dB}
+                for c in self.comparators
+            },
+        }
+
+
+def advantage_dB(rate: float, other: float) -> float | None:
+    """Ratio of two rates [dB]; None where either is zero and there is no ratio."""
+    return 10 * math.log10(rate / other) if rate > 0 and other > 0 else None

@@ -1,0 +1,87 @@
+"""A source as the key rate sees it: mean photon number, g2 and clock, with their errors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qdchar.errors import UsageError
+from qdchar.estimate import Contribution, Estimate, covariance
+
+from .photons import check_physical
+
+_PAPER = "Zhang et al., PRL 134, 210801, Table 1"
+_PLANE = "transmitter output"
+
+
+def _given(name: str, value: float, u: float, unit: str, method: str) -> Estimate:
+    definition = {
+        "mean_photon_number": "mean photon number per pulse",
+        "g2_zero": "zero-delay correlation over the uncorrelated level, time-averaged",
+        "clock_rate": "pulses sent per second",
+    }[name]
+    budget = (Contribution(f"source: {name}", u, "B"),) if u else ()
+    return Estimate(name, value, unit, definition, method, plane=_PLANE, budget=budget)
+
+
+@dataclass(frozen=True)
+class SourceFigures:
+    """The three figures of a source that a key rate uses; by default the paper's.
+
+    Attributes
+    ----------
+    mean_photon_number
+        Per pulse, at the transmitter's output [1].
+    g2_zero
+        At the same plane: raw, time-averaged, nothing subtracted [1].
+    clock_rate
+        Pulses sent per second [Hz].
+    """
+
+    mean_photon_number: Estimate = field(
+        default_factory=lambda: _given("mean_photon_number", 0.292, 0.008, "1", _PAPER)
+    )
+    g2_zero: Estimate = field(
+        default_factory=lambda: _given("g2_zero", 0.00698, 0.00064, "1", _PAPER)
+    )
+    clock_rate: Estimate = field(
+        default_factory=lambda: _given("clock_rate", 76.13e6, 0.0, "Hz", _PAPER)
+    )
+
+    def __post_init__(self) -> None:
+        check_physical(self.mean_photon_number.value, self.g2_zero.value)
+        if self.clock_rate.value <= 0:
+            raise UsageError(f"source: clock_rate = {self.clock_rate.value:g} Hz must be above 0")
+
+    @classmethod
+    def from_estimates(cls, n: Estimate, g2: Estimate, clock: Estimate) -> SourceFigures:
+        """Figures from a record's ``mean_photon_number``, ``g2_zero`` and ``clock_rate``."""
+        wanted = ("mean_photon_number", "g2_zero", "clock_rate")
+        for estimate, name in zip((n, g2, clock), wanted, strict=True):
+            if estimate.name != name:
+                raise UsageError(f"source: asked for {name}, given {estimate.name}")
+        return cls(n, g2, clock)
+
+    @classmethod
+    def from_values(
+        cls,
+        n: float,
+        g2: float,
+        *,
+        n_u: float = 0.0,
+        g2_u: float = 0.0,
+        clock_rate_hz: float = 76.13e6,
+    ) -> SourceFigures:
+        """Figures from plain numbers, their errors independent."""
+        return cls(
+            _given("mean_photon_number", n, n_u, "1", "given"),
+            _given("g2_zero", g2, g2_u, "1", "given"),
+            _given("clock_rate", clock_rate_hz, 0.0, "Hz", "given"),
+        )
+
+    @property
+    def covariance(self) -> NDArray[np.float64]:
+        """Covariance of mean photon number and g2, shape (2, 2), from what they share."""
+        return covariance([self.mean_photon_number, self.g2_zero])

@@ -1,0 +1,236 @@
+"""The link: channel, receiver and security constants, everything about a key rate but the source.
+
+A link file is TOML with the names of the record's vocabulary. A physical constant is a number or
+a table with its standard uncertainty::
+
+    channel_loss = 14.6                                # [dB], without the receiver
+    detector_efficiency = { value = 0.712, u = 0.010 }
+    receiver = "passive"
+
+What a file leaves out keeps the value of `Link()`, the link of Zhang et al., PRL 134, 210801.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
+
+from qdchar.errors import UsageError
+from qdchar.estimate import Contribution, Estimate, propagate
+
+_METHOD = "given (link file)"
+
+
+class Quantity(BaseModel):
+    """A given constant and its standard uncertainty, in the unit of its name."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    value: float
+    u: float = 0.0
+
+
+def _quantity(given: Any) -> Any:
+    """Let a plain number stand for a quantity known exactly."""
+    if isinstance(given, int | float) and not isinstance(given, bool):
+        return {"value": given}
+    return given
+
+
+Given = Annotated[Quantity, BeforeValidator(_quantity)]
+
+
+def _exactly(value: float) -> Quantity:
+    return Quantity(value=value)
+
+
+# What each number may be: (text for the person, test), in one place so that they cannot disagree.
+_ALLOWED: dict[str, tuple[str, Callable[[float], bool]]] = {
+    "channel_loss": ("a loss of 0 dB or more", lambda x: x >= 0),
+    "fiber_optics_efficiency": ("more than 0, at most 1", lambda x: 0 < x <= 1),
+    "detector_efficiency": ("more than 0, at most 1", lambda x: 0 < x <= 1),
+    "dark_count_rate": ("0 Hz or more (the sum over all detectors)", lambda x: x >= 0),
+    "gate_width": ("more than 0 s", lambda x: x > 0),
+    "misalignment": ("at least 0, less than 0.5", lambda x: 0 <= x < 0.5),
+    "error_correction_efficiency": ("1 or more", lambda x: x >= 1),
+    "receiver_z_probability": ("more than 0, less than 1", lambda x: 0 < x < 1),
+    "epsilon_parameter_estimation": ("more than 0, less than 1", lambda x: 0 < x < 1),
+    "epsilon_privacy_amplification": ("more than 0, less than 1", lambda x: 0 < x < 1),
+    "epsilon_error_correction": ("more than 0, less than 1", lambda x: 0 < x < 1),
+    "epsilon_correctness": ("more than 0, less than 1", lambda x: 0 < x < 1),
+    "block": ("a positive number of pulses", lambda x: x > 0),
+}
+
+_DEFINITIONS = {
+    "channel_loss": ("dB", "loss from the transmitter's output to the receiver's input"),
+    "fiber_optics_efficiency": ("1", "transmission of the receiver's optics"),
+    "detector_efficiency": ("1", "detection efficiency of the receiver's detectors"),
+    "dark_count_rate": ("Hz", "dark counts of all the receiver's detectors together"),
+    "gate_width": ("s", "acceptance window per pulse"),
+    "misalignment": ("1", "probability that a photon meets the wrong detector of its basis"),
+}
+
+
+class Link(BaseModel):
+    """Channel, receiver and security constants.
+
+    Attributes
+    ----------
+    channel_loss
+        Transmitter's output to receiver's input [dB]; the receiver is not in it.
+    fiber_optics_efficiency, detector_efficiency
+        The receiver's two factors [1].
+    dark_count_rate
+        Of all detectors together [Hz].
+    gate_width
+        Acceptance window per pulse [s].
+    misalignment
+        Error probability of a detected photon [1].
+    error_correction_efficiency
+        Bits spent on error correction over the Shannon limit.
+    receiver
+        "passive": a beam splitter chooses the basis, with `receiver_z_probability`; "active": Bob
+        chooses as often as Alice, and `receiver_z_probability` is not used.
+    epsilon_parameter_estimation, epsilon_privacy_amplification, epsilon_error_correction
+        Failure probabilities; their sum is the secrecy parameter.
+    epsilon_correctness
+        Probability that the two keys differ unnoticed.
+    security
+        "published": every tail bound has the whole `epsilon_parameter_estimation`, and the
+        sampling bound is the printed one, as in the paper; "rigorous": all the bounds of one
+        proof share it, and the sampling bound holds for the whole tail, which costs about 0.7 %
+        of the rate at 14.6 dB.
+    block, block_kind
+        Number of pulses in a block, "received" (all detections, before sifting) or "sent";
+        "asymptotic" ignores the number.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    channel_loss: Given = _exactly(14.6)
+    fiber_optics_efficiency: Given = _exactly(0.6)
+    detector_efficiency: Given = _exactly(0.712)
+    dark_count_rate: Given = _exactly(43.0)
+    gate_width: Given = _exactly(3.42e-9)
+    misalignment: Given = _exactly(0.0254)
+    error_correction_efficiency: float = 1.16
+    receiver: Literal["passive", "active"] = "passive"
+    receiver_z_probability: float = 0.9
+    epsilon_parameter_estimation: float = 11 / 12 * 1e-10
+    epsilon_privacy_amplification: float = 1 / 24 * 1e-10
+    epsilon_error_correction: float = 1 / 24 * 1e-10
+    epsilon_correctness: float = 1e-15
+    security: Literal["published", "rigorous"] = "published"
+    block: float = 1e8
+    block_kind: Literal["received", "sent", "asymptotic"] = "received"
+
+    @model_validator(mode="after")
+    def _within_what_is_allowed(self) -> Link:
+        for name, (allowed, holds) in _ALLOWED.items():
+            given = getattr(self, name)
+            value = given.value if isinstance(given, Quantity) else given
+            if not holds(value):
+                raise ValueError(f"{name} = {value:g}: allowed is {allowed}")
+            if isinstance(given, Quantity) and given.u < 0:
+                raise ValueError(f"{name}: u = {given.u:g}: an uncertainty is 0 or more")
+        if self.dark_count_probability > 1:
+            raise ValueError(
+                f"dark_count_rate x gate_width = {self.dark_count_probability:g}: allowed is at "
+                "most 1 dark count per pulse; is gate_width in seconds?"
+            )
+        return self
+
+    @property
+    def receiver_efficiency(self) -> float:
+        """Optics times detectors."""
+        return self.fiber_optics_efficiency.value * self.detector_efficiency.value
+
+    @property
+    def dark_count_probability(self) -> float:
+        """Dark counts per pulse, over all detectors."""
+        return self.dark_count_rate.value * self.gate_width.value
+
+    def estimates(self) -> dict[str, Estimate]:
+        """Return the physical constants as Estimates, by the vocabulary's names.
+
+        Each constant's uncertainty is an error source of its own, named ``link: <name>``.
+        """
+        given = {name: self._estimate(name) for name in _DEFINITIONS}
+        dark, gate = given["dark_count_rate"], given["gate_width"]
+        given["dark_count_probability"] = Estimate(
+            name="dark_count_probability",
+            value=self.dark_count_probability,
+            unit="1",
+            definition="dark counts per pulse, over all detectors",
+            method="dark_count_rate x gate_width",
+            plane="receiver",
+            budget=propagate([(dark, gate.value), (gate, dark.value)]),
+        )
+        return given
+
+    def _estimate(self, name: str) -> Estimate:
+        given: Quantity = getattr(self, name)
+        unit, definition = _DEFINITIONS[name]
+        return Estimate(
+            name=name,
+            value=given.value,
+            unit=unit,
+            definition=definition,
+            method=_METHOD,
+            plane="channel" if name == "channel_loss" else "receiver",
+            budget=(Contribution(f"link: {name}", given.u, "B"),) if given.u else (),
+        )
+
+
+def load_link(path: Path | None) -> Link:
+    """Read a link file.
+
+    Parameters
+    ----------
+    path
+        TOML file; None for the link of the paper.
+
+    Raises
+    ------
+    UsageError
+        The file cannot be read, has an unknown key, or a value that is not allowed; the message
+        names the file, the key and what is allowed.
+    """
+    if path is None:
+        return Link()
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"link file {path}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"link file {path}: not valid TOML: {error}") from error
+    try:
+        return Link.model_validate(table)
+    except ValidationError as error:
+        lines = [_plainly(problem) for problem in error.errors()]
+        raise UsageError("\n".join(f"link file {path}: {line}" for line in lines)) from error
+
+
+def _plainly(problem: Any) -> str:
+    """Say one pydantic error in words for the person who wrote the file."""
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        known = ["value", "u"] if "." in key else list(Link.model_fields)
+        close = difflib.get_close_matches(key.rsplit(".")[-1], known, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        return f"unknown key {key!r}.{hint} Allowed: {', '.join(known)}"
+    if problem["type"] == "value_error":
+        return str(problem["ctx"]["error"])
+    if problem["type"] == "literal_error":
+        return f"{key} = {problem['input']!r}: allowed is {problem['ctx']['expected']}"
+    allowed = _ALLOWED.get(str(problem["loc"][0]) if problem["loc"] else "")
+    number = "a number"
+    if problem["loc"] and problem["loc"][0] in _DEFINITIONS:
+        number = "a number, or a table {value = ..., u = ...}"
+    what = f"{number}: {allowed[0]}" if allowed else number
+    return f"{key} = {problem['input']!r}: allowed is {what}"

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from qdchar.cli.keyrate import keyrate
+from qdchar.errors import UsageError
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(keyrate, list(arguments))
+
+
+def points(*arguments: str) -> list[dict[str, Any]]:
+    result = run(*arguments, "--json")
+    assert result.exit_code == 0, result.output
+    answer = json.loads(result.stdout.splitlines()[-1])
+    assert {"protocol", "accounting", "points"} <= answer.keys()
+    found: list[dict[str, Any]] = answer["points"]
+    return found
+
+
+def test_several_losses_after_one_flag_and_repeated_flags() -> None:
+    many = points("--loss", "0.17", "5.11", "10.15", "14.6", "15.16")
+    assert [p["loss_dB"] for p in many] == [0.17, 5.11, 10.15, 14.6, 15.16]
+    mixed = points("--loss", "1", "2", "--protocol", "three-state", "--loss", "3")
+    assert [p["loss_dB"] for p in mixed] == [1.0, 2.0, 3.0]
+
+
+def test_the_paper_s_measurements_stand_beside_the_predictions() -> None:
+    output = run("--loss", "0.17", "5.11", "10.15", "14.6", "15.16").stdout
+    for measured in ("0.0565", "0.0169", "0.00434", "0.00108"):
+        assert measured in output
+    for ratio in ("1.15", "1.21", "1.35", "0.93"):
+        assert ratio in output
+
+
+def test_every_field_of_the_design_is_in_the_json() -> None:
+    (point,) = points("--loss", "14.6")
+    assert {
+        "loss_dB",
+        "rate_per_pulse",
+        "rate_per_pulse_u",
+        "rate_bps",
+        "p_z",
+        "attenuation",
+        "qber",
+        "phase_error",
+        "key_length",
+        "pulses_sent",
+        "comparators",
+    } <= point.keys()
+    for comparator in point["comparators"].values():
+        assert comparator.keys() == {"rate_per_pulse", "advantage_dB"}
+
+
+def test_source_options_and_held_settings() -> None:
+    (point,) = points(
+        *("--source", "n=0.5,g2=0.01,n_u=0.01,clock=1e9"),
+        *("--p-z", "0.9", "--attenuation", "0.8", "--block", "1e9", "--block-kind", "sent"),
+        *("--loss", "5", "--accounting", "joint"),
+    )
+    assert (point["p_z"], point["attenuation"], point["pulses_sent"]) == (0.9, 0.8, 1e9)
+    assert point["rate_per_pulse_u"] > 0
+    assert point["rate_bps"] == pytest.approx(1e9 * point["rate_per_pulse"])
+
+
+def test_without_a_loss_it_is_the_link_s_own() -> None:
+    assert points()[0]["loss_dB"] == 14.6
+
+
+@pytest.mark.parametrize("wrong", ["n=0.3", "n=0.3,g2=x", "n=0.3;g2=0.1", "n=0.3,g2=0.1,g3=0"])
+def test_a_source_that_is_not_understood(wrong: str) -> None:
+    assert isinstance(run("--source", wrong).exception, UsageError)
+
+
+def test_a_loss_that_is_not_a_number() -> None:
+    result = run("--loss", "ten")
+    assert result.exit_code == 2
+    assert "losses in dB" in result.output

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from qdchar.errors import UsageError
+from qdchar.estimate import Contribution, Estimate
+from qdchar.keyrate import SourceFigures, predict
+from qdchar.link import Link, Quantity
+
+
+def test_table_1_gives_the_known_rates_with_their_errors() -> None:
+    zero, field = predict(loss_dB=[0.0, 14.6], comparators=())
+    assert zero.rate_per_pulse == pytest.approx(6.76e-2, abs=5e-5)
+    assert zero.rate_per_pulse_u == pytest.approx(0.18e-2, abs=5e-5)
+    assert field.rate_per_pulse == pytest.approx(1.30e-3, abs=5e-6)
+    assert field.rate_per_pulse_u == pytest.approx(0.12e-3, abs=5e-6)
+    assert field.rate_bps == pytest.approx(field.rate_per_pulse * 76.13e6)
+    assert field.key_length == pytest.approx(field.rate_per_pulse * field.pulses_sent)
+    assert {c.source for c in field.budget} == {"source: mean_photon_number", "source: g2_zero"}
+
+
+def test_linear_uncertainty_is_the_spread_of_reoptimised_rates() -> None:
+    """The envelope theorem: moving the settings with the source changes nothing to first order."""
+    rng = np.random.default_rng(5)
+    draws = zip(rng.normal(0.292, 0.0008, 150), rng.normal(0.00698, 0.00006, 150), strict=True)
+    rates = [
+        predict(SourceFigures.from_values(n, g2), loss_dB=12.0, comparators=())[0].rate_per_pulse
+        for n, g2 in draws
+    ]
+    (linear,) = predict(
+        SourceFigures.from_values(0.292, 0.00698, n_u=0.0008, g2_u=0.00006),
+        loss_dB=12.0,
+        comparators=(),
+    )
+    # the spread of 150 draws is known to 1/sqrt(300) = 6 %; three times that
+    assert linear.rate_per_pulse_u == pytest.approx(np.std(rates), rel=0.18)
+
+
+def test_shared_error_sources_are_carried() -> None:
+    """n and g2 moved by one common source: their contributions add with signs."""
+
+    def figure(name: str, value: float, u: float, unit: str = "1") -> Estimate:
+        budget = (Contribution("detector", u, "B"),)
+        return Estimate(name, value, unit, "d", "m", budget=budget)
+
+    clock = Estimate("clock_rate", 80e6, "Hz", "d", "m")
+    together = SourceFigures.from_estimates(
+        figure("mean_photon_number", 0.3, 0.006), figure("g2_zero", 0.01, 0.002), clock
+    )
+    assert together.covariance == pytest.approx(np.outer([0.006, 0.002], [0.006, 0.002]))
+    opposite = SourceFigures.from_estimates(
+        figure("mean_photon_number", 0.3, 0.006), figure("g2_zero", 0.01, -0.002), clock
+    )
+    apart = SourceFigures.from_values(0.3, 0.01, n_u=0.006, g2_u=0.002)
+    u = [
+        predict(s, loss_dB=11.0, comparators=())[0].rate_per_pulse_u
+        for s in (together, apart, opposite)
+    ]
+    assert u[0] < u[1] < u[2]  # more photons raise the rate, more g2 lowers it
+    assert u[0] ** 2 + u[2] ** 2 == pytest.approx(2 * u[1] ** 2, rel=1e-6)
+
+
+def test_link_uncertainties_count_and_an_asked_loss_is_exact() -> None:
+    link = Link(channel_loss=Quantity(value=10.0, u=1.0), misalignment=Quantity(value=0.02, u=2e-3))
+    (own,) = predict(link=link, comparators=())
+    (asked,) = predict(link=link, loss_dB=10.0, comparators=())
+    assert own.rate_per_pulse == asked.rate_per_pulse
+    names = {c.source for c in own.budget}
+    assert {"link: channel_loss", "link: misalignment"} <= names
+    assert "link: channel_loss" not in {c.source for c in asked.budget}
+    # 1 dB more loss, at fixed settings: -21 % from the photons alone, more from multi-photons
+    loss_part = next(c.u for c in own.budget if c.source == "link: channel_loss")
+    assert -0.4 * own.rate_per_pulse < loss_part < -0.2 * own.rate_per_pulse
+
+
+def test_comparators_and_advantages() -> None:
+    near, far = predict(loss_dB=[0.0, 45.0])
+    ideal = near.comparator("wcp-ideal")
+    assert ideal.rate_per_pulse == pytest.approx(0.4272 / np.e)
+    assert ideal.advantage_dB == pytest.approx(
+        10 * np.log10(near.rate_per_pulse / ideal.rate_per_pulse)
+    )
+    assert far.rate_per_pulse == 0
+    assert far.comparator("wcp-infinite-decoy").advantage_dB is None
+    assert far.rate_per_pulse_u == 0
+
+
+def test_asymptotic_has_no_block() -> None:
+    (point,) = predict(loss_dB=3.0, block_kind="asymptotic", comparators=())
+    assert point.key_length is None
+    assert point.pulses_sent is None
+    assert point.acquisition_time_s is None
+    assert point.p_z == 1.0
+
+
+def test_g2_of_zero_and_its_uncertainty() -> None:
+    (point,) = predict(SourceFigures.from_values(0.3, 0.0, g2_u=1e-3), loss_dB=5.0, comparators=())
+    assert np.isfinite(point.rate_per_pulse_u)
+    assert point.rate_per_pulse_u > 0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"loss_dB": -3.0}, "0 dB or more"),
+        ({"loss_dB": float("nan")}, "0 dB or more"),
+        ({"loss_dB": []}, "no loss"),
+        ({"block": 0.0}, "positive number"),
+        ({"p_z": 1.0}, "less than 1"),
+        ({"attenuation": 1.5}, "at most 1"),
+        ({"protocol": "bb84"}, "efficient-bb84"),
+        ({"accounting": "bob"}, "alice or joint"),
+    ],
+)
+def test_options_out_of_range_are_named(wrong: dict[str, object], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        predict(**wrong)  # type: ignore[arg-type]
+
+
+def test_wrong_estimate_is_refused() -> None:
+    n = Estimate("g2_zero", 0.3, "1", "d", "m")
+    with pytest.raises(UsageError, match="asked for mean_photon_number"):
+        SourceFigures.from_estimates(n, n, n)
