@@ -1,1 +1,29 @@
-"""Protocols: one file a measurement; they ask the station for roles, never for a driver."""
+"""Protocols: one file a measurement; they ask for roles, never for a driver."""
+
+from . import (
+    brightness,
+    cavity,
+    dark,
+    dead_time,
+    etalon,
+    hbt,
+    lifetime,
+    pump,
+    rabi,
+    transmitter,
+)
+from ._climb import Held
+
+__all__ = [
+    "Held",
+    "brightness",
+    "cavity",
+    "dark",
+    "dead_time",
+    "etalon",
+    "hbt",
+    "lifetime",
+    "pump",
+    "rabi",
+    "transmitter",
+]

@@ -14,7 +14,7 @@ from qdchar.measurement import About, Progress, Scan, ScanWriter, Settings, sile
 from qdchar.roles import Attenuator, LightPath, PowerMeter, TimeTagger, VoltageAxis
 
 from ._climb import Held, approach, climb, total_rate
-from ._pump import set_power
+from .pump import set_power
 
 
 class CavitySettings(Settings):

@@ -13,7 +13,7 @@ from qdchar.measurement import About, Progress, Scan, ScanWriter, Settings, sile
 from qdchar.roles import Attenuator, LightPath, PowerMeter, TimeTagger
 
 from ._climb import total_rate
-from ._pump import mean_power
+from .pump import mean_power
 
 
 class RabiSettings(Settings):

@@ -1,0 +1,120 @@
+"""The main job: tune the source, measure it, predict its key rate, judge it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from qdchar import __version__
+from qdchar.analysis.brightness import photon_numbers
+from qdchar.display import Display
+from qdchar.errors import QdcharError
+from qdchar.keyrate import KeyRate, SourceFigures, predict
+from qdchar.link import Link
+from qdchar.recipe import Recipe
+from qdchar.record import VOCABULARY, SourceRecord, make_record
+from qdchar.run import Run
+from qdchar.session import Session
+from qdchar.station import Station
+from qdchar.verdict import Verdict, judge
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What a calibration ends with."""
+
+    record: SourceRecord
+    rate: KeyRate
+    verdict: Verdict
+
+
+def calibrate(
+    station: Station, run: Run, recipe: Recipe, link: Link, display: Display
+) -> Calibration:
+    """Run the whole calibration on an open station.
+
+    Parameters
+    ----------
+    station
+        Open; on the way out its policies decide what stays tuned.
+    run
+        Open run folder.
+
+    Returns
+    -------
+    Calibration
+        Also written to the run folder as ``record.json`` and ``keyrate.json``.
+
+    Raises
+    ------
+    QdcharError
+        As the measurements do; whatever was measured until then is on disk.
+
+    Notes
+    -----
+    The order is forced by the physics. The pi pulse needs a tuned cavity; the transmitter needs its
+    etalon parked on the line; and the cavity creeps, so the loop on its light is closed again
+    before each measurement that depends on it.
+    """
+    session = Session(station, run, recipe, display)
+    _check_ranges(session)
+    run.keep_json("snapshot_before.json", station.snapshot())
+    try:
+        session.make("dark")
+        session.make("cavity")
+        session.make("rabi")
+        session.pump_at_pi()
+        session.make("lifetime")
+        session.make("etalon")
+        session.make("hbt_before")
+        session.make("brightness")
+        session.make("transmitter")
+        session.make("hbt_after")
+    finally:
+        _keep_snapshot(session)
+    record = _record(session)
+    record.write(run.folder / "record.json")
+    figures = SourceFigures.from_estimates(
+        *(record.estimate(n) for n in ("mean_photon_number", "g2_zero", "clock_rate"))
+    )
+    (rate,) = predict(figures, link, protocol=recipe.protocol, accounting=recipe.accounting)
+    run.keep_json("keyrate.json", rate.as_json())
+    verdict = judge(record, rate, recipe)
+    run.finish(str(verdict))
+    return Calibration(record, rate, verdict)
+
+
+def _check_ranges(s: Session) -> None:
+    """Hold every range of the recipe against the station's limits, before anything moves."""
+    for settings, axis in ((s.recipe.cavity, s.cavity), (s.recipe.etalon, s.etalon)):
+        axis.check(*(v for v in (settings.start_V, settings.stop_V) if v is not None))
+    s.pump.check(s.recipe.rabi.lowest_dB)
+
+
+def _keep_snapshot(s: Session) -> None:
+    """Write down how the station was left; a dead instrument must not hide the first error."""
+    try:
+        s.run.keep_json("snapshot_after.json", s.station.snapshot())
+    except QdcharError as error:
+        s.display.say(f"no snapshot: {error}")
+
+
+def _record(s: Session) -> SourceRecord:
+    n, g2 = s.found["mean_photon_number"], s.found["g2_zero"]
+    estimates = [*s.found.values(), *photon_numbers(n, g2)]
+    return make_record(
+        [e for e in estimates if e.name in VOCABULARY],
+        qdchar_version=__version__,
+        source=s.station.file.source,
+        station=s.station.file.name,
+        simulated=any(i.simulated for i in s.station.identities().values()),
+        valid_for=timedelta(hours=s.recipe.valid_hours),
+        tuning={
+            "cavity_fine_V": s.cavity.voltage(),
+            "etalon_piezo_V": s.etalon.voltage(),
+            "pump_attenuation_dB": s.pump.attenuation(),
+            "light_path": s.light.selected(),
+        },
+        raw=s.run.raw_files(),
+        problems=s.problems,
+    )

@@ -1,0 +1,107 @@
+"""``qdchar calibrate``: the main job."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+
+from qdchar.display import Display
+from qdchar.errors import UsageError
+
+from ._options import as_json, recipe_option, station_option
+
+
+@click.command()
+@station_option
+@recipe_option
+@click.option(
+    "--link",
+    "link_file",
+    type=click.Path(path_type=Path),
+    help="Channel and receiver; the paper's field link where not given.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("runs"),
+    show_default=True,
+    help="Where the run's folder is made.",
+)
+@click.option("--seed", type=int, default=1, show_default=True, help="Of the simulated lab.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A true parameter of the simulated lab, e.g. source.g2=0.05; may be repeated.",
+)
+@as_json
+def calibrate(
+    station_file: Path | None,
+    recipe_file: Path | None,
+    link_file: Path | None,
+    out: Path,
+    seed: int,
+    settings: tuple[str, ...],
+    json_line: bool,
+) -> int:
+    """Tune the source, measure it, predict its key rate, and judge it.
+
+    Without --station it starts the simulated lab and calibrates that. Exit code 0 is GO, 10 NO-GO,
+    11 inconclusive; see `qdchar --help` for the others.
+    """
+    from qdchar.calibrate import calibrate as run_calibration
+    from qdchar.link import load_link
+    from qdchar.recipe import load_recipe
+    from qdchar.report import write_report
+    from qdchar.run import Run
+    from qdchar.simulated import simulated_lab
+    from qdchar.station import load_station
+
+    from ._summary import print_summary
+
+    if station_file is not None and settings:
+        raise UsageError("--set changes the simulated lab; it does not go with --station")
+    recipe, link = load_recipe(recipe_file), load_link(link_file)
+    display = Display()
+    with ExitStack() as stack:
+        if station_file is not None:
+            station = load_station(station_file, display.say)
+            run = stack.enter_context(Run.create(out, station.file.source, "calibrate"))
+            shutil.copyfile(station_file, run.folder / "station.toml")
+        else:
+            run = stack.enter_context(Run.create(out, "simulated", "calibrate"))
+            display.say("starting the simulated lab (no --station given)")
+            file = stack.enter_context(simulated_lab(run.folder, seed, settings))
+            station = load_station(file, display.say)
+        run.keep_text("recipe.json", recipe.model_dump_json(indent=1) + "\n")
+        run.keep_text("link.json", link.model_dump_json(indent=1) + "\n")
+        display.say(f"run folder: {run.folder}")
+        with station:
+            outcome = run_calibration(station, run, recipe, link, display)
+    report = write_report(run.folder)
+    print_summary(outcome, link)
+    click.echo(f"report: {report}")
+    if json_line:
+        rate = outcome.rate
+        line = {
+            "verdict": outcome.verdict.decision,
+            "reasons": outcome.verdict.reasons,
+            "exit_code": outcome.verdict.exit_code,
+            "record": str(run.folder / "record.json"),
+            "report": str(report),
+            "rate_per_pulse": rate.rate_per_pulse,
+            "rate_per_pulse_u": rate.rate_per_pulse_u,
+            "rate_bps": rate.rate_bps,
+            "advantage_dB": {c.name: c.advantage_dB for c in rate.comparators},
+            "quantities": {
+                name: figure.model_dump(exclude={"budget"})
+                for name, figure in outcome.record.quantities.items()
+            },
+        }
+        click.echo(json.dumps(line))
+    return outcome.verdict.exit_code

@@ -1,0 +1,253 @@
+"""One pass through a station: each measurement with its analysis, kept in the run folder.
+
+A measurement asks for roles only when it needs them, so that what was never used is left alone on
+the way out. What it has to know from another one it takes from what was found before; where that
+is missing, the other one is made first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from qdchar import analysis as analyse
+from qdchar import protocols as measure
+from qdchar.display import Display
+from qdchar.estimate import Estimate
+from qdchar.fit import Result
+from qdchar.measurement import Progress
+from qdchar.notation import text
+from qdchar.recipe import Recipe
+from qdchar.roles import Attenuator, LightPath, PowerMeter, TimeTagger, VoltageAxis
+from qdchar.run import Run, Step
+from qdchar.station import Station
+
+
+class Session:
+    """The roles of a station, the run folder, and what was found so far.
+
+    Attributes
+    ----------
+    found
+        Estimates by name, in the order found.
+    problems
+        Reasons not to trust them, in plain words.
+    """
+
+    def __init__(self, station: Station, run: Run, recipe: Recipe, display: Display) -> None:
+        self.station, self.run, self.recipe, self.display = station, run, recipe, display
+        self.found: dict[str, Estimate] = {}
+        self.problems: list[str] = []
+        self._holds = 0
+
+    @property
+    def light(self) -> LightPath:
+        """The light path."""
+        return self.station.role("light_path", LightPath)
+
+    @property
+    def tagger(self) -> TimeTagger:
+        """The time tagger."""
+        return self.station.role("tagger", TimeTagger)
+
+    @property
+    def pump(self) -> Attenuator:
+        """The pump attenuator."""
+        return self.station.role("pump_attenuator", Attenuator)
+
+    @property
+    def monitor(self) -> PowerMeter:
+        """The pump power monitor."""
+        return self.station.role("pump_power", PowerMeter)
+
+    @property
+    def cavity(self) -> VoltageAxis:
+        """The cavity's fine piezo."""
+        return self.station.role("cavity_fine", VoltageAxis)
+
+    @property
+    def etalon(self) -> VoltageAxis:
+        """The etalon's piezo."""
+        return self.station.role("etalon_piezo", VoltageAxis)
+
+    def make(self, name: str) -> Result:
+        """Make one of `MEASUREMENTS`: measure, analyse, keep, and show."""
+        what = MEASUREMENTS[name]
+        before = set(self.run.raw.iterdir())
+        with self.display.step(what.title) as progress:
+            result = what.work(self, progress)
+        raw = sorted(f"raw/{f.name}" for f in set(self.run.raw.iterdir()) - before)
+        self.run.keep_step(Step(name, what.title, result, tuple(raw)))
+        for estimate in result.estimates:
+            self.found[estimate.name] = estimate
+            self.display.say(f"    {estimate.name} = {text(estimate)}")
+        for problem in result.problems:
+            self.problems.append(f"{what.title}: {problem}")
+            self.display.say(f"    PROBLEM: {problem}")
+        return result
+
+    def need(self, quantity: str, measurement: str) -> Estimate:
+        """Return what was found, after making the measurement that finds it if need be."""
+        if quantity not in self.found:
+            self.make(measurement)
+        return self.found[quantity]
+
+    def clock_rate_Hz(self) -> float:
+        """Pulse rate as measured, nominal until then [1/s]."""
+        known = self.found.get("clock_rate")
+        return self.station.file.nominal_clock_Hz if known is None else known.value
+
+    def blind_pulses(self) -> int:
+        """Pulses that fall into a detector's dead time."""
+        return math.floor(self.need("dead_time", "dead_time").value * self.clock_rate_Hz())
+
+    def hold_cavity(self) -> measure.Held:
+        """Close the loop on the cavity's light once more."""
+        self._holds += 1
+        file = self.run.raw / f"cavity_hold_{self._holds:02d}.csv"
+        return measure.cavity.hold(self.light, self.cavity, self.tagger, file, self.recipe.cavity)
+
+    def pump_at_pi(self) -> None:
+        """Set the pump to the pi pulse by its monitor."""
+        gain = self.station.calibration("power_meter_gain")
+        power_W = self.need("pi_power", "rabi").value / gain.value
+        measure.pump.set_power(self.pump, self.monitor, power_W)
+
+
+def _dark(s: Session, progress: Progress) -> Result:
+    file = s.run.raw / "dark.csv"
+    scan = measure.dark.measure(s.light, s.pump, s.tagger, file, s.recipe.dark, progress)
+    return analyse.dark.analyse(scan)
+
+
+def _cavity(s: Session, progress: Progress) -> Result:
+    tuning = measure.cavity.measure(
+        s.light, s.cavity, s.pump, s.monitor, s.tagger, s.run.raw, s.recipe.cavity, progress
+    )
+    return analyse.cavity.analyse(
+        tuning.survey,
+        clock_rate_Hz=s.clock_rate_Hz(),
+        blind_pulses=s.blind_pulses(),
+        wavelength_m=s.station.file.wavelength_m,
+        purcell_factor=s.station.calibration("purcell_factor"),
+    )
+
+
+def _dead_time(s: Session, progress: Progress) -> Result:
+    file = s.run.raw / "dead_time.h5"
+    run = measure.dead_time.measure(s.light, s.tagger, file, s.recipe.dead_time, progress)
+    return analyse.dead_time.analyse(run)
+
+
+def _rabi(s: Session, progress: Progress) -> Result:
+    settings = s.recipe.rabi
+    blind, darks = s.blind_pulses(), s.need("dark_count_rate", "dark")
+    scan = measure.rabi.measure(
+        s.light, s.pump, s.monitor, s.tagger, s.run.raw / "rabi.csv", settings, progress
+    )
+    noise = s.station.calibration("power_meter_noise").value
+    return analyse.rabi.analyse(
+        scan,
+        clock_rate_Hz=s.clock_rate_Hz(),
+        blind_pulses=blind,
+        power_gain=s.station.calibration("power_meter_gain"),
+        reading_u_rel=noise / math.sqrt(settings.readings),
+        dark_count_rate_Hz=darks.value,
+    )
+
+
+def _lifetime(s: Session, progress: Progress) -> Result:
+    held = s.hold_cavity()
+    runs = measure.lifetime.measure(
+        s.light, s.pump, s.tagger, s.run.raw, s.recipe.lifetime, progress
+    )
+    per_volt = s.need("cavity_metres_per_volt", "cavity").value
+    excess = analyse.detuning.lifetime_excess(
+        s.station.calibration("purcell_factor"),
+        s.found["cavity_count_fwhm"],
+        s.station.calibration("cavity_vibration"),
+        per_volt * math.hypot(held.offset_V, held.u_offset_V),
+    )
+    return analyse.lifetime.analyse(runs.emission, runs.response, excess=excess)
+
+
+def _etalon(s: Session, progress: Progress) -> Result:
+    settings = s.recipe.etalon
+    lifetime, darks = s.need("lifetime", "lifetime"), s.need("dark_count_rate", "dark")
+    scans = measure.etalon.measure(
+        s.light, s.etalon, s.tagger, s.run.raw, settings, s.hold_cavity, progress
+    )
+    result = analyse.etalon.analyse(
+        scans.narrow,
+        scans.source,
+        fsr=s.station.calibration("etalon_fsr"),
+        clock_rate_Hz=s.clock_rate_Hz(),
+        blind_pulses=s.blind_pulses(),
+        dead_time_s=s.found["dead_time"].value,
+        dark_count_rate_Hz=darks.value,
+        lifetime=lifetime,
+    )
+    peak = result["etalon_peak_voltage"].value
+    measure.etalon.park(s.light, s.etalon, s.tagger, s.run.raw / "etalon_park.csv", settings, peak)
+    return result
+
+
+def _brightness(s: Session, progress: Progress) -> Result:
+    darks = s.need("dark_count_rate", "dark")
+    s.hold_cavity()
+    file = s.run.raw / "brightness.h5"
+    run = measure.brightness.measure(
+        s.light, s.tagger, file, s.recipe.brightness, progress=progress
+    )
+    efficiency = s.station.calibration("detector_efficiency")
+    return analyse.brightness.analyse(run, detector_efficiency=efficiency, dark_count_rate=darks)
+
+
+def _transmitter(s: Session, progress: Progress) -> Result:
+    darks = s.need("dark_count_rate", "dark")
+    s.hold_cavity()
+    runs = measure.transmitter.measure(s.light, s.tagger, s.run.raw, s.recipe.transmitter, progress)
+    efficiency = s.station.calibration("detector_efficiency")
+    return analyse.transmitter.analyse(
+        runs.before, (runs.after,), detector_efficiency=efficiency, dark_count_rate=darks
+    )
+
+
+def _hbt(
+    path: Literal["before", "after"], name: str, plane: str
+) -> Callable[[Session, Progress], Result]:
+    def work(s: Session, progress: Progress) -> Result:
+        s.hold_cavity()
+        file = s.run.raw / f"hbt_{path}.h5"
+        run = measure.hbt.measure(
+            s.light, s.tagger, file, s.recipe.hbt, path=path, progress=progress
+        )
+        return analyse.hbt.analyse(run, name=name, plane=plane)
+
+    return work
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One entry of the command line's table."""
+
+    title: str
+    work: Callable[[Session, Progress], Result]
+
+
+MEASUREMENTS: Mapping[str, Measurement] = {
+    "dark": Measurement("dark counts", _dark),
+    "cavity": Measurement("cavity tuning", _cavity),
+    "dead_time": Measurement("detector dead time", _dead_time),
+    "rabi": Measurement("pi pulse", _rabi),
+    "lifetime": Measurement("lifetime", _lifetime),
+    "etalon": Measurement("linewidth", _etalon),
+    "brightness": Measurement("brightness", _brightness),
+    "hbt_before": Measurement("g2 in the fibre", _hbt("before", "g2_zero_source", "fibre")),
+    "transmitter": Measurement("transmitter throughput", _transmitter),
+    "hbt_after": Measurement(
+        "g2 at the transmitter output", _hbt("after", "g2_zero", "transmitter output")
+    ),
+}

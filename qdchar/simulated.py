@@ -1,0 +1,65 @@
+"""The simulated lab as a program of its own, seen through its sockets only."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from qdchar.errors import InstrumentError, UsageError
+
+_STOPS_WITHIN_S = 5.0
+
+
+@contextmanager
+def simulated_lab(folder: Path, seed: int, settings: Sequence[str] = ()) -> Iterator[Path]:
+    """Start the simulated lab and stop it on the way out.
+
+    Parameters
+    ----------
+    folder
+        Where its station file is written, as ``station.toml``.
+    seed
+        Everything random follows from it.
+    settings
+        ``KEY=VALUE`` of its true parameters.
+
+    Yields
+    ------
+    Path
+        The station file.
+    """
+    station = folder / "station.toml"
+    command = [sys.executable, "-m", "qdchar", "twin", "--json", "--until-stdin-closes"]
+    command += ["--port", "0", "--seed", str(seed), "--station", str(station)]
+    for setting in settings:
+        command += ["--set", setting]
+    # In a session of its own, so that Ctrl-C reaches the calibration, which then makes the lab safe.
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line or "error" in json.loads(line):
+            _, complaint = process.communicate()
+            text = complaint.strip().removeprefix("qdchar: ")
+            error = UsageError if process.returncode == UsageError.exit_code else InstrumentError
+            raise error(f"the simulated lab did not start: {text}")
+        yield station
+    finally:
+        if process.stdin is not None:
+            process.stdin.close()
+        try:
+            process.wait(_STOPS_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

@@ -1,0 +1,97 @@
+"""Table 1 of Zhang et al., PRL 134, 210801, beside what was measured or given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from qdchar.estimate import Estimate
+from qdchar.link import Link
+from qdchar.notation import concise, prefixed, text
+from qdchar.record import VOCABULARY, SourceRecord
+
+
+@dataclass(frozen=True)
+class Published:
+    """A value of the paper; u is 0 where it gives none."""
+
+    group: str
+    value: float
+    u: float = 0.0
+
+
+PUBLISHED: Mapping[str, Published] = {
+    "clock_rate": Published("Source", 76.13e6),
+    "lifetime": Published("Source", 75.8e-12),
+    "linewidth": Published("Source", 2.73e9),
+    "collection_efficiency": Published("Source", 0.712, 0.018),
+    "g2_zero_source": Published("Source", 0.0205, 0.0006),
+    "transmitter_efficiency": Published("Transmitter", 0.410),
+    "mean_photon_number": Published("Transmitter", 0.292, 0.008),
+    "g2_zero": Published("Transmitter", 0.00698, 0.00064),
+    "misalignment": Published("Transmitter", 0.0254),
+    "channel_loss": Published("Link", 14.6),
+    "fiber_optics_efficiency": Published("Receiver", 0.600),
+    "detector_efficiency": Published("Receiver", 0.712),
+    "dark_count_rate": Published("Receiver", 43.0),
+    "gate_width": Published("Receiver", 3.42e-9),
+    "dark_count_probability": Published("Receiver", 1.47e-7),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table, as text.
+
+    Attributes
+    ----------
+    origin
+        "measured" or "given".
+    """
+
+    group: str
+    name: str
+    symbol: str
+    value: str
+    paper: str
+    expanded: str
+    origin: str
+    method: str
+
+
+def table(record: SourceRecord, link: Link) -> tuple[Row, ...]:
+    """Put the table together: source and transmitter from the record, the rest from the link.
+
+    Parameters
+    ----------
+    record
+        Measured figures. A figure that it does not hold is taken from the link.
+    link
+        Channel and receiver constants. The receiver's detectors are those of the link, not those
+        that the source was measured with.
+    """
+    given = link.estimates()
+    rows = []
+    for name, published in PUBLISHED.items():
+        measured = name in record.quantities and published.group in ("Source", "Transmitter")
+        if measured:
+            rows.append(_row(published, record.estimate(name), "measured"))
+        elif name in given:
+            rows.append(_row(published, given[name], "given"))
+    return tuple(rows)
+
+
+def _row(published: Published, estimate: Estimate, origin: str) -> Row:
+    scale, unit = prefixed(published.value, estimate.unit)
+    paper = f"{concise(published.value / scale, published.u / scale)} {unit}".rstrip()
+    scale, unit = prefixed(estimate.value, estimate.unit)
+    return Row(
+        group=published.group,
+        name=estimate.name,
+        symbol=VOCABULARY[estimate.name].symbol,
+        value=text(estimate),
+        paper=paper,
+        expanded=f"{2.0 * estimate.u / scale:.2g} {unit}".rstrip() if estimate.u else "",
+        origin=origin,
+        method=estimate.method,
+    )
