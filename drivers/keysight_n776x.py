@@ -1,0 +1,169 @@
+"""Keysight N775x / N776x optical attenuators: the pump attenuator with its shutter.
+
+SCPI over a TCP socket (port 5025), LF at the end of lines. Commands after the N77xx programming
+guide; it has not met the real device yet.
+
+The attenuation is the instrument's own figure: filter plus the user offset stored in it
+(``INP:OFFS``), without the insertion loss. Shutter closed is safe.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Self
+
+from qdchar.errors import InstrumentError
+from qdchar.roles import Identity, Reading
+
+from ._door import interval, positive, refuse_outside, whole
+from ._ramp import uninterrupted
+from ._scpi import ScpiLine
+
+READBACK_DB = 0.02
+READBACK_M = 0.5e-9
+
+
+class N776x:
+    """One channel of the attenuator.
+
+    Parameters
+    ----------
+    address
+        ``tcp://host:5025``.
+    limits_dB
+        Lowest and highest attenuation allowed: the lower one keeps the pump off the source [dB].
+    wavelength_m
+        Wavelength of the pump, vacuum [m].
+    channel
+        Slot number of the attenuator.
+    timeout_s
+        How long a reply may take [s].
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        limits_dB: tuple[float, float],
+        wavelength_m: float,
+        channel: int = 1,
+        timeout_s: float = 2.0,
+    ) -> None:
+        self._limits_dB = interval("limits_dB", limits_dB, low=0.0)
+        self._wavelength_m = positive("wavelength_m", wavelength_m, high=1e-4)
+        self._channel = whole("channel", channel, low=1, high=8)
+        self._line = ScpiLine(
+            address,
+            name="attenuator",
+            timeout_s=positive("timeout_s", timeout_s),
+            models=r"N77[56]\d",
+        )
+        self._configured_session = 0
+
+    def open(self) -> None:
+        """Connect; changes no output. Raises InstrumentError."""
+        self._line.open()
+
+    def close(self) -> None:
+        """Disconnect; changes no output."""
+        self._line.close()
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def identify(self) -> Identity:
+        """Ask the attenuator who it is."""
+        return self._line.identify()
+
+    def snapshot(self) -> Mapping[str, Reading]:
+        """Read attenuation, stored offset, wavelength, speed and shutter."""
+        ask = self._line.ask_float
+        return {
+            "attenuation_dB": ask(f"INP{self._channel}:ATT?"),
+            "offset_dB": ask(f"INP{self._channel}:OFFS?"),
+            "wavelength_m": ask(f"INP{self._channel}:WAV?"),
+            "speed_dB_per_s": ask(f"INP{self._channel}:ATT:SPE?"),
+            "shutter_open": self._shutter_is_open(),
+        }
+
+    @property
+    def limits_dB(self) -> tuple[float, float]:
+        """Lowest and highest attenuation allowed [dB]."""
+        return self._limits_dB
+
+    def check(self, *attenuations_dB: float) -> None:
+        """Refuse a whole scan before its first point. Raises RefusedError."""
+        what = f"attenuator at {self._line.address}"
+        refuse_outside(what, "dB", self._limits_dB, "limits_dB", attenuations_dB)
+
+    def set_attenuation(self, attenuation_dB: float) -> None:
+        """Set the attenuation [dB]; returns when it has settled.
+
+        Raises
+        ------
+        RefusedError
+            Outside of `limits_dB`; nothing was moved.
+        InstrumentError
+            If the attenuator does not confirm the setting.
+        """
+        self.check(attenuation_dB)
+        before = self.attenuation()
+        self._set_wavelength()
+        speed = self._line.ask_float(f"INP{self._channel}:ATT:SPE?")
+        self._line.do(f"INP{self._channel}:ATT {attenuation_dB:.4f}")
+        time.sleep(abs(attenuation_dB - before) / speed if speed > 0 else 0.0)
+        found = self.attenuation()
+        if abs(found - attenuation_dB) > READBACK_DB:
+            raise InstrumentError(
+                f"attenuator at {self._line.address}: {attenuation_dB:g} dB was set, {found:g} dB "
+                "read back. Compare limits_dB with what the instrument can do"
+            )
+
+    def attenuation(self) -> float:
+        """Get the attenuation that is set [dB]."""
+        return self._line.ask_float(f"INP{self._channel}:ATT?")
+
+    def open_shutter(self) -> None:
+        """Let the light through. Raises InstrumentError if the shutter does not confirm."""
+        self._move_shutter(open_=True)
+
+    def close_shutter(self) -> None:
+        """Block the light. Raises InstrumentError if the shutter does not confirm."""
+        self._move_shutter(open_=False)
+
+    def make_safe(self) -> None:
+        """Close the shutter; the attenuation stays."""
+        with uninterrupted():
+            self._line.open()
+            self.close_shutter()
+
+    def _shutter_is_open(self) -> bool:
+        return self._line.ask_float(f"OUTP{self._channel}?") != 0
+
+    def _move_shutter(self, *, open_: bool) -> None:
+        if self._shutter_is_open() != open_:
+            self._line.do(f"OUTP{self._channel} {int(open_)}")
+            if self._shutter_is_open() != open_:
+                wanted = "open" if open_ else "close"
+                raise InstrumentError(
+                    f"attenuator at {self._line.address}: the shutter was told to {wanted}, and "
+                    "says that it did not. Look at it before going on"
+                )
+
+    def _set_wavelength(self) -> None:
+        """Set it once a connection: the attenuator may have been restarted."""
+        if self._configured_session == self._line.session:
+            return
+        self._line.do(f"INP{self._channel}:WAV {self._wavelength_m * 1e9:.3f}NM")
+        found = self._line.ask_float(f"INP{self._channel}:WAV?")
+        if abs(found - self._wavelength_m) > READBACK_M:
+            raise InstrumentError(
+                f"attenuator at {self._line.address}: wavelength_m = {self._wavelength_m:g} was "
+                f"set, {found:g} m read back"
+            )
+        self._configured_session = self._line.session

@@ -1,0 +1,219 @@
+"""Serves one time tagger to several programs; see `qdchar.drivers.tag_stream` for the protocol.
+
+A time tagger has one owner: the program that holds the vendor's library. This server is that
+owner, so that a calibration and a QKD receiver do not fight for it::
+
+    TagServer(my_tagger, host="0.0.0.0", port=7240).start()
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import select
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from qdchar.errors import QdcharError
+from qdchar.roles import Counts, TagBlock, TimeTagger
+
+from . import tag_stream
+from ._listener import LineReader, Listener
+
+OWNER_WAIT_S = 2.0
+"""How long a new stream waits for an owner that has just hung up."""
+
+
+class _RequestError(Exception):
+    """A request that is answered with ERROR."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class _Tap:
+    """Counts clicks from somebody else's stream, from its next block on."""
+
+    def __init__(self, tagger: TimeTagger, dwell_s: float) -> None:
+        self._channels = (tagger.channel_a, tagger.channel_b)
+        self._dwell_ps = round(dwell_s * 1e12)
+        self._start_ps: int | None = None
+        self._covered_ps = 0
+        self._clicks = [0, 0]
+        self._overflow = False
+        self.ended = threading.Event()
+
+    def feed(self, block: TagBlock) -> None:
+        """Count what of the block lies within the dwell."""
+        if self._start_ps is None:
+            self._start_ps = block.start_ps
+        stop_ps = min(block.stop_ps, self._start_ps + self._dwell_ps)
+        within = block.channels[: int(np.searchsorted(block.times_ps, stop_ps))]
+        for i, channel in enumerate(self._channels):
+            self._clicks[i] += int(np.count_nonzero(within == channel))
+        self._overflow |= block.overflow
+        self._covered_ps = stop_ps - self._start_ps
+        if self._covered_ps >= self._dwell_ps:
+            self.ended.set()
+
+    def counts(self) -> Counts | None:
+        """Give the clicks and the time that they really cover, if there is any."""
+        if self._overflow:
+            raise _RequestError("overflow", "tags were lost during the count")
+        if self._covered_ps == 0:
+            return None
+        return Counts(clicks=(self._clicks[0], self._clicks[1]), dwell_s=self._covered_ps * 1e-12)
+
+
+class TagServer(Listener):
+    """Serve a tagger, opened by the caller, to any number of clients.
+
+    Parameters
+    ----------
+    tagger
+        Anything that fits `qdchar.roles.TimeTagger`.
+    host, port
+        Where to listen; port 0 takes a free one.
+    """
+
+    def __init__(self, tagger: TimeTagger, *, host: str = "127.0.0.1", port: int = 0) -> None:
+        super().__init__(host, port)
+        self._tagger = tagger
+        self._device = threading.Lock()  # a vendor's library is called from one thread at a time
+        self._ownership = threading.Lock()
+        self._owner = ""
+        self._taps: list[_Tap] = []
+        self._taps_lock = threading.Lock()
+
+    def serve(self, client: socket.socket, name: str) -> None:
+        """Answer one client's requests."""
+        lines = LineReader(client)
+        while (line := lines.next()) is not None:
+            verb, *arguments = line.split() or [""]
+            try:
+                if verb == "stream":
+                    self._stream(client, name, _time(verb, arguments))
+                else:
+                    client.sendall(_reply("OK", self._answer(verb, arguments)))
+            except _RequestError as error:
+                client.sendall(_reply("ERROR", {"code": error.code, "text": str(error)}))
+            except ConnectionError:
+                return
+            except Exception as error:  # whatever a vendor's library raises: the client is told
+                client.sendall(_reply("ERROR", {"code": "tagger", "text": _told(error)}))
+
+    def _answer(self, verb: str, arguments: list[str]) -> Mapping[str, object]:
+        tagger = self._tagger
+        if verb == "count":
+            counts = self._count(_time(verb, arguments))
+            return {"clicks": list(counts.clicks), "dwell_s": counts.dwell_s}
+        if verb == "identify" and not arguments:
+            who = tagger.identify()
+            return {
+                "protocol": tag_stream.PROTOCOL,
+                "vendor": who.vendor,
+                "model": who.model,
+                "serial": who.serial,
+                "firmware": who.firmware,
+                "simulated": who.simulated,
+            }
+        if verb == "channels" and not arguments:
+            return {
+                "a": tagger.channel_a,
+                "b": tagger.channel_b,
+                "sync": tagger.channel_sync,
+                "sync_divider": tagger.sync_divider,
+                "resolution_ps": tagger.resolution_ps,
+            }
+        if verb == "owner" and not arguments:
+            return {"client": self._owner}
+        asked = " ".join([verb, *arguments])
+        raise _RequestError(
+            "usage", f"{asked!r}: identify, channels, count DWELL_S, stream TIME_S or owner"
+        )
+
+    def _count(self, dwell_s: float) -> Counts:
+        tap = _Tap(self._tagger, dwell_s)
+        with self._taps_lock:
+            streaming = bool(self._owner)
+            if streaming:
+                self._taps.append(tap)
+        if streaming:
+            tap.ended.wait()  # set at the end of the dwell or of the stream, whichever is first
+            if (counts := tap.counts()) is not None:
+                return counts
+        with self._device:
+            return self._tagger.count(dwell_s)
+
+    def _stream(self, client: socket.socket, name: str, duration_s: float) -> None:
+        if not self._ownership.acquire(timeout=OWNER_WAIT_S):
+            raise _RequestError("busy", f"{self._owner} owns the stream; try again when it ends")
+        try:
+            self._become_owner(name)  # first: who counts from now on waits for this stream
+            with self._device:
+                client.sendall(_reply("OK", {"sequence": 0}))
+                self._send_blocks(client, self._tagger.stream(duration_s))
+        finally:
+            self._become_owner("")
+            self._ownership.release()
+
+    def _send_blocks(self, client: socket.socket, blocks: Iterator[TagBlock]) -> None:
+        sequence, stop_ps = 0, 0
+        try:
+            for block in blocks:
+                for part in tag_stream.encode_block(block, sequence):
+                    client.sendall(part)
+                sequence, stop_ps = sequence + 1, block.stop_ps
+                for tap in self._taps:
+                    tap.feed(block)
+                with self._taps_lock:
+                    self._taps = [tap for tap in self._taps if not tap.ended.is_set()]
+                if _hung_up(client):
+                    raise ConnectionError("the client has given the stream up")
+            client.sendall(tag_stream.encode_end(sequence, stop_ps))
+        except ConnectionError:
+            raise
+        except Exception as error:  # whatever a vendor's library raises: the client is told
+            client.sendall(tag_stream.encode_error(sequence, stop_ps, _told(error)))
+        finally:
+            with contextlib.suppress(AttributeError):
+                blocks.close()  # type: ignore[attr-defined]  # a generator frees the tagger
+
+    def _become_owner(self, name: str) -> None:
+        with self._taps_lock:
+            self._owner = name
+            if not name:
+                for tap in self._taps:
+                    tap.ended.set()
+                self._taps = []
+
+
+def _reply(state: str, said: Mapping[str, object]) -> bytes:
+    return f"{state} {json.dumps(said)}\n".encode()
+
+
+def _told(error: Exception) -> str:
+    return str(error) if isinstance(error, QdcharError) else f"{type(error).__name__}: {error}"
+
+
+def _time(verb: str, arguments: list[str]) -> float:
+    try:
+        (text,) = arguments
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise _RequestError("usage", f"{verb} needs one time above 0 s, got {arguments}")
+    return value
+
+
+def _hung_up(client: socket.socket) -> bool:
+    """See whether the client has closed its end; a stream's client says nothing else."""
+    if not select.select([client], [], [], 0.0)[0]:
+        return False
+    return client.recv(1, socket.MSG_PEEK) == b""

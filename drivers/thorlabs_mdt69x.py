@@ -1,0 +1,186 @@
+r"""Thorlabs MDT693A / MDT694A piezo controllers: the etalon.
+
+A serial device (115200 baud), reached through a serial-to-TCP server as ``tcp://host:port``; CR
+ends a request. The controller answers a request with ``*`` if it is taken and ``!`` if not, and a
+query after that with its value in brackets: ``XR?`` gives ``*[  12.50]\r``. Reconstructed from
+public drivers; it has not met the real device yet.
+
+``XR?`` is a measurement, which can be a few tenths of a volt off: a ramp that starts from it can
+begin with a step that is larger by as much.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Self
+
+from qdchar.errors import InstrumentError, UsageError
+from qdchar.roles import Identity, Reading
+
+from ._door import interval, positive, refuse_outside
+from ._ramp import ramp, uninterrupted
+from ._scpi import strict_float
+from ._socket import Line
+
+READBACK_V = 1.5
+"""Its display and its set point were seen to differ by 0.6 V; more is a setting that was lost."""
+_VALUE = re.compile(rb"\[[^\]]*\]|!")
+
+
+class MDT69x:
+    """One output of the controller.
+
+    Parameters
+    ----------
+    address
+        ``tcp://host:port`` of the serial-to-TCP server.
+    axis
+        Which output: ``"X"``, ``"Y"`` or ``"Z"``.
+    limits_V
+        Lowest and highest voltage allowed [V].
+    slew_V_per_s
+        How fast to ramp [V/s].
+    timeout_s
+        How long a reply may take [s].
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        limits_V: tuple[float, float],
+        slew_V_per_s: float,
+        axis: str = "X",
+        timeout_s: float = 2.0,
+    ) -> None:
+        if axis not in ("X", "Y", "Z"):
+            raise UsageError(f'axis = {axis!r}: "X", "Y" or "Z" is needed')
+        self._axis = axis
+        self._limits_V = interval("limits_V", limits_V, low=0.0, high=150.0)
+        self._slew_V_per_s = positive("slew_V_per_s", slew_V_per_s)
+        self._line = Line(
+            address,
+            name="piezo controller",
+            timeout_s=positive("timeout_s", timeout_s),
+            ending=b"\r",
+            idle=b"*> \r\n\0",
+            greet=self._switch_echo_off,
+        )
+
+    def open(self) -> None:
+        """Connect; changes no output. Raises InstrumentError, UsageError.
+
+        The controller's own limit (75, 100 or 150 V, a switch on its back) has to bear `limits_V`.
+        """
+        self._line.open()
+        most = self._ask("%")
+        if self._limits_V[1] > most:
+            self.close()
+            raise UsageError(
+                f"limits_V = {list(self._limits_V)}: {self._name} is switched to {most:g} V at most"
+            )
+
+    def close(self) -> None:
+        """Disconnect; changes no output."""
+        self._line.close()
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def identify(self) -> Identity:
+        """Ask the controller who it is.
+
+        Its answer is text of unknown length without an end; a query of the voltage behind it
+        marks where it ends.
+        """
+        text = self._line.query(f"I\r{self._axis}R?", lambda: self._line.until(_VALUE))
+        model = re.search(r"MDT69\w*", text)
+        firmware = re.search(r"[Ff]irmware(?: [Vv]ersion)?:?\s*(\S+)", text)
+        serial = re.search(r"[Ss]erial(?: [Nn]umber)?:?\s*(\S+)", text)
+        if model is None:
+            raise InstrumentError(f"{self._name}: asked 'I', got {text!r} where its model belongs")
+        return Identity(
+            vendor="Thorlabs",
+            model=model[0],
+            serial=serial[1] if serial else "",
+            firmware=firmware[1] if firmware else "",
+            address=self._line.address,
+            simulated="simulated" in text.lower(),
+        )
+
+    def snapshot(self) -> Mapping[str, Reading]:
+        """Read the voltage and the controller's own limit."""
+        return {"voltage_V": self.voltage(), "controller_limit_V": self._ask("%")}
+
+    @property
+    def limits_V(self) -> tuple[float, float]:
+        """Lowest and highest voltage allowed [V]."""
+        return self._limits_V
+
+    def check(self, *voltages_V: float) -> None:
+        """Refuse a whole scan before its first point. Raises RefusedError."""
+        refuse_outside(self._name, "V", self._limits_V, "limits_V", voltages_V)
+
+    def set_voltage(self, voltage_V: float) -> None:
+        """Ramp to a voltage [V] from wherever the output is now; returns when there.
+
+        Raises
+        ------
+        RefusedError
+            Outside of `limits_V`; nothing was moved.
+        InstrumentError
+            If the controller does not confirm the voltage.
+        """
+        self.check(voltage_V)
+        self._ramp_to(voltage_V)
+
+    def voltage(self) -> float:
+        """Measure the voltage [V]."""
+        return self._ask(f"{self._axis}R?")
+
+    def make_safe(self) -> None:
+        """Ramp to 0 V; takes at most the voltage over the slew."""
+        with uninterrupted():
+            self._line.open()
+            self._ramp_to(0.0)
+
+    @property
+    def _name(self) -> str:
+        return f"piezo controller at {self._line.address}, output {self._axis}"
+
+    def _ramp_to(self, voltage_V: float) -> None:
+        ramp(self.voltage(), voltage_V, self._slew_V_per_s, self._write)
+        reached = self.voltage()
+        if abs(reached - voltage_V) > READBACK_V:
+            raise InstrumentError(
+                f"{self._name}: {voltage_V:g} V was set, {reached:g} V is read back"
+            )
+
+    def _write(self, voltage_V: float) -> None:
+        """Set a voltage; a query behind it shows that it was taken."""
+        asked = f"{self._axis}V{voltage_V:.3f}"
+        reply = self._line.command(f"{asked}\r{self._axis}R?", lambda: self._line.until(_VALUE))
+        self._bracketed(asked, reply)
+
+    def _ask(self, asked: str) -> float:
+        reply = self._line.query(asked, lambda: self._line.until(_VALUE))
+        return strict_float(self._line, asked, self._bracketed(asked, reply))
+
+    def _bracketed(self, asked: str, reply: str) -> str:
+        if reply.endswith("!"):
+            self._line.drop()  # the reply to a query behind the refused request is still to come
+            raise InstrumentError(f"{self._name}: {asked!r} was refused ('!')")
+        return reply[reply.index("[") + 1 : -1]
+
+    def _switch_echo_off(self, line: Line) -> None:
+        """Toggle the echo until the controller says that it is off."""
+        for _ in range(2):
+            line.send("E", shown="'E'")
+            if "off" in line.until(_VALUE).lower():
+                return
+        raise InstrumentError(f"{self._name}: the echo cannot be switched off")

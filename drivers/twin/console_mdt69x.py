@@ -1,0 +1,50 @@
+"""The simulated etalon piezo: an MDT694A behind a serial-to-TCP server."""
+
+from __future__ import annotations
+
+import re
+import socket
+
+from .._listener import LineReader, Listener
+from .console import COMMAND_S, Lab
+
+LIMIT_V = 150.0
+
+
+class EtalonPiezoConsole(Listener):
+    """Requests end with CR; the echo is on when a client connects, as after power-on."""
+
+    def __init__(self, lab: Lab, port: int = 0, host: str = "127.0.0.1") -> None:
+        super().__init__(host, port)
+        self.lab = lab
+
+    def serve(self, client: socket.socket, name: str) -> None:
+        """Answer one client: ``*`` for taken, ``!`` for refused."""
+        echo = True
+        lines = LineReader(client, endings=b"\r\n")
+        while (line := lines.next()) is not None:
+            if not line:
+                continue  # the second half of a CRLF
+            self.lab.advance(COMMAND_S)
+            if line.upper() == "E":
+                echo = not echo
+                reply = f"*[Echo {'On' if echo else 'Off'}]\r"
+            else:
+                reply = self._answer(line.upper())
+            client.sendall(((f"{line}\r" if echo else "") + reply).encode())
+
+    def _answer(self, line: str) -> str:
+        if line == "XR?":
+            return f"*[{self.lab.etalon_voltage():7.3f}]\r"
+        if line == "%":
+            return f"*[{LIMIT_V:7.2f}]\r"
+        if line == "I":
+            return (
+                "*\r\r\rModel MDT694A Piezo Control Module (simulated)\r"
+                f"Firmware Version: 1.09\rSerial Number: {self.lab.serial}\r"
+            )
+        match = re.fullmatch(r"XV(\d+(?:\.\d*)?)", line)
+        if match is None or float(match[1]) > LIMIT_V:
+            return "!"
+        self.lab.set_etalon_voltage(float(match[1]))
+        return "*"

@@ -1,0 +1,19 @@
+"""The simulated instruments, each a console on a socket."""
+
+from __future__ import annotations
+
+from .console_anc300 import AttocubeConsole
+from .console_mdt69x import EtalonPiezoConsole
+from .console_n776x import AttenuatorConsole
+from .console_pm100 import PowerMeterConsole
+from .console_switch import SwitchConsole
+from .console_tagger import TaggerConsole
+
+__all__ = [
+    "AttenuatorConsole",
+    "AttocubeConsole",
+    "EtalonPiezoConsole",
+    "PowerMeterConsole",
+    "SwitchConsole",
+    "TaggerConsole",
+]
