@@ -1,1 +1,27 @@
 """Analyses: one file a measurement; from raw data to estimates with uncertainties."""
+
+from . import (
+    brightness,
+    cavity,
+    dark,
+    dead_time,
+    detuning,
+    etalon,
+    hbt,
+    lifetime,
+    rabi,
+    transmitter,
+)
+
+__all__ = [
+    "brightness",
+    "cavity",
+    "dark",
+    "dead_time",
+    "detuning",
+    "etalon",
+    "hbt",
+    "lifetime",
+    "rabi",
+    "transmitter",
+]

@@ -37,7 +37,7 @@ def simulated_lab(folder: Path, seed: int, settings: Sequence[str] = ()) -> Iter
     command += ["--port", "0", "--seed", str(seed), "--station", str(station)]
     for setting in settings:
         command += ["--set", setting]
-    # In a session of its own, so that Ctrl-C reaches the calibration, which then makes the lab safe.
+    # In a session of its own: Ctrl-C is for the calibration, which then brings the lab to safety.
     process = subprocess.Popen(
         command,
         stdin=subprocess.PIPE,

@@ -1,1 +1,83 @@
-"""Photon time tags: files, kernels, clock."""
+"""Photon time tags: files, kernels, clock.
+
+Conventions, fixed here once for everything that counts photons
+----------------------------------------------------------------
+Time
+    int64 picoseconds, never floating point: seconds as float64 lose the picosecond after two hours.
+Channel numbers
+    Those of the file's records: the first input of a PicoQuant instrument is channel 0 (its front
+    panel, trattoria, readPTU and snAPI call it 1), a quTAG's channels keep the numbers in the file.
+    The sync input of a PicoQuant T2 file is :data:`SYNC_CHANNEL`, which no record can carry.
+Delay
+    ``delay = t_B - t_A``, of all pairs (start-multi-stop), both signs. Bins are half-open,
+    ``[left, left + width)``; the bin of a negative delay is found by floor; a tie counts once.
+Order
+    Tags leave a source sorted in time. A file that is not is sorted on the fly and says so.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .clock import PulseClock, sync_clock
+    from .delay import DelayMeasurement, measure_delay_and_period
+    from .files import open_tags
+    from .kernels import (
+        CorrelationHistogram,
+        FoldedHistogram,
+        PulseStatistics,
+        cross_correlation,
+        folded_histogram,
+        pulse_statistics,
+    )
+    from .source import SYNC_CHANNEL, TagArrays, TagChunk, TagMetadata, TagSource
+    from .store import TagWriter
+
+_HOME = {
+    "SYNC_CHANNEL": "source",
+    "CorrelationHistogram": "kernels",
+    "DelayMeasurement": "delay",
+    "FoldedHistogram": "kernels",
+    "PulseClock": "clock",
+    "PulseStatistics": "kernels",
+    "TagArrays": "source",
+    "TagChunk": "source",
+    "TagMetadata": "source",
+    "TagSource": "source",
+    "TagWriter": "store",
+    "cross_correlation": "kernels",
+    "folded_histogram": "kernels",
+    "measure_delay_and_period": "delay",
+    "open_tags": "files",
+    "pulse_statistics": "kernels",
+    "sync_clock": "clock",
+}
+
+__all__ = [
+    "SYNC_CHANNEL",
+    "CorrelationHistogram",
+    "DelayMeasurement",
+    "FoldedHistogram",
+    "PulseClock",
+    "PulseStatistics",
+    "TagArrays",
+    "TagChunk",
+    "TagMetadata",
+    "TagSource",
+    "TagWriter",
+    "cross_correlation",
+    "folded_histogram",
+    "measure_delay_and_period",
+    "open_tags",
+    "pulse_statistics",
+    "sync_clock",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first asked for: numba must not slow ``qdchar --help``."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOME[name]}", __name__), name)

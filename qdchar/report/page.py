@@ -1,0 +1,133 @@
+"""The report of a run: one HTML file that needs nothing beside it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qdchar.errors import RecordError
+from qdchar.estimate import Estimate
+from qdchar.keyrate import ASSUMPTION, SourceFigures, predict
+from qdchar.link import Link
+from qdchar.notation import concise, prefixed, text
+from qdchar.recipe import Recipe
+from qdchar.record import VOCABULARY, SourceRecord, load_record
+from qdchar.run import Step, read_steps
+from qdchar.table1 import table
+from qdchar.verdict import judge
+
+from .figures import draw_curve, draw_key_rate, embedded
+
+_LOSSES_DB = np.linspace(0.0, 30.0, 61)
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """One step as the page shows it."""
+
+    title: str
+    images: tuple[str, ...]
+    estimates: tuple[tuple[str, str, str, str], ...]
+    goodness: tuple[str, ...]
+    problems: tuple[str, ...]
+    raw: tuple[str, ...]
+
+
+def write_report(folder: Path) -> Path:
+    """Write ``report.html`` of a run from what its folder holds.
+
+    Returns
+    -------
+    Path
+        The page.
+
+    Raises
+    ------
+    RecordError
+        If the folder is not that of a finished calibration.
+    """
+    from jinja2 import Environment, StrictUndefined
+
+    record = load_record(folder, stale_ok=True)
+    steps = read_steps(folder)
+    recipe = Recipe.model_validate(_read(folder / "recipe.json"))
+    link = Link.model_validate(_read(folder / "link.json"))
+    source = SourceFigures.from_estimates(
+        *(record.estimate(n) for n in ("mean_photon_number", "g2_zero", "clock_rate"))
+    )
+    (here,) = predict(source, link, protocol=recipe.protocol, accounting=recipe.accounting)
+    points = predict(
+        source,
+        link,
+        loss_dB=_LOSSES_DB,
+        protocol=recipe.protocol,
+        accounting=recipe.accounting,
+    )
+    template = files(__package__).joinpath("report.html.j2").read_text(encoding="utf-8")
+    environment = Environment(autoescape=True, undefined=StrictUndefined)
+    page = environment.from_string(template).render(
+        record=record,
+        folder=folder.name,
+        verdict=judge(record, here, recipe),
+        rows=table(record, link),
+        rate=here,
+        rate_text=concise(here.rate_per_pulse, here.rate_per_pulse_u),
+        assumption=ASSUMPTION[here.accounting],
+        key_rate_image=embedded(draw_key_rate(points, here)),
+        steps=[_drawn(step) for step in steps],
+        budgets=_budgets(record),
+        snapshot=_read(folder / "snapshot_after.json"),
+    )
+    file = folder / "report.html"
+    file.write_text(page, encoding="utf-8")
+    return file
+
+
+def _read(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RecordError(f"{file}: cannot be read: {error}") from None
+
+
+def _drawn(step: Step) -> _Drawn:
+    curves = [curve for fit in step.result.fits for curve in fit.curves]
+    return _Drawn(
+        title=step.title,
+        images=tuple(embedded(draw_curve(curve)) for curve in curves),
+        estimates=tuple(_line(e) for e in step.result.estimates),
+        goodness=tuple(
+            f"{fit.model}: {fit.statistic} {fit.minimum:.1f} for {fit.dof} degrees of freedom"
+            for fit in step.result.fits
+            if fit.dof > 0
+        ),
+        problems=step.result.problems,
+        raw=step.raw,
+    )
+
+
+def _line(e: Estimate) -> tuple[str, str, str, str]:
+    interval = ""
+    if e.interval_95 is not None:
+        scale, unit = prefixed(e.value, e.unit)
+        low, high = (v / scale for v in e.interval_95)
+        interval = f"[{low:.4g}, {high:.4g}] {unit}"
+    return e.name, text(e), interval, f"{e.definition}; {e.method}"
+
+
+def _budgets(record: SourceRecord) -> list[tuple[str, str, list[tuple[str, str, str]]]]:
+    """Name, value and budget lines of each figure, largest contribution first."""
+    shown: list[tuple[str, str, list[tuple[str, str, str]]]] = []
+    for name in record.quantities:
+        e = record.estimate(name)
+        lines = sorted(e.budget, key=lambda c: -abs(c.u))
+        percent = [
+            (c.source, str(c.kind), f"{100.0 * (c.u / e.u) ** 2:.1f} %") for c in lines if e.u > 0
+        ]
+        shown.append((f"{VOCABULARY[name].symbol} ({name})", text(e), percent))
+    return shown
