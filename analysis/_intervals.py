@@ -1,0 +1,78 @@
+"""Central intervals where a normal error does not serve: few counts, bounds, rectangles."""
+
+from __future__ import annotations
+
+import math
+
+from scipy import stats
+
+Interval = tuple[float, float]
+
+LEVEL_68 = math.erf(1.0 / math.sqrt(2.0))
+LEVEL_95 = 0.95
+K_95 = 1.959964
+
+
+def garwood(count: int, level: float) -> Interval:
+    """Return the exact interval of a Poisson mean; it covers at least `level` at any mean [1]_.
+
+    References
+    ----------
+    .. [1] F. Garwood, Biometrika 28, 437 (1936), doi:10.1093/biomet/28.3-4.437
+
+    Examples
+    --------
+    >>> low, high = garwood(0, 0.95)
+    >>> low, round(high, 3)
+    (0.0, 3.689)
+    """
+    tail = (1.0 - level) / 2.0
+    low = float(stats.gamma.ppf(tail, count)) if count > 0 else 0.0
+    return low, float(stats.gamma.isf(tail, count + 1))
+
+
+def jeffreys(count: int, level: float, background: float = 0.0) -> Interval:
+    """Return an interval for the mean signal s >= 0 of counts ~ Poisson(s + background).
+
+    Central credible interval with Jeffreys' prior, whose coverage is closest to `level` on
+    average where exact intervals are too long [1]_; with a known background the posterior is
+    confined to s >= 0 [2]_. It tends to count +- k sqrt(count) at many counts.
+
+    Parameters
+    ----------
+    count
+        Observed counts, background included.
+    level
+        Probability content, e.g. 0.95.
+    background
+        Expected counts that are no signal, known.
+
+    References
+    ----------
+    .. [1] L. D. Brown, T. T. Cai, A. DasGupta, Statist. Sinica 13, 19 (2003)
+    .. [2] O. Helene, Nucl. Instrum. Methods 212, 319 (1983), doi:10.1016/0167-5087(83)90709-3
+    """
+    tail = (1.0 - level) / 2.0
+    posterior = stats.gamma(count + 0.5)
+    above = float(posterior.sf(background))
+    low = float(posterior.isf(above * (1.0 - tail))) - background
+    high = float(posterior.isf(above * tail)) - background
+    # With nothing above background the interval begins at zero, else it would exclude "no signal".
+    return (0.0 if count <= background else max(low, 0.0)), high
+
+
+def widen(value: float, interval: Interval, k: float, u: float) -> Interval:
+    """Add an independent normal error `u` to both sides of an interval of `k` standard errors."""
+    low, high = value - interval[0], interval[1] - value
+    return value - math.hypot(low, k * u), value + math.hypot(high, k * u)
+
+
+def stretch(value: float, interval: Interval, factor: float) -> Interval:
+    """Stretch an interval about its value."""
+    return value + factor * (interval[0] - value), value + factor * (interval[1] - value)
+
+
+def rectangular(low: float, high: float, level: float) -> Interval:
+    """Return the central interval of a quantity that is anywhere between two limits alike."""
+    middle, half = (low + high) / 2.0, (high - low) / 2.0
+    return middle - level * half, middle + level * half

@@ -1,0 +1,306 @@
+"""Mean photon number per pulse, free of the detectors' dead time.
+
+The estimator is live gating: only those pulses count before which neither detector clicked for M
+pulses, M longer than the detectors take to recover. On such a pulse both detectors are live, so
+
+    <n> eta = (n_A + n_B + C0 (r + 1/r)/2) / N_L ,        r = eta_A/eta_B ,
+
+with the live pulses N_L, clicks n_A, n_B and coincidences C0 on them. The last term counts the
+pairs of photons that met on one threshold detector. Nothing is assumed about how a detector
+recovers; what is assumed is that a live pulse is as bright as any other. Under blinking it is not
+(after a click the source is on), and the source's on-fraction has to come in: see `analyse`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from qdchar.estimate import Contribution, Estimate, propagate
+from qdchar.fit import Curve, Fit, Result
+from qdchar.measurement import TagRun
+from qdchar.tags import PulseStatistics
+
+from ._blinking import on_state_probability
+from ._blocks import Table, jackknife
+from ._intervals import K_95, widen
+from ._live import FAR_PEAKS, LiveCounts, live_counts
+from ._pulses import PulsedRun, open_run
+
+_NEGLIGIBLE = 0.1
+"""A bias below this part of the uncertainty is left alone."""
+
+
+def analyse(
+    run: TagRun,
+    *,
+    detector_efficiency: Estimate,
+    dark_count_rate: Estimate | None = None,
+    g2: Estimate | None = None,
+    name: str = "collection_efficiency",
+    plane: str = "fibre",
+    path_transmission: Estimate | None = None,
+) -> Result:
+    """Find the mean photon number per pulse at a plane of the optical path.
+
+    Parameters
+    ----------
+    run
+        Time tags with the pulse clock.
+    detector_efficiency
+        From its certificate, at this wavelength and polarisation; of both detectors alike.
+    dark_count_rate
+        Total of both detectors [Hz]; subtracted if given.
+    g2
+        Second-order correlation at the same plane, raw and time-averaged; if given, the photon
+        number distribution is reported.
+    name, plane
+        What to call the mean photon number, and where it holds.
+    path_transmission
+        From the plane to the detectors, beam splitter included; 1 if not given.
+
+    Returns
+    -------
+    Result
+        ``clock_rate`` [Hz], ``<name>``, ``blinking_amplitude``, and with `g2` also ``p1`` and
+        ``p2``. The mean photon number is uncorrected for multi-photon events ("<n>"), and its
+        statistical uncertainty the larger of counting and block jackknife.
+
+    Raises
+    ------
+    InconclusiveError
+        If a detector is silent, the clock is lost, or no pulse is live.
+
+    Notes
+    -----
+    Under blinking the live pulses are mostly those of the dark source. Where this would move the
+    result by more than a tenth of its uncertainty, each arm's click probability is computed with
+    the on-fraction q = 1/(1 + b) from the far side peaks instead,
+
+        R = q p/(1 + m p)   =>   <n> eta_arm = q p = q R/(q - m R) ,
+
+    m being the pulses lost after a click. This takes the source for an ideal telegraph with one
+    dark state, and half of the difference to a source that is never fully dark (of the same b)
+    enters the uncertainty.
+
+    p2 = g2 <n>^2/2 is an upper bound on the probability of two or more photons, and
+    p1 = <n> - 2 p2.
+    """
+    pulsed = open_run(run)
+    counts = live_counts(pulsed)
+    label = pulsed.label
+    efficiency = detector_efficiency.value * (path_transmission.value if path_transmission else 1.0)
+
+    live = _live_gated(_live_table(counts.statistics))
+    u_counting = _counting(counts.statistics)
+    u_live = max(u_counting, jackknife(_live_gated, _live_table(counts.statistics)))
+    dark = 0.0
+    if dark_count_rate is not None:
+        # a dark count on a pulse that clicks anyway is none
+        dark = dark_count_rate.value / pulsed.clock.frequency_hz * (1.0 - 0.5 * live)
+    problems: list[str] = []
+    parts = [(detector_efficiency, -1.0 / detector_efficiency.value)]
+    if path_transmission is not None:
+        parts.append((path_transmission, -1.0 / path_transmission.value))
+    shared = sum(c.u**2 for c in propagate(parts))
+
+    detected, method = live, f"live gating, M = {counts.statistics.blind_pulses} pulses"
+    statistical = [Contribution(f"photon counting, {label}", u_live)]
+    remedy = _telegraph(counts, _blinking_table(counts.statistics))
+    tolerated = _NEGLIGIBLE * math.hypot(u_live, live * math.sqrt(shared))
+    if counts.blinking.significant and abs(remedy - live) > tolerated:
+        detected = remedy
+        method = (
+            f"pulsed dead-time formula with on-fraction {counts.blinking.on_fraction:.3f} from "
+            f"the far side peaks (live gating would give {live / efficiency:.4g} under blinking)"
+        )
+        u_remedy = jackknife(lambda t: _telegraph(counts, t), _blinking_table(counts.statistics))
+        statistical = [
+            Contribution(f"photon counting, {label}", max(u_remedy, u_counting)),
+            Contribution("blinking: telegraph model", _telegraph_doubt(counts, remedy), "B"),
+        ]
+    detected -= dark
+    value = detected / efficiency
+    budget = [Contribution(c.source, c.u / efficiency, c.kind) for c in statistical]
+    inputs = [(estimate, value * sensitivity) for estimate, sensitivity in parts]
+    if dark_count_rate is not None:
+        method += ", dark counts subtracted"
+        inputs.append(
+            (dark_count_rate, -(1.0 - 0.5 * live) / pulsed.clock.frequency_hz / efficiency)
+        )
+    mean = Estimate(
+        name=name,
+        value=value,
+        unit="1",
+        definition="<n>: mean photon number per pulse, no multi-photon correction",
+        method=method,
+        plane=plane,
+        budget=(*budget, *propagate(inputs)),
+    )
+    estimates = [_clock_rate(pulsed), mean, counts.blinking.estimate(label)]
+    if g2 is not None:
+        estimates += photon_numbers(mean, g2)
+    return Result(tuple(estimates), (_fit(counts, live),), tuple(problems))
+
+
+def photon_numbers(mean: Estimate, g2: Estimate) -> tuple[Estimate, Estimate]:
+    """Return p1 and p2 of a source with mean photon number <n> and second-order correlation g2.
+
+    Parameters
+    ----------
+    mean, g2
+        At the same plane. g2 raw and time-averaged as <n> is: with the on-state g2 the two-photon
+        probability would come out too small by the on-fraction.
+
+    Notes
+    -----
+    p2 = g2 <n>^2/2, p1 = <n> - 2 p2, truncated after two photons; p2 bounds the probability of two
+    or more from above.
+    """
+    n, g = mean.value, g2.value
+    common = f"from {mean.name} and {g2.name}"
+    p2 = Estimate(
+        name="p2",
+        value=g * n**2 / 2,
+        unit="1",
+        definition="g2 <n>^2/2, an upper bound on the probability of two or more photons",
+        method=common,
+        plane=mean.plane,
+        budget=propagate([(mean, g * n), (g2, n**2 / 2)]),
+    )
+    p1 = Estimate(
+        name="p1",
+        value=n - g * n**2,
+        unit="1",
+        definition="<n> - 2 p2, the probability of one photon",
+        method=common,
+        plane=mean.plane,
+        budget=propagate([(mean, 1.0 - 2.0 * g * n), (g2, -(n**2))]),
+    )
+    if g2.interval_68 is None or g2.interval_95 is None:
+        return p1, p2
+    return p1, replace(
+        p2,
+        interval_68=_scaled(p2.value, g2, g2.interval_68, n**2 / 2, 1.0, g * n * mean.u),
+        interval_95=_scaled(p2.value, g2, g2.interval_95, n**2 / 2, K_95, g * n * mean.u),
+    )
+
+
+def _scaled(
+    value: float, g2: Estimate, interval: tuple[float, float], factor: float, k: float, u: float
+) -> tuple[float, float]:
+    low, high = ((end - g2.value) * factor for end in interval)
+    return widen(value, (value + low, value + high), k, u)
+
+
+def _live_table(s: PulseStatistics) -> Table:
+    return np.column_stack([s.n_a, s.n_b, s.c0, s.n_live]).astype(np.float64)
+
+
+def _live_gated(table: Table) -> float:
+    """<n> eta of live pulses, averaged over time (each block counts alike, live or not)."""
+    n_a, n_b, c0, n_live = table.T
+    return float(np.mean((n_a + n_b + c0 * _same_detector(n_a.sum(), n_b.sum())) / n_live))
+
+
+def _same_detector(n_a: float, n_b: float) -> float:
+    """Pairs of photons on one detector for each pair on two, (r + 1/r)/2."""
+    if n_a == 0.0 or n_b == 0.0:
+        return 0.0
+    return 0.5 * (n_a / n_b + n_b / n_a)
+
+
+def _counting(s: PulseStatistics) -> float:
+    """Binomial uncertainty of the clicks per live pulse."""
+    n_live = float(s.n_live.sum())
+    clicks, both = float((s.n_a + s.n_b).sum()) / n_live, float(s.c0.sum()) / n_live
+    return math.sqrt((clicks + 2.0 * both - clicks**2) / n_live)
+
+
+def _blinking_table(s: PulseStatistics) -> Table:
+    lags = np.abs(np.arange(-s.n_max, s.n_max + 1))
+    far = s.peak_areas[:, lags > s.n_max - FAR_PEAKS].mean(axis=1)
+    return np.column_stack(
+        [s.s_a, s.s_b, s.n_pulses, far, s.n_a, s.n_b, s.c0],
+    ).astype(np.float64)
+
+
+def _telegraph(counts: LiveCounts, table: Table) -> float:
+    """<n> eta of a blinking source, from ungated rates and the far side peaks."""
+    s_a, s_b, pulses, far, *_ = table.T
+    n_a, n_b, c0 = table[:, 4:].sum(axis=0)
+    excess = max(float(far.sum() / np.sum(s_a * s_b / pulses)) - 1.0, 0.0)
+    q = 1.0 / (1.0 + excess)
+    total: float = sum(
+        q * on_state_probability(float(s.sum() / pulses.sum()), r.lost_pulses, q)
+        for s, r in ((s_a, counts.recovery_a), (s_b, counts.recovery_b))
+    )
+    return total * float(1.0 + c0 * _same_detector(n_a, n_b) / (n_a + n_b))
+
+
+def _telegraph_doubt(counts: LiveCounts, remedy: float) -> float:
+    """Half the difference between a telegraph and light that fluctuates weakly, for the same b.
+
+    To second order in the click rate r of an arm, <r/(1 - m r)> = R (1 + m R (1 + b)) whatever
+    the distribution; the telegraph's further orders are what the model adds.
+    """
+    s = counts.statistics
+    pulses = float(s.n_pulses.sum())
+    second_order = 0.0
+    for clicks, r in ((s.s_a, counts.recovery_a), (s.s_b, counts.recovery_b)):
+        rate, m, b = float(clicks.sum()) / pulses, r.lost_pulses, counts.blinking.amplitude
+        # third moment 1 + 3 b of weak symmetric fluctuations against (1 + b)^2 of the telegraph
+        second_order += rate * (m * rate) ** 2 * abs((1.0 + b) ** 2 - (1.0 + 3.0 * b))
+    return min(second_order, remedy) / 2
+
+
+def _clock_rate(pulsed: PulsedRun) -> Estimate:
+    clock = pulsed.clock
+    return Estimate(
+        name="clock_rate",
+        value=clock.frequency_hz,
+        unit="Hz",
+        definition="pulse rate of the excitation laser",
+        method="regression on the clock channel; in units of the time tagger's own clock",
+        plane="laser",
+        budget=(
+            Contribution(
+                f"clock regression, {pulsed.label}",
+                clock.frequency_hz * clock.u_period_ps / clock.period_ps,
+            ),
+        ),
+    )
+
+
+def _fit(counts: LiveCounts, live: float) -> Fit:
+    s = counts.statistics
+    pairs = s.c0 * _same_detector(float(s.n_a.sum()), float(s.n_b.sum()))
+    rate = (s.n_a + s.n_b + pairs) / s.n_live
+    u = _counting(s) * np.sqrt(s.n_live.sum() / s.n_live)
+    time_s = np.asarray((np.arange(len(rate)) + 0.5) * s.block_s, dtype=np.float64)
+    pulls = (rate - live) / u
+    return Fit(
+        model="constant brightness",
+        names=("photons_detected_per_pulse",),
+        values=np.array([live]),
+        covariance=np.array([[_counting(s) ** 2]]),
+        statistic="chi2",
+        minimum=float(np.sum(pulls**2)),
+        dof=len(rate) - 1,
+        curves=(
+            Curve(
+                title="Brightness over the run",
+                x_label="time (s)",
+                y_label="photons detected per live pulse",
+                x=time_s,
+                y=rate,
+                u_y=u,
+                model=np.full(len(rate), live),
+                residuals=pulls,
+                x_line=time_s[[0, -1]],
+                y_line=np.full(2, live),
+            ),
+        ),
+    )

@@ -1,0 +1,121 @@
+"""Dark count rate of the detectors, from a long run with the light blocked."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import stats
+
+from qdchar.errors import InconclusiveError
+from qdchar.estimate import Contribution, Estimate
+from qdchar.fit import Curve, Fit, Result
+from qdchar.measurement import Scan
+
+from ._intervals import LEVEL_68, LEVEL_95, garwood
+
+
+def analyse(scan: Scan) -> Result:
+    """Find the dark count rate, the total of both detectors.
+
+    Parameters
+    ----------
+    scan
+        Clicks with the light blocked, any number of dwells.
+
+    Returns
+    -------
+    Result
+        ``dark_count_rate`` [Hz] with Garwood's exact Poisson intervals. It includes whatever
+        light still reaches the detectors (blackbody radiation in the fibre, room light).
+
+    Raises
+    ------
+    InconclusiveError
+        If no time was spent.
+
+    Notes
+    -----
+    A dark count is Poissonian. Where the dwells scatter more than that (one chance in 1000), light
+    leaks in or a detector is unwell: the uncertainty is stretched by the excess and the result
+    carries a problem.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from qdchar.measurement import About, Scan
+    >>> clicks = np.array([[20, 22], [24, 21]])
+    >>> scan = Scan(About("dark"), "time_s", np.arange(2.0), clicks, np.ones(2), Path("dark.csv"))
+    >>> print(analyse(scan)["dark_count_rate"])
+    dark_count_rate = 43.5 +- 4.9 Hz
+    """
+    time_s = float(scan.dwell_s.sum())
+    if time_s <= 0.0:
+        raise InconclusiveError(f"{scan.file}: no time was spent counting dark counts")
+    counts = scan.clicks.sum(axis=1).astype(np.float64)
+    total = int(counts.sum())
+    expected = total * scan.dwell_s / time_s
+
+    stretch, problems = 1.0, []
+    excess = _dispersion(counts, expected)
+    if excess is not None:
+        stretch = float(np.sqrt(excess))
+        problems.append(
+            f"dark counts scatter {excess:.1f} times more than Poisson statistics allow: look for "
+            "stray light or a detector that is warming up"
+        )
+    low, high = garwood(total, LEVEL_68)
+    low_95, high_95 = garwood(total, LEVEL_95)
+    rate = total / time_s
+    spread = stretch / time_s
+    estimate = Estimate(
+        name="dark_count_rate",
+        value=rate,
+        unit="Hz",
+        definition="clicks per second with the light blocked, total of both detectors",
+        method=f"{total} counts in {time_s:.4g} s, Garwood interval",
+        plane="detectors",
+        budget=(Contribution(f"dark counts, {scan.file.name}", 0.5 * (high - low) * spread),),
+        interval_68=(rate - (total - low) * spread, rate + (high - total) * spread),
+        interval_95=(
+            max(rate - (total - low_95) * spread, 0.0),
+            rate + (high_95 - total) * spread,
+        ),
+    )
+    return Result((estimate,), (_fit(scan, counts, rate, time_s),), tuple(problems))
+
+
+def _dispersion(counts: np.ndarray, expected: np.ndarray) -> float | None:
+    """Return variance over mean of the dwells where it is significantly above 1."""
+    freedom = len(counts) - 1
+    if freedom < 1 or expected.sum() < 20 * len(counts):  # chi-square needs counts in each dwell
+        return None
+    chi2 = float(np.sum((counts - expected) ** 2 / expected))
+    return chi2 / freedom if stats.chi2.sf(chi2, freedom) < 1e-3 else None
+
+
+def _fit(scan: Scan, counts: np.ndarray, rate: float, time_s: float) -> Fit:
+    observed = counts / scan.dwell_s
+    u = np.sqrt(np.maximum(rate, 1.0 / time_s) / scan.dwell_s)
+    pulls = (observed - rate) / u
+    ends = np.array([scan.x.min(), scan.x.max()])
+    curve = Curve(
+        title="Dark counts",
+        x_label="time (s)",
+        y_label="rate of both detectors (1/s)",
+        x=scan.x,
+        y=observed,
+        u_y=u,
+        model=np.full(len(scan), rate),
+        residuals=pulls,
+        x_line=ends,
+        y_line=np.full(2, rate),
+    )
+    return Fit(
+        model="constant rate",
+        names=("rate",),
+        values=np.array([rate]),
+        covariance=np.array([[max(rate, 1.0 / time_s) / time_s]]),
+        statistic="chi2",
+        minimum=float(np.sum(pulls**2)),
+        dof=len(scan) - 1,
+        curves=(curve,),
+    )

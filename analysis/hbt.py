@@ -1,0 +1,237 @@
+"""g2(0) from a Hanbury Brown and Twiss measurement with pulsed excitation.
+
+Two detectors behind a beam splitter; C0 counts the pulses on which both click. With clicks n_A and
+n_B on N pulses, independent photons would give n_A n_B / N coincidences, so
+
+    g2(0) = C0 N / (n_A n_B) .
+
+Three things spoil this on a bright source, and each has its line in `analyse`:
+
+* A detector that is blind after a click lifts the side peaks next to zero by 20 % and more, and
+  distorts the singles: count only live pulses, before which neither detector clicked for M pulses.
+* Brightness drifts: multiply n_A by n_B block by block.
+* Clicks can be few: C0 is Poissonian, and its interval is not symmetric.
+
+What is reported is raw: laser leakage and re-excitation are in it, for an eavesdropper may use all
+that is emitted; only the dark counts of one's own detectors are taken out. It is time-averaged
+(g2_inf), because p2 = g2 <n>^2/2 wants the g2 that goes with a time-averaged <n>.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from qdchar.errors import InconclusiveError
+from qdchar.estimate import Contribution, Estimate, propagate
+from qdchar.fit import Curve, Fit, Result
+from qdchar.measurement import TagRun
+
+from ._blinking import on_state_probability
+from ._blocks import Table, jackknife
+from ._hbt_file import analyse_file
+from ._intervals import K_95, LEVEL_68, LEVEL_95, Interval, jeffreys, stretch, widen
+from ._live import LiveCounts, live_counts
+from ._pulses import open_run
+
+__all__ = ["analyse", "analyse_file"]
+
+_NEGLIGIBLE = 0.1
+
+
+def analyse(
+    run: TagRun,
+    *,
+    name: str = "g2_zero_source",
+    plane: str = "fibre",
+    dark_count_rate: Estimate | None = None,
+    delay_s: float | None = None,
+) -> Result:
+    """Find g2(0) from time tags with a pulse clock.
+
+    Parameters
+    ----------
+    run
+        Time tags of both detectors with the pulse clock.
+    name, plane
+        What to call g2(0), and where in the optical path it holds.
+    dark_count_rate
+        Total of both detectors [Hz]. Coincidences of a dark count with a photon, or of two dark
+        counts, are no property of the light; they are taken out if given.
+    delay_s
+        Electronic delay of detector B against A, if longer than half a period [s].
+
+    Returns
+    -------
+    Result
+        ``<name>`` with ``interval_68`` and ``interval_95``, and ``blinking_amplitude``; curves of
+        the peak areas.
+
+    Raises
+    ------
+    InconclusiveError
+        If a detector is silent or saturated, or the clock is lost.
+
+    Notes
+    -----
+    Uncertainty: the larger of Jeffreys' interval for the Poisson number C0 and the block jackknife
+    (which also sees drift and blinking), widened by the singles and the dark count rate.
+
+    Under blinking live pulses are mostly dark ones, and g2 would come out too high. Where that
+    matters, with the on-fraction q = 1/(1+b) from the far side peaks and the on-state click
+    probabilities p = R/(q - m R) of the pulsed dead-time formula,
+
+        g2_inf = g2_on / q ,    g2_on = C0 / sqrt(n_A n_B p_A p_B) ,
+
+    where n_A/p_A is the number of live on-state pulses.
+    """
+    pulsed = open_run(run, delay_s)
+    counts = live_counts(pulsed)
+    s = counts.statistics
+    dark = 0.0 if dark_count_rate is None else dark_count_rate.value / s.clock.frequency_hz
+    if not (s.n_a.sum() and s.n_b.sum()):
+        raise InconclusiveError(f"{run.file}: no click on a live pulse; record longer")
+
+    # C0 against the coincidences of independent photons, block by block.
+    table = np.column_stack([s.c0, s.n_a, s.n_b, s.n_live]).astype(np.float64)
+    c0 = int(s.c0.sum())
+    by_dark, independent = _expected(table, dark)
+    value = (c0 - by_dark) / independent
+    method = f"live gating, M = {s.blind_pulses} pulses; {c0} coincidences"
+
+    # Under blinking, put live pulses back into the proportion of all pulses.
+    scale = 1.0
+    correction = _blinking_correction(counts)
+    if counts.blinking.significant and abs(correction - 1.0) > _NEGLIGIBLE / math.sqrt(c0 + 1.0):
+        scale = correction
+        method += (
+            f"; on-fraction {counts.blinking.on_fraction:.3f} from the far side peaks takes "
+            f"the live-gated {value:.4g} to the time average (g2_on "
+            f"{value * scale * counts.blinking.on_fraction:.4g})"
+        )
+
+    # Few coincidences: Jeffreys. Drift and blinking: jackknife. The larger.
+    per_coincidence = scale / independent
+    value *= scale
+    ends = [jeffreys(c0, level, by_dark) for level in (LEVEL_68, LEVEL_95)]
+    poisson_68, poisson_95 = ((per_coincidence * a, per_coincidence * b) for a, b in ends)
+    u_poisson = 0.5 * (poisson_68[1] - poisson_68[0])
+    u_blocks = scale * jackknife(lambda t: _g2(t, dark), table)
+    larger = max(1.0, u_blocks / u_poisson)
+
+    # Singles, on-fraction and dark counts widen what remains.
+    others = [Contribution(f"singles, {pulsed.label}", value * _relative_singles(table))]
+    if scale != 1.0:
+        relative = counts.blinking.u / (1.0 + counts.blinking.amplitude)
+        others.append(Contribution(f"side peaks, {pulsed.label}", value * relative))
+    if dark_count_rate is not None:
+        method += f", {by_dark:.2g} of them with dark counts (removed)"
+        slope = (_g2(table, dark * 1.01 + 1e-15) - _g2(table, dark)) * scale
+        slope /= (dark * 0.01 + 1e-15) * s.clock.frequency_hz
+        others += propagate([(dark_count_rate, slope)])
+    u_other = math.sqrt(sum(c.u**2 for c in others))
+
+    def interval(poisson: Interval, k: float) -> Interval:
+        low, high = widen(value, stretch(value, poisson, larger), k, u_other)
+        return max(low, 0.0), high  # g2 cannot be negative: an interval may end there, not a value
+
+    estimate = Estimate(
+        name=name,
+        value=value,
+        unit="1",
+        definition=(
+            "g2(0), time-averaged (g2_inf), raw: laser leakage and re-excitation included"
+            + (", receiver dark counts removed" if dark_count_rate is not None else "")
+        ),
+        method=method,
+        plane=plane,
+        budget=(Contribution(f"coincidences, {pulsed.label}", larger * u_poisson), *others),
+        interval_68=interval(poisson_68, 1.0),
+        interval_95=interval(poisson_95, K_95),
+    )
+    fit, problems = _peaks(counts, estimate)
+    return Result((estimate, counts.blinking.estimate(pulsed.label)), (fit,), problems)
+
+
+def _expected(table: Table, dark: float) -> tuple[float, float]:
+    """Coincidences with dark counts, and those of independent photons, on live pulses.
+
+    `dark` is the dark counts of both detectors a pulse, half of them on each.
+    """
+    _, n_a, n_b, n_live = table.T
+    dark_a = dark_b = 0.5 * dark * n_live
+    with_dark = (n_a * dark_b + dark_a * n_b - dark_a * dark_b) / n_live
+    independent = (n_a - dark_a) * (n_b - dark_b) / n_live
+    return float(with_dark.sum()), float(independent.sum())
+
+
+def _g2(table: Table, dark: float) -> float:
+    with_dark, independent = _expected(table, dark)
+    return (float(table[:, 0].sum()) - with_dark) / independent
+
+
+def _relative_singles(table: Table) -> float:
+    """Relative uncertainty of the product of the singles, binomial."""
+    _, n_a, n_b, n_live = table.sum(axis=0)
+    return math.sqrt(1.0 / n_a + 1.0 / n_b - 2.0 / n_live)
+
+
+def _blinking_correction(counts: LiveCounts) -> float:
+    """Return the time-averaged g2 over the live-gated one."""
+    s, q = counts.statistics, counts.blinking.on_fraction
+    pulses = float(s.n_pulses.sum())
+    live_on = math.prod(
+        float(n.sum()) / on_state_probability(float(clicks.sum()) / pulses, r.lost_pulses, q)
+        for n, clicks, r in (
+            (s.n_a, s.s_a, counts.recovery_a),
+            (s.n_b, s.s_b, counts.recovery_b),
+        )
+    )
+    # live-gated is C0 N_L/(n_A n_B) = g2_on N_L/N_L,on
+    return math.sqrt(live_on) / float(s.n_live.sum()) / q
+
+
+def _peaks(counts: LiveCounts, g2: Estimate) -> tuple[Fit, tuple[str, ...]]:
+    """Peak areas over those of independent light, against the lag."""
+    s = counts.statistics
+    lags = np.arange(-s.n_max, s.n_max + 1)
+    product = float(np.sum(s.s_a * (s.s_b / s.n_pulses)))
+    areas = s.peak_areas.sum(axis=0)
+    y, u = areas / product, np.sqrt(areas + 0.5) / product
+    shown = (lags == 0) | (np.abs(lags) >= counts.blinking.first_lag)
+    model = np.where(lags == 0, g2.value, 1.0 + counts.blinking.amplitude)
+    pulls = np.where(shown, (y - model) / u, 0.0)
+    lowest = int(lags[np.argmin(areas)])
+    problems: tuple[str, ...] = ()
+    if lowest != 0 and areas[lags == lowest][0] + 5.0 * math.sqrt(areas.min() + 1.0) < int(
+        areas[lags == 0][0]
+    ):
+        problems = (
+            f"the peak at {lowest} pulses is lower than the one at zero: is there an electronic "
+            "delay between the detectors? Give it",
+        )
+    x = lags * s.clock.period_ps * 1e-3
+    curve = Curve(
+        title="Peak areas over those of independent light",
+        x_label="delay (ns)",
+        y_label="normalised peak area",
+        x=x[shown],
+        y=y[shown],
+        u_y=u[shown],
+        model=model[shown],
+        residuals=pulls[shown],
+        x_line=x[shown],
+        y_line=model[shown],
+    )
+    fit = Fit(
+        model="peak areas",
+        names=("g2_zero", "blinking_amplitude"),
+        values=np.array([g2.value, counts.blinking.amplitude]),
+        covariance=np.diag([g2.u**2, counts.blinking.u**2]),
+        statistic="chi2",
+        minimum=float(np.sum(pulls[shown] ** 2)),
+        dof=int(np.count_nonzero(shown)) - 2,
+        curves=(curve,),
+    )
+    return fit, problems

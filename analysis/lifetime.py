@@ -1,0 +1,189 @@
+"""Lifetime: exponential decay behind the measured instrument response, by Poisson likelihood.
+
+The decay histogram is the response histogram convolved with the decay. At a lifetime of 76 ps and
+a response of 60 ps FWHM the response decides the result, so it is measured, at the same count rate
+and through the same detectors, and its own counting noise is propagated. No bin has a Gaussian
+error: least squares with sigma = sqrt(counts) would come out 2 % short.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from qdchar.estimate import Contribution, Estimate, propagate
+from qdchar.fit import Result
+from qdchar.measurement import TagRun
+from qdchar.tags import folded_histogram
+
+from ._decay import Array
+from ._lifetime_file import analyse_file
+from ._pulses import PulsedRun, open_run
+from ._reconvolution import fit_decay
+
+__all__ = ["analyse", "analyse_file"]
+
+_BIN_S = 4e-12
+"""Far below the response's width, for the kernel of `_decay.decay_kernel`."""
+
+
+def analyse(
+    emission: TagRun,
+    response: TagRun,
+    *,
+    excess: Estimate | None = None,
+    plane: str = "fibre",
+) -> Result:
+    """Find the lifetime from a run with the emission and one with the excitation laser.
+
+    Parameters
+    ----------
+    emission
+        Time tags of the source.
+    response
+        Time tags of the laser through the same path, detectors and count rate.
+    excess
+        Relative amount by which the measured lifetime is known to be longer than the one asked
+        for (a cavity that vibrates about its resonance): T1 = measured/(1 + excess).
+    plane
+        Where in the optical path the emission was taken.
+
+    Returns
+    -------
+    Result
+        ``lifetime``: T1, the 1/e decay time [s]; ``temporal_fwhm``: T1 ln 2, the FWHM of the
+        intensity with the response removed [s]; ``response_fwhm``: of the instrument response
+        [s]. One fit for each detector.
+
+    Raises
+    ------
+    InconclusiveError
+        If a detector is silent, the clock is lost or a fit fails.
+
+    Notes
+    -----
+    Each detector is fitted for itself (lifetime, shift against the response, counts, background)
+    and the two are averaged with their weights. Time tags are spread over the tagger's step, in
+    both runs alike: the period is nearly a multiple of the step, and bins would hold unequal
+    numbers of steps.
+
+    A detector with dead time keeps the first of two photons in one pulse, which makes T1 short by
+    half the share of such pulses, below 0.1 % at g2 = 0.02.
+    """
+    emitted, laser = open_run(emission), open_run(response)
+    decays = [
+        fit_decay(
+            f"Decay on detector {name}",
+            f"lifetime {name}, {emitted.label}",
+            _histogram(emitted, name),
+            _histogram(laser, name),
+            emitted.clock.period_ps * 1e-12 / _bins(emitted),
+        )
+        for name in "AB"
+    ]
+    weights = np.array([1.0 / d.u**2 for d in decays])
+    weights /= weights.sum()
+    measured = float(sum(w * d.lifetime for w, d in zip(weights, decays, strict=True)))
+    budget = [
+        Contribution(c.source, float(w) * c.u, c.kind)
+        for w, d in zip(weights, decays, strict=True)
+        for c in d.budget
+    ]
+    problems = [p for d in decays for p in d.problems]
+    apart = abs(decays[0].lifetime - decays[1].lifetime)
+    if apart > 4.0 * math.hypot(decays[0].u, decays[1].u):
+        problems.append(
+            f"the two detectors give lifetimes that differ by {apart * 1e12:.2f} ps, more than "
+            "their errors allow: was the response taken at the same count rate?"
+        )
+    method = "reconvolution with the measured response, Poisson likelihood, both detectors"
+    value, inputs = measured, []
+    if excess is not None:
+        value = measured / (1.0 + excess.value)
+        method += f"; {100 * excess.value:.2g} % taken off ({excess.definition})"
+        inputs = [(excess, -value / (1.0 + excess.value))]
+    share = value / measured
+    lifetime = Estimate(
+        name="lifetime",
+        value=value,
+        unit="s",
+        definition="T1: 1/e decay time of the emission, response removed",
+        method=method,
+        plane=plane,
+        budget=(
+            *(Contribution(c.source, share * c.u, c.kind) for c in budget),
+            *propagate(inputs),
+        ),
+    )
+    return Result(
+        (lifetime, temporal_fwhm(lifetime), _response_fwhm(laser)),
+        tuple(d.fit for d in decays),
+        tuple(problems),
+    )
+
+
+def temporal_fwhm(lifetime: Estimate) -> Estimate:
+    """Return the FWHM of an exponential wavepacket's intensity, T1 ln 2."""
+    return Estimate(
+        name="temporal_fwhm",
+        value=lifetime.value * math.log(2.0),
+        unit="s",
+        definition="FWHM of the intensity of the wavepacket, response removed: T1 ln 2",
+        method="from lifetime, single exponential",
+        plane=lifetime.plane,
+        budget=propagate([(lifetime, math.log(2.0))]),
+    )
+
+
+def _histogram(pulsed: PulsedRun, detector: str) -> Array:
+    """Fold one detector's clicks into the pulse period."""
+    channel = pulsed.run.channel_a if detector == "A" else pulsed.run.channel_b
+    offset = pulsed.offset_a_ps if detector == "A" else pulsed.offset_b_ps
+    return np.asarray(
+        folded_histogram(
+            pulsed.tags,
+            channel,
+            pulsed.clock,
+            n_bins=_bins(pulsed),
+            offset_ps=offset,
+            dither_ps=pulsed.tags.resolution_ps,
+        ).counts,
+        dtype=np.float64,
+    )
+
+
+def _bins(pulsed: PulsedRun) -> int:
+    return round(pulsed.clock.period_ps * 1e-12 / _BIN_S)
+
+
+def _response_fwhm(laser: PulsedRun) -> Estimate:
+    """FWHM of the response, mean of the two detectors."""
+    widths = [_fwhm(_histogram(laser, name)) for name in "AB"]
+    bin_s = laser.clock.period_ps * 1e-12 / _bins(laser)
+    return Estimate(
+        name="response_fwhm",
+        value=bin_s * (widths[0][0] + widths[1][0]) / 2,
+        unit="s",
+        definition="FWHM of the instrument response: laser, detector, tagger and its step",
+        method="half height of the laser's histogram, mean of both detectors",
+        plane="detectors",
+        budget=tuple(
+            Contribution(f"response counts {name}, {laser.label}", bin_s * u / 2)
+            for name, (_, u) in zip("AB", widths, strict=True)
+        ),
+    )
+
+
+def _fwhm(counts: Array, smooth: int = 5) -> tuple[float, float]:
+    """Width at half height and its standard uncertainty, in bins."""
+    even = np.convolve(counts, np.full(smooth, 1.0 / smooth), mode="same")
+    top = int(np.argmax(even))
+    half = even[top] / 2
+    rising = int(np.flatnonzero(even[:top] < half)[-1])
+    falling = top + int(np.flatnonzero(even[top:] < half)[0])
+    left = rising + (half - even[rising]) / (even[rising + 1] - even[rising])
+    right = falling - (half - even[falling]) / (even[falling - 1] - even[falling])
+    noise = math.sqrt(1.5 * half / smooth)  # of a point at half height, and of half the top
+    slopes = even[rising + 1] - even[rising], even[falling - 1] - even[falling]
+    return float(right - left), math.hypot(*(noise / s for s in slopes))

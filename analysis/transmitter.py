@@ -1,0 +1,117 @@
+"""Transmitter throughput: photons per pulse after it over those before it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from qdchar.errors import InconclusiveError
+from qdchar.estimate import Contribution, Estimate, propagate
+from qdchar.fit import Result
+from qdchar.measurement import TagRun
+
+from . import brightness
+
+
+def analyse(
+    before: Sequence[TagRun],
+    after: Sequence[TagRun],
+    *,
+    detector_efficiency: Estimate,
+    dark_count_rate: Estimate | None = None,
+) -> Result:
+    """Find the transmitter efficiency and the mean photon number at its output.
+
+    Parameters
+    ----------
+    before
+        Runs in the source's fibre, in order of time, that bracket those after the transmitter.
+    after
+        Runs through the transmitter, with the same detectors.
+    detector_efficiency, dark_count_rate
+        As in `qdchar.analysis.brightness.analyse`.
+
+    Returns
+    -------
+    Result
+        ``transmitter_efficiency``, in which the detectors' certificate cancels, and
+        ``mean_photon_number`` at the transmitter's output, in which it does not.
+
+    Raises
+    ------
+    InconclusiveError
+        If there is no run on either side, or one of them is too dark.
+
+    Notes
+    -----
+    A linear drift drops out of the mean of runs that bracket symmetrically. That the drift was
+    linear is not known: the change between the first and the last run before, as far as it exceeds
+    their noise, enters as a rectangular distribution over it.
+    """
+    if not before or not after:
+        raise InconclusiveError(
+            "transmitter: runs before and after the transmitter are needed to tell its throughput"
+        )
+
+    def photons(runs: Sequence[TagRun], name: str, plane: str) -> list[Result]:
+        return [
+            brightness.analyse(
+                run,
+                detector_efficiency=detector_efficiency,
+                dark_count_rate=dark_count_rate,
+                name=name,
+                plane=plane,
+            )
+            for run in runs
+        ]
+
+    results_in = photons(before, "collection_efficiency", "fibre")
+    results_out = photons(after, "mean_photon_number", "transmitter output")
+    entering = [r["collection_efficiency"] for r in results_in]
+    leaving = [r["mean_photon_number"] for r in results_out]
+    n_in = float(np.mean([e.value for e in entering]))
+    n_out = float(np.mean([e.value for e in leaving]))
+    drift = _drift(entering)
+    label = " to ".join(dict.fromkeys((before[0].file.name, before[-1].file.name)))
+    source = f"drift between runs, {label}"
+    u_drift = n_out / n_in * drift / n_in / math.sqrt(12.0)
+
+    efficiency = Estimate(
+        name="transmitter_efficiency",
+        value=n_out / n_in,
+        unit="1",
+        definition="photons per pulse at the transmitter's output over those in the fibre",
+        method=(
+            f"ratio of {len(leaving)} run(s) after to {len(entering)} before, the detectors' "
+            f"certificate cancels; drift {100 * drift / n_in:.2g} %"
+        ),
+        plane="fibre to transmitter output",
+        budget=(
+            *propagate(
+                [(e, -n_out / n_in**2 / len(entering)) for e in entering]
+                + [(e, 1.0 / n_in / len(leaving)) for e in leaving]
+            ),
+            Contribution(source, u_drift),
+        ),
+    )
+    mean = Estimate(
+        name="mean_photon_number",
+        value=n_out,
+        unit="1",
+        definition=leaving[0].definition,
+        method=leaving[0].method,
+        plane=leaving[0].plane,
+        budget=propagate([(e, 1.0 / len(leaving)) for e in leaving]),
+    )
+    fits = tuple(fit for r in (*results_in, *results_out) for fit in r.fits)
+    problems = tuple(p for r in (*results_in, *results_out) for p in r.problems)
+    return Result((efficiency, mean), fits, problems)
+
+
+def _drift(runs: Sequence[Estimate]) -> float:
+    """Change from the first run to the last, as far as it exceeds their noise."""
+    first, last = runs[0], runs[-1]
+    noise = sum(c.u**2 for c in propagate([(first, -1.0), (last, 1.0)]))
+    return math.sqrt(max((last.value - first.value) ** 2 - noise, 0.0))
