@@ -11,7 +11,7 @@ from qdchar.errors import UsageError
 from qdchar.estimate import Contribution, Estimate, propagate
 from qdchar.link import Link, Quantity
 
-from .comparators import COMPARATORS
+from .comparators import COMPARATORS, comparators_for
 from .conditions import BlockKind, Conditions
 from .result import PHASE, Comparison, KeyRate, Protocol, advantage_dB
 from .single_photon import (
@@ -60,7 +60,8 @@ def predict(
     p_z, attenuation
         Hold Alice's Z probability or the pre-attenuation instead of optimising it.
     comparators
-        Names of protocols for coherent light to compare with; default all.
+        Names of protocols for coherent light to compare with; default all that are defined:
+        finite-key protocols need a block.
 
     Returns
     -------
@@ -91,7 +92,7 @@ def predict(
     n, g2 = source.mean_photon_number.value, source.g2_zero.value
     key = best_single_photon_key(n, g2, given, PHASE[protocol], accounting, p_z, attenuation)
     sensitivities = _sensitivities(source, link, losses, key, protocol, accounting, own_loss)
-    names = COMPARATORS if comparators is None else comparators
+    names = _asked(comparators, given)
     others = {name: COMPARATORS[name].rate(given) for name in names}
     clock = source.clock_rate.value
     finite = link.block_kind != "asymptotic"
@@ -120,6 +121,17 @@ def predict(
         )
         for i in range(len(losses))
     )
+
+
+def _asked(names: Sequence[str] | None, given: Conditions) -> Sequence[str]:
+    """Return the comparators that were asked for, or all that are defined."""
+    defined = comparators_for(given)
+    for name in names or ():
+        if name not in COMPARATORS:
+            raise UsageError(f"comparator {name!r}: allowed is {', '.join(COMPARATORS)}")
+        if name not in defined:
+            raise UsageError(f"comparator {name!r} needs a block: it is a finite-key protocol")
+    return defined if names is None else names
 
 
 def _check_options(

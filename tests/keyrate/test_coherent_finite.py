@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.optimize import differential_evolution
+
+from qdchar.keyrate.coherent import best_infinite_decoy, yield_and_error
+from qdchar.keyrate.coherent_finite import (
+    _LOWER,
+    _UPPER,
+    CoherentKey,
+    CoherentSettings,
+    Decoys,
+    best_coherent_key,
+    coherent_key,
+    coherent_settings,
+    expected_counts,
+)
+from qdchar.keyrate.conditions import Conditions
+from qdchar.keyrate.decoy import Bound, Intensities, lower_bounds, single_upper, vacuum_upper
+from qdchar.keyrate.single_photon import Phase
+from qdchar.link import Link
+
+PROTOCOLS: list[tuple[Decoys, Phase]] = [
+    ("vacuum+weak", "eb"),
+    ("vacuum+weak", "lt"),
+    ("one-decoy", "eb"),
+    ("one-decoy", "lt"),
+]
+
+
+def conditions(loss_dB: Any, **link: Any) -> Conditions:
+    return Conditions.from_link(Link.model_validate(link), loss_dB)
+
+
+def vacuum_weak(mu: float, nu: float, p_mu: float, p_nu: float) -> Intensities:
+    return Intensities(np.array([mu, nu, 0.0]), np.array([p_mu, p_nu, 1 - p_mu - p_nu]))
+
+
+def test_check_values(checks: dict[str, Any]) -> None:
+    block = checks["wcp_fixed"]
+    for row in block["rows"]:
+        p_z, *light = row["xv"]
+        settings = CoherentSettings(np.asarray(p_z), vacuum_weak(*light))
+        given = conditions(row["loss_db"], dark_count_rate=1.47e-7 / 3.42e-9)
+        counts, sent = expected_counts(settings, given)
+        key = coherent_key(counts, sent, settings, given, row["phase"], row["bound"])
+        for ours, theirs in {
+            "rate": "rate",
+            "phase_error": "phi",
+            "single": "s1Z",
+            "vacuum": "s0Z",
+            "pulses_sent": "N_S",
+            "qber": "qber",
+        }.items():
+            assert getattr(key, ours) == pytest.approx(row[theirs], rel=block["rtol"]), ours
+
+
+def test_the_paper_s_baseline_and_the_standard_protocol() -> None:
+    """Optimised at the field loss: 6.09e-4 (three states), 1.30e-3 (efficient BB84)."""
+    given = conditions(14.6)
+    three, _ = best_coherent_key(given, "vacuum+weak", "lt")
+    bb84, _ = best_coherent_key(given, "vacuum+weak", "eb")
+    assert three.rate == pytest.approx(6.09e-4, rel=5e-3)
+    assert bb84.rate == pytest.approx(1.30e-3, rel=5e-3)
+
+
+def test_one_decoy_wins_in_short_blocks_only() -> None:
+    """Rusca 2018: with Hoeffding's bounds one decoy is ahead up to 1e8, two for long blocks."""
+    ahead = []
+    for block in (1e6, 1e7, 1e12):
+        given = conditions(10.0, block=block)
+        one, _ = best_coherent_key(given, "one-decoy", "eb", "hoeffding")
+        two, _ = best_coherent_key(given, "vacuum+weak", "eb", "hoeffding")
+        ahead.append(bool(one.rate > two.rate))
+    assert ahead == [True, True, False]
+
+
+def test_two_decoys_tend_to_infinitely_many_from_below() -> None:
+    limit, _ = best_infinite_decoy(conditions(5.0))
+    rates = [
+        float(best_coherent_key(conditions(5.0, block=b))[0].rate) for b in (1e6, 1e8, 1e11, 1e15)
+    ]
+    assert np.all(np.diff(rates) > 0)
+    assert rates[-1] < limit
+    # sqrt-slow in the block, through the weak setting: 1 % at 1e15 pulses
+    assert rates[-1] == pytest.approx(limit, rel=0.02)
+
+
+@pytest.mark.parametrize("bound", ["yin", "hoeffding"])
+@pytest.mark.parametrize("decoys", ["vacuum+weak", "one-decoy"])
+def test_bounds_hold_for_simulated_counts(bound: Bound, decoys: Decoys) -> None:
+    """Photon numbers drawn pulse by pulse: the truth is known, and the promise is kept."""
+    rng = np.random.default_rng(17)
+    trials, sent, eps = 4000, 3e7, 1e-2
+    given = replace(conditions(12.0, misalignment=0.03), p_dark=np.asarray(2e-5))
+    light = vacuum_weak(0.5, 0.1, 0.7, 0.2)
+    if decoys == "one-decoy":
+        light = Intensities(np.array([0.5, 0.1]), np.array([0.7, 0.3]))
+    k = np.arange(9)[:, None]
+    factorial = np.cumprod(np.maximum(k, 1), axis=0)
+    clicks, wrong = yield_and_error(k, given)
+    photons = np.exp(-light.mean) * light.mean**k / factorial * light.share
+    right = rng.poisson(sent * photons * (clicks - wrong), (trials, 9, len(light.mean)))
+    errors = rng.poisson(sent * photons * wrong, (trials, 9, len(light.mean)))
+    counts = right + errors
+    seen, seen_errors = counts.sum(axis=1).T, errors.sum(axis=1).T
+    each = Intensities(light.mean[:, None], light.share[:, None])
+    eps_ = np.asarray(eps)
+    dark = None
+    if decoys == "one-decoy":
+        dark = vacuum_upper(seen, seen_errors, each, eps_, bound)
+        assert np.mean(dark < counts[:, 0].sum(axis=1)) <= 4 * eps
+    vacuum, single = lower_bounds(seen, dark, each, eps_, bound)
+    worst = single_upper(seen_errors, each, eps_, bound)
+    # up to four elementary bounds stand behind each; expectations are bounded, and the truth of
+    # a trial scatters about them by far less than the bounds' width
+    assert np.mean(vacuum > sent * (photons * clicks)[0].sum()) <= 4 * eps
+    assert np.mean(single > sent * (photons * clicks)[1].sum()) <= 4 * eps
+    assert np.mean(worst < sent * (photons * wrong)[1].sum()) <= 4 * eps
+    assert single.mean() > 0.5 * counts[:, 1].sum(axis=1).mean()
+
+
+@pytest.mark.parametrize(("decoys", "phase"), PROTOCOLS)
+def test_nothing_raises_the_rate_that_should_lower_it(decoys: Decoys, phase: Phase) -> None:
+    rng = np.random.default_rng(21)
+    size = 12_000
+    base = replace(
+        conditions(0.0),
+        eta=10 ** -rng.uniform(0.4, 4, size),
+        p_dark=10 ** rng.uniform(-9, -5, size),
+        e_mis=rng.uniform(0, 0.09, size),
+        block=10 ** rng.uniform(6, 12, size),
+    )
+    low, high = _LOWER.copy(), _UPPER.copy()
+    low[:] = [1, -1.2, -1.5, -1, -1]
+    high[:] = [5, -0.1, -0.3, 3, 3]
+    d = 4 if decoys == "one-decoy" else 5
+    settings = coherent_settings(rng.uniform(low[:d], high[:d], (size, d)), decoys)
+
+    def rate(given: Conditions) -> Any:
+        counts, sent = expected_counts(settings, given)
+        key = coherent_key(counts, sent, settings, given, phase)
+        for f in fields(key):
+            assert np.all(np.isfinite(getattr(key, f.name))), f.name
+        return key.rate
+
+    before = rate(base)
+    if (decoys, phase) != ("one-decoy", "lt"):  # that one rarely has a key at random settings
+        assert np.mean(before > 0) > 0.02
+    slack = 1e-12  # rounding of a difference of large counts
+    assert np.all(rate(replace(base, e_mis=base.e_mis * 1.1 + 1e-4)) <= before + slack)
+    assert np.all(rate(replace(base, p_dark=base.p_dark * 1.5)) <= before + slack)
+    assert np.all(rate(replace(base, eta=base.eta * 0.97)) <= before + slack)
+
+
+def test_edges_give_zero_without_a_warning() -> None:
+    for decoys, phase in PROTOCOLS:
+        far, _ = best_coherent_key(conditions([70.0, 4000.0]), decoys, phase)
+        assert np.all(far.rate == 0)
+        for block in (1.0, 300.0):
+            few, _ = best_coherent_key(conditions(0.0, block=block), decoys, phase)
+            assert few.rate == 0
+        for p_z in (0.0, 1.0):
+            settings = CoherentSettings(np.asarray(p_z), vacuum_weak(0.5, 0.1, 0.7, 0.2))
+            counts, sent = expected_counts(settings, conditions(0.0))
+            key = coherent_key(counts, sent, settings, conditions(0.0), phase)
+            assert isinstance(key, CoherentKey)
+            assert key.rate == 0
+    clean, _ = best_coherent_key(conditions(3.0, misalignment=0.0, dark_count_rate=0.0))
+    assert 0 < clean.rate < 10**-0.3 * 0.4272 / np.e
+
+
+@pytest.mark.parametrize(("decoys", "phase"), PROTOCOLS[:3])
+def test_optimum_against_differential_evolution(decoys: Decoys, phase: Phase) -> None:
+    rng = np.random.default_rng(4)
+    d = 4 if decoys == "one-decoy" else 5
+    for _ in range(2):
+        given = conditions(rng.uniform(0, 18), block=10 ** rng.uniform(7, 10))
+        flat = given.flat()
+
+        def loss(x: Any, flat: Conditions = flat) -> Any:
+            settings = coherent_settings(x.T[None], decoys)
+            counts, sent = expected_counts(settings, flat)
+            return -coherent_key(counts, sent, settings, flat, phase).score[0]
+
+        found = differential_evolution(
+            loss,
+            list(zip(_LOWER[:d], _UPPER[:d], strict=True)),
+            popsize=12,
+            maxiter=250,
+            rng=rng,
+            vectorized=True,
+            updating="deferred",
+            tol=1e-10,
+            polish=False,
+        )
+        best, _ = best_coherent_key(given, decoys, phase)
+        assert best.rate >= 0.9999 * max(-found.fun, 0.0)
+
+
+def test_a_finite_protocol_needs_a_block() -> None:
+    with pytest.raises(ValueError, match="block"):
+        best_coherent_key(conditions(0.0, block_kind="asymptotic"))
