@@ -114,10 +114,27 @@ def voigt_parts(fwhm: float, lorentz_share: float) -> tuple[float, float]:
     The pair (fV, fL/fV) stays well-conditioned where one part vanishes; (fL, fG) does not,
     because a small fG enters as its square.
     """
-    q = lorentz_share
-    # 1 - 2*0.5346 and 0.5346**2 - 0.2166 do not close at q = 1 by 4e-6: the formula's rounding
-    rest = (1.0 - 0.5346 * q) ** 2 - 0.2166 * q**2
-    return q * fwhm, fwhm * math.sqrt(max(rest, 0.0))
+    return lorentz_share * fwhm, fwhm * gauss_ratio(lorentz_share)
+
+
+def gauss_ratio(lorentz_share: float) -> float:
+    """Return fG/fV of a Voigt line from fL/fV in [0, 1], the inverse of `voigt_fwhm`."""
+    # at fL/fV = 1 the rounded coefficients leave -3e-6 instead of 0
+    square = (1.0 - 0.5346 * lorentz_share) ** 2 - 0.2166 * lorentz_share**2
+    return math.sqrt(max(square, 0.0))
+
+
+def share_of_gauss(ratio: float) -> float:
+    """Return fL/fV of a Voigt line from fG/fV in [0, 1], the inverse of `gauss_ratio`.
+
+    Examples
+    --------
+    >>> round(share_of_gauss(gauss_ratio(0.77)), 12)
+    0.77
+    """
+    curvature = 0.5346**2 - 0.2166
+    root = math.sqrt(0.5346**2 - curvature * (1.0 - ratio**2))
+    return min((0.5346 - root) / curvature, 1.0)
 
 
 def voigt_overlap(etalon_fwhm: float, lorentz: float, gauss: float) -> float:

@@ -174,21 +174,36 @@ class Solution:
             "something drift or jump during the scan?",
         )
 
-    def minimum_at(self, **fixed: float) -> float:
-        """Return the minimum over the other parameters with some held fixed."""
-        free = {n: f for n, f in self._free.items() if n not in fixed}
-        given = {n: e for n, e in self.given.items() if n not in fixed}
-        penalty = sum(
-            ((fixed[n] - e.value) / e.u) ** 2 for n, e in self.given.items() if n in fixed
-        )
+    def minimum_given(
+        self, tied: Callable[[Values], Values], bounds: Mapping[str, tuple[float, float]]
+    ) -> float:
+        """Return the minimum with some parameters tied to constants or to the others.
+
+        Parameters
+        ----------
+        tied
+            Function of the untied parameters' values that returns the tied ones', by name.
+        bounds
+            Bounds of untied parameters that the tie makes narrower than those of the fit.
+        """
+        names = set(tied(self.as_dict()))
+        free = {}
+        for n, f in self._free.items():
+            if n not in names:
+                low, high = bounds.get(n, (f.low, f.high))
+                free[n] = Free(min(max(self[n], low), high), f.scale, low, high)
+        loose = {n: e for n, e in self.given.items() if n in free}
+        held = {n: e for n, e in self.given.items() if n not in free}
+
+        def function(v: Values) -> Array:
+            values = {**v, **tied(v)}
+            penalties = [(values[n] - e.value) / e.u for n, e in held.items()]
+            return np.concatenate([self._function(values), penalties])
+
         if not free:
-            return penalty + float(np.sum(self._function({**fixed}) ** 2))
-        start = {
-            n: Free(min(max(self[n], f.low), f.high), f.scale, f.low, f.high)
-            for n, f in free.items()
-        }
-        result = _lmfit(self.label, start, lambda v: self._function({**v, **fixed}), given)
-        return penalty + float(np.sum(np.asarray(result.residual) ** 2))
+            return float(np.sum(function({}) ** 2))
+        result = _lmfit(self.label, free, function, loose)
+        return float(np.sum(np.asarray(result.residual) ** 2))
 
     def profile(self, name: str, delta: float = DELTA_68) -> tuple[float, float]:
         """Return the profile-likelihood interval of a parameter; ends at a bound if one is met.
@@ -203,7 +218,7 @@ class Solution:
         free = self._free[name]
         return profile(
             self.label,
-            lambda x: self.minimum_at(**{name: x}),
+            lambda x: self.minimum_given(lambda _: {name: x}, {}),
             best=self[name],
             step=self.u(name),
             minimum=self.minimum,

@@ -1,0 +1,460 @@
+"""Linewidth of the emission from an etalon scan, the etalon's width from a narrow laser."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize
+
+from qdchar.errors import InconclusiveError
+from qdchar.estimate import Contribution, Estimate, propagate
+from qdchar.fit import Curve, Result
+from qdchar.measurement import Scan, read_scan
+
+from ._deadtime import LiveCounts, fano, fano_continuous, live_counts, live_counts_continuous
+from ._lineshapes import airy, airy_voigt, gauss_ratio, share_of_gauss, voigt_parts
+from ._peaks import find_peaks
+from ._poisson import (
+    DELTA_68,
+    DELTA_95,
+    Free,
+    Solution,
+    Values,
+    deviance_residuals,
+    minimise_reweighted,
+    profile,
+)
+
+Array = NDArray[np.float64]
+
+_LABEL = "etalon scan"
+_AXIS = ("per_range", "quadratic", "cubic")
+_METHOD = "Airy with Voigt line in closed form, joint fit with the narrow-laser scan"
+
+
+def analyse(
+    narrow: Scan | None,
+    source: Scan,
+    *,
+    fsr: Estimate,
+    clock_rate_Hz: float,
+    blind_pulses: int,
+    dead_time_s: float,
+    dark_count_rate_Hz: float = 0.0,
+    lifetime: Estimate | None = None,
+    kappa: Estimate | None = None,
+) -> Result:
+    """Fit the source's and a narrow laser's transmission through the etalon together.
+
+    Parameters
+    ----------
+    narrow
+        Scan with a laser much narrower than the etalon, continuous, same alignment; None if
+        `kappa` is given instead.
+    source
+        Scan with the source. Both against ``voltage_V``, over at least two orders together.
+    fsr
+        Free spectral range, from the certificate [Hz]. It is the only frequency scale.
+    clock_rate_Hz
+        Pulse rate [Hz].
+    blind_pulses
+        Pulses for which a detector is blind after a click.
+    dead_time_s
+        Dead time, for the continuous laser [s].
+    dark_count_rate_Hz
+        Of both detectors together [Hz].
+    lifetime
+        Adds the Fourier limit 1/(2 pi T1) and the linewidth's ratio to it [s].
+    kappa
+        Full width of the etalon at half maximum, where there is no narrow scan [Hz].
+
+    Returns
+    -------
+    Result
+        ``linewidth`` (full width of the Voigt line, etalon removed), ``linewidth_lorentz``,
+        ``linewidth_gauss``, ``etalon_fwhm``, ``etalon_fsr`` [Hz], ``etalon_finesse``,
+        ``etalon_peak_voltage`` [V]; with a lifetime ``fourier_linewidth`` [Hz] and
+        ``linewidth_ratio``.
+
+    Raises
+    ------
+    InconclusiveError
+        If the scans do not span two orders, or do not determine the line.
+
+    Notes
+    -----
+    One cubic takes the voltage to orders in both scans, which differ by an offset only; positions
+    and widths of the peaks determine it together. The source's line is the Airy
+    function convolved with a Voigt line, exactly; widths are never subtracted. A flat background
+    stands for dark counts above the given ones and for laser light, which is far wider than the
+    etalon. The etalon's width is fitted to both scans at once: what it leaves uncertain in the
+    Lorentz part is in the covariance.
+    """
+    for scan in (narrow, source):
+        if scan is not None and scan.x_name != "voltage_V":
+            raise InconclusiveError(
+                f"{scan.file}: an etalon scan needs voltage_V, not {scan.x_name}"
+            )
+    if (narrow is None) == (kappa is None):
+        raise InconclusiveError(
+            f"{source.file}: the etalon's own width must come from a narrow-laser scan or be "
+            "given (kappa), one of the two"
+        )
+    pulses = source.dwell_s * clock_rate_Hz
+    light = live_counts(source, clock_rate_Hz, blind_pulses)
+
+    def source_fano(mean: Array) -> Array:
+        return fano(mean, light, pulses, blind_pulses)
+
+    emission = _Data("source", source, light, source_fano, dark_count_rate_Hz)
+    scans = [emission]
+    if narrow is not None:
+        laser = live_counts_continuous(narrow, dead_time_s)
+        dwell = narrow.dwell_s
+
+        def narrow_fano(mean: Array) -> Array:
+            return fano_continuous(mean, laser, dwell, dead_time_s)
+
+        scans.append(_Data("narrow", narrow, laser, narrow_fano, dark_count_rate_Hz))
+
+    axis = _Axis.of([s.scan for s in scans])
+    free, problems = _starts(scans, axis)
+    given = {}
+    if kappa is not None:
+        relative = propagate([(kappa, 1.0 / fsr.value), (fsr, -kappa.value / fsr.value**2)])
+        width = kappa.value / fsr.value
+        given["etalon"] = Estimate("etalon", width, "1", "", "", budget=relative)
+        free["etalon"] = Free(width, width, low=1e-4, high=0.9)
+
+    def residuals(v: Values, held: Array) -> Array:
+        counts = np.concatenate([s.light.counts for s in scans])
+        expected = np.concatenate([s.expected(v, axis) for s in scans])
+        return deviance_residuals(counts, expected, held)
+
+    def weights(v: Values) -> Array:
+        return np.concatenate([s.fano(s.expected(v, axis)) for s in scans])
+
+    solution = minimise_reweighted(_LABEL, free, residuals, weights, given)
+    held = weights(solution.as_dict())
+    curves = []
+    start = 0
+    for s in scans:
+        part = slice(start, start + len(s.scan))
+        curves.append(s.curve(solution.as_dict(), axis, held[part], -solution.residuals[part]))
+        start = part.stop
+    fit = solution.fit("Airy * Voigt + background", "chi2", tuple(curves))
+    estimates = [
+        *_line(solution, fsr),
+        *_etalon(solution, fsr),
+        _parking(solution, axis, source),
+    ]
+    if lifetime is not None:
+        estimates += _fourier(estimates[0], lifetime)
+    return Result(tuple(estimates), (fit,), (*problems, *solution.problems))
+
+
+def analyse_file(path: Path, *, narrow: Path | None = None, **given: object) -> Result:
+    """Fit a source scan from a CSV file; `given` as for `analyse`.
+
+    Parameters
+    ----------
+    path
+        Scan of the source.
+    narrow
+        Scan of the narrow laser; without it ``kappa`` must be given.
+    """
+    laser = None if narrow is None else read_scan(narrow)
+    return analyse(laser, read_scan(path), **given)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """Range of voltages, mapped to [-1, 1] so that the polynomial is well-conditioned."""
+
+    middle: float
+    half: float
+
+    @classmethod
+    def of(cls, scans: list[Scan]) -> _Axis:
+        low = min(float(s.x.min()) for s in scans)
+        high = max(float(s.x.max()) for s in scans)
+        if not high > low:
+            raise InconclusiveError(f"{scans[0].file}: all points are at one voltage")
+        return cls((low + high) / 2.0, (high - low) / 2.0)
+
+    def order(self, v: Values, volts: Array, offset: float) -> Array:
+        """Return the order of interference, up to a constant."""
+        t = (volts - self.middle) / self.half
+        return offset + t * (
+            v["per_range"] + t * (v.get("quadratic", 0.0) + t * v.get("cubic", 0.0))
+        )
+
+
+@dataclass(frozen=True)
+class _Data:
+    """One of the two scans, ``"source"`` or ``"narrow"``, with its part of the model."""
+
+    name: str
+    scan: Scan
+    light: LiveCounts
+    fano: Callable[[Array], Array]
+    dark_count_rate_Hz: float
+
+    def rate(self, v: Values, axis: _Axis, volts: Array) -> Array:
+        """Return the expected rate without dead time [Hz]."""
+        order = axis.order(v, volts, v[f"{self.name}_order"])
+        if self.name == "source":
+            lorentz, gauss = voigt_parts(v["line"], v["lorentz_share"])
+            shape = airy_voigt(order, v["etalon"], lorentz, gauss)
+            pump = v["source_pump"] * (1.0 + np.cos(2.0 * np.pi * order)) / 2.0
+        else:
+            shape = airy(order, v["etalon"])
+            pump = np.zeros_like(order)
+        flat = v[f"{self.name}_background"] + self.dark_count_rate_Hz
+        return v[f"{self.name}_height"] * shape + pump + flat
+
+    def expected(self, v: Values, axis: _Axis) -> Array:
+        """Return the expected counts without dead time."""
+        return self.scan.dwell_s * self.rate(v, axis, self.scan.x)
+
+    def curve(self, v: Values, axis: _Axis, held: Array, residuals: Array) -> Curve:
+        """Return data and fit, ready to draw."""
+        volts, dwell = self.scan.x, self.scan.dwell_s
+        fine = np.linspace(volts.min(), volts.max(), 1000)
+        light = {"source": "source", "narrow": "narrow laser"}[self.name]
+        expected = self.expected(v, axis)
+        return Curve(
+            title=f"Etalon scan, {light}",
+            x_label="etalon voltage (V)",
+            y_label="rate, dead time corrected (1/s)",
+            x=volts,
+            y=self.light.counts / dwell,
+            u_y=np.sqrt(held * expected) / dwell,
+            model=expected / dwell,
+            residuals=residuals,
+            x_line=fine,
+            y_line=self.rate(v, axis, fine),
+        )
+
+
+def _starts(scans: Sequence[_Data], axis: _Axis) -> tuple[dict[str, Free], tuple[str, ...]]:
+    """Start values from the peaks of the scans, which lie at whole orders."""
+    rates = [s.light.counts / s.scan.dwell_s for s in scans]
+    peaks = [find_peaks(s.scan.x, r) for s, r in zip(scans, rates, strict=True)]
+    seen = ", ".join(f"{len(p)} in the {s.name} scan" for s, p in zip(scans, peaks, strict=True))
+    if not all(peaks):
+        raise InconclusiveError(f"{_LABEL}: peaks found: {seen}; scan at least two orders in each")
+    degree = min(sum(map(len, peaks)) - len(scans), 3)
+    if degree < 1:
+        raise InconclusiveError(
+            f"{_LABEL}: peaks found: {seen}; at least one scan must show two whole peaks, to know "
+            "how many volts an order takes"
+        )
+    design, index = [], []
+    for i, found in enumerate(peaks):
+        for k, peak in enumerate(found):
+            t = (peak.centre - axis.middle) / axis.half
+            design.append([float(i == j) for j in range(len(scans))] + [t, t**2, t**3][:degree])
+            index.append(float(k))
+    fit = np.linalg.lstsq(np.array(design), np.array(index), rcond=None)[0]
+    per_range = float(fit[len(scans)])
+    free = {name: Free(0.0, 0.01 * abs(per_range)) for name in _AXIS}
+    for name, value in zip(_AXIS, fit[len(scans) :], strict=False):
+        free[name] = replace(free[name], start=float(value))
+    width = {}
+    for s, found, rate, offset in zip(scans, peaks, rates, fit, strict=False):
+        highest = max(p.height for p in found)
+        low = max(float(np.quantile(rate, 0.05)) - s.dark_count_rate_Hz, 1e-3 * highest)
+        width[s.name] = float(np.median([p.fwhm for p in found])) * per_range / axis.half
+        free[f"{s.name}_order"] = Free(float(offset), 0.01)
+        free[f"{s.name}_height"] = Free(highest, highest, low=0.0)
+        free[f"{s.name}_background"] = Free(low, low, low=0.0)
+    etalon = min(max(width.get("narrow", 0.6 * width["source"]), 1e-3), 0.5)
+    line = max(width["source"] - 0.8 * etalon, 0.1 * etalon)
+    flat = free["source_background"]
+    free["source_pump"] = replace(flat, start=0.3 * flat.start)
+    free["etalon"] = Free(etalon, etalon, low=1e-4, high=0.9)
+    free["line"] = Free(line, line, low=0.0)
+    free["lorentz_share"] = Free(0.6, 0.3, low=0.0, high=1.0)
+    if degree > 1:
+        return free, ()
+    return free, (
+        f"{_LABEL}: peaks found: {seen}; too few to determine the piezo's nonlinearity, which goes "
+        "straight into the widths; scan more orders",
+    )
+
+
+def _line(solution: Solution, fsr: Estimate) -> tuple[Estimate, ...]:
+    """Full, Lorentz and Gauss widths of the line."""
+    line, share = solution["line"], solution["lorentz_share"]
+    lorentz, gauss = voigt_parts(line, share)
+    ratio = gauss_ratio(share)
+    slope = -(0.5346 * (1.0 - 0.5346 * share) + 0.2166 * share) / max(ratio, 1e-3)
+
+    def full(width: float) -> float:
+        return solution.minimum_given(lambda _: {"line": width}, {})
+
+    def with_lorentz(width: float) -> float:
+        tie = lambda v: {"lorentz_share": min(width / v["line"], 1.0)}  # noqa: E731
+        return solution.minimum_given(tie, {"line": (max(width, 1e-6), math.inf)})
+
+    def with_gauss(width: float) -> float:
+        tie = lambda v: {"lorentz_share": share_of_gauss(min(width / v["line"], 1.0))}  # noqa: E731
+        return solution.minimum_given(tie, {"line": (max(width, 1e-6), math.inf)})
+
+    rows = (
+        ("linewidth", line, {"line": 1.0}, full, "full width at half maximum of the emission"),
+        (
+            "linewidth_lorentz",
+            lorentz,
+            {"line": share, "lorentz_share": line},
+            with_lorentz,
+            "Lorentz part of the line, full width at half maximum",
+        ),
+        (
+            "linewidth_gauss",
+            gauss,
+            {"line": ratio, "lorentz_share": line * slope},
+            with_gauss,
+            "Gauss part of the line, full width at half maximum",
+        ),
+    )
+    bounded = solution.near_bound("lorentz_share") or solution.near_bound("line")
+    estimates = []
+    for name, width, gradient, minimum_at, what in rows:
+        budget = solution.budget(gradient)
+        orders = Estimate(name, width, "1", "", "", budget=budget)
+        intervals: tuple[tuple[float, float], ...] = ()
+        if bounded:
+            intervals = tuple(
+                profile(
+                    _LABEL,
+                    minimum_at,
+                    best=width,
+                    step=min(orders.u, max(line, solution.u("line"))),
+                    minimum=solution.minimum,
+                    delta=delta * solution.stretch**2,
+                    low=0.0,
+                )
+                for delta in (DELTA_68, DELTA_95)
+            )
+            half = (intervals[0][1] - intervals[0][0]) / 2.0
+            orders = replace(orders, budget=_scaled(budget, half / orders.u))
+        estimates.append(
+            Estimate(
+                name=name,
+                value=width * fsr.value,
+                unit="Hz",
+                definition=f"{what}, time-averaged, etalon removed",
+                method=_METHOD,
+                plane="before the etalon",
+                budget=propagate([(orders, fsr.value), (fsr, width)]),
+                interval_68=_in_Hz(intervals[0], fsr) if intervals else None,
+                interval_95=_in_Hz(intervals[1], fsr) if intervals else None,
+            )
+        )
+    return tuple(estimates)
+
+
+def _scaled(budget: tuple[Contribution, ...], factor: float) -> tuple[Contribution, ...]:
+    return tuple(replace(c, u=c.u * factor) for c in budget)
+
+
+def _in_Hz(interval: tuple[float, float], fsr: Estimate) -> tuple[float, float]:
+    return interval[0] * fsr.value, interval[1] * fsr.value
+
+
+def _etalon(solution: Solution, fsr: Estimate) -> tuple[Estimate, ...]:
+    """Return width, free spectral range and finesse of the etalon."""
+    kappa = solution["etalon"]
+    orders = Estimate("etalon", kappa, "1", "", "", budget=solution.budget({"etalon": 1.0}))
+    return (
+        Estimate(
+            name="etalon_fwhm",
+            value=kappa * fsr.value,
+            unit="Hz",
+            definition="full width at half maximum of the etalon's transmission",
+            method=_METHOD,
+            budget=propagate([(orders, fsr.value), (fsr, kappa)]),
+        ),
+        replace(fsr, name="etalon_fsr"),
+        Estimate(
+            name="etalon_finesse",
+            value=1.0 / kappa,
+            unit="1",
+            definition="free spectral range over full width at half maximum",
+            method=_METHOD,
+            budget=propagate([(orders, -1.0 / kappa**2)]),
+        ),
+    )
+
+
+def _parking(solution: Solution, axis: _Axis, source: Scan) -> Estimate:
+    """Return the voltage of the source's transmission peak that is nearest to mid-scan."""
+    v = solution.as_dict()
+    low, high = float(source.x.min()), float(source.x.max())
+    grid = np.linspace(low, high, 200)
+    order = axis.order(v, grid, v["source_order"])
+    if np.any(np.diff(order) <= 0):
+        raise InconclusiveError(
+            f"{_LABEL}: the fitted frequency does not rise with the voltage all through the scan; "
+            "leave out the turning point"
+        )
+    peaks = [
+        float(
+            optimize.brentq(
+                lambda x, k=k: float(axis.order(v, np.array([x]), v["source_order"])[0]) - k,
+                low,
+                high,
+            )
+        )
+        for k in range(math.ceil(order[0]), math.floor(order[-1]) + 1)
+    ]
+    if not peaks:
+        raise InconclusiveError(f"{_LABEL}: no transmission peak of the source within its scan")
+    volts = min(peaks, key=lambda x: abs(x - (low + high) / 2.0))
+    t = (volts - axis.middle) / axis.half
+    powers = {"source_order": 1.0, **{n: t ** (i + 1) for i, n in enumerate(_AXIS) if n in v}}
+    per_range = sum((i + 1) * v.get(n, 0.0) * t**i for i, n in enumerate(_AXIS))
+    return Estimate(
+        name="etalon_peak_voltage",
+        value=volts,
+        unit="V",
+        definition="etalon voltage of the source's transmission peak nearest to mid-scan, in this "
+        "direction of scan",
+        method=_METHOD,
+        budget=solution.budget({n: -p * axis.half / per_range for n, p in powers.items()}),
+    )
+
+
+def _fourier(linewidth: Estimate, lifetime: Estimate) -> list[Estimate]:
+    """Return the Fourier limit 1/(2 pi T1) of spontaneous emission, and the line's ratio to it."""
+    limit = 1.0 / (2.0 * math.pi * lifetime.value)
+    return [
+        Estimate(
+            name="fourier_linewidth",
+            value=limit,
+            unit="Hz",
+            definition="1/(2 pi T1), T1 the 1/e lifetime",
+            method="from the lifetime",
+            budget=propagate([(lifetime, -limit / lifetime.value)]),
+        ),
+        Estimate(
+            name="linewidth_ratio",
+            value=linewidth.value / limit,
+            unit="1",
+            definition="linewidth over its Fourier limit",
+            method="from linewidth and lifetime",
+            budget=propagate(
+                [
+                    (linewidth, 1.0 / limit),
+                    (lifetime, linewidth.value / limit / lifetime.value),
+                ]
+            ),
+        ),
+    ]
