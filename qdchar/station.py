@@ -20,7 +20,7 @@ from typing import Any, Literal, Self, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
-from qdchar.errors import MakeSafeError, UsageError
+from qdchar.errors import InstrumentError, MakeSafeError, UsageError
 from qdchar.estimate import Contribution, Estimate
 from qdchar.interrupt import Terminated, signals_held, signals_unwind
 from qdchar.record import VOCABULARY, explain
@@ -199,6 +199,26 @@ class Station:
         """Yield role names and instruments, for reading only."""
         for role in self._roles.values():
             yield role.name, role.device
+
+    def survey(
+        self,
+    ) -> Iterator[tuple[str, tuple[Identity, Mapping[str, Reading]] | InstrumentError]]:
+        """Open, identify and read one instrument after the other, and close it again.
+
+        For a station that is not open: an instrument that does not answer yields its error and
+        does not hide the others.
+        """
+        for role in self._roles.values():
+            link = self._links.get(role.table.link or "")
+            try:
+                with ExitStack() as stack:
+                    for device in (link, role.device):
+                        if device is not None:
+                            stack.callback(device.close)
+                            device.open()
+                    yield role.name, (role.device.identify(), role.device.snapshot())
+            except InstrumentError as error:
+                yield role.name, error
 
     def identities(self) -> dict[str, Identity]:
         """Ask every instrument who it is."""

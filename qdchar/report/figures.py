@@ -11,6 +11,8 @@ import numpy as np
 
 from qdchar.fit import Curve
 from qdchar.keyrate import KeyRate
+from qdchar.notation import prefixed
+from qdchar.record import VOCABULARY, SourceRecord
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -115,6 +117,32 @@ def draw_key_rate(points: Sequence[KeyRate], here: KeyRate) -> Figure:
             f"block {here.block:g} {here.block_kind}",
         )
         axes.legend()
+    return figure
+
+
+def draw_history(records: Sequence[SourceRecord], names: Sequence[str]) -> Figure:
+    """Draw figures of one source over the times of its records."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(7.2, 1.7 * len(names)), layout="constrained")
+        rows = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
+        for axes, name in zip(rows, names, strict=True):
+            held = [r for r in records if name in r.quantities]
+            estimates = [r.estimate(name) for r in held]
+            scale, unit = prefixed(estimates[0].value if held else 1.0, VOCABULARY[name].unit)
+            axes.errorbar(
+                [r.created for r in held],
+                [e.value / scale for e in estimates],
+                [e.u / scale for e in estimates],
+                fmt="o-",
+                ms=4,
+                lw=0.8,
+                color=DATA,
+            )
+            axes.set_ylabel(f"{VOCABULARY[name].symbol} ({unit or '1'})")
+        figure.autofmt_xdate()
     return figure
 
 

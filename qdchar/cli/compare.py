@@ -1,0 +1,48 @@
+"""``qdchar compare A B``: how two records of a source differ."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from ._options import as_json
+
+
+@click.command()
+@click.argument("first", type=click.Path(path_type=Path))
+@click.argument("second", type=click.Path(path_type=Path))
+@as_json
+def compare(first: Path, second: Path, json_line: bool) -> int:
+    """Compare the records FIRST and SECOND (files or run folders), figure by figure.
+
+    The difference is held against the uncertainty of a difference: an error that both records
+    share, such as a detector's certificate, drops out.
+    """
+    from qdchar.comparison import compare_records
+    from qdchar.notation import text
+    from qdchar.record import load_record
+
+    a, b = load_record(first, stale_ok=True), load_record(second, stale_ok=True)
+    changes = compare_records(a, b)
+    click.echo(f"{'quantity':<26}{'first':>20}{'second':>20}{'change / u':>12}")
+    for c in changes:
+        pull = f"{c.pull:+.1f}" if c.pull is not None else "exact"
+        click.echo(f"{c.name:<26}{text(c.first):>20}{text(c.second):>20}{pull:>12}")
+    if json_line:
+        line = {
+            "exit_code": 0,
+            "quantities": {
+                c.name: {
+                    "first": c.first.value,
+                    "second": c.second.value,
+                    "difference": c.difference,
+                    "u": c.u,
+                    "unit": c.first.unit,
+                }
+                for c in changes
+            },
+        }
+        click.echo(json.dumps(line))
+    return 0

@@ -1,0 +1,31 @@
+"""``qdchar safe``: bring everything to safety."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from ._options import as_json
+
+
+@click.command()
+@click.option(
+    "--station",
+    "station_file",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The lab's instruments (TOML).",
+)
+@as_json
+def safe(station_file: Path, json_line: bool) -> int:
+    """Bring everything that can do harm to safety, whatever moved it."""
+    from qdchar.station import load_station
+
+    with load_station(station_file) as station:
+        names = station.make_safe()
+    click.echo(f"safe: {', '.join(names)}")
+    if json_line:
+        click.echo(json.dumps({"exit_code": 0, "safe": names}))
+    return 0

@@ -1,0 +1,105 @@
+"""The closed loop, on a piezo with hysteresis and creep written down independently here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qdchar.errors import InconclusiveError
+from qdchar.measurement import About, ScanWriter
+from qdchar.protocols._climb import approach, climb
+from qdchar.roles import Counts, Identity, TagBlock
+
+
+class Bench:
+    """A resonance of FWHM `width_V` at `centre_V`, on a piezo with backlash and drift."""
+
+    limits_V = (0.0, 60.0)
+    channel_a, channel_b, channel_sync, sync_divider, resolution_ps = 1, 2, 0, 1024, 42.0
+
+    def __init__(self, centre_V: float, width_V: float = 0.066, drift_V: float = 0.0) -> None:
+        self.centre_V, self.width_V, self.drift_V = centre_V, width_V, drift_V
+        self.backlash_V, self._set, self._at, self.light = 0.02, 0.0, 0.0, 1.0
+        self.visited: list[float] = []
+        self._rng = np.random.default_rng(11)
+
+    def set_voltage(self, voltage_V: float) -> None:
+        self._set = voltage_V
+        self._at = min(max(self._at, voltage_V - self.backlash_V), voltage_V + self.backlash_V)
+        self.visited.append(voltage_V)
+
+    def voltage(self) -> float:
+        return self._set
+
+    def check(self, *voltages_V: float) -> None: ...
+
+    def make_safe(self) -> None: ...
+
+    def off_V(self) -> float:
+        return self._at - self.centre_V
+
+    def count(self, dwell_s: float) -> Counts:
+        self.centre_V += self.drift_V
+        mean = self.light * 1e7 * dwell_s / (1 + (2 * self.off_V() / self.width_V) ** 2)
+        a, b = self._rng.poisson(mean / 2, size=2)
+        return Counts((int(a), int(b)), dwell_s)
+
+    def stream(self, duration_s: float) -> Iterator[TagBlock]:
+        raise NotImplementedError
+
+    def open(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def identify(self) -> Identity:
+        return Identity("", "", "", "", "", True)
+
+    def snapshot(self) -> dict[str, float]:
+        return {}
+
+
+def _climb(bench: Bench, start_V: float, tmp_path: Path, tolerance_V: float = 0.001) -> object:
+    approach(bench, start_V, 2.0)
+    with ScanWriter(tmp_path / "hold.csv", "voltage_V", About("cavity")) as log:
+        return climb(bench, bench, log, dither_V=0.02, dwell_s=0.02, tolerance_V=tolerance_V)
+
+
+@pytest.mark.parametrize("start_off_V", [-0.05, -0.02, 0.0, 0.03, 0.06])
+def test_it_ends_on_the_peak_from_either_side(start_off_V: float, tmp_path: Path) -> None:
+    bench = Bench(31.0)
+    _climb(bench, 31.0 + start_off_V, tmp_path)
+    # two tolerances: what the loop accepts, and what the last approach may add
+    assert abs(bench.off_V()) < 2 * 0.001
+
+
+def test_it_follows_a_drifting_resonance(tmp_path: Path) -> None:
+    bench = Bench(31.0, drift_V=5e-5)
+    _climb(bench, 31.0, tmp_path)
+    assert abs(bench.off_V()) < 0.002
+
+
+def test_every_counted_point_is_approached_from_below(tmp_path: Path) -> None:
+    bench = Bench(31.0)
+    _climb(bench, 31.0, tmp_path)
+    steps = np.diff(bench.visited)
+    down = np.flatnonzero(steps < 0)
+    # each way down goes below the dither's lowest point, from where everything is upward again
+    assert all(steps[k] <= -0.04 + 1e-9 for k in down[1:])
+
+
+def test_no_peak_no_hold(tmp_path: Path) -> None:
+    bench = Bench(31.0, width_V=1e9)
+    with pytest.raises(InconclusiveError, match="no hold on the resonance"):
+        _climb(bench, 31.0, tmp_path, tolerance_V=1e-6)
+
+
+def test_without_light_it_says_so(tmp_path: Path) -> None:
+    bench = Bench(31.0)
+    bench.light = 0.0
+    with pytest.raises(InconclusiveError, match="the light is gone"):
+        _climb(bench, 31.0, tmp_path)
+    assert not math.isnan(bench.voltage())

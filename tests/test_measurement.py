@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from qdchar.errors import RecordError
+from qdchar.measurement import About, ScanWriter, read_scan
+from qdchar.roles import Counts
+
+
+def test_a_scan_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    file = tmp_path / "raw" / "rabi.csv"
+    about = About("rabi", path="before", simulated=True, settings={"dwell_s": 0.01})
+    with ScanWriter(file, "power_W", about) as writer:
+        writer.add(1.25e-9, Counts((10, 12), 0.01))
+        writer.add(2.5e-9, Counts((31, 29), 0.01))
+    written, read = writer.scan(), read_scan(file)
+    assert read.about == about
+    assert read.x_name == "power_W"
+    for name in ("x", "clicks", "dwell_s"):
+        assert (getattr(read, name) == getattr(written, name)).all()
+
+
+def test_every_point_is_on_disk_before_the_next(tmp_path: Path) -> None:
+    file = tmp_path / "scan.csv"
+    with ScanWriter(file, "voltage_V", About("cavity")) as writer:
+        for k in range(3):
+            writer.add(float(k), Counts((k, k), 0.1))
+            assert len(read_scan(file)) == k + 1
+
+
+def test_raw_data_are_never_overwritten(tmp_path: Path) -> None:
+    file = tmp_path / "scan.csv"
+    with ScanWriter(file, "voltage_V", About("cavity")) as writer:
+        writer.add(1.0, Counts((1, 2), 0.1))
+    with pytest.raises(FileExistsError), ScanWriter(file, "voltage_V", About("cavity")):
+        pass
+
+
+def test_a_lab_s_own_table(tmp_path: Path) -> None:
+    file = tmp_path / "own.csv"
+    file.write_text("power_W, counts\n1e-9, 100\n2e-9, 180\n")
+    scan = read_scan(file)
+    assert scan.clicks.tolist() == [[100, 0], [180, 0]]
+    assert scan.dwell_s.tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "no data"),
+        ("x,y\n1,2\n", "needed are power_W"),
+        ("power_W,counts\n1e-9,many\n", "line 2"),
+        ("power_W,counts\n1e-9\n", "line 2"),
+    ],
+)
+def test_a_damaged_table_is_named_with_its_line(tmp_path: Path, text: str, says: str) -> None:
+    file = tmp_path / "bad.csv"
+    file.write_text(text)
+    with pytest.raises(RecordError, match=says):
+        read_scan(file)

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from qdchar.comparison import compare_records
+from qdchar.errors import RecordError
+from qdchar.estimate import Contribution, Estimate, covariance
+from qdchar.record import SourceRecord, load_record, make_record
+
+_SHARED = Contribution("calibration detector_efficiency", 0.0073, "B")
+_N = Estimate(
+    "mean_photon_number",
+    0.292,
+    "1",
+    "<n>",
+    "live gating",
+    plane="transmitter output",
+    budget=(Contribution("counting", 0.0004), _SHARED),
+)
+_G2 = Estimate(
+    "g2_zero",
+    0.00698,
+    "1",
+    "raw",
+    "live gating",
+    budget=(Contribution("pairs", 0.0003),),
+    interval_68=(0.0067, 0.0073),
+    interval_95=(0.0064, 0.0076),
+)
+
+
+def _record(**changes: Any) -> SourceRecord:
+    given: dict[str, Any] = {
+        "qdchar_version": "0",
+        "source": "QD7",
+        "station": "lab",
+        "simulated": False,
+        "valid_for": timedelta(hours=24),
+        "tuning": {"cavity_fine_V": 31.2, "light_path": "after"},
+    }
+    return make_record([_N, _G2], **{**given, **changes})
+
+
+def test_a_record_comes_back_with_its_covariance(tmp_path: Path) -> None:
+    file = tmp_path / "record.json"
+    _record().write(file)
+    read = load_record(file)
+    assert [read.estimate(n) for n in read.quantities] == [_N, _G2]
+    assert covariance([read.estimate("g2_zero"), read.estimate("mean_photon_number")]) == (
+        pytest.approx(covariance([_G2, _N]))
+    )
+
+
+def test_the_json_holds_value_u_unit_and_correlation(tmp_path: Path) -> None:
+    file = tmp_path / "record.json"
+    _record().write(file)
+    data = json.loads(file.read_text())
+    assert data["schema"] == "qdchar/source-record/1"
+    figure = data["quantities"]["mean_photon_number"]
+    assert (figure["value"], figure["unit"]) == (0.292, "1")
+    assert figure["u"] == pytest.approx(np.hypot(0.0004, 0.0073))
+    assert data["correlation"] == [[1.0, 0.0], [0.0, 1.0]]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        (("quantities", "g2_zero", "value"), "high", "quantities.g2_zero.value"),
+        (("quantities", "g2_zero", "value"), None, "quantities.g2_zero.value"),
+        (("quantities", "g2_zero", "u"), -0.1, "quantities.g2_zero.u"),
+        (("quantities", "g2_zero", "u"), 0.1, "budget adds up"),
+        (("quantities", "g2_zero", "unit"), "Hz", "unit"),
+        (("quantities", "g3_zero"), {}, "g3_zero"),
+        (("created",), "yesterday", "created"),
+        (("schema",), "qdchar/source-record/9", "schema"),
+        (("colour",), "red", "colour"),
+    ],
+)
+def test_an_invalid_record_names_the_field(
+    tmp_path: Path, path: tuple[str, ...], value: object, says: str
+) -> None:
+    file = tmp_path / "record.json"
+    _record().write(file)
+    data = json.loads(file.read_text())
+    inner = data
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    file.write_text(json.dumps(data))
+    with pytest.raises(RecordError, match=says):
+        load_record(file)
+
+
+def test_a_stale_record_is_refused_and_names_the_field(tmp_path: Path) -> None:
+    file = tmp_path / "record.json"
+    _record().write(file)
+    later = datetime.now(UTC) + timedelta(days=2)
+    with pytest.raises(RecordError, match="valid_until"):
+        load_record(file, now=later)
+    assert load_record(file, now=later, stale_ok=True).source == "QD7"
+
+
+def test_a_missing_figure_is_an_error_that_lists_what_is_there() -> None:
+    with pytest.raises(RecordError, match="holds no lifetime; it holds mean_photon_number"):
+        _record().estimate("lifetime")
+
+
+def test_a_comparison_keeps_the_shared_certificate_out() -> None:
+    first, second = _record(), _record()
+    change = {c.name: c for c in compare_records(first, second)}["mean_photon_number"]
+    assert change.u == pytest.approx(np.sqrt(2) * 0.0004)
