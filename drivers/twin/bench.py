@@ -1,0 +1,83 @@
+"""What differs from one simulated lab to the next: errors of instruments, cables, certificates.
+
+All of it is drawn from the seed. Certificates are all that a station file may know of the truth.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from .truth import Truth
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A certificate as the station file holds it."""
+
+    name: str
+    value: float
+    u: float
+    unit: str
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One set of instruments.
+
+    Attributes
+    ----------
+    meter_gain
+        What the power meter reads, per watt at the dot.
+    attenuator_gain
+        Decibels that the attenuator attenuates, per decibel set.
+    delay_a_ps, delay_b_ps
+        Cables from the detectors to the time tagger, against the clock's.
+    etalon_peak_V
+        Effective voltage at which an order of the etalon meets the dot.
+    narrow_offset_Hz
+        Frequency of the narrow laser against the dot.
+    calibrations
+        Certificates; their errors are drawn, the truth stays what it is.
+    """
+
+    meter_gain: float
+    attenuator_gain: float
+    delay_a_ps: float
+    delay_b_ps: float
+    etalon_peak_V: float
+    narrow_offset_Hz: float
+    calibrations: tuple[Calibration, ...]
+
+    @classmethod
+    def drawn(cls, truth: Truth, rng: np.random.Generator) -> Self:
+        """Draw a lab."""
+        efficiency = truth.detectors.efficiency
+        certified = 1.0
+        while certified >= 1.0:
+            certified = efficiency * (1.0 + 0.025 * rng.standard_normal())
+        fsr, vibration = truth.transmitter.etalon_fsr_Hz, truth.piezo.vibration_m
+        return cls(
+            meter_gain=1.0 + 0.005 * rng.standard_normal(),
+            attenuator_gain=1.0 + 0.025 * rng.standard_normal(),
+            delay_a_ps=rng.uniform(3000.0, 5000.0),
+            delay_b_ps=rng.uniform(5500.0, 7500.0),
+            etalon_peak_V=0.5 * truth.etalon.range_V + rng.uniform(-8.0, 8.0),
+            narrow_offset_Hz=rng.uniform(-10e9, 10e9),
+            calibrations=(
+                Calibration("detector_efficiency", certified, 0.025 * certified, "1"),
+                Calibration("power_meter_gain", 1.0, 0.005, "1"),
+                Calibration(
+                    "etalon_fsr", fsr * (1.0 + 0.002 * rng.standard_normal()), 0.002 * fsr, "Hz"
+                ),
+                Calibration(
+                    "cavity_vibration",
+                    vibration * (1.0 + 0.2 * rng.uniform(-1.0, 1.0)),
+                    0.2 * vibration,
+                    "m",
+                ),
+                Calibration("purcell_expected", 14.0, 3.0, "1"),
+            ),
+        )

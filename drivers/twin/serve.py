@@ -1,0 +1,161 @@
+"""Serve a simulated lab: its instruments on loopback sockets, and the station file for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from .console_anc300 import PASSWORD
+from .console_switch import PORTS
+from .consoles import (
+    AttenuatorConsole,
+    AttocubeConsole,
+    EtalonPiezoConsole,
+    PowerMeterConsole,
+    SwitchConsole,
+    TaggerConsole,
+)
+from .lab import FINE_AXIS, STEPPER_AXIS, ATTENUATION_RANGE_dB, Lab
+from .truth import Truth
+
+_CONSOLES = {
+    "anc": AttocubeConsole,
+    "pump_power": PowerMeterConsole,
+    "pump_attenuator": AttenuatorConsole,
+    "etalon_piezo": EtalonPiezoConsole,
+    "light_path": SwitchConsole,
+    "tagger": TaggerConsole,
+}
+
+
+@dataclass(frozen=True)
+class Served:
+    """A simulated lab that is being served.
+
+    Attributes
+    ----------
+    lab
+        The lab itself, for whoever runs it; programs that measure it have only the addresses.
+    addresses
+        ``tcp://host:port`` of each console.
+    """
+
+    lab: Lab
+    addresses: Mapping[str, str]
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """Port of each console."""
+        return {name: int(a.rpartition(":")[2]) for name, a in self.addresses.items()}
+
+
+@contextmanager
+def serve(
+    truth: Truth, seed: int, base_port: int | None = None, host: str = "127.0.0.1"
+) -> Iterator[Served]:
+    """Serve a simulated lab while the `with` block runs.
+
+    Parameters
+    ----------
+    truth, seed
+        See `Lab`.
+    base_port
+        First of six consecutive ports; free ones where not given.
+    host
+        Where to listen.
+
+    Raises
+    ------
+    InstrumentError
+        If a port is in use.
+    """
+    lab = Lab(truth, seed)
+    addresses = {}
+    with ExitStack() as running:
+        for k, (name, console) in enumerate(_CONSOLES.items()):
+            port = 0 if base_port is None else base_port + k
+            addresses[name] = running.enter_context(console(lab, port, host)).address
+        yield Served(lab, addresses)
+
+
+def station_toml(served: Served) -> str:
+    """Write the station file of a served lab.
+
+    Of what is true in the lab it holds nominal values and certificates, as a real one would.
+    """
+    a, source = served.addresses, served.lab.truth.source
+    wavelength_m = repr(source.wavelength_m)
+    positions = ", ".join(f"{name} = {k}" for k, name in enumerate(PORTS, start=1))
+    lowest_dB, highest_dB = ATTENUATION_RANGE_dB
+    certificates = "\n".join(
+        f"[calibrations.{c.name}]\n"
+        f"value = {c.value!r}\n"
+        f"u = {c.u!r}\n"
+        f'unit = "{c.unit}"\n'
+        f'certificate = "simulated lab {served.lab.serial}"\n'
+        for c in served.lab.bench.calibrations
+    )
+    return f"""\
+name = "simulated lab"
+source = "simulated QD"
+wavelength_m = {wavelength_m}
+nominal_clock_Hz = {source.clock_Hz!r}
+
+{certificates}
+[links.anc]
+driver = "qdchar.drivers.attocube_anc300:ANC300"
+address = "{a["anc"]}"
+# a real lab's password stays out of the file: password = "env:QDCHAR_ANC300_PW"
+password = "{PASSWORD}"
+
+[roles.cavity_fine]
+driver = "qdchar.drivers.attocube_anc300:OffsetAxis"
+link = "anc"
+axis = {FINE_AXIS}
+limits_V = [0.0, 60.0]
+slew_V_per_s = 200.0
+on_success = "hold"
+on_error = "ramp_ground"
+on_interrupt = "ramp_ground"
+
+[roles.cavity_coarse]
+driver = "qdchar.drivers.attocube_anc300:StepperAxis"
+link = "anc"
+axis = {STEPPER_AXIS}
+frequency_Hz = 200
+amplitude_V = 30.0
+max_steps = 1000
+
+[roles.pump_power]
+driver = "qdchar.drivers.thorlabs_pm100:PM100"
+address = "{a["pump_power"]}"
+wavelength_m = {wavelength_m}
+
+[roles.pump_attenuator]
+driver = "qdchar.drivers.keysight_n776x:N776x"
+address = "{a["pump_attenuator"]}"
+wavelength_m = {wavelength_m}
+limits_dB = [{lowest_dB!r}, {highest_dB!r}]
+on_success = "hold"
+on_error = "block"
+on_interrupt = "block"
+
+[roles.etalon_piezo]
+driver = "qdchar.drivers.thorlabs_mdt69x:MDT69x"
+address = "{a["etalon_piezo"]}"
+limits_V = [0.0, 150.0]
+slew_V_per_s = 1000.0
+on_success = "hold"
+on_error = "hold"
+on_interrupt = "hold"
+
+[roles.light_path]
+driver = "qdchar.drivers.optical_switch:OpticalSwitch"
+address = "{a["light_path"]}"
+positions = {{ {positions} }}
+
+[roles.tagger]
+driver = "qdchar.drivers.tag_stream:TagStream"
+address = "{a["tagger"]}"
+"""

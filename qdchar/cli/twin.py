@@ -1,0 +1,108 @@
+"""``qdchar twin``: serve the simulated lab, for other programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from pathlib import Path
+
+import click
+
+from qdchar.errors import UsageError
+
+from ._options import as_json
+
+
+@click.command()
+@click.option("--seed", type=int, default=1, show_default=True, help="Of all that is random in it.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A true parameter, e.g. source.g2=0.05; may be repeated.",
+)
+@click.option(
+    "--port",
+    type=int,
+    default=15000,
+    show_default=True,
+    help="First of six consecutive ports; 0 takes free ones.",
+)
+@click.option(
+    "--station",
+    "station_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the station file here.",
+)
+@click.option("--truth", "truth_only", is_flag=True, help="Print what is true in it, and end.")
+@click.option("--until-stdin-closes", is_flag=True, hidden=True)
+@as_json
+def twin(
+    seed: int,
+    settings: tuple[str, ...],
+    port: int,
+    station_file: Path | None,
+    truth_only: bool,
+    until_stdin_closes: bool,
+    json_line: bool,
+) -> int:
+    """Serve the simulated lab until Ctrl-C or SIGTERM.
+
+    Its instruments speak their own wire protocols on ports of this machine; `qdchar calibrate
+    --station FILE` measures it with the station file that --station writes. With --json, one line
+    says that everything listens.
+    """
+    from qdchar.drivers.twin.serve import serve, station_toml
+    from qdchar.drivers.twin.truth import Truth
+    from qdchar.interrupt import Terminated, signals_unwind
+
+    if seed < 0:
+        raise UsageError(f"--seed {seed}: must be 0 or more")
+    truth = Truth.from_settings(_parsed(settings))
+    if truth_only:
+        _print_truth(truth.quantities(), json_line)
+        return 0
+    with signals_unwind(), serve(truth, seed, port or None) as served:
+        station = station_toml(served)
+        if station_file is not None:
+            station_file.write_text(station, encoding="utf-8")
+        if json_line:
+            where = station if station_file is None else str(station_file)
+            click.echo(json.dumps({"station": where, "ports": served.ports}))
+        else:
+            click.echo(f"simulated lab, seed {seed}; Ctrl-C ends it")
+            for name, address in served.addresses.items():
+                click.echo(f"{name:<16} {address}")
+        sys.stdout.flush()
+        try:
+            if until_stdin_closes:
+                sys.stdin.buffer.read()
+            else:
+                threading.Event().wait()
+        except (KeyboardInterrupt, Terminated):
+            pass
+    return 0
+
+
+def _parsed(settings: tuple[str, ...]) -> dict[str, str]:
+    """Split KEY=VALUE."""
+    parsed: dict[str, str] = {}
+    for text in settings:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"--set {text}: must read KEY=VALUE")
+        if key.strip() in parsed:
+            raise UsageError(f"--set {key.strip()} is given twice")
+        parsed[key.strip()] = value.strip()
+    return parsed
+
+
+def _print_truth(quantities: tuple[tuple[str, float, str], ...], json_line: bool) -> None:
+    if json_line:
+        line = {name: {"value": value, "unit": unit} for name, value, unit in quantities}
+        click.echo(json.dumps({"quantities": line}))
+        return
+    for name, value, unit in quantities:
+        click.echo(f"{name:<24} {value:.6g} {'' if unit == '1' else unit}".rstrip())
