@@ -1,0 +1,282 @@
+"""The loops over tags, compiled by numba; called from :mod:`qdchar.tags.kernels` only.
+
+All of them carry their state in arrays that the caller keeps, so that a stream cut into any
+chunks gives bit-identical results. Arrays must be contiguous and writable: numba would compile a
+second version for read-only ones.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Int64s = NDArray[np.int64]
+Uint8s = NDArray[np.uint8]
+
+
+@njit(cache=True, nogil=True)
+def keep_recent(buffer: Int64s, count: int, keep_from: int) -> int:
+    """Drop entries below `keep_from` from a sorted buffer; return how many stay."""
+    first = int(np.searchsorted(buffer[:count], keep_from))
+    kept = count - first
+    for i in range(kept):
+        buffer[i] = buffer[first + i]
+    return kept
+
+
+@njit(cache=True, nogil=True)
+def look_back(
+    times: Int64s,
+    channels: Uint8s,
+    channel_a: int,
+    channel_b: int,
+    low: int,
+    high: int,
+    width: int,
+    magic: int,
+    shift: int,
+    recent_a: Int64s,
+    recent_b: Int64s,
+    counts: Int64s,
+    state: Int64s,
+) -> None:
+    """Pair every tag with the earlier tags of the other channel, delays in [low, high).
+
+    `state` holds how many tags the two buffers hold; the buffers have room for the chunk.
+    A division by a constant is a multiplication and a shift, exact for delays below 2**31.
+    """
+    n_a, n_b = state[0], state[1]
+    for i in range(len(times)):
+        now = times[i]
+        channel = channels[i]
+        if channel == channel_b:
+            for k in range(n_a - 1, -1, -1):
+                delay = now - recent_a[k]
+                if delay >= high:
+                    break
+                if delay >= low:
+                    offset = delay - low
+                    bin_ = (offset * magic) >> shift if magic else offset // width
+                    counts[bin_] += 1
+        if channel == channel_a:
+            for k in range(n_b - 1, -1, -1):
+                delay = recent_b[k] - now
+                if delay < low:
+                    break
+                if delay < high:
+                    offset = delay - low
+                    bin_ = (offset * magic) >> shift if magic else offset // width
+                    counts[bin_] += 1
+            recent_a[n_a] = now
+            n_a += 1
+        if channel == channel_b:
+            recent_b[n_b] = now
+            n_b += 1
+    state[0], state[1] = n_a, n_b
+
+
+@njit(cache=True, nogil=True, inline="always")
+def pulse_and_phase(
+    time: int, origin: int, fraction: float, whole: int, rest: float, inverse: float
+) -> tuple[int, float]:
+    """Give the number of the pulse at or before `time`, and the time since it.
+
+    The period is ``whole + rest``. ``pulse * whole`` is exact in integers, and ``pulse * rest``
+    is below 2**40 for 1e12 pulses, where float64 steps by 1e-4 ps.
+    """
+    since = time - origin
+    pulse = int(np.floor((since - fraction) * inverse))
+    phase = float(since - pulse * whole) - (pulse * rest + fraction)
+    period = whole + rest
+    if phase < 0.0:
+        pulse -= 1
+        phase = float(since - pulse * whole) - (pulse * rest + fraction)
+    elif phase >= period:
+        pulse += 1
+        phase = float(since - pulse * whole) - (pulse * rest + fraction)
+    return pulse, min(max(phase, 0.0), float(np.nextafter(period, 0.0)))
+
+
+@njit(cache=True, nogil=True)
+def uniform(seed: int, index: int) -> float:
+    """Draw a number in [0, 1) that depends on seed and index alone (SplitMix64)."""
+    z = np.uint64(seed) + np.uint64(index + 1) * np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    z = z ^ (z >> np.uint64(31))
+    return float(z >> np.uint64(11)) * (1.0 / 9007199254740992.0)
+
+
+@njit(cache=True, nogil=True)
+def fold(
+    times: Int64s,
+    channels: Uint8s,
+    channel: int,
+    origin: int,
+    fraction: float,
+    whole: int,
+    rest: float,
+    dither_ps: float,
+    seed: int,
+    index: int,
+    bins_per_ps: float,
+    counts: Int64s,
+) -> int:
+    """Histogram the phases of one channel; return the number of its tags so far."""
+    period = whole + rest
+    inverse = 1.0 / period
+    last = len(counts) - 1
+    for i in range(len(times)):
+        if channels[i] != channel:
+            continue
+        _, phase = pulse_and_phase(times[i], origin, fraction, whole, rest, inverse)
+        if dither_ps > 0.0:
+            phase += dither_ps * uniform(seed, index)
+            if phase >= period:
+                phase -= period
+        counts[min(int(phase * bins_per_ps), last)] += 1
+        index += 1
+    return index
+
+
+@njit(cache=True, nogil=True)
+def click_pulses(
+    times: Int64s,
+    channels: Uint8s,
+    channel: int,
+    origin: int,
+    fraction: float,
+    whole: int,
+    rest: float,
+    window_ps: float,
+    pulses: Int64s,
+    count: int,
+) -> int:
+    """Append a code for each click of `channel`: twice its pulse, plus 1 outside the window."""
+    inverse = 1.0 / (whole + rest)
+    for i in range(len(times)):
+        if channels[i] == channel:
+            pulse, phase = pulse_and_phase(times[i], origin, fraction, whole, rest, inverse)
+            pulses[count] = 2 * pulse + (1 if phase >= window_ps else 0)
+            count += 1
+    return count
+
+
+# Places in the state of `count_pulses`.
+LAST_CLICK = 0  # latest pulse with any click
+LAST_A, LAST_B = 1, 2  # latest pulse with a click on one channel
+RECENT_A, RECENT_B = 3, 4  # how many recent pulses are held
+STATE_SIZE = 5
+
+
+@njit(cache=True, nogil=True)
+def add_live(
+    begin: int, end: int, first: int, block_pulses: int, n_blocks: int, live: Int64s
+) -> None:
+    """Add the pulses begin..end-1 to the live count of their blocks."""
+    begin = max(begin, first)
+    end = min(end, first + block_pulses * n_blocks)
+    while begin < end:
+        block = (begin - first) // block_pulses
+        stop = min(end, first + (block + 1) * block_pulses)
+        live[block] += stop - begin
+        begin = stop
+
+
+@njit(cache=True, nogil=True)
+def count_pulses(
+    a: Int64s,
+    b: Int64s,
+    until: int,
+    blind: int,
+    first: int,
+    block_pulses: int,
+    state: Int64s,
+    recent_a: Int64s,
+    recent_b: Int64s,
+    live: Int64s,
+    clicks: Int64s,
+    gated: Int64s,
+    areas: Int64s,
+    gaps: Int64s,
+    taken: Int64s,
+) -> None:
+    """Go through the click codes of both channels, merged by pulse, up to pulse `until`.
+
+    clicks[block] = pulses with a click on A, on B, on both; gated[block] the same where the pulse
+    is live; areas[block, n_max + n] = pairs with A in pulse i of this block and B in pulse i + n;
+    gaps[channel, g] = successive clicks g pulses apart; taken = codes used of a and b.
+    """
+    n_blocks = len(live)
+    end = first + block_pulses * n_blocks
+    n_max = (areas.shape[1] - 1) // 2
+    longest = gaps.shape[1] - 1
+    n_a, n_b = state[RECENT_A], state[RECENT_B]
+    last = state[LAST_CLICK]
+    last_a, last_b = state[LAST_A], state[LAST_B]
+    i = j = 0
+    far = 1 << 62
+    while True:
+        pulse_a = int(a[i]) >> 1 if i < len(a) else far
+        pulse_b = int(b[j]) >> 1 if j < len(b) else far
+        pulse = min(pulse_a, pulse_b)
+        if pulse >= until:
+            break
+        in_a = in_b = False
+        any_a = any_b = False
+        while i < len(a) and a[i] >> 1 == pulse:
+            in_a |= a[i] & 1 == 0
+            if any_a and first <= pulse < end:
+                gaps[0, 0] += 1
+            any_a = True
+            i += 1
+        while j < len(b) and b[j] >> 1 == pulse:
+            in_b |= b[j] & 1 == 0
+            if any_b and first <= pulse < end:
+                gaps[1, 0] += 1
+            any_b = True
+            j += 1
+        inside = first <= pulse < end
+        # clicks before the span of time blind its first pulses, and count nowhere else
+        if inside:
+            block = (pulse - first) // block_pulses
+            if any_a and last_a >= first and pulse - last_a <= longest:
+                gaps[0, pulse - last_a] += 1
+            if any_b and last_b >= first and pulse - last_b <= longest:
+                gaps[1, pulse - last_b] += 1
+            clicks[block, 0] += in_a
+            clicks[block, 1] += in_b
+            clicks[block, 2] += in_a and in_b
+            if pulse - last > blind:
+                add_live(last + blind + 1, pulse + 1, first, block_pulses, n_blocks, live)
+                gated[block, 0] += in_a
+                gated[block, 1] += in_b
+                gated[block, 2] += in_a and in_b
+            if in_b:
+                for k in range(n_a - 1, -1, -1):
+                    n = pulse - recent_a[k]
+                    if n > n_max:
+                        break
+                    areas[(recent_a[k] - first) // block_pulses, n_max + n] += 1
+            if in_a:
+                for k in range(n_b - 1, -1, -1):
+                    n = recent_b[k] - pulse
+                    if n < -n_max:
+                        break
+                    areas[block, n_max + n] += 1
+                recent_a[n_a] = pulse
+                n_a += 1
+                if in_b:
+                    areas[block, n_max] += 1
+            if in_b:
+                recent_b[n_b] = pulse
+                n_b += 1
+        if any_a:
+            last_a = pulse
+        if any_b:
+            last_b = pulse
+        last = max(last, pulse)
+    state[RECENT_A], state[RECENT_B] = n_a, n_b
+    state[LAST_CLICK], state[LAST_A], state[LAST_B] = last, last_a, last_b
+    taken[0], taken[1] = i, j

@@ -1,0 +1,256 @@
+"""What every source of time tags offers, whether file, stream or array."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..errors import RecordError
+
+SYNC_CHANNEL: Final = 64
+"""Number of the sync input of a T2 file: one beyond the last input a record can name."""
+
+CHUNK_TAGS: Final = 1 << 18
+"""Tags a chunk: 2 MB of times, which stays in the second-level cache."""
+
+REORDER_PS: Final = 10_000_000
+"""How far back in time a late tag may fall and still be sorted in: 10 us, far above the
+pipeline depth of a tagger and far below anything that would need much memory."""
+
+_LIMIT_PS: Final = 1 << 62
+
+
+@dataclass(frozen=True)
+class TagChunk:
+    """Consecutive tags of a source, sorted in time.
+
+    Attributes
+    ----------
+    times_ps
+        int64, shape (n,) [ps].
+    channels
+        uint8, shape (n,).
+    """
+
+    times_ps: NDArray[np.int64]
+    channels: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.times_ps)
+
+
+@dataclass(frozen=True)
+class TagMetadata:
+    """What a file says about its tags besides the tags.
+
+    Attributes
+    ----------
+    format
+        Name of the file format, e.g. ``PicoQuant HydraHarp2 T3``.
+    instrument, created, comment
+        As the file gives them; empty where it does not.
+    sync_period_ps
+        Period of the sync in a T3 file [ps]; None elsewhere.
+    attributes
+        Everything else, name to value.
+    """
+
+    format: str = ""
+    instrument: str = ""
+    created: str = ""
+    comment: str = ""
+    sync_period_ps: float | None = None
+    attributes: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+
+
+class TagSource(Protocol):
+    """Time tags that can be gone through from the start, in constant memory, more than once."""
+
+    @property
+    def start_ps(self) -> int:
+        """Beginning of the time covered [ps]."""
+
+    @property
+    def stop_ps(self) -> int:
+        """End of the time covered [ps]; later than the last tag."""
+
+    @property
+    def duration_s(self) -> float:
+        """Time covered [s]."""
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Numbers of the channels that hold at least one tag."""
+
+    @property
+    def resolution_ps(self) -> float:
+        """Step of the time-to-digital converter [ps]."""
+
+    @property
+    def metadata(self) -> TagMetadata:
+        """What the file says besides the tags."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was found and put right, e.g. the count of out-of-order tags; for the report."""
+
+    def chunks(self, size: int = CHUNK_TAGS) -> Iterator[TagChunk]:
+        """Go through all tags, in time order, about `size` at a time."""
+
+
+class TagArrays:
+    """Tags in memory as a source.
+
+    Parameters
+    ----------
+    times_ps
+        Shape (n,), in time order [ps].
+    channels
+        Shape (n,), numbers 0 to 255.
+    start_ps, stop_ps
+        The time covered [ps]; by default from the first tag to just after the last.
+    resolution_ps
+        Step of the time-to-digital converter [ps].
+
+    Raises
+    ------
+    RecordError
+        If the two differ in length, the times are not sorted, or lie outside the time covered.
+    """
+
+    def __init__(
+        self,
+        times_ps: ArrayLike,
+        channels: ArrayLike,
+        *,
+        start_ps: int | None = None,
+        stop_ps: int | None = None,
+        resolution_ps: float = 1.0,
+        metadata: TagMetadata | None = None,
+    ) -> None:
+        times = np.array(times_ps, dtype=np.int64)
+        numbers = np.array(channels, dtype=np.uint8)
+        if times.shape != numbers.shape or times.ndim != 1:
+            raise RecordError(
+                f"tags need one channel a time: {times.shape} times, {numbers.shape} channels"
+            )
+        if np.any(times[1:] < times[:-1]):
+            where = int(np.flatnonzero(times[1:] < times[:-1])[0]) + 1
+            raise RecordError(f"tag {where} lies before tag {where - 1}: sort the tags in time")
+        first, last = (int(times[0]), int(times[-1])) if len(times) else (0, -1)
+        self._start = first if start_ps is None else start_ps
+        self._stop = last + 1 if stop_ps is None else stop_ps
+        if len(times) and not self._start <= first <= last < self._stop:
+            raise RecordError(
+                f"tags from {first} to {last} ps lie outside the time covered, "
+                f"{self._start} to {self._stop} ps"
+            )
+        self._times, self._channels = times, numbers
+        self._resolution = resolution_ps
+        self._metadata = metadata or TagMetadata(format="arrays")
+
+    @property
+    def start_ps(self) -> int:
+        """Beginning of the time covered [ps]."""
+        return self._start
+
+    @property
+    def stop_ps(self) -> int:
+        """End of the time covered [ps]."""
+        return self._stop
+
+    @property
+    def duration_s(self) -> float:
+        """Time covered [s]."""
+        return (self._stop - self._start) * 1e-12
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Numbers of the channels that hold at least one tag."""
+        return tuple(np.flatnonzero(np.bincount(self._channels, minlength=1)).tolist())
+
+    @property
+    def resolution_ps(self) -> float:
+        """Step of the time-to-digital converter [ps]."""
+        return self._resolution
+
+    @property
+    def metadata(self) -> TagMetadata:
+        """What is known besides the tags."""
+        return self._metadata
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Nothing: arrays are checked when they are given."""
+        return ()
+
+    def chunks(self, size: int = CHUNK_TAGS) -> Iterator[TagChunk]:
+        """Go through all tags, `size` at a time."""
+        for begin in range(0, len(self._times), size):
+            part = slice(begin, begin + size)
+            yield TagChunk(self._times[part], self._channels[part])
+
+
+@dataclass
+class Reordering:
+    """Counts what :func:`in_time_order` had to put right."""
+
+    late_tags: int = 0
+    largest_step_back_ps: int = 0
+
+    def __str__(self) -> str:
+        return (
+            f"{self.late_tags} tags were out of order, by at most "
+            f"{self.largest_step_back_ps / 1000:.3f} ns; sorted"
+        )
+
+
+def in_time_order(
+    chunks: Iterable[TagChunk], found: Reordering, *, within_ps: int = REORDER_PS
+) -> Iterator[TagChunk]:
+    """Sort a stream whose tags may come late by at most `within_ps`.
+
+    A tag is late when it lies before its predecessor in the stream. As long as none is, chunks
+    pass untouched except that the last `within_ps` of each wait for the next chunk.
+
+    Raises
+    ------
+    RecordError
+        If a tag lies further back: then the file was spliced, or its clock was reset.
+    """
+    kept_times = np.empty(0, np.int64)
+    kept_channels = np.empty(0, np.uint8)
+    previous = emitted = -_LIMIT_PS
+    for chunk in chunks:
+        times, channels = chunk.times_ps, chunk.channels
+        if not len(times):
+            continue
+        steps = np.diff(times, prepend=np.int64(max(previous, -_LIMIT_PS)))
+        late = np.flatnonzero(steps < 0)
+        previous = int(times[-1])
+        if len(late):
+            found.late_tags += len(late)
+            found.largest_step_back_ps = max(found.largest_step_back_ps, -int(steps[late].min()))
+        if len(late) or len(kept_times):
+            times = np.concatenate([kept_times, times])
+            channels = np.concatenate([kept_channels, channels])
+            if len(late):
+                order = np.argsort(times, kind="stable")
+                times, channels = times[order], channels[order]
+        if times[0] < emitted:
+            raise RecordError(
+                f"a tag at {int(times[0])} ps comes after one at {emitted} ps: more than "
+                f"{within_ps / 1e6:g} us out of order. The clock was reset or two runs were "
+                "joined: split the file there"
+            )
+        ready = int(np.searchsorted(times, times[-1] - within_ps, side="left"))
+        kept_times, kept_channels = times[ready:], channels[ready:]
+        if ready:
+            emitted = int(times[ready - 1])
+            yield TagChunk(times[:ready], channels[:ready])
+    if len(kept_times):
+        yield TagChunk(kept_times, kept_channels)

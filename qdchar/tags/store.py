@@ -1,0 +1,367 @@
+"""Our own tag file: HDF5 in the Photon-HDF5 layout, safe against a kill while it is written.
+
+The layout is that of Ingargiola et al., Biophys. J. 110, 26 (2016), version 0.5: the datasets
+``photon_data/timestamps`` (int64, picoseconds) and ``photon_data/detectors`` (uint8), so that any
+Photon-HDF5 program reads it. The file is written in HDF5's single-writer-multiple-reader mode:
+whatever was flushed stays readable when the process dies, and can be read while the run goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import __version__
+from ..errors import RecordError
+from .source import CHUNK_TAGS, TagChunk, TagMetadata
+
+_CHUNK: Final = 1 << 16
+_FLUSH_S: Final = 1.0
+_KNOWN = ("format", "instrument", "created", "comment", "sync_period_ps")
+
+
+class TagWriter:
+    """Write tags block by block.
+
+    Parameters
+    ----------
+    path
+        File to make; must not exist.
+    resolution_ps
+        Step of the time-to-digital converter [ps].
+    start_ps
+        Beginning of the time covered [ps].
+    instrument, comment, created
+        For the reader of the file; `created` in ISO 8601.
+    sync_period_ps
+        Pulse period, where the instrument gave one [ps].
+    attributes
+        Further facts, name to value, kept with the tags.
+
+    Notes
+    -----
+    Tags are handed to the file in full chunks of 65 536 tags, and at least every second; `flush`
+    does it at once. What is on disk then survives a kill.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np
+    >>> path = Path(tempfile.mkdtemp()) / "run.h5"
+    >>> with TagWriter(path, resolution_ps=1.0) as writer:
+    ...     writer.append(np.array([10, 20]), np.array([0, 1]), covered_until_ps=1000)
+    >>> StoredTags(path).duration_s
+    1e-09
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        resolution_ps: float,
+        start_ps: int = 0,
+        instrument: str = "",
+        comment: str = "",
+        created: str = "",
+        sync_period_ps: float | None = None,
+        attributes: Mapping[str, str | int | float | bool] | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self.start_ps = start_ps
+        self.stop_ps = start_ps
+        self.tags_written = 0
+        self._last_ps = start_ps
+        self._times: list[NDArray[np.int64]] = []
+        self._channels: list[NDArray[np.uint8]] = []
+        self._waiting = 0
+        self._flushed_at = time.monotonic()
+        try:
+            self._file = h5py.File(self.path, "x", libver="latest")
+        except FileExistsError as error:
+            raise RecordError(f"{self.path} exists already: choose another name") from error
+        file = self._file
+        file.attrs["format_name"] = "Photon-HDF5"
+        file.attrs["format_version"] = "0.5"
+        file["description"] = comment or "photon time tags"
+        # Scalar datasets, not attributes: only these may change while readers look on.
+        self._duration = file.create_dataset("acquisition_duration", data=0.0)
+        data = file.create_group("photon_data")
+        data["timestamps_specs/timestamps_unit"] = 1e-12
+        self._timestamps = data.create_dataset(
+            "timestamps", (0,), np.int64, maxshape=(None,), chunks=(_CHUNK,),
+            shuffle=True, compression="lzf",
+        )  # fmt: skip
+        self._detectors = data.create_dataset(
+            "detectors", (0,), np.uint8, maxshape=(None,), chunks=(_CHUNK,), compression="lzf"
+        )
+        identity = file.create_group("identity")
+        identity["software"] = "qdchar"
+        identity["software_version"] = __version__
+        identity["format_name"] = "Photon-HDF5"
+        identity["format_version"] = "0.5"
+        identity["format_url"] = "http://photon-hdf5.readthedocs.io/"
+        user = file.create_group("user/qdchar")
+        user["resolution_ps"] = float(resolution_ps)
+        self._span = user.create_dataset("span_ps", data=np.array([start_ps, start_ps], np.int64))
+        user.attrs["instrument"] = instrument
+        user.attrs["created"] = created
+        user.attrs["comment"] = comment
+        if sync_period_ps is not None:
+            user.attrs["sync_period_ps"] = float(sync_period_ps)
+        for name, value in (attributes or {}).items():
+            if name in _KNOWN:
+                raise RecordError(f"attribute {name!r} is a field of its own: give it by name")
+            user.attrs[name] = value
+        file.swmr_mode = True
+
+    def append(
+        self,
+        times_ps: NDArray[np.int64],
+        channels: NDArray[np.integer[Any]],
+        *,
+        covered_until_ps: int | None = None,
+    ) -> None:
+        """Add tags, and say how far time is covered.
+
+        Parameters
+        ----------
+        times_ps, channels
+            Shape (n,); times sorted and not before those already written [ps].
+        covered_until_ps
+            End of the block; without it, just after its last tag [ps].
+
+        Raises
+        ------
+        RecordError
+            If the block is not sorted, goes back in time, or reaches beyond `covered_until_ps`.
+        """
+        times = np.array(times_ps, dtype=np.int64)
+        numbers = np.array(channels, dtype=np.uint8)
+        if times.ndim != 1 or times.shape != numbers.shape:
+            raise RecordError(
+                f"tags need one channel a time: {times.shape} times, {numbers.shape} channels"
+            )
+        if len(times):
+            if times[0] < self._last_ps or np.any(times[1:] < times[:-1]):
+                raise RecordError(
+                    f"block from {int(times[0])} ps is not in time order after {self._last_ps} ps"
+                )
+            self._last_ps = int(times[-1])
+            self._times.append(times)
+            self._channels.append(numbers)
+            self._waiting += len(times)
+            self.stop_ps = max(self.stop_ps, self._last_ps + 1)
+        if covered_until_ps is not None:
+            if covered_until_ps < self.stop_ps:
+                raise RecordError(
+                    f"time covered until {covered_until_ps} ps, yet tags reach {self._last_ps} ps"
+                )
+            self.stop_ps = int(covered_until_ps)
+        if time.monotonic() - self._flushed_at > _FLUSH_S:
+            self.flush()
+        elif self._waiting >= _CHUNK:
+            self._write(whole_chunks=True)
+
+    def flush(self) -> None:
+        """Bring everything so far to disk; it then survives a kill."""
+        self._write(whole_chunks=False)
+        self._span[:] = (self.start_ps, self.stop_ps)
+        self._duration[()] = (self.stop_ps - self.start_ps) * 1e-12
+        self._file.flush()
+        self._flushed_at = time.monotonic()
+
+    def _write(self, *, whole_chunks: bool) -> None:
+        if not self._waiting:
+            return
+        times, channels = np.concatenate(self._times), np.concatenate(self._channels)
+        end = self.tags_written + len(times)
+        if whole_chunks:
+            end -= end % _CHUNK
+        count = end - self.tags_written
+        if count > 0:
+            for dataset, values in ((self._timestamps, times), (self._detectors, channels)):
+                dataset.resize((end,))
+                dataset[self.tags_written : end] = values[:count]
+            self.tags_written = end
+            times, channels = times[count:], channels[count:]
+        self._times, self._channels, self._waiting = [times], [channels], len(times)
+
+    def close(self) -> None:
+        """Flush and close."""
+        if self._file.id.valid:
+            self.flush()
+            self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _open(path: Path) -> h5py.File:
+    try:
+        return h5py.File(path, "r")
+    except (OSError, RuntimeError):
+        # The writer is still at it, or was killed: HDF5 then wants to be told that this is known.
+        try:
+            return h5py.File(path, "r", libver="latest", swmr=True)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise RecordError(f"{path} cannot be read as HDF5: {error}") from error
+
+
+class StoredTags:
+    """Tags of a Photon-HDF5 file as a source; also of a file that is still being written.
+
+    Raises
+    ------
+    RecordError
+        If the file is not Photon-HDF5, or its datasets do not fit together.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        with _open(self.path) as file:
+            try:
+                data = file["photon_data"]
+                timestamps, detectors = data["timestamps"], data["detectors"]
+                unit_s = float(data["timestamps_specs/timestamps_unit"][()])
+            except (KeyError, TypeError, ValueError, OSError) as error:
+                raise RecordError(
+                    f"{self.path} is HDF5, but not Photon-HDF5 with one photon_data group: {error}"
+                ) from error
+            for dataset in (timestamps, detectors):
+                if dataset.ndim != 1 or dataset.dtype.kind not in "iu":
+                    raise RecordError(
+                        f"{self.path}: {dataset.name} is {dataset.dtype} of shape "
+                        f"{dataset.shape}; wanted one row of integers"
+                    )
+            # The two are written one after the other: after a kill one may be a block ahead.
+            self._length = min(len(timestamps), len(detectors))
+            self._surplus = max(len(timestamps), len(detectors)) - self._length
+            self._unit_ps = unit_s * 1e12
+            if not 1e-3 <= self._unit_ps <= 1e9:
+                raise RecordError(
+                    f"{self.path}: timestamps_unit {unit_s:g} s is not a time-tag unit"
+                )
+            user = file.get("user/qdchar", None)
+            self._span: tuple[int, int] | None = None
+            self._resolution = self._unit_ps
+            attributes: dict[str, str | int | float | bool] = {}
+            if user is not None:
+                begin, end = user["span_ps"][:]
+                self._span = int(begin), int(end)
+                self._resolution = float(user["resolution_ps"][()])
+                attributes = {
+                    name: value.item() if isinstance(value, np.generic) else value
+                    for name, value in user.attrs.items()
+                }
+            sync_period = attributes.get("sync_period_ps")
+            self._metadata = TagMetadata(
+                format="Photon-HDF5",
+                instrument=str(attributes.get("instrument", "")),
+                created=str(attributes.get("created", "")),
+                comment=str(attributes.get("comment", "")),
+                sync_period_ps=None if sync_period is None else float(sync_period),
+                attributes={k: v for k, v in attributes.items() if k not in _KNOWN},
+            )
+            if self._length:
+                # Tags written after the span's last update count, and files of others have no span.
+                first = int(self._scaled(timestamps[:1])[0])
+                last = int(self._scaled(timestamps[self._length - 1 : self._length])[0])
+                begin, end = self._span or (first, last + 1)
+                self._span = begin, max(end, last + 1)
+        self._channels: tuple[int, ...] | None = None
+
+    def __len__(self) -> int:
+        return self._length
+
+    @property
+    def start_ps(self) -> int:
+        """Beginning of the time covered [ps]."""
+        return self._span[0] if self._span else 0
+
+    @property
+    def stop_ps(self) -> int:
+        """End of the time covered [ps]."""
+        return self._span[1] if self._span else 0
+
+    @property
+    def duration_s(self) -> float:
+        """Time covered [s]."""
+        return (self.stop_ps - self.start_ps) * 1e-12
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Numbers of the channels that hold at least one tag."""
+        if self._channels is None:
+            counts = np.zeros(256, np.int64)
+            with _open(self.path) as file:
+                detectors = file["photon_data/detectors"]
+                for begin in range(0, self._length, CHUNK_TAGS):
+                    part = detectors[begin : min(begin + CHUNK_TAGS, self._length)]
+                    counts += np.bincount(part, minlength=256)[:256]
+            self._channels = tuple(np.flatnonzero(counts).tolist())
+        return self._channels
+
+    @property
+    def resolution_ps(self) -> float:
+        """Step of the time-to-digital converter [ps]."""
+        return self._resolution
+
+    @property
+    def metadata(self) -> TagMetadata:
+        """What the file says besides the tags."""
+        return self._metadata
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Traces of a writer that was killed."""
+        if not self._surplus:
+            return ()
+        return (
+            f"{self._surplus} tags at the end are incomplete (the writer was killed); left out",
+        )
+
+    def _scaled(self, timestamps: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+        times: NDArray[np.int64] = timestamps.astype(np.int64)
+        unit = round(self._unit_ps)
+        if abs(self._unit_ps - unit) <= 1e-9 * self._unit_ps:
+            return times * unit if unit != 1 else times
+        # whole and fractional part apart, so that the product stays exact to 1e-3 ps
+        whole = int(self._unit_ps)
+        rest: NDArray[np.int64] = np.rint(times * (self._unit_ps - whole)).astype(np.int64)
+        return times * whole + rest
+
+    def chunks(self, size: int = CHUNK_TAGS) -> Iterator[TagChunk]:
+        """Go through all tags, `size` at a time."""
+        previous = self.start_ps
+        with _open(self.path) as file:
+            timestamps, detectors = file["photon_data/timestamps"], file["photon_data/detectors"]
+            for begin in range(0, self._length, size):
+                part = slice(begin, min(begin + size, self._length))
+                try:
+                    times = self._scaled(timestamps[part])
+                    channels = detectors[part].astype(np.uint8)
+                except OSError as error:
+                    raise RecordError(
+                        f"{self.path}: tags {part.start} to {part.stop} are damaged: {error}"
+                    ) from error
+                if times[0] < previous or np.any(times[1:] < times[:-1]):
+                    raise RecordError(
+                        f"{self.path}: tags {part.start} to {part.stop} are not in time order"
+                    )
+                previous = int(times[-1])
+                yield TagChunk(times, channels)
