@@ -76,3 +76,18 @@ def rectangular(low: float, high: float, level: float) -> Interval:
     """Return the central interval of a quantity that is anywhere between two limits alike."""
     middle, half = (low + high) / 2.0, (high - low) / 2.0
     return middle - level * half, middle + level * half
+
+
+def jeffreys_share(count: int, other: int, level: float) -> Interval:
+    """Return an interval for the ratio of two Poisson means, count over other.
+
+    Notes
+    -----
+    Given their sum, count is binomial with share p, and the ratio is p/(1 - p); Jeffreys' interval
+    for p is that of a Beta(count + 1/2, other + 1/2) distribution.
+    """
+    tail = (1.0 - level) / 2.0
+    share = stats.beta(count + 0.5, other + 0.5)
+    low = 0.0 if count == 0 else float(share.ppf(tail))
+    high = float(share.isf(tail))
+    return low / (1.0 - low), high / (1.0 - high)
