@@ -455,8 +455,8 @@ class PulseCounter:
         taken = np.zeros(2, np.int64)
         compiled.count_pulses(
             self._pending[0], self._pending[1], until, self.blind_pulses, self._first,
-            self._block_pulses, self._state, recent[0], recent[1], self._live, self._clicks, self._gated, self._areas,
-            self._gaps, taken,
+            self._block_pulses, self._state, recent[0], recent[1], self._live, self._clicks,
+            self._gated, self._areas, self._gaps, taken,
         )  # fmt: skip
         for which, place in ((0, compiled.RECENT_A), (1, compiled.RECENT_B)):
             self._pending[which] = self._pending[which][taken[which] :].copy()
