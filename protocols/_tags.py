@@ -26,16 +26,25 @@ def record(
         disk.
     """
     tags = 0
-    with TagWriter(file, resolution_ps=tagger.resolution_ps) as writer:
+    wiring: dict[str, str | int | float | bool] = {
+        "channel_a": tagger.channel_a,
+        "channel_b": tagger.channel_b,
+        "channel_sync": tagger.channel_sync,
+        "sync_divider": tagger.sync_divider,
+        "protocol": about.protocol,
+        "light_path": about.path,
+        "simulated": about.simulated,
+    }
+    with TagWriter(
+        file, resolution_ps=tagger.resolution_ps, created=about.started, attributes=wiring
+    ) as writer:
         for block in tagger.stream(duration_s):
             if block.overflow:
                 raise InstrumentError(
                     f"tagger: tags were lost after {block.start_ps * 1e-12:.3f} s (overflow); "
                     f"lower the rate or shorten the run; {file} holds what came before"
                 )
-            writer.append(
-                block.times_ps, block.channels, start_ps=block.start_ps, stop_ps=block.stop_ps
-            )
+            writer.append(block.times_ps, block.channels, covered_until_ps=block.stop_ps)
             tags += len(block.times_ps)
             progress(block.stop_ps * 1e-12, duration_s, f"{1e-6 * tags:.1f} M tags")
     return TagRun(

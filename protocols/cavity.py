@@ -110,7 +110,7 @@ def measure(
         axis, tagger, folder / "cavity_fine.csv", grid, settings.survey_dwell_s, settings, progress
     )
     approach(axis, float(fine.x[_peak(fine)]), settings.overshoot_V)
-    held = hold(light, axis, tagger, folder / "cavity_hold_01.csv", settings)
+    held = hold(light, axis, tagger, folder / "cavity_hold_00.csv", settings)
     return Tuning(survey, fine, held)
 
 

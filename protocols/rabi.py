@@ -29,6 +29,8 @@ class RabiSettings(Settings):
         Further points over the first lobe.
     readings
         Monitor readings averaged per point.
+    reading_u_rel
+        Relative noise of one monitor reading.
     """
 
     lowest_dB: float = Field(0.0, ge=0)
@@ -36,6 +38,7 @@ class RabiSettings(Settings):
     fine_points: int = Field(40, ge=12)
     dwell_s: float = Field(0.01, gt=0)
     readings: int = Field(4, ge=1)
+    reading_u_rel: float = Field(0.005, ge=0, lt=1)
 
 
 def measure(

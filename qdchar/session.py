@@ -126,13 +126,24 @@ def _cavity(s: Session, progress: Progress) -> Result:
     tuning = measure.cavity.measure(
         s.light, s.cavity, s.pump, s.monitor, s.tagger, s.run.raw, s.recipe.cavity, progress
     )
-    return analyse.cavity.analyse(
+    clock_rate_Hz, blind_pulses = s.clock_rate_Hz(), s.blind_pulses()
+    wavelength_m = s.station.file.wavelength_m
+    orders = analyse.cavity.analyse(
         tuning.survey,
-        clock_rate_Hz=s.clock_rate_Hz(),
-        blind_pulses=s.blind_pulses(),
-        wavelength_m=s.station.file.wavelength_m,
-        purcell_factor=s.station.calibration("purcell_factor"),
+        clock_rate_Hz=clock_rate_Hz,
+        blind_pulses=blind_pulses,
+        wavelength_m=wavelength_m,
     )
+    resonance = analyse.cavity.analyse(
+        tuning.fine,
+        clock_rate_Hz=clock_rate_Hz,
+        blind_pulses=blind_pulses,
+        wavelength_m=wavelength_m,
+        metres_per_volt=orders["cavity_metres_per_volt"],
+        purcell_factor=s.station.calibration("purcell_expected"),
+    )
+    volts = (orders["cavity_fsr_voltage"], orders["cavity_metres_per_volt"])
+    return Result((*volts, *resonance.estimates), (*orders.fits, *resonance.fits), ())
 
 
 def _dead_time(s: Session, progress: Progress) -> Result:
@@ -147,13 +158,12 @@ def _rabi(s: Session, progress: Progress) -> Result:
     scan = measure.rabi.measure(
         s.light, s.pump, s.monitor, s.tagger, s.run.raw / "rabi.csv", settings, progress
     )
-    noise = s.station.calibration("power_meter_noise").value
     return analyse.rabi.analyse(
         scan,
         clock_rate_Hz=s.clock_rate_Hz(),
         blind_pulses=blind,
         power_gain=s.station.calibration("power_meter_gain"),
-        reading_u_rel=noise / math.sqrt(settings.readings),
+        reading_u_rel=settings.reading_u_rel / math.sqrt(settings.readings),
         dark_count_rate_Hz=darks.value,
     )
 
@@ -165,7 +175,7 @@ def _lifetime(s: Session, progress: Progress) -> Result:
     )
     per_volt = s.need("cavity_metres_per_volt", "cavity").value
     excess = analyse.detuning.lifetime_excess(
-        s.station.calibration("purcell_factor"),
+        s.station.calibration("purcell_expected"),
         s.found["cavity_count_fwhm"],
         s.station.calibration("cavity_vibration"),
         per_volt * math.hypot(held.offset_V, held.u_offset_V),

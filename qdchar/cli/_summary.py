@@ -11,12 +11,17 @@ from qdchar.link import Link
 from qdchar.notation import concise
 from qdchar.table1 import table
 
+_WIDE = 190
+"""Columns where the output goes to a file or a pipe: nothing is folded."""
+
 _COLOURS = {"GO": "bold green", "NO-GO": "bold red", "INCONCLUSIVE": "bold yellow"}
 
 
 def print_summary(outcome: Calibration, link: Link) -> None:
     """Print to standard output."""
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = _WIDE
     console.print()
     if outcome.record.simulated:
         console.print("[bold magenta]SIMULATED LAB[/]: these are not figures of a real source.")
