@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from qdchar.errors import InconclusiveError
 from qdchar.estimate import Contribution
 from qdchar.fit import Curve, Fit
 
-from ._decay import Array, decay_kernel, reconvolve
+from ._decay import Array, decay_kernel, emg_histogram, reconvolve
 from ._poisson import Free, Solution, Values, deviance_residuals, minimise
 
 _FEWEST_COUNTS = 100
@@ -28,19 +28,22 @@ class DecayFit:
     Attributes
     ----------
     lifetime
-        1/e decay time [s].
+        1/e decay time; of two decays the mean, weighted with their photons [s].
     budget
         Counting noise of the decay and of the response [s].
     fit
         For the report.
     problems
         Reasons not to trust it.
+    response_fwhm
+        FWHM of a fitted Gaussian response and its standard uncertainty [s].
     """
 
     lifetime: float
     budget: tuple[Contribution, ...]
     fit: Fit
     problems: tuple[str, ...]
+    response_fwhm: tuple[float, float] | None = None
 
     @property
     def u(self) -> float:
@@ -48,7 +51,15 @@ class DecayFit:
         return math.sqrt(sum(c.u**2 for c in self.budget))
 
 
-def fit_decay(title: str, label: str, decay: Array, response: Array, bin_s: float) -> DecayFit:
+def fit_decay(
+    title: str,
+    label: str,
+    decay: Array,
+    response: Array,
+    bin_s: float,
+    *,
+    components: int = 1,
+) -> DecayFit:
     """Fit decay = counts * (response convolved with an exponential, shifted) + background.
 
     Parameters
@@ -59,58 +70,208 @@ def fit_decay(title: str, label: str, decay: Array, response: Array, bin_s: floa
         Counts in bins that make one period, shape (n,) each.
     bin_s
         Bin width [s].
+    components
+        With 2, a second exponential is taken where the Bayesian information criterion favours it
+        by more than 10, "very strong" evidence [1]_.
 
     Raises
     ------
     InconclusiveError
         If there are too few counts or the fit fails.
+
+    References
+    ----------
+    .. [1] R. E. Kass, A. E. Raftery, J. Am. Stat. Assoc. 90, 773 (1995),
+       doi:10.1080/01621459.1995.10476572
     """
-    for histogram, what in ((decay, "decay"), (response, "instrument response")):
-        if histogram.sum() < _FEWEST_COUNTS:
-            raise InconclusiveError(
-                f"{label}: the {what} holds {histogram.sum():.0f} counts; record longer"
-            )
+    _enough(label, decay, "decay")
+    _enough(label, response, "instrument response")
     shape = response / response.sum()
 
-    def model(v: Values) -> Array:
-        kernel = decay_kernel(len(decay), bin_s, v["lifetime"], v["shift"])
-        return v["counts"] * reconvolve(shape, kernel) + v["background"]
+    def kernel(v: Values) -> Array:
+        one = decay_kernel(len(decay), bin_s, v["lifetime"], v["shift"])
+        if "lifetime_2" not in v:
+            return one
+        two = decay_kernel(len(decay), bin_s, v["lifetime_2"], v["shift"])
+        return (1.0 - v["share_2"]) * one + v["share_2"] * two
 
-    solution = minimise(
-        label,
-        _start(decay, response, bin_s),
-        lambda v: deviance_residuals(decay, model(v)),
+    def model(v: Values) -> Array:
+        return v["counts"] * reconvolve(shape, kernel(v)) + v["background"]
+
+    def residuals(v: Values) -> Array:
+        return deviance_residuals(decay, model(v))
+
+    start = _start(decay, response, bin_s)
+    solution = minimise(label, start, residuals)
+    if components == 2:
+        solution = _better_of(
+            solution, _second(solution, start, label, residuals), float(decay.sum())
+        )
+    values = solution.as_dict()
+    two = "lifetime_2" in values
+    gradient = {"lifetime": 1.0}
+    lifetime = values["lifetime"]
+    if two:
+        share = values["share_2"]
+        lifetime += share * (values["lifetime_2"] - values["lifetime"])
+        gradient = {
+            "lifetime": 1.0 - share,
+            "lifetime_2": share,
+            "share_2": values["lifetime_2"] - values["lifetime"],
+        }
+    u_decay = _u(solution, gradient)
+    u_response = _response_noise(solution, model, kernel(values), response, gradient)
+    fit, problems = _describe(
+        title,
+        "two exponentials" if two else "exponential",
+        "behind the measured response",
+        solution,
+        decay,
+        model(values),
+        reconvolve(response, kernel(values) ** 2) * (values["counts"] / response.sum()) ** 2,
+        bin_s,
     )
-    u_response = _response_noise(solution, model, response, bin_s)
-    expected = model(solution.as_dict())
-    fit, problems = _describe(title, solution, decay, expected, response, bin_s)
     return DecayFit(
-        lifetime=solution["lifetime"],
+        lifetime=lifetime,
         budget=(
-            Contribution(f"{label}, decay counts", solution.u("lifetime")),
+            Contribution(f"{label}, decay counts", u_decay),
             Contribution(f"{label}, response counts", u_response),
+            *_misfit(label, fit, math.hypot(u_decay, u_response), problems),
         ),
         fit=fit,
         problems=problems,
     )
 
 
-def _start(decay: Array, response: Array, bin_s: float) -> dict[str, Free]:
-    """Start from the moments: a decay adds T1 to the mean and T1^2 to the variance."""
+def fit_emg(title: str, label: str, decay: Array, bin_s: float) -> DecayFit:
+    """Fit an exponential behind a Gaussian response of unknown width, with a background.
+
+    Parameters are as in `fit_decay`.
+
+    Raises
+    ------
+    InconclusiveError
+        If there are too few counts or the fit fails.
+    """
+    _enough(label, decay, "decay")
     background = _quiet_level(decay)
     mean, variance = _moments(decay - background, bin_s)
-    mean_r, variance_r = _moments(response - _quiet_level(response), bin_s)
+    counts = float((decay - background).sum())
+    spread = math.sqrt(max(variance, bin_s**2))
+    period = bin_s * len(decay)
+    free = {
+        "lifetime": Free(0.7 * spread, spread, 0.01 * bin_s, 10.0 * period),
+        "sigma": Free(0.7 * spread, spread, 0.1 * bin_s, period),
+        "start": Free(mean - 0.7 * spread, spread),
+        "counts": Free(counts, counts, 0.0),
+        "background": _background(background, len(decay)),
+    }
+
+    def model(v: Values) -> Array:
+        shape = emg_histogram(len(decay), bin_s, v["lifetime"], v["sigma"], v["start"])
+        return v["counts"] * shape + v["background"]
+
+    solution = minimise(label, free, lambda v: deviance_residuals(decay, model(v)))
+    fit, problems = _describe(
+        title,
+        "exponential",
+        "behind a Gaussian response",
+        solution,
+        decay,
+        model(solution.as_dict()),
+        np.zeros(len(decay)),
+        bin_s,
+    )
+    misfit = _misfit(label, fit, solution.u("lifetime"), problems)
+    fwhm = math.sqrt(8.0 * math.log(2.0))
+    if solution["lifetime"] < fwhm * solution["sigma"]:
+        problems += (
+            f"{label}: the lifetime is shorter than the response ({solution['lifetime'] * 1e12:.0f}"
+            f" against {fwhm * solution['sigma'] * 1e12:.0f} ps FWHM), whose shape was not "
+            "measured but taken for a Gaussian: give a response file",
+        )
+    return DecayFit(
+        lifetime=solution["lifetime"],
+        budget=(
+            Contribution(f"{label}, decay counts", solution.u("lifetime")),
+            *misfit,
+        ),
+        fit=fit,
+        problems=problems,
+        response_fwhm=(fwhm * solution["sigma"], fwhm * solution.u("sigma")),
+    )
+
+
+def _enough(label: str, histogram: Array, what: str) -> None:
+    if histogram.sum() < _FEWEST_COUNTS:
+        raise InconclusiveError(
+            f"{label}: the {what} holds {histogram.sum():.0f} counts; record longer"
+        )
+
+
+def _second(
+    solution: Solution,
+    start: Mapping[str, Free],
+    label: str,
+    residuals: Callable[[Values], Array],
+) -> Solution:
+    """Fit with a second, slower or faster decay, whichever is better."""
+    v = solution.as_dict()
+    tries = []
+    for factor in (3.0, 0.3):
+        free = {name: Free(v[name], old.scale, old.low, old.high) for name, old in start.items()}
+        free["lifetime_2"] = Free(
+            factor * v["lifetime"], v["lifetime"], free["lifetime"].low, free["lifetime"].high
+        )
+        free["share_2"] = Free(0.1, 0.1, 0.0, 1.0)
+        try:
+            tries.append(minimise(label, free, residuals))
+        except InconclusiveError:
+            continue  # no second decay to be found from there
+    return min([*tries, solution], key=lambda s: s.minimum)
+
+
+def _better_of(one: Solution, two: Solution, counts: float) -> Solution:
+    penalty = (len(two.names) - len(one.names)) * math.log(counts)
+    return two if one.minimum - two.minimum > penalty + 10.0 else one
+
+
+def _misfit(label: str, fit: Fit, u: float, problems: tuple[str, ...]) -> tuple[Contribution, ...]:
+    """Add what a significant misfit is worth: the errors grow to where it would be none (Birge)."""
+    if not problems:
+        return ()
+    return (Contribution(f"{label}, misfit", u * math.sqrt(fit.minimum / fit.dof - 1.0), "B"),)
+
+
+def _u(solution: Solution, gradient: Mapping[str, float]) -> float:
+    g = np.array([gradient.get(n, 0.0) for n in solution.names])
+    return math.sqrt(float(g @ solution.covariance @ g))
+
+
+def _start(decay: Array, response: Array, bin_s: float) -> dict[str, Free]:
+    """Start from the moments: a decay adds T1 to the mean and T1^2 to the variance.
+
+    The response's own background comes along with it, scaled by the counts; where it is more than
+    the decay's, what is left to add is negative.
+    """
+    background, background_r = _quiet_level(decay), _quiet_level(response)
+    mean, variance = _moments(decay - background, bin_s)
+    mean_r, variance_r = _moments(response - background_r, bin_s)
     period = bin_s * len(decay)
     lifetime = math.sqrt(max(variance - variance_r, bin_s**2))
     counts = float((decay - background).sum())
+    brought = background_r * counts / float((response - background_r).sum())
+    added = _background(background, len(decay))
     return {
         "lifetime": Free(min(lifetime, period), lifetime, 0.1 * bin_s, 10.0 * period),
         "shift": Free(mean - mean_r - lifetime, lifetime),
         "counts": Free(counts, counts, 0.0),
-        "background": Free(
-            max(background, 0.01 / len(decay)), max(background, 1.0 / len(decay)), 0.0
-        ),
+        "background": Free(max(background - brought, added.start - brought), added.scale, -brought),
     }
+
+
+def _background(level: float, n_bins: int) -> Free:
+    return Free(max(level, 0.01 / n_bins), max(level, 1.0 / n_bins), 0.0)
 
 
 def _quiet_level(histogram: Array) -> float:
@@ -129,7 +290,11 @@ def _moments(histogram: Array, bin_s: float) -> tuple[float, float]:
 
 
 def _response_noise(
-    solution: Solution, model: Callable[[Values], Array], response: Array, bin_s: float
+    solution: Solution,
+    model: Callable[[Values], Array],
+    kernel: Array,
+    response: Array,
+    gradient: Mapping[str, float],
 ) -> float:
     """Return the standard uncertainty of the lifetime from the counting noise of the response.
 
@@ -140,16 +305,14 @@ def _response_noise(
     changes the model by the kernel that starts there.
     """
     values = solution.as_dict()
-    kernel = decay_kernel(len(response), bin_s, values["lifetime"], values["shift"])
     expected = model(values)
     columns = []
     for name in solution.names:
         step = 0.01 * solution.u(name)
         up, down = ({**values, name: values[name] + s * step} for s in (1, -1))
         columns.append((model(up) - model(down)) / (2 * step))
-    jacobian = np.stack(columns)
-    row = solution.covariance[solution.names.index("lifetime")]
-    answer = np.where(expected > 0, (row @ jacobian) / np.maximum(expected, 1e-300), 0.0)
+    row = np.array([gradient.get(n, 0.0) for n in solution.names]) @ solution.covariance
+    answer = (row @ np.stack(columns)) / np.maximum(expected, 1e-12)
     # correlate with the kernel: the convolution with the kernel reversed in time
     spectrum = np.fft.rfft(answer) * np.conj(np.fft.rfft(kernel))
     sensitivity = np.fft.irfft(spectrum, len(response)) * values["counts"] / response.sum()
@@ -159,45 +322,47 @@ def _response_noise(
 
 def _describe(
     title: str,
+    what: str,
+    behind: str,
     solution: Solution,
     decay: Array,
     expected: Array,
-    response: Array,
+    noise: Array,
     bin_s: float,
 ) -> tuple[Fit, tuple[str, ...]]:
-    """Goodness on bins with enough counts for chi-square, and the curve."""
+    """Judge the fit on bins with enough counts for chi-square, and draw it.
+
+    `noise` is the variance of the expected counts from the counting noise of the response.
+    """
     groups = _groups(expected)
-    y, m = (np.bincount(groups, h) for h in (decay, expected))
-    noise = np.bincount(groups, response) * (decay.sum() / response.sum()) ** 2
-    centre = np.bincount(groups, bin_s * (np.arange(len(decay)) + 0.5)) / np.bincount(groups)
+    width = np.bincount(groups)
+    y, m, v = (np.bincount(groups, h) for h in (decay, expected, noise))
+    centre = np.bincount(groups, bin_s * (np.arange(len(decay)) + 0.5)) / width * 1e9
     residuals = deviance_residuals(y, m)
-    # the response's own noise is in the model, smoothed by the decay; at most this much
-    variance = 1.0 + noise / m
-    statistic = float(np.sum(residuals**2 / variance))
+    statistic = float(np.sum(residuals**2 / (1.0 + v / m)))
     dof = len(y) - len(solution.names)
     problems: tuple[str, ...] = ()
     if dof > 0 and stats.chi2.sf(statistic, dof) < _DOUBTFUL:
         problems = (
-            f"{solution.label}: one exponential behind the measured response does not describe "
-            f"the decay (chi-square {statistic / dof:.2f} per degree of freedom): look at the "
-            "residuals for a second component or a response taken at another count rate",
+            f"{solution.label}: {what} {behind} does not describe the decay (chi-square "
+            f"{statistic / dof:.2f} per degree of freedom): look at the residuals for a further "
+            "component, or a response taken at another count rate",
         )
-    width = np.bincount(groups)
     curve = Curve(
         title=title,
         x_label="time after the pulse (ns)",
         y_label="counts per bin",
-        x=centre * 1e9,
+        x=centre,
         y=y / width,
         u_y=np.sqrt(y + 0.5) / width,
         model=m / width,
         residuals=residuals,
-        x_line=centre * 1e9,
+        x_line=centre,
         y_line=m / width,
         log_y=True,
     )
     fit = Fit(
-        model="exponential behind the measured response",
+        model=f"{what} {behind}",
         names=solution.names,
         values=solution.values,
         covariance=solution.covariance,
