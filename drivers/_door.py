@@ -7,6 +7,9 @@ from collections.abc import Sequence
 
 from qdchar.errors import RefusedError, UsageError
 
+_ROUNDING = 1e-9
+"""Of a scan's last point, ``60.00000000000001``; far below what is written on any wire here."""
+
 
 def number(key: str, value: object, *, low: float = -math.inf, high: float = math.inf) -> float:
     """Take a finite number within ``[low, high]``. Raises UsageError that names the key."""
@@ -49,7 +52,7 @@ def refuse_outside(
 ) -> None:
     """Refuse values outside of the limits, before anything moves. Raises RefusedError."""
     low, high = limits
-    outside = [v for v in values if not low <= v <= high]  # catches NaN too
+    outside = [v for v in values if not low - _ROUNDING <= v <= high + _ROUNDING]  # NaN too
     if outside:
         count = f" ({len(outside)} of {len(values)} values are outside)" if len(values) > 1 else ""
         raise RefusedError(

@@ -90,10 +90,12 @@ class Listener:
             self._spawn(self._serve, client, f"{host}:{port}")
 
     def _serve(self, client: socket.socket, name: str) -> None:
-        with client, contextlib.suppress(ConnectionError, OSError):
-            self.serve(client, name)
-        with self._lock:
-            self._clients.discard(client)
+        try:
+            with client, contextlib.suppress(OSError):  # a client may hang up at any time
+                self.serve(client, name)
+        finally:
+            with self._lock:
+                self._clients.discard(client)
 
 
 class LineReader:

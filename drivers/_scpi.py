@@ -54,6 +54,7 @@ class ScpiLine(Line):
         InstrumentError
             With the instrument's own words, if it did not like the setting.
         """
+        self.command("*CLS", self.nothing)  # the errors of others are not this setting's
         self.command(text, self.nothing)
         self.command("*OPC?", self.line)
         error = self.command("SYST:ERR?", self.line)

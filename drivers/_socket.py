@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import queue
 import re
-import select
 import socket
 import threading
 import time
@@ -45,6 +44,17 @@ def host_and_port(address: object) -> tuple[str, int]:
         if bare and host and port:
             return host, port
     raise UsageError(f"address = {address!r}: tcp://HOST:PORT is needed, e.g. tcp://10.0.0.5:7230")
+
+
+def again_if_lost(action: Callable[[], T]) -> T:
+    """Do something that starts by reading the state, from the start if the connection breaks.
+
+    For the way to safety only: what is lost half-way is taken up from where the device is then.
+    """
+    try:
+        return action()
+    except ConnectionLostError:
+        return action()
 
 
 class Line:
@@ -86,7 +96,7 @@ class Line:
         self._socket: socket.socket | None = None
         self._buffer = bytearray()
         self._open = False
-        self._deadline = 0.0
+        self._deadline = self._allowed_s = 0.0
         self._asked = "connecting"
         self._lock = threading.RLock()
 
@@ -139,7 +149,7 @@ class Line:
         if self._socket is None and reconnect:
             self._connect()
         self._asked = repr(text)
-        self._deadline = time.monotonic() + (self.timeout_s if timeout_s is None else timeout_s)
+        self.allow(self.timeout_s if timeout_s is None else timeout_s)
         try:
             self._check_in_step()
             self.send(text)
@@ -154,8 +164,15 @@ class Line:
                 f"{self.name} at {self.address}: the connection was lost before {self._asked}; "
                 "it was not sent. Read the instrument's state before going on"
             )
-        while select.select([self._socket], [], [], 0.0)[0]:
-            self._receive()
+        self._socket.setblocking(False)
+        try:
+            while received := self._socket.recv(65536):
+                self._buffer += received
+            raise self._lost(None)
+        except BlockingIOError:
+            pass  # nothing more: in step
+        except OSError as error:
+            raise self._lost(error) from error
         unasked = bytes(self._buffer).strip(self._idle)
         self._buffer.clear()
         if unasked:
@@ -221,8 +238,9 @@ class Line:
             ready += self._wait(socket.socket.recv_into, view[ready:])
         return taken
 
-    def extend(self, timeout_s: float) -> None:
-        """Give the exchange that is under way more time from now on [s]."""
+    def allow(self, timeout_s: float) -> None:
+        """Give the exchange that is under way so much time from now on [s]."""
+        self._allowed_s = timeout_s
         self._deadline = time.monotonic() + timeout_s
 
     def drop(self) -> None:
@@ -251,8 +269,9 @@ class Line:
         except TimeoutError:
             so_far = f"; so far it said {bytes(self._buffer[:80])!r}" if self._buffer else ""
             raise InstrumentError(
-                f"{self.name} at {self.address}: no answer to {self._asked} in time{so_far}. "
-                "Check that it is the right instrument and that no other program keeps it busy"
+                f"{self.name} at {self.address}: no answer to {self._asked} within "
+                f"{self._allowed_s:g} s{so_far}. Check that it is the right instrument and that no "
+                "other program keeps it busy"
             ) from None
         except OSError as error:
             raise self._lost(error) from error
@@ -269,10 +288,9 @@ class Line:
 
     def _connect(self) -> None:
         self.drop()
-        started = time.monotonic()
         self._socket = _connected(self._where, self.name, self.address)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._deadline = started + CONNECT_TIMEOUT_S + self.timeout_s
+        self.allow(self.timeout_s)
         self.session += 1
         if self._greet is not None:
             try:

@@ -27,7 +27,7 @@ from qdchar.roles import Identity, Reading
 from ._door import interval, positive, refuse_outside, whole
 from ._ramp import ramp, uninterrupted
 from ._scpi import strict_float
-from ._socket import Line
+from ._socket import Line, again_if_lost
 
 CONTROLLER_LIMITS_V = (0.0, 150.0)
 AXES = (1, 7)
@@ -62,6 +62,7 @@ class ANC300:
             name="attocube ANC300",
             timeout_s=positive("timeout_s", timeout_s),
             ending=b"\r\n",
+            idle=b"> \r\n\0",
             greet=self._log_in,
         )
 
@@ -157,7 +158,7 @@ class ANC300:
         return lines[:-1]
 
     def _log_in(self, line: Line) -> None:
-        line.skip_banner(_BANNER, quiet_s=0.3)
+        line.skip_banner(_BANNER, quiet_s=1.0)
         line.send(self._password, shown="the password")
         while "uthorization success" not in (said := line.line()):
             if re.search(r"uthori[sz]ation (?!code)", said):
@@ -232,8 +233,8 @@ class _Axis:
 
     def _ramp_and_ground(self, slew_V_per_s: float) -> None:
         """Go to 0 V in small steps, then ground; from any state, and a Ctrl-C has to wait."""
-        with uninterrupted():
-            self._link.open()
+
+        def down() -> None:
             mode = self._mode()
             if mode.startswith("stp"):
                 self._link.do(f"stop {self._axis}")
@@ -241,6 +242,10 @@ class _Axis:
                 ramp(self._offset(), 0.0, slew_V_per_s, self._write_offset)
             self._set_mode("gnd")
             self._write_offset(0.0)  # so that nobody finds an old voltage behind 'off'
+
+        with uninterrupted():
+            self._link.open()
+            again_if_lost(down)
 
 
 class OffsetAxis(_Axis):

@@ -19,6 +19,7 @@ from qdchar.roles import Identity, Reading
 from ._door import interval, positive, refuse_outside, whole
 from ._ramp import uninterrupted
 from ._scpi import ScpiLine
+from ._socket import again_if_lost
 
 READBACK_DB = 0.02
 READBACK_M = 0.5e-9
@@ -140,7 +141,7 @@ class N776x:
         """Close the shutter; the attenuation stays."""
         with uninterrupted():
             self._line.open()
-            self.close_shutter()
+            again_if_lost(self.close_shutter)
 
     def _shutter_is_open(self) -> bool:
         return self._line.ask_float(f"OUTP{self._channel}?") != 0

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import select
 import socket
 import threading
 from collections.abc import Iterator, Mapping
@@ -214,6 +213,10 @@ def _time(verb: str, arguments: list[str]) -> float:
 
 def _hung_up(client: socket.socket) -> bool:
     """See whether the client has closed its end; a stream's client says nothing else."""
-    if not select.select([client], [], [], 0.0)[0]:
+    client.setblocking(False)
+    try:
+        return client.recv(1, socket.MSG_PEEK) == b""
+    except BlockingIOError:
         return False
-    return client.recv(1, socket.MSG_PEEK) == b""
+    finally:
+        client.setblocking(True)

@@ -194,6 +194,7 @@ class TagStream:
     def __init__(self, address: str, *, timeout_s: float = 10.0) -> None:
         self._line = Line(address, name="time tagger", timeout_s=positive("timeout_s", timeout_s))
         self._channels: Mapping[str, Any] = {}
+        self._streaming = False
 
     def open(self) -> None:
         """Connect and read what the channels are. Raises InstrumentError."""
@@ -202,6 +203,7 @@ class TagStream:
 
     def close(self) -> None:
         """Disconnect; a stream that is under way is given up."""
+        self._streaming = False
         self._line.close()
 
     def __enter__(self) -> Self:
@@ -269,7 +271,9 @@ class TagStream:
     def stream(self, duration_s: float) -> Iterator[TagBlock]:
         """Yield the tags of the next duration [s] in blocks that cover it without a gap.
 
-        Left before its end, the connection is given up, and the next request makes a new one.
+        Left before its end, or when something else is asked of the tagger meanwhile, the stream
+        is given up with its connection, and the next request makes a new one. To count during a
+        stream, use a second `TagStream`.
 
         Raises
         ------
@@ -279,10 +283,16 @@ class TagStream:
         asked = f"stream {_time('duration_s', duration_s)!r}"
         self._read_channels()  # a query: it makes sure of the connection, which 'stream' must not
         self._parsed(asked, self._line.command(asked, self._line.line))
-        ended = False
+        session, ended = self._line.session, False
+        self._streaming = True
         try:
             sequence, covered_ps = 0, 0
             while True:
+                if not self._streaming or self._line.session != session:
+                    raise InstrumentError(
+                        f"time tagger at {self._line.address}: this stream was given up, because "
+                        "something else was asked of the tagger"
+                    )
                 header, block = self._next_block()
                 self._check_order(header, sequence, covered_ps)
                 if not isinstance(block, TagBlock):
@@ -295,11 +305,13 @@ class TagStream:
                 raise self._unexpected(asked, f"{covered_ps} ps", f"{duration_s:g} s of tags")
             ended = True
         finally:
-            if not ended:
-                self._line.drop()
+            if self._line.session == session:
+                self._streaming = False
+                if not ended:
+                    self._line.drop()
 
     def _next_block(self) -> tuple[Header, TagBlock | str]:
-        self._line.extend(self._line.timeout_s)
+        self._line.allow(self._line.timeout_s)
         raw = self._line.exactly(HEADER_BYTES)
         header = decode_header(raw)
         return header, decode_payload(raw, header, self._line.exactly(header.length))
@@ -336,6 +348,9 @@ class TagStream:
         return self._channels[key]
 
     def _ask(self, text: str, *, timeout_s: float | None = None) -> dict[str, Any]:
+        if self._streaming:
+            self._streaming = False
+            self._line.drop()
         return self._parsed(text, self._line.query(text, self._line.line, timeout_s=timeout_s))
 
     def _parsed(self, asked: str, reply: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from qdchar.roles import Identity, Reading
 from ._door import interval, positive, refuse_outside
 from ._ramp import ramp, uninterrupted
 from ._scpi import strict_float
-from ._socket import Line
+from ._socket import Line, again_if_lost
 
 READBACK_V = 1.5
 """Its display and its set point were seen to differ by 0.6 V; more is a setting that was lost."""
@@ -147,7 +147,7 @@ class MDT69x:
         """Ramp to 0 V; takes at most the voltage over the slew."""
         with uninterrupted():
             self._line.open()
-            self._ramp_to(0.0)
+            again_if_lost(lambda: self._ramp_to(0.0))
 
     @property
     def _name(self) -> str:

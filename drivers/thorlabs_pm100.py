@@ -85,6 +85,9 @@ class PM100:
         """
         self._configure()
         power = self._line.ask_float("MEAS:POW?")
+        if self._configured_session != self._line.session:  # restarted? then at another wavelength
+            self._configure()
+            power = self._line.ask_float("MEAS:POW?")
         if abs(power) > OVER_RANGE_W:
             raise InstrumentError(
                 f"power meter at {self._line.address}: over its range (MEAS:POW? gave {power:g}). "

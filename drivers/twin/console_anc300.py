@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import threading
 import time
 from dataclasses import dataclass, field
 
@@ -48,6 +49,7 @@ class AttocubeConsole(Listener):
         self.lab = lab
         self._password = password
         self._axes = {n: _AxisState() for n in AXES}
+        self._wire = threading.Lock()  # one command at a time, whoever sends it
 
     def serve(self, client: socket.socket, name: str) -> None:
         """Ask one client for the password, then answer its commands."""
@@ -67,7 +69,8 @@ class AttocubeConsole(Listener):
                 echo = line != "echo off"
                 said += "OK\r\n"
             else:
-                said += self._answer(line.split())
+                with self._wire:
+                    said += self._answer(line.split())
             client.sendall((said + ("> " if echo else "")).encode())
 
     def _answer(self, words: list[str]) -> str:
