@@ -245,8 +245,7 @@ def _three_state_phase_error(
     multi_z = observed_upper(sent * p_z * (p_x_bob if joint else 1.0) * p2, eps) / some_z
     single_z = 2 * (any_of_z - multi_z)
     valid = (single_z > 0) & (sent_r > 0)
-    wrong = left_of_r + 2 * right_of_z - (right_of_r - multi_r)
-    # wrong - single_z / 2 would be the error of the fourth state; a ratio above 1 says nothing
+    wrong = np.maximum(left_of_r + 2 * right_of_z - (right_of_r - multi_r), 0.0)
     return np.asarray(np.where(valid, wrong / np.where(valid, single_z, 1.0), 1.0))
 
 

@@ -11,16 +11,15 @@ from qdchar.keyrate.coherent import best_infinite_decoy, yield_and_error
 from qdchar.keyrate.coherent_finite import (
     _LOWER,
     _UPPER,
-    CoherentKey,
     CoherentSettings,
     Decoys,
     best_coherent_key,
     coherent_key,
     coherent_settings,
-    expected_counts,
 )
 from qdchar.keyrate.conditions import Conditions
-from qdchar.keyrate.decoy import Bound, Intensities, lower_bounds, single_upper, vacuum_upper
+from qdchar.keyrate.decoy import Bound, CoherentBounds, Intensities
+from qdchar.keyrate.decoy_key import DecoyKey
 from qdchar.keyrate.single_photon import Phase
 from qdchar.link import Link
 
@@ -46,8 +45,7 @@ def test_check_values(checks: dict[str, Any]) -> None:
         p_z, *light = row["xv"]
         settings = CoherentSettings(np.asarray(p_z), vacuum_weak(*light))
         given = conditions(row["loss_db"], dark_count_rate=1.47e-7 / 3.42e-9)
-        counts, sent = expected_counts(settings, given)
-        key = coherent_key(counts, sent, settings, given, row["phase"], row["bound"])
+        key = coherent_key(settings, given, row["phase"], row["bound"])
         for ours, theirs in {
             "rate": "rate",
             "phase_error": "phi",
@@ -109,13 +107,12 @@ def test_bounds_hold_for_simulated_counts(bound: Bound, decoys: Decoys) -> None:
     counts = right + errors
     seen, seen_errors = counts.sum(axis=1).T, errors.sum(axis=1).T
     each = Intensities(light.mean[:, None], light.share[:, None])
-    eps_ = np.asarray(eps)
-    dark = None
-    if decoys == "one-decoy":
-        dark = vacuum_upper(seen, seen_errors, each, eps_, bound)
+    bounds = CoherentBounds(each, np.asarray(eps), bound)
+    dark = bounds.vacuum_upper(seen, seen_errors)
+    if dark is not None:
         assert np.mean(dark < counts[:, 0].sum(axis=1)) <= 4 * eps
-    vacuum, single = lower_bounds(seen, dark, each, eps_, bound)
-    worst = single_upper(seen_errors, each, eps_, bound)
+    vacuum, single = bounds.lower(seen, np.asarray(sent), dark)
+    worst = bounds.single_upper(seen_errors, np.asarray(sent))
     # up to four elementary bounds stand behind each; expectations are bounded, and the truth of
     # a trial scatters about them by far less than the bounds' width
     assert np.mean(vacuum > sent * (photons * clicks)[0].sum()) <= 4 * eps
@@ -142,8 +139,7 @@ def test_nothing_raises_the_rate_that_should_lower_it(decoys: Decoys, phase: Pha
     settings = coherent_settings(rng.uniform(low[:d], high[:d], (size, d)), decoys)
 
     def rate(given: Conditions) -> Any:
-        counts, sent = expected_counts(settings, given)
-        key = coherent_key(counts, sent, settings, given, phase)
+        key = coherent_key(settings, given, phase)
         for f in fields(key):
             assert np.all(np.isfinite(getattr(key, f.name))), f.name
         return key.rate
@@ -166,9 +162,8 @@ def test_edges_give_zero_without_a_warning() -> None:
             assert few.rate == 0
         for p_z in (0.0, 1.0):
             settings = CoherentSettings(np.asarray(p_z), vacuum_weak(0.5, 0.1, 0.7, 0.2))
-            counts, sent = expected_counts(settings, conditions(0.0))
-            key = coherent_key(counts, sent, settings, conditions(0.0), phase)
-            assert isinstance(key, CoherentKey)
+            key = coherent_key(settings, conditions(0.0), phase)
+            assert isinstance(key, DecoyKey)
             assert key.rate == 0
     clean, _ = best_coherent_key(conditions(3.0, misalignment=0.0, dark_count_rate=0.0))
     assert 0 < clean.rate < 10**-0.3 * 0.4272 / np.e
@@ -184,8 +179,7 @@ def test_optimum_against_differential_evolution(decoys: Decoys, phase: Phase) ->
 
         def loss(x: Any, flat: Conditions = flat) -> Any:
             settings = coherent_settings(x.T[None], decoys)
-            counts, sent = expected_counts(settings, flat)
-            return -coherent_key(counts, sent, settings, flat, phase).score[0]
+            return -coherent_key(settings, flat, phase).score[0]
 
         found = differential_evolution(
             loss,
