@@ -72,9 +72,9 @@ def airy_voigt(order: ArrayLike, fwhm: float, lorentz: float, gauss: float) -> A
     a = math.asinh(math.sin(math.pi * fwhm / 2.0))
     sigma = gauss / SIGMA_TO_FWHM
     linear = 2.0 * a + math.pi * lorentz
-    # enough harmonics for 1e-16: solve linear k + 2 (pi sigma k)^2 = 37
+    # enough harmonics for 1e-13: solve linear k + 2 (pi sigma k)^2 = 30
     quadratic = 2.0 * (math.pi * sigma) ** 2
-    last = math.ceil(2.0 * 37.0 / (linear + math.sqrt(linear**2 + 4.0 * 37.0 * quadratic)))
+    last = math.ceil(2.0 * 30.0 / (linear + math.sqrt(linear**2 + 4.0 * 30.0 * quadratic)))
     k = np.arange(1, last + 1, dtype=np.float64)
     weight = np.exp(-linear * k - quadratic * k**2)
     waves = np.cos(2.0 * np.pi * np.multiply.outer(nu, k)) @ weight

@@ -426,7 +426,7 @@ def profile(
             if direction * (outer - bound) >= 0:
                 outer = bound
             if rise(outer) >= 0:
-                return float(optimize.brentq(rise, inner, outer, xtol=1e-3 * step))
+                return float(optimize.brentq(rise, inner, outer, xtol=0.01 * step))
             if outer == bound:
                 return bound
             inner, reach = outer, 1.5 * reach
@@ -459,18 +459,20 @@ def _lmfit(
             f"{label}: {len(first) - len(given)} data points cannot determine {len(free)} "
             f"parameters ({', '.join(free)}); measure more points"
         )
-    result = lmfit.minimize(
-        objective,
-        parameters,
-        method="least_squares",
-        scale_covar=False,
-        jac="3-point",
-        x_scale="jac",
-        ftol=1e-10,
-        xtol=1e-10,
-        gtol=1e-10,
-        max_nfev=200 * (len(free) + 1),
-    )
+    minimiser = lmfit.Minimizer(objective, parameters, scale_covar=False)
+    # dogbox is the quicker where a parameter rests at its bound, trf the surer
+    for method in ("dogbox", "trf"):
+        result = minimiser.least_squares(
+            method=method,
+            jac="3-point",
+            x_scale="jac",
+            ftol=1e-10,
+            xtol=1e-10,
+            gtol=1e-10,
+            max_nfev=400 * (len(free) + 1),
+        )
+        if result.success:
+            break
     if not result.success:
         raise InconclusiveError(
             f"{label}: the fit did not converge ({result.message}); look at the data: is the "

@@ -220,7 +220,7 @@ class _Data:
 
     def expected(self, v: Values, axis: _Axis) -> Array:
         """Return the expected counts without dead time."""
-        return self.scan.dwell_s * self.rate(v, axis, self.scan.x)
+        return np.maximum(self.scan.dwell_s * self.rate(v, axis, self.scan.x), 1e-9)
 
     def curve(self, v: Values, axis: _Axis, held: Array, residuals: Array) -> Curve:
         """Return data and fit, ready to draw."""
@@ -273,7 +273,8 @@ def _starts(scans: Sequence[_Data], axis: _Axis) -> tuple[dict[str, Free], tuple
         width[s.name] = float(np.median([p.fwhm for p in found])) * per_range / axis.half
         free[f"{s.name}_order"] = Free(float(offset), 0.01)
         free[f"{s.name}_height"] = Free(highest, highest, low=0.0)
-        free[f"{s.name}_background"] = Free(low, low, low=0.0)
+        # not bounded at 0: a nuisance that may fluctuate below leaves the widths unbiased
+        free[f"{s.name}_background"] = Free(low, low)
     etalon = min(max(width.get("narrow", 0.6 * width["source"]), 1e-3), 0.5)
     line = max(width["source"] - 0.8 * etalon, 0.1 * etalon)
     flat = free["source_background"]
