@@ -8,12 +8,11 @@ owner, so that a calibration and a QKD receiver do not fight for it::
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 
 import numpy as np
 
@@ -36,37 +35,45 @@ class _RequestError(Exception):
 
 
 class _Tap:
-    """Counts clicks from somebody else's stream, from its next block on."""
+    """Counts clicks from somebody else's stream.
+
+    It leaves out the first block that it sees: a tagger may have buffered it, and its clicks may
+    be older than the setting that somebody wants to count at.
+    """
 
     def __init__(self, tagger: TimeTagger, dwell_s: float) -> None:
         self._channels = (tagger.channel_a, tagger.channel_b)
         self._dwell_ps = round(dwell_s * 1e12)
         self._start_ps: int | None = None
-        self._covered_ps = 0
-        self._clicks = [0, 0]
         self._overflow = False
+        self.clicks = [0, 0]
+        self.covered_ps = 0
         self.ended = threading.Event()
+
+    @property
+    def left_s(self) -> float:
+        """What of the dwell is still to be counted [s]."""
+        return (self._dwell_ps - self.covered_ps) * 1e-12
 
     def feed(self, block: TagBlock) -> None:
         """Count what of the block lies within the dwell."""
         if self._start_ps is None:
-            self._start_ps = block.start_ps
+            self._start_ps = block.stop_ps
+            return
         stop_ps = min(block.stop_ps, self._start_ps + self._dwell_ps)
         within = block.channels[: int(np.searchsorted(block.times_ps, stop_ps))]
         for i, channel in enumerate(self._channels):
-            self._clicks[i] += int(np.count_nonzero(within == channel))
+            self.clicks[i] += int(np.count_nonzero(within == channel))
         self._overflow |= block.overflow
-        self._covered_ps = stop_ps - self._start_ps
-        if self._covered_ps >= self._dwell_ps:
+        self.covered_ps = stop_ps - self._start_ps
+        if self.covered_ps >= self._dwell_ps:
             self.ended.set()
 
-    def counts(self) -> Counts | None:
-        """Give the clicks and the time that they really cover, if there is any."""
+    def wait(self) -> None:
+        """Wait for the end of the dwell or of the stream, whichever is first."""
+        self.ended.wait()
         if self._overflow:
             raise _RequestError("overflow", "tags were lost during the count")
-        if self._covered_ps == 0:
-            return None
-        return Counts(clicks=(self._clicks[0], self._clicks[1]), dwell_s=self._covered_ps * 1e-12)
 
 
 class TagServer(Listener):
@@ -142,12 +149,17 @@ class TagServer(Listener):
             streaming = bool(self._owner)
             if streaming:
                 self._taps.append(tap)
-        if streaming:
-            tap.ended.wait()  # set at the end of the dwell or of the stream, whichever is first
-            if (counts := tap.counts()) is not None:
-                return counts
-        with self._device:
-            return self._tagger.count(dwell_s)
+        if not streaming:
+            with self._device:
+                return self._tagger.count(dwell_s)
+        tap.wait()
+        a, b = tap.clicks
+        covered_s = tap.covered_ps * 1e-12
+        if tap.left_s > 0:  # the stream has ended before the dwell
+            with self._device:
+                rest = self._tagger.count(tap.left_s)
+            a, b, covered_s = a + rest.clicks[0], b + rest.clicks[1], covered_s + rest.dwell_s
+        return Counts(clicks=(a, b), dwell_s=covered_s)
 
     def _stream(self, client: socket.socket, name: str, duration_s: float) -> None:
         if not self._ownership.acquire(timeout=OWNER_WAIT_S):
@@ -156,19 +168,25 @@ class TagServer(Listener):
             self._become_owner(name)  # first: who counts from now on waits for this stream
             with self._device:
                 client.sendall(_reply("OK", {"sequence": 0}))
-                self._send_blocks(client, self._tagger.stream(duration_s))
+                self._send_blocks(client, duration_s)
         finally:
             self._become_owner("")
             self._ownership.release()
 
-    def _send_blocks(self, client: socket.socket, blocks: Iterator[TagBlock]) -> None:
+    def _send_blocks(self, client: socket.socket, duration_s: float) -> None:
         sequence, stop_ps = 0, 0
+        blocks: Iterator[TagBlock] = iter(())
         try:
-            for block in blocks:
+            blocks = self._tagger.stream(duration_s)
+            while True:
+                taps = list(self._taps)  # who asked before this block was taken
+                block = next(blocks, None)
+                if block is None:
+                    break
                 for part in tag_stream.encode_block(block, sequence):
                     client.sendall(part)
                 sequence, stop_ps = sequence + 1, block.stop_ps
-                for tap in self._taps:
+                for tap in taps:
                     tap.feed(block)
                 with self._taps_lock:
                     self._taps = [tap for tap in self._taps if not tap.ended.is_set()]
@@ -180,8 +198,8 @@ class TagServer(Listener):
         except Exception as error:  # whatever a vendor's library raises: the client is told
             client.sendall(tag_stream.encode_error(sequence, stop_ps, _told(error)))
         finally:
-            with contextlib.suppress(AttributeError):
-                blocks.close()  # type: ignore[attr-defined]  # a generator frees the tagger
+            if isinstance(blocks, Generator):
+                blocks.close()  # frees the tagger
 
     def _become_owner(self, name: str) -> None:
         with self._taps_lock:

@@ -13,7 +13,8 @@ and ``{"code": ..., "text": ...}``.
 ``identify``         ``{"protocol": 1, "vendor", "model", "serial", "firmware", "simulated"}``
 ``channels``         ``{"a", "b", "sync", "sync_divider", "resolution_ps"}``
 ``count DWELL_S``    ``{"clicks": [a, b], "dwell_s"}`` after the dwell. During a stream of another
-                     client the clicks are counted from that stream
+                     client the clicks are counted from that stream, from the second block on
+                     that is taken after the request
 ``stream TIME_S``    ``{"sequence": 0}``, and then the binary blocks below on the same connection,
                      up to a block of the kind ``end`` or ``error``; after it, requests again
 ``owner``            ``{"client": "host:port" or ""}``: who owns the stream

@@ -26,12 +26,13 @@ class EtalonPiezoConsole(Listener):
             if not line:
                 continue  # the second half of a CRLF
             self.lab.advance(COMMAND_S)
+            said = f"{line}\r" if echo else ""
             if line.upper() == "E":
                 echo = not echo
-                reply = f"*[Echo {'On' if echo else 'Off'}]\r"
+                said += f"*[Echo {'On' if echo else 'Off'}]\r"
             else:
-                reply = self._answer(line.upper())
-            client.sendall(((f"{line}\r" if echo else "") + reply).encode())
+                said += self._answer(line.upper())
+            client.sendall(said.encode())
 
     def _answer(self, line: str) -> str:
         if line == "XR?":

@@ -78,9 +78,11 @@ def test_refuses_beyond_the_limits_and_does_not_move(lab, served, value):
 
 def test_more_than_the_instrument_can_do_is_an_error_not_60(lab, served):
     """A peer set 60 dB silently when 90 were asked for."""
-    with attenuator(served, limits_dB=[0.0, 100.0]) as device:
-        with pytest.raises(InstrumentError, match="Data out of range"):
-            device.set_attenuation(90.0)
+    with (
+        attenuator(served, limits_dB=[0.0, 100.0]) as device,
+        pytest.raises(InstrumentError, match="Data out of range"),
+    ):
+        device.set_attenuation(90.0)
     assert lab.attenuation_dB == 30.0
 
 

@@ -163,7 +163,7 @@ def test_another_program_on_the_port_is_found_out(console, make, garbage):
         thread = threading.Thread(target=talk, daemon=True)
         thread.start()
         driver = make(f"tcp://127.0.0.1:{listening.getsockname()[1]}")
-        with pytest.raises(InstrumentError, match="127.0.0.1"):
+        with pytest.raises(InstrumentError, match=r"127\.0\.0\.1"):
             driver.open()
         driver.close()
         stopping.set()
