@@ -22,36 +22,31 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .clock import PulseClock, sync_clock
+    from .correlation import CorrelationHistogram, cross_correlation
     from .delay import DelayMeasurement, measure_delay_and_period
     from .files import open_tags
-    from .kernels import (
-        CorrelationHistogram,
-        FoldedHistogram,
-        PulseStatistics,
-        cross_correlation,
-        folded_histogram,
-        pulse_statistics,
-    )
+    from .folding import FoldedHistogram, folded_histogram
+    from .pulses import PulseStatistics, pulse_statistics
     from .source import SYNC_CHANNEL, TagArrays, TagChunk, TagMetadata, TagSource
     from .store import TagWriter
 
 _HOME = {
     "SYNC_CHANNEL": "source",
-    "CorrelationHistogram": "kernels",
+    "CorrelationHistogram": "correlation",
     "DelayMeasurement": "delay",
-    "FoldedHistogram": "kernels",
+    "FoldedHistogram": "folding",
     "PulseClock": "clock",
-    "PulseStatistics": "kernels",
+    "PulseStatistics": "pulses",
     "TagArrays": "source",
     "TagChunk": "source",
     "TagMetadata": "source",
     "TagSource": "source",
     "TagWriter": "store",
-    "cross_correlation": "kernels",
-    "folded_histogram": "kernels",
+    "cross_correlation": "correlation",
+    "folded_histogram": "folding",
     "measure_delay_and_period": "delay",
     "open_tags": "files",
-    "pulse_statistics": "kernels",
+    "pulse_statistics": "pulses",
     "sync_clock": "clock",
 }
 

@@ -26,6 +26,73 @@ def keep_recent(buffer: Int64s, count: int, keep_from: int) -> int:
 
 
 @njit(cache=True, nogil=True)
+def split(
+    times: Int64s,
+    channels: Uint8s,
+    channel_a: int,
+    channel_b: int,
+    a: Int64s,
+    b: Int64s,
+    n_a: int,
+    n_b: int,
+) -> tuple[int, int]:
+    """Append the tags of channel A to `a` and those of B to `b`; return the new lengths.
+
+    Every time is written to both, and the length of one grows: there is no branch that the
+    processor could guess wrong. The arrays need one place to spare.
+    """
+    i_a, i_b = np.uint64(n_a), np.uint64(n_b)
+    for i in range(len(times)):
+        now, channel = times[i], channels[i]
+        a[i_a] = now
+        b[i_b] = now
+        i_a += np.uint64(channel == channel_a)
+        i_b += np.uint64(channel == channel_b)
+    return int(np.int64(i_a)), int(np.int64(i_b))
+
+
+@njit(cache=True, nogil=True)
+def two_pointer(
+    a: Int64s,
+    b: Int64s,
+    low: int,
+    high: int,
+    width: int,
+    magic: int,
+    shift: int,
+    counts: Int64s,
+) -> None:
+    """Count all pairs of `a` and `b` with a delay in [low, high); both sorted.
+
+    A division by a constant is a multiplication and a shift, exact for delays below 2**31; then
+    `magic` is not 0.
+    """
+    span = high - low
+    first = np.uint64(0)
+    end = np.uint64(len(b))
+    one = np.uint64(1)
+    for i in range(len(a)):
+        begin = a[i] + low
+        while first < end and b[first] < begin:
+            first += one
+        j = first
+        if magic != 0:
+            while j < end:
+                offset = b[j] - begin
+                if offset >= span:
+                    break
+                counts[np.uint64((offset * magic) >> shift)] += 1
+                j += one
+        else:
+            while j < end:
+                offset = b[j] - begin
+                if offset >= span:
+                    break
+                counts[np.uint64(offset // width)] += 1
+                j += one
+
+
+@njit(cache=True, nogil=True)
 def look_back(
     times: Int64s,
     channels: Uint8s,
@@ -33,47 +100,40 @@ def look_back(
     channel_b: int,
     low: int,
     high: int,
-    width: int,
     magic: int,
     shift: int,
-    recent_a: Int64s,
-    recent_b: Int64s,
+    both: Int64s,
+    half: int,
+    n_a: int,
+    n_b: int,
     counts: Int64s,
-    state: Int64s,
-) -> None:
-    """Pair every tag with the earlier tags of the other channel, delays in [low, high).
+) -> tuple[int, int]:
+    """Pair every tag with the earlier tags of the other channel; low <= 0 < high.
 
-    `state` holds how many tags the two buffers hold; the buffers have room for the chunk.
-    A division by a constant is a multiplication and a shift, exact for delays below 2**31.
+    `both` holds the recent tags of A from 0 and those of B from `half`, with something very early
+    before each. Which of the two is looked through is selected, not branched on, so that the
+    processor has one branch a tag to guess: whether there is a pair at all. Faster than
+    :func:`two_pointer` while most tags have none.
     """
-    n_a, n_b = state[0], state[1]
+    end_a, end_b = 1 - low, high
+    i_a, i_b = np.uint64(n_a), np.uint64(half + n_b)
+    one = np.uint64(1)
     for i in range(len(times)):
-        now = times[i]
-        channel = channels[i]
-        if channel == channel_b:
-            for k in range(n_a - 1, -1, -1):
-                delay = now - recent_a[k]
-                if delay >= high:
-                    break
-                if delay >= low:
-                    offset = delay - low
-                    bin_ = (offset * magic) >> shift if magic else offset // width
-                    counts[bin_] += 1
-        if channel == channel_a:
-            for k in range(n_b - 1, -1, -1):
-                delay = recent_b[k] - now
-                if delay < low:
-                    break
-                if delay < high:
-                    offset = delay - low
-                    bin_ = (offset * magic) >> shift if magic else offset // width
-                    counts[bin_] += 1
-            recent_a[n_a] = now
-            n_a += 1
-        if channel == channel_b:
-            recent_b[n_b] = now
-            n_b += 1
-    state[0], state[1] = n_a, n_b
+        now, channel = times[i], channels[i]
+        is_a, is_b = channel == channel_a, channel == channel_b
+        k = (i_b if is_a else i_a) - one
+        reach = end_a if is_a else (end_b if is_b else 0)
+        sign = -1 if is_a else 1
+        both[i_a] = now
+        both[i_b] = now
+        i_a += np.uint64(is_a)
+        i_b += np.uint64(is_b)
+        apart = now - both[k]
+        while apart < reach:
+            counts[np.uint64(((sign * apart - low) * magic) >> shift)] += 1
+            k -= one
+            apart = now - both[k]
+    return int(np.int64(i_a)), int(np.int64(i_b)) - half
 
 
 @njit(cache=True, nogil=True, inline="always")

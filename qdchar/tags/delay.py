@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.stats import poisson
 
 from ..errors import InconclusiveError
-from .kernels import CorrelationHistogram, cross_correlation
+from .correlation import CorrelationHistogram, cross_correlation
 from .source import TagSource
 
 _MOST_BINS: Final = 1 << 17

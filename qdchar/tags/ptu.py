@@ -21,7 +21,7 @@ from ..errors import RecordError
 from . import records as rec
 from .clock import PulseClock
 from .ptu_header import PtuHeader, read_header
-from .source import CHUNK_TAGS, Reordering, TagChunk, TagMetadata, in_time_order
+from .source import CHUNK_TAGS, TagChunk, TagMetadata, TimeOrder
 
 _BEYOND: Final = (
     1e-3  # share of clicks later than the sync period that still passes, with a warning
@@ -40,15 +40,12 @@ class PtuCounts:
         Numbers of marker and of overflow records.
     beyond_period
         T3 clicks that came later after the sync than the sync period.
-    stop_ps
-        End of the time covered: the latest time in any record [ps].
     """
 
     clicks: NDArray[np.int64]
     markers: int
     overflows: int
     beyond_period: int
-    stop_ps: int
 
 
 class PtuFile:
@@ -93,15 +90,24 @@ class PtuFile:
         self._complete = claimed in (0, held) or claimed < held
         self.n_records = min(claimed, held) if claimed else held
         self._counts: PtuCounts | None = None
-        self._late = Reordering()
+        self._stop_ps: int | None = None
+        self._beyond = 0
+        self._order = TimeOrder()
 
     @property
     def counts(self) -> PtuCounts:
         """Clicks, markers and overflows of the whole file; reads it once."""
         if self._counts is None:
-            for _ in self._decoded(CHUNK_TAGS):
-                pass
-        assert self._counts is not None
+            clicks = np.zeros(65, np.int64)
+            state = np.zeros(rec.STATE_SIZE, np.int64)
+            for times in self._pass(state, CHUNK_TAGS):
+                clicks += np.bincount(times.channels, minlength=65)
+            self._counts = PtuCounts(
+                clicks=clicks,
+                markers=int(state[rec.MARKERS]),
+                overflows=int(state[rec.OVERFLOWS]),
+                beyond_period=int(state[rec.BEYOND]),
+            )
         return self._counts
 
     @property
@@ -112,7 +118,11 @@ class PtuFile:
     @property
     def stop_ps(self) -> int:
         """End of the time covered: just after the last record of any kind [ps]."""
-        return self.counts.stop_ps
+        if self._stop_ps is None:
+            for _ in self.chunks():
+                pass
+        assert self._stop_ps is not None
+        return self._stop_ps
 
     @property
     def duration_s(self) -> float:
@@ -152,19 +162,18 @@ class PtuFile:
     def warnings(self) -> tuple[str, ...]:
         """What was found and put right so far; complete once the file was gone through."""
         found = list(self._warnings)
-        if self._counts is not None and self._counts.beyond_period:
+        if self._beyond:
             found.append(
-                f"{self._counts.beyond_period} clicks came later after the sync than its period "
-                "(missed syncs); kept at their absolute time"
+                f"{self._beyond} clicks came later after the sync than its period (missed syncs); "
+                "kept at their absolute time"
             )
-        if self._late.late_tags:
-            found.append(str(self._late))
+        if self._order.late_tags:
+            found.append(str(self._order))
         return tuple(found)
 
     def chunks(self, size: int = CHUNK_TAGS) -> Iterator[TagChunk]:
         """Go through all clicks in time order, at most about `size` at a time."""
-        self._late = Reordering()
-        yield from in_time_order(self._decoded(size), self._late)
+        yield from self._pass(np.zeros(rec.STATE_SIZE, np.int64), size)
 
     def records(self, size: int) -> Iterator[tuple[int, NDArray[np.uint32]]]:
         """Go through the raw records: number of the first, and up to `size` records."""
@@ -183,37 +192,61 @@ class PtuFile:
                 yield done, buffer[:got]
                 done += got
 
-    def _decoded(self, size: int) -> Iterator[TagChunk]:
-        header, kind = self.header, self.header.kind
-        whole, rest = _parts(header.global_ps)
-        state = np.zeros(rec.STATE_SIZE, np.int64)
-        clicks = np.zeros(65, np.int64)
-        # A click may lie beyond the period by the tagger's step and the jitter of the sync.
-        longest = math.floor(header.global_ps / header.dtime_ps) + 2 if kind.is_t3 else 0
-        # int64 picoseconds last for 53 days; more records than that only overflow.
-        limit = ((1 << 62) // (whole + 1)) - (1 << 40)
+    def _pass(self, state: NDArray[np.int64], size: int) -> Iterator[TagChunk]:
+        order = self._order = TimeOrder()
         for first, raw in self.records(size):
-            times = np.empty(len(raw), np.int64)
-            channels = np.empty(len(raw), np.uint8)
-            count = rec.decode(
-                raw, kind.is_t3, kind.picoharp, kind.wrap, kind.counted,
-                whole, rest, header.dtime_ps, longest, limit, times, channels, clicks, state,
-            )  # fmt: skip
+            kept = order.kept
+            n_kept = len(kept)
+            times = np.empty(n_kept + len(raw), np.int64)
+            channels = np.empty(n_kept + len(raw), np.uint8)
+            times[:n_kept], channels[:n_kept] = kept.times_ps, kept.channels
+            count = self._decode(raw, times[n_kept:], channels[n_kept:], state)
             if count < 0:
                 self._refuse_record(first + (-1 - count), int(raw[-1 - count]))
             if state[rec.BEYOND] > 1000:
-                self._check_period(state, clicks)
-            yield TagChunk(times[:count], channels[:count])
-        self._check_period(state, clicks)
-        stop_ps = int(state[rec.LATEST_PS]) + 1
-        self._check_duration(stop_ps * 1e-12)
-        self._counts = PtuCounts(
-            clicks=clicks,
-            markers=int(state[rec.MARKERS]),
-            overflows=int(state[rec.OVERFLOWS]),
-            beyond_period=int(state[rec.BEYOND]),
-            stop_ps=stop_ps,
-        )
+                self._check_period(state)
+            ready = order.settle(
+                times[: n_kept + count],
+                channels[: n_kept + count],
+                n_kept,
+                late=bool(state[rec.LATE]),
+            )
+            if len(ready):
+                yield ready
+        self._check_period(state)
+        self._beyond = int(state[rec.BEYOND])
+        # Overflow records go on to the end of the run when no click does.
+        end = max(int(state[rec.OVERFLOW] * self.header.global_ps), int(state[rec.PREVIOUS_PS]))
+        self._check_duration(end * 1e-12)
+        self._stop_ps = end + 1
+        if len(order.kept):
+            yield order.kept
+
+    def _decode(
+        self,
+        raw: NDArray[np.uint32],
+        times: NDArray[np.int64],
+        channels: NDArray[np.uint8],
+        state: NDArray[np.int64],
+    ) -> int:
+        header, kind = self.header, self.header.kind
+        whole = math.floor(header.global_ps)
+        rest = header.global_ps - whole
+        # A click may lie beyond the period by the tagger's step and the jitter of the sync.
+        longest = math.floor(header.global_ps / header.dtime_ps) + 2 if kind.is_t3 else 0
+        step = round(header.dtime_ps)
+        limit = (1 << 62) // (whole + 1) - (1 << 30)
+        if kind.picoharp:
+            return rec.decode_picoharp(
+                raw, kind.is_t3, kind.wrap, whole, rest, step, longest, limit, times, channels,
+                state,
+            )  # fmt: skip
+        if kind.is_t3:
+            return rec.decode_t3(
+                raw, kind.wrap, kind.counted, whole, rest, step, longest, limit, times, channels,
+                state,
+            )  # fmt: skip
+        return rec.decode_t2(raw, kind.wrap, kind.counted, whole, limit, times, channels, state)
 
     def _refuse_record(self, number: int, value: int) -> None:
         raise RecordError(
@@ -222,12 +255,12 @@ class PtuFile:
             "53 days): the record type in the header is wrong or the file is damaged from there on"
         )
 
-    def _check_period(self, state: NDArray[np.int64], clicks: NDArray[np.int64]) -> None:
-        beyond = int(state[rec.BEYOND])
-        if beyond > _BEYOND * int(clicks.sum()):
+    def _check_period(self, state: NDArray[np.int64]) -> None:
+        beyond, clicks = int(state[rec.BEYOND]), int(state[rec.CLICKS])
+        if beyond > _BEYOND * clicks:
             last = int(state[rec.LATEST_DTIME]) * self.header.dtime_ps
             raise RecordError(
-                f"{self.path}: {beyond} of {int(clicks.sum())} clicks come later after the sync "
+                f"{self.path}: {beyond} of {clicks} clicks come later after the sync "
                 f"(up to {last / 1000:.1f} ns) than the sync period in the header, "
                 f"{self.header.global_ps / 1000:.4f} ns. The header's global resolution or sync "
                 "divider is wrong, so absolute times are wrong too; record again with the right "
@@ -244,8 +277,3 @@ class PtuFile:
                 f"{last_s:g} s: the global resolution ({self.header.global_ps:g} ps) or the "
                 f"record type ({self.header.kind.name}) in the header is wrong"
             )
-
-
-def _parts(value: float) -> tuple[int, float]:
-    whole = math.floor(value)
-    return whole, value - whole

@@ -17,7 +17,7 @@ from typing import BinaryIO, Final
 from ..errors import RecordError
 
 MAGIC: Final = b"PQTTTR\0\0"
-TAG: Final = struct.Struct("<32siI8s")
+TAG: Final = struct.Struct("<32siI8s")  # name, index, type, value
 
 EMPTY8: Final = 0xFFFF0008
 BOOL8: Final = 0x00000008
@@ -206,18 +206,18 @@ def _interpret(path: Path, tags: dict[str, Value], offset: int) -> PtuHeader:
         )
     global_ps = _snapped(_number(path, tags, "MeasDesc_GlobalResolution") * 1e12)
     largest = 1e12 if kind.is_t3 else 1e6
-    if not 0.1 <= global_ps <= largest:
+    if not 1.0 <= global_ps <= largest or (not kind.is_t3 and global_ps != round(global_ps)):
         raise RecordError(
             f"{path}: a global resolution of {global_ps:g} ps is impossible for {kind.name} "
-            f"(0.1 to {largest:g} ps)"
+            f"(1 to {largest:g} ps{'' if kind.is_t3 else ', whole'})"
         )
     dtime_ps = 0.0
     if kind.is_t3:
         dtime_ps = _snapped(_number(path, tags, "MeasDesc_Resolution") * 1e12)
-        if not 0.1 <= dtime_ps <= global_ps:
+        if not 1.0 <= dtime_ps <= global_ps or dtime_ps != round(dtime_ps):
             raise RecordError(
                 f"{path}: a T3 resolution of {dtime_ps:g} ps does not fit the sync period of "
-                f"{global_ps:g} ps"
+                f"{global_ps:g} ps, or is no whole number of picoseconds"
             )
         rate = tags.get("TTResult_SyncRate", 0)
         if (

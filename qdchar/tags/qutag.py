@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from ..errors import RecordError
-from .source import CHUNK_TAGS, Reordering, TagChunk, TagMetadata, in_time_order
+from .source import CHUNK_TAGS, TagChunk, TagMetadata, TimeOrder, in_time_order
 
 MAGIC: Final = bytes.fromhex("87b391fa22dd2800")
 _HEADER_BYTES: Final = 40
@@ -37,7 +37,7 @@ class QutagFile:
             if odd_bytes
             else ()
         )
-        self._late = Reordering()
+        self._late = TimeOrder()
         self._summary: tuple[int, int, tuple[int, ...]] | None = None
 
     def _summarised(self) -> tuple[int, int, tuple[int, ...]]:
@@ -95,7 +95,7 @@ class QutagFile:
 
     def chunks(self, size: int = CHUNK_TAGS) -> Iterator[TagChunk]:
         """Go through all tags in time order, about `size` at a time."""
-        self._late = Reordering()
+        self._late = TimeOrder()
         yield from in_time_order(self._decoded(size), self._late)
 
     def _decoded(self, size: int) -> Iterator[TagChunk]:

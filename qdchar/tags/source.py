@@ -14,8 +14,8 @@ from ..errors import RecordError
 SYNC_CHANNEL: Final = 64
 """Number of the sync input of a T2 file: one beyond the last input a record can name."""
 
-CHUNK_TAGS: Final = 1 << 18
-"""Tags a chunk: 2 MB of times, which stays in the second-level cache."""
+CHUNK_TAGS: Final = 1 << 16
+"""Tags a chunk: half a megabyte of times, which stays in the second-level cache."""
 
 REORDER_PS: Final = 10_000_000
 """How far back in time a late tag may fall and still be sorted in: 10 us, far above the
@@ -41,6 +41,12 @@ class TagChunk:
 
     def __len__(self) -> int:
         return len(self.times_ps)
+
+    def native(self) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+        """Give the arrays contiguous and writable: numba compiles once for that layout."""
+        times = np.require(self.times_ps, np.int64, ["C", "W"])
+        channels = np.require(self.channels, np.uint8, ["C", "W"])
+        return times, channels
 
 
 @dataclass(frozen=True)
@@ -195,12 +201,73 @@ class TagArrays:
             yield TagChunk(self._times[part], self._channels[part])
 
 
-@dataclass
-class Reordering:
-    """Counts what :func:`in_time_order` had to put right."""
+class TimeOrder:
+    """Sorts a stream whose tags may come late by at most `within_ps`, and counts what it did.
 
-    late_tags: int = 0
-    largest_step_back_ps: int = 0
+    A tag is late when it lies before its predecessor in the stream. The last `within_ps` of each
+    block wait for the next one, so the caller makes each block of what was kept and what is new::
+
+        kept = order.kept
+        times = concatenate(kept.times_ps, new times), channels alike
+        chunk = order.settle(times, channels, len(kept), late=...)
+    """
+
+    def __init__(self, within_ps: int = REORDER_PS) -> None:
+        self.within_ps = within_ps
+        self.late_tags = 0
+        self.largest_step_back_ps = 0
+        self.kept = TagChunk(np.empty(0, np.int64), np.empty(0, np.uint8))
+        self._previous_ps = self._emitted_ps = -_LIMIT_PS
+
+    def settle(
+        self,
+        times_ps: NDArray[np.int64],
+        channels: NDArray[np.uint8],
+        n_kept: int,
+        *,
+        late: bool | None = None,
+    ) -> TagChunk:
+        """Give what is in its final order; keep the rest.
+
+        Parameters
+        ----------
+        times_ps, channels
+            What was kept, then what is new.
+        n_kept
+            How many were kept.
+        late
+            Whether any new tag is late, where the caller knows.
+
+        Raises
+        ------
+        RecordError
+            If a tag lies further back than `within_ps`: the file was spliced, or its clock reset.
+        """
+        if len(times_ps) == n_kept:
+            return TagChunk(times_ps[:0], channels[:0])
+        new = times_ps[n_kept:]
+        if late is None or late:
+            steps = np.diff(new, prepend=np.int64(self._previous_ps))
+            back = steps[steps < 0]
+            if len(back):
+                self.late_tags += len(back)
+                self.largest_step_back_ps = max(self.largest_step_back_ps, -int(back.min()))
+            late = len(back) > 0
+        self._previous_ps = int(new[-1])
+        if late:
+            order = np.argsort(times_ps, kind="stable")
+            times_ps, channels = times_ps[order], channels[order]
+        if times_ps[0] < self._emitted_ps:
+            raise RecordError(
+                f"a tag at {int(times_ps[0])} ps comes after one at {self._emitted_ps} ps: more "
+                f"than {self.within_ps / 1e6:g} us out of order. The clock was reset or two runs "
+                "were joined: split the file there"
+            )
+        ready = int(np.searchsorted(times_ps, times_ps[-1] - self.within_ps, side="left"))
+        self.kept = TagChunk(times_ps[ready:].copy(), channels[ready:].copy())
+        if ready:
+            self._emitted_ps = int(times_ps[ready - 1])
+        return TagChunk(times_ps[:ready], channels[:ready])
 
     def __str__(self) -> str:
         return (
@@ -209,48 +276,43 @@ class Reordering:
         )
 
 
-def in_time_order(
-    chunks: Iterable[TagChunk], found: Reordering, *, within_ps: int = REORDER_PS
-) -> Iterator[TagChunk]:
-    """Sort a stream whose tags may come late by at most `within_ps`.
-
-    A tag is late when it lies before its predecessor in the stream. As long as none is, chunks
-    pass untouched except that the last `within_ps` of each wait for the next chunk.
-
-    Raises
-    ------
-    RecordError
-        If a tag lies further back: then the file was spliced, or its clock was reset.
-    """
-    kept_times = np.empty(0, np.int64)
-    kept_channels = np.empty(0, np.uint8)
-    previous = emitted = -_LIMIT_PS
+def in_time_order(chunks: Iterable[TagChunk], order: TimeOrder) -> Iterator[TagChunk]:
+    """Sort a stream of chunks; see :class:`TimeOrder`."""
     for chunk in chunks:
-        times, channels = chunk.times_ps, chunk.channels
-        if not len(times):
-            continue
-        steps = np.diff(times, prepend=np.int64(max(previous, -_LIMIT_PS)))
-        late = np.flatnonzero(steps < 0)
-        previous = int(times[-1])
-        if len(late):
-            found.late_tags += len(late)
-            found.largest_step_back_ps = max(found.largest_step_back_ps, -int(steps[late].min()))
-        if len(late) or len(kept_times):
-            times = np.concatenate([kept_times, times])
-            channels = np.concatenate([kept_channels, channels])
-            if len(late):
-                order = np.argsort(times, kind="stable")
-                times, channels = times[order], channels[order]
-        if times[0] < emitted:
-            raise RecordError(
-                f"a tag at {int(times[0])} ps comes after one at {emitted} ps: more than "
-                f"{within_ps / 1e6:g} us out of order. The clock was reset or two runs were "
-                "joined: split the file there"
-            )
-        ready = int(np.searchsorted(times, times[-1] - within_ps, side="left"))
-        kept_times, kept_channels = times[ready:], channels[ready:]
-        if ready:
-            emitted = int(times[ready - 1])
-            yield TagChunk(times[:ready], channels[:ready])
-    if len(kept_times):
-        yield TagChunk(kept_times, kept_channels)
+        kept = order.kept
+        ready = order.settle(
+            np.concatenate([kept.times_ps, chunk.times_ps]),
+            np.concatenate([kept.channels, chunk.channels]),
+            len(kept),
+        )
+        if len(ready):
+            yield ready
+    if len(order.kept):
+        yield order.kept
+
+
+def block_edges(source: TagSource, n_blocks: int) -> list[int]:
+    """Give the borders of blocks of equal time, ``n_blocks + 1`` of them [ps]."""
+    span = source.stop_ps - source.start_ps
+    return [source.start_ps + span * b // n_blocks for b in range(n_blocks + 1)]
+
+
+def in_blocks(source: TagSource, n_blocks: int) -> Iterator[tuple[int, Iterator[TagChunk]]]:
+    """Go through a source in blocks of equal time: number of the block, and its chunks."""
+    edges = block_edges(source, n_blocks)
+    chunks = source.chunks()
+    left: TagChunk | None = next(chunks, None)
+
+    def until(edge: int) -> Iterator[TagChunk]:
+        nonlocal left
+        while left is not None:
+            inside = int(np.searchsorted(left.times_ps, edge))
+            if inside:
+                yield TagChunk(left.times_ps[:inside], left.channels[:inside])
+            if inside < len(left):
+                left = TagChunk(left.times_ps[inside:], left.channels[inside:])
+                return
+            left = next(chunks, None)
+
+    for block in range(n_blocks):
+        yield block, until(edges[block + 1])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import ptufile
@@ -14,7 +15,7 @@ from qdchar.tags import records as rec
 from qdchar.tags.ptu import PtuFile
 from qdchar.tags.ptu_header import RECORD_TYPES, RecordType
 from qdchar.tags.qutag import QutagFile
-from qdchar.tags.source import Reordering, TagChunk, in_time_order
+from qdchar.tags.source import TagChunk, TimeOrder, in_time_order
 
 HBT = "200213_HH400_T3_80MHz_HBT.ptu"
 BAD = "200204_HH400_T3_320MHz_HBT_bad_header.ptu"
@@ -45,15 +46,15 @@ def test_decoding_equals_ptufile_record_by_record(kind: RecordType) -> None:
     theirs = np.zeros(len(raw), T3_RECORD_DTYPE if kind.is_t3 else T2_RECORD_DTYPE)
     (decode_t3_records if kind.is_t3 else decode_t2_records)(theirs, raw, kind.code)
     photons = theirs[theirs["channel"] >= 0]
-    period, step = (1000, 7.0) if kind.is_t3 else (1, 0.0)
+    period = 1000 if kind.is_t3 else 1
+    reader = SimpleNamespace(
+        header=SimpleNamespace(kind=kind, global_ps=float(period), dtime_ps=7.0 * kind.is_t3)
+    )
     times, channels = np.empty(len(raw), np.int64), np.empty(len(raw), np.uint8)
-    state, clicks = np.zeros(rec.STATE_SIZE, np.int64), np.zeros(65, np.int64)
+    state = np.zeros(rec.STATE_SIZE, np.int64)
     got_times, got_channels = [], []
     for part in np.array_split(raw, 7):  # the overflow count must survive the cuts
-        count = rec.decode(
-            part.copy(), kind.is_t3, kind.picoharp, kind.wrap, kind.counted, period, 0.0, step,
-            1 << 15, 1 << 60, times, channels, clicks, state,
-        )  # fmt: skip
+        count = PtuFile._decode(reader, part.copy(), times, channels, state)  # type: ignore[arg-type]
         assert count >= 0
         got_times.append(times[:count].copy())
         got_channels.append(channels[:count].copy())
@@ -65,7 +66,7 @@ def test_decoding_equals_ptufile_record_by_record(kind: RecordType) -> None:
     ours = np.concatenate(got_channels)
     np.testing.assert_array_equal(np.where(ours == SYNC_CHANNEL, 0, ours), photons["channel"])
     assert state[rec.MARKERS] == np.count_nonzero(theirs["marker"])
-    assert clicks.sum() == len(photons)
+    assert state[rec.CLICKS] == len(photons)
 
 
 def test_real_hydraharp_file(hbt_data: Path) -> None:
@@ -205,16 +206,16 @@ def test_reordering_across_chunks() -> None:
     arrival = np.argsort(true + rng.integers(0, 2_000, len(true)), kind="stable")
     channels = rng.integers(0, 4, len(true)).astype(np.uint8)
     late = true[arrival]
-    found = Reordering()
+    found = TimeOrder(2_000)
     parts = [
         TagChunk(late[i : i + 61], channels[arrival][i : i + 61]) for i in range(0, len(late), 61)
     ]
-    out = list(in_time_order(parts, found, within_ps=2_000))
+    out = list(in_time_order(parts, found))
     np.testing.assert_array_equal(np.concatenate([c.times_ps for c in out]), true)
     assert found.late_tags == np.count_nonzero(np.diff(late) < 0)
     assert found.largest_step_back_ps == -np.diff(late).min()
     with pytest.raises(RecordError, match="out of order"):
-        list(in_time_order(parts, Reordering(), within_ps=100))
+        list(in_time_order(parts, TimeOrder(100)))
 
 
 def test_arrays_are_checked() -> None:

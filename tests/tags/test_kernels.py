@@ -18,7 +18,8 @@ from qdchar.tags import (
     folded_histogram,
     pulse_statistics,
 )
-from qdchar.tags.kernels import Correlator, Folder, PulseCounter, _reciprocal
+from qdchar.tags.correlation import Correlator, _reciprocal
+from qdchar.tags.kernels import Folder, PulseCounter
 from qdchar.tags.source import TagChunk
 
 # Steps that make ties, bursts and long empty stretches.
@@ -49,20 +50,27 @@ def cut(times: list[int], channels: list[int], size: int) -> list[TagChunk]:
     width=st.sampled_from([1, 2, 3, 7, 16, 100, 1 << 20]),
     n_bins=st.integers(1, 80),
     chunk=st.integers(1, 70),
+    threads=st.sampled_from([1, 1, 2]),
 )
-def test_correlation_equals_brute_force_for_any_chunking(
+def test_correlation_equals_brute_force_for_any_chunking_and_threads(
     stream: tuple[list[int], list[int]],
     channels: tuple[int, int],
     start: int,
     width: int,
     n_bins: int,
     chunk: int,
+    threads: int,
 ) -> None:
-    correlator = Correlator(*channels, start_ps=start, bin_ps=width, n_bins=n_bins)
-    for part in cut(*stream, chunk):
-        correlator.add(part)
+    with Correlator(
+        *channels, start_ps=start, bin_ps=width, n_bins=n_bins, threads=threads
+    ) as correlator:
+        for part in cut(*stream, chunk):
+            correlator.add(part)
+        counts = correlator.counts
     expected = pair_histogram(*stream, *channels, start, width, n_bins)
-    np.testing.assert_array_equal(correlator.counts, expected)
+    np.testing.assert_array_equal(counts, expected)
+    assert correlator.clicks_a == stream[1].count(channels[0])
+    assert correlator.clicks_b == stream[1].count(channels[1])
 
 
 def test_correlation_over_delays_too_long_for_the_fast_division() -> None:
