@@ -19,7 +19,7 @@ from scipy.special import ndtri
 
 from qdchar.roles import TagBlock
 
-from .detectors import LASER, PAIR
+from .detectors import DOT, LASER
 
 Array = NDArray[np.float64]
 
@@ -29,81 +29,90 @@ _SKIPS = 64
 _OFTEN = 0.05
 """Clicks per pulse above which a skip is looked up instead of computed."""
 _LEAD = 64
+_SPARE = 8
 _NEVER = 1e300
 _FAR = 1e15
 
 # Quantiles at the edges of equally probable bins. Between them the density is taken as flat,
 # which is right to 1 % where the outermost 64 bins are drawn exactly instead.
-_EDGES = np.arange(_BINS + 1) / _BINS
-_EXPONENTIAL = -np.log1p(-np.minimum(_EDGES, 1.0 - 0.5 / _BINS))
-_NORMAL = ndtri(np.clip(_EDGES, 0.5 / _BINS, 1.0 - 0.5 / _BINS))
+_EDGES: Array = np.arange(_BINS + 1) / _BINS
+_EXPONENTIAL: Array = -np.log1p(-np.minimum(_EDGES, 1.0 - 0.5 / _BINS))
+_NORMAL: Array = ndtri(np.clip(_EDGES, 0.5 / _BINS, 1.0 - 0.5 / _BINS))
 _EXPONENTIAL_TAIL = float(_EXPONENTIAL[_BINS - _TAIL])
 _NORMAL_TAIL = float(_NORMAL[_BINS - _TAIL])
 
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
-_MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
-_MIX_2 = np.uint64(0x94D049BB133111EB)
-_S27, _S30, _S31 = np.uint64(27), np.uint64(30), np.uint64(31)
-_S11, _S20, _S28, _S32, _S52, _S58 = (np.uint64(n) for n in (11, 20, 28, 32, 52, 58))
-_MASK_12, _MASK_20 = np.uint64(0xFFF), np.uint64(0xFFFFF)
+_MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+_S11, _S20, _S27, _S28, _S30, _S31, _S32, _S52, _S58 = (
+    np.uint64(n) for n in (11, 20, 27, 28, 30, 31, 32, 52, 58)
+)
+_MASK_4, _MASK_12, _MASK_20 = np.uint64(0xF), np.uint64(0xFFF), np.uint64(0xFFFFF)
 _MASK_26, _MASK_28 = np.uint64(0x3FFFFFF), np.uint64(0xFFFFFFF)
-_MASK_4 = np.uint64(0xF)
+
+_compiled = nb.njit(cache=True, nogil=True)
+_inlined = nb.njit(cache=True, nogil=True, inline="always")
 
 
-@nb.njit(cache=True, nogil=True, inline="always")
-def _draw(rng):  # type: ignore[no-untyped-def]
-    """Return the next 64 random bits (splitmix64)."""
-    rng[0] += _GAMMA
-    z = rng[0]
+@_inlined
+def _bits(state: np.uint64) -> np.uint64:
+    """Return 64 random bits for a state (splitmix64); the next state is `_GAMMA` further."""
+    z = state
     z = (z ^ (z >> _S30)) * _MIX_1
     z = (z ^ (z >> _S27)) * _MIX_2
     return z ^ (z >> _S31)
 
 
-@nb.njit(cache=True, nogil=True)
-def _uniform(rng):  # type: ignore[no-untyped-def]
+@_inlined
+def _uniform(bits: np.uint64) -> float:
     """Return a number between 0 and 1, neither included."""
-    return (np.float64(_draw(rng) >> _S11) + 0.5) * 2.0**-53
+    return (np.float64(bits >> _S11) + 0.5) * 2.0**-53
 
 
-@nb.njit(cache=True, nogil=True)
-def _normal_tail(rng):  # type: ignore[no-untyped-def]
+@_compiled
+def _exponential_tail(bits: np.uint64) -> float:
+    """Return an exponential number beyond the table."""
+    return _EXPONENTIAL_TAIL - math.log(_uniform(_bits(bits + _GAMMA)))
+
+
+@_compiled
+def _normal_tail(bits: np.uint64) -> float:
     """Return a normal number beyond the table (Marsaglia 1964)."""
+    state = bits
     while True:
-        x = -math.log(_uniform(rng)) / _NORMAL_TAIL
-        if -2.0 * math.log(_uniform(rng)) > x * x:
+        x = -math.log(_uniform(_bits(state + _GAMMA))) / _NORMAL_TAIL
+        state += _GAMMA + _GAMMA
+        if -2.0 * math.log(_uniform(_bits(state))) > x * x:
             return _NORMAL_TAIL + x
 
 
-@nb.njit(cache=True, nogil=True, inline="always")
-def _exponential(bits, rng):  # type: ignore[no-untyped-def]
-    """Return a number of unit exponential distribution from the low 32 of random bits."""
+@_inlined
+def _exponential(bits: np.uint64) -> float:
+    """Return a number of unit exponential distribution from the low half of random bits."""
     j = np.int64((bits >> _S20) & _MASK_12)
     if j >= _BINS - _TAIL:
-        return _EXPONENTIAL_TAIL - math.log(_uniform(rng))
-    low = _EXPONENTIAL[j]
+        return _exponential_tail(bits)
+    low = float(_EXPONENTIAL[j])
     return low + (_EXPONENTIAL[j + 1] - low) * (np.float64(bits & _MASK_20) * 2.0**-20)
 
 
-@nb.njit(cache=True, nogil=True, inline="always")
-def _normal(bits, rng):  # type: ignore[no-untyped-def]
-    """Return a number of unit normal distribution from the high 32 of random bits."""
+@_inlined
+def _normal(bits: np.uint64) -> float:
+    """Return a number of unit normal distribution from the high half of random bits."""
     j = np.int64(bits >> _S52)
     if j >= _BINS - _TAIL:
-        return _normal_tail(rng)
+        return _normal_tail(bits)
     if j < _TAIL:
-        return -_normal_tail(rng)
-    low = _NORMAL[j]
+        return -_normal_tail(bits)
+    low = float(_NORMAL[j])
     return low + (_NORMAL[j + 1] - low) * (np.float64((bits >> _S32) & _MASK_20) * 2.0**-20)
 
 
-@nb.njit(cache=True, nogil=True)
-def _alias(weights, threshold, other):  # type: ignore[no-untyped-def]
+@_compiled
+def _alias(weights: Array, threshold: Array, other: NDArray[np.int64]) -> None:
     """Fill Vose's alias tables for weights that sum to one; thresholds are between 0 and 1."""
     n = len(weights)
     scaled = weights * n
-    small = np.empty(n, np.int64)
-    large = np.empty(n, np.int64)
+    small, large = np.empty(n, np.int64), np.empty(n, np.int64)
     n_small = n_large = 0
     for j in range(n):
         other[j] = j
@@ -116,8 +125,7 @@ def _alias(weights, threshold, other):  # type: ignore[no-untyped-def]
             n_large += 1
     while n_small > 0 and n_large > 0:
         n_small -= 1
-        s = small[n_small]
-        g = large[n_large - 1]
+        s, g = small[n_small], large[n_large - 1]
         threshold[s] = scaled[s]
         other[s] = g
         scaled[g] -= 1.0 - scaled[s]
@@ -127,9 +135,12 @@ def _alias(weights, threshold, other):  # type: ignore[no-untyped-def]
             n_small += 1
 
 
-@nb.njit(cache=True, nogil=True, inline="always")
-def _insert(ticks, channels, n, tick, channel):  # type: ignore[no-untyped-def]
-    """Insert a tag where it belongs in time, looking from the end."""
+@_inlined
+def _insert(
+    ticks: NDArray[np.int64], channels: NDArray[np.uint8], n: int, time: float, channel: int
+) -> int:
+    """Insert a tag where it belongs in time, looking from the end; returns how many there are."""
+    tick = np.int64(math.floor(time))
     j = n
     while j > 0 and ticks[j - 1] > tick:
         ticks[j] = ticks[j - 1]
@@ -137,6 +148,7 @@ def _insert(ticks, channels, n, tick, channel):  # type: ignore[no-untyped-def]
         j -= 1
     ticks[j] = tick
     channels[j] = channel
+    return n + 1
 
 
 class Hardware(NamedTuple):
@@ -146,8 +158,7 @@ class Hardware(NamedTuple):
     dead_ps: float
     jitter_ps: float
     sync_jitter_ps: float
-    delay_a_ps: float
-    delay_b_ps: float
+    delay_ps: tuple[float, float]
     step_ps: float
     divider: int
     switch_off: float
@@ -168,8 +179,10 @@ class Carry(NamedTuple):
         Shape (2,): arrival of the last click of A and B.
     next_ps
         Shape (3,): next clock tag, next photon of steady light or dark count at A and at B.
-    pulses
-        int64, shape (2,): pulse of the next clock tag, pulse of the next blinking switch.
+    sync
+        int64, shape (1,): pulse of the next clock tag.
+    switch
+        int64, shape (1,): pulse at which the blinking dot switches next.
     dim
         int64, shape (1,): 0 while the dot shines, 1 while not.
     """
@@ -178,51 +191,62 @@ class Carry(NamedTuple):
     late_ps: Array
     last_ps: Array
     next_ps: Array
-    pulses: NDArray[np.int64]
+    sync: NDArray[np.int64]
+    switch: NDArray[np.int64]
     dim: NDArray[np.int64]
 
 
-@nb.njit(cache=True, nogil=True)
-def _offer(arrival_ps, d, bits, hardware, carry, ticks, channels, n):  # type: ignore[no-untyped-def]
-    """Offer a photon to detector `d`; what clicks is the earlier of it and the one held back."""
-    click_ps = min(arrival_ps, carry.late_ps[d])
-    carry.late_ps[d] = max(arrival_ps, carry.late_ps[d])
-    if click_ps - carry.last_ps[d] < hardware.dead_ps:
-        return n
-    carry.last_ps[d] = click_ps
-    delay_ps = hardware.delay_a_ps if d == 0 else hardware.delay_b_ps
-    t = click_ps + delay_ps + hardware.jitter_ps * _normal(bits, carry.rng)
-    _insert(ticks, channels, n, np.int64(math.floor(t / hardware.step_ps)), d + 1)
-    return n + 1
-
-
-@nb.njit(cache=True, nogil=True)
-def _unpulsed(until_ps, first_ps, steady, hardware, carry, ticks, channels, n):  # type: ignore[no-untyped-def]
+@_compiled
+def _unpulsed(
+    until_ps: float,
+    first_ps: float,
+    steady: Array,
+    hardware: Hardware,
+    carry: Carry,
+    ticks: NDArray[np.int64],
+    channels: NDArray[np.uint8],
+    n: int,
+) -> int:
     """Add clock tags, dark counts and steady light up to a time."""
-    room = len(ticks) - 8
+    room = len(ticks) - _SPARE
     following = carry.next_ps
     while n < room:
         d = int(np.argmin(following)) - 1
         now_ps = following[d + 1]
         if now_ps >= until_ps:
             break
-        bits = _draw(carry.rng)
+        carry.rng[0] += _GAMMA
+        bits = _bits(carry.rng[0])
         if d < 0:
-            t = now_ps + hardware.sync_jitter_ps * _normal(bits, carry.rng)
-            _insert(ticks, channels, n, np.int64(math.floor(t / hardware.step_ps)), 0)
-            n += 1
-            carry.pulses[0] += hardware.divider
-            following[0] = first_ps + carry.pulses[0] * hardware.period_ps
-        else:
-            following[d + 1] -= math.log(_uniform(carry.rng)) / steady[d]
-            n = _offer(now_ps, d, bits, hardware, carry, ticks, channels, n)
+            t = now_ps + hardware.sync_jitter_ps * _normal(bits)
+            n = _insert(ticks, channels, n, t / hardware.step_ps, 0)
+            carry.sync[0] += hardware.divider
+            following[0] = first_ps + carry.sync[0] * hardware.period_ps
+            continue
+        click_ps = min(now_ps, carry.late_ps[d])
+        carry.late_ps[d] = max(now_ps, carry.late_ps[d])
+        if click_ps - carry.last_ps[d] >= hardware.dead_ps:
+            carry.last_ps[d] = click_ps
+            t = click_ps + hardware.delay_ps[d] + hardware.jitter_ps * _normal(bits)
+            n = _insert(ticks, channels, n, t / hardware.step_ps, d + 1)
+        carry.rng[0] += _GAMMA
+        following[d + 1] -= math.log(_uniform(_bits(carry.rng[0]))) / steady[d]
     return n
 
 
-@nb.njit(cache=True, nogil=True)
-def sample(  # type: ignore[no-untyped-def]
-    segment_end, tables, lifetime_ps, steady, first_ps, hardware, carry, ticks, channels, n
-):
+@_compiled
+def sample(
+    segment_end: NDArray[np.int64],
+    tables: Array,
+    lifetime_ps: Array,
+    steady: Array,
+    first_ps: float,
+    hardware: Hardware,
+    carry: Carry,
+    ticks: NDArray[np.int64],
+    channels: NDArray[np.uint8],
+    n: int,
+) -> int:
     """Draw the tags of a run of pulses that is cut into segments of constant light.
 
     Parameters
@@ -245,80 +269,121 @@ def sample(  # type: ignore[no-untyped-def]
     Returns
     -------
     int
-        Number of tags; if it comes within 8 of the room given, tags were lost.
+        Number of tags; if it comes within `_SPARE` of the room given, tags were lost.
     """
-    room = len(ticks) - 8
-    any_click = np.zeros(2)
-    log_none = np.zeros(2)
+    room = len(ticks) - _SPARE
+    any_click, log_none = np.zeros(2), np.zeros(2)
     skip_threshold, skip_other = np.empty((2, _SKIPS)), np.empty((2, _SKIPS), np.int64)
     case_threshold, case_other = np.empty((2, 16)), np.empty((2, 16), np.int64)
-    i = 0
+    # what the loop works on stands in local variables: a compiler keeps those in registers
+    rng = carry.rng[0]
+    dim, switch = carry.dim[0], carry.switch[0]
+    period_ps, dead_ps, jitter_ps = hardware.period_ps, hardware.dead_ps, hardware.jitter_ps
+    delay_a_ps, delay_b_ps = hardware.delay_ps
+    per_step = 1.0 / hardware.step_ps
+    late_a, late_b = carry.late_ps
+    last_a, last_b = carry.last_ps
+    unpulsed_ps = carry.next_ps.min()
+    i = np.int64(0)
     for s in range(len(segment_end)):
-        for dim in range(2):
-            any_click[dim] = tables[s, dim, 1:].sum()
-            if any_click[dim] > 0.0:
-                log_none[dim] = math.log1p(-any_click[dim])
-                cases = tables[s, dim] / any_click[dim]
+        for b in range(2):
+            p = tables[s, b, 1:].sum()
+            any_click[b] = p
+            if p > 0.0:
+                log_none[b] = math.log1p(-p)
+                cases = tables[s, b] / p
                 cases[0] = 0.0
-                _alias(cases, case_threshold[dim], case_other[dim])
-                skips = any_click[dim] * (1.0 - any_click[dim]) ** np.arange(_SKIPS)
-                skips[-1] = (1.0 - any_click[dim]) ** (_SKIPS - 1)
-                _alias(skips, skip_threshold[dim], skip_other[dim])
+                _alias(cases, case_threshold[b], case_other[b])
+                skips = (1.0 - p) ** np.arange(_SKIPS)
+                skips[:-1] *= p
+                _alias(skips, skip_threshold[b], skip_other[b])
+        t1 = lifetime_ps[s]
         end = segment_end[s]
         while i < end:
-            if carry.pulses[1] <= i:
-                carry.dim[0] = 1 - carry.dim[0]
-                leave = hardware.switch_off if carry.dim[0] == 0 else hardware.switch_on
-                wait = -math.log(_uniform(carry.rng)) / leave
-                carry.pulses[1] = i + 1 + np.int64(min(wait, _FAR))
-                continue
-            dim = carry.dim[0]
-            limit = min(end, carry.pulses[1])
+            if switch <= i:
+                dim = 1 - dim
+                leave = hardware.switch_off if dim == 0 else hardware.switch_on
+                rng += _GAMMA
+                switch = i + 1 + np.int64(min(-math.log(_uniform(_bits(rng))) / leave, _FAR))
+            limit = min(end, switch)
+            often = any_click[dim] > _OFTEN
             if any_click[dim] <= 0.0:
                 i = limit
-                continue
-            # no memory: a skip that ends beyond the limit is forgotten there
-            bits = _draw(carry.rng)
-            if any_click[dim] > _OFTEN:
-                while True:
+            while i < limit:
+                # no memory: a skip that ends beyond the limit is forgotten there
+                rng += _GAMMA
+                bits = _bits(rng)
+                if often:
                     j = np.int64(bits >> _S58)
                     if np.float64((bits >> _S32) & _MASK_26) * 2.0**-26 >= skip_threshold[dim, j]:
                         j = skip_other[dim, j]
                     i += j
-                    if j < _SKIPS - 1 or i >= limit:
-                        break
-                    bits = _draw(carry.rng)
-            else:
-                i += np.int64(min(math.log(_uniform(carry.rng)) / log_none[dim], _FAR))
-            if i >= limit:
-                i = limit
-                continue
-            case = np.int64((bits >> _S28) & _MASK_4)
-            if np.float64(bits & _MASK_28) * 2.0**-28 >= case_threshold[dim, case]:
-                case = case_other[dim, case]
-            pulse_ps = first_ps + i * hardware.period_ps
-            if carry.next_ps.min() < pulse_ps:
-                n = _unpulsed(pulse_ps, first_ps, steady, hardware, carry, ticks, channels, n)
-            if n >= room:
-                return n
-            for d in range(2):
-                kind = case >> 2 if d == 0 else case & 3
+                    if j == _SKIPS - 1:
+                        continue
+                else:
+                    i += np.int64(min(math.log(_uniform(bits)) / log_none[dim], _FAR))
+                    rng += _GAMMA
+                    bits = _bits(rng)
+                if i >= limit:
+                    break
+                case = np.int64((bits >> _S28) & _MASK_4)
+                if np.float64(bits & _MASK_28) * 2.0**-28 >= case_threshold[dim, case]:
+                    case = case_other[dim, case]
+                pulse_ps = first_ps + i * period_ps
+                i += 1
+                if unpulsed_ps < pulse_ps:
+                    carry.rng[0] = rng
+                    carry.late_ps[0], carry.late_ps[1] = late_a, late_b
+                    carry.last_ps[0], carry.last_ps[1] = last_a, last_b
+                    n = _unpulsed(pulse_ps, first_ps, steady, hardware, carry, ticks, channels, n)
+                    rng = carry.rng[0]
+                    late_a, late_b = carry.late_ps
+                    last_a, last_b = carry.last_ps
+                    unpulsed_ps = carry.next_ps.min()
+                if n >= room:
+                    return n
+                kind = case >> 2
                 if kind != 0:
-                    bits = _draw(carry.rng)
-                    delay_ps = 0.0
+                    rng += _GAMMA
+                    bits = _bits(rng)
+                    arrival = pulse_ps
                     if kind != LASER:
-                        delay_ps = lifetime_ps[s] * _exponential(bits, carry.rng)
-                        if kind == PAIR:
-                            delay_ps *= 0.5
-                    n = _offer(pulse_ps + delay_ps, d, bits, hardware, carry, ticks, channels, n)
-            i += 1
-    end_ps = first_ps + segment_end[-1] * hardware.period_ps
+                        arrival += (t1 if kind == DOT else 0.5 * t1) * _exponential(bits)
+                    click = min(arrival, late_a)
+                    late_a = max(arrival, late_a)
+                    if click - last_a >= dead_ps:
+                        last_a = click
+                        t = click + delay_a_ps + jitter_ps * _normal(bits)
+                        n = _insert(ticks, channels, n, t * per_step, 1)
+                kind = case & 3
+                if kind != 0:
+                    rng += _GAMMA
+                    bits = _bits(rng)
+                    arrival = pulse_ps
+                    if kind != LASER:
+                        arrival += (t1 if kind == DOT else 0.5 * t1) * _exponential(bits)
+                    click = min(arrival, late_b)
+                    late_b = max(arrival, late_b)
+                    if click - last_b >= dead_ps:
+                        last_b = click
+                        t = click + delay_b_ps + jitter_ps * _normal(bits)
+                        n = _insert(ticks, channels, n, t * per_step, 2)
+            i = min(i, limit)
+    carry.rng[0], carry.dim[0], carry.switch[0] = rng, dim, switch
+    carry.late_ps[0], carry.late_ps[1] = late_a, late_b
+    carry.last_ps[0], carry.last_ps[1] = last_a, last_b
+    end_ps = first_ps + segment_end[-1] * period_ps
     n = _unpulsed(end_ps, first_ps, steady, hardware, carry, ticks, channels, n)
     for d in range(2):
         # nothing that comes later can arrive before the next pulse
-        if carry.late_ps[d] < end_ps:
-            n = _offer(_NEVER, d, _draw(carry.rng), hardware, carry, ticks, channels, n)
+        click = carry.late_ps[d]
+        if click < end_ps:
             carry.late_ps[d] = -_NEVER
+            if click - carry.last_ps[d] >= dead_ps:
+                carry.last_ps[d] = click
+                carry.rng[0] += _GAMMA
+                t = click + hardware.delay_ps[d] + jitter_ps * _normal(_bits(carry.rng[0]))
+                n = _insert(ticks, channels, n, t * per_step, d + 1)
     return n
 
 
@@ -391,19 +456,18 @@ class TagSampler:
             np.empty(0, np.int64),
             np.empty(0, np.uint8),
         )
-        first_sync = -self._pulse % hardware.divider
         self._carry = Carry(
             rng=np.array([seed], np.uint64),
             late_ps=np.full(2, -_NEVER),
             last_ps=np.full(2, -0.5 * _NEVER),
             next_ps=np.array([0.0, _NEVER, _NEVER]),
-            pulses=np.array([first_sync, 0], np.int64),
+            sync=np.array([-self._pulse % hardware.divider], np.int64),
+            switch=np.array([0], np.int64),
             dim=np.array([int(dim)], np.int64),
         )
-        self._carry.next_ps[0] = self._locate(self._pulse)[1] + first_sync * hardware.period_ps
         leave = hardware.switch_on if dim else hardware.switch_off
         wait = np.random.default_rng(seed).exponential(1.0 / leave) if leave > 0.0 else _FAR
-        self._carry.pulses[1] = int(min(wait, _FAR)) + 1
+        self._carry.switch[0] = int(min(wait, _FAR)) + 1
 
     def _locate(self, pulse: int) -> tuple[int, float]:
         """Return a pulse's time in whole steps of the converter, and the rest [ps]."""
@@ -427,6 +491,7 @@ class TagSampler:
         ticks, first_ps = self._locate(self._pulse)
         shift = ticks - self._base
         self._base = ticks
+        self._carry.next_ps[0] = first_ps + self._carry.sync[0] * self._hardware.period_ps
         self._set_steady(light.steady_Hz, first_ps)
         waiting_ticks, waiting_channels = self._waiting
         n = len(waiting_ticks)
@@ -446,7 +511,7 @@ class TagSampler:
             out_channels,
             n,
         )
-        if n >= room - 8:
+        if n >= room - _SPARE:
             raise RuntimeError(f"more tags than the {room} that there was room for")
         self._pulse += int(end[-1])
         self._rebase(int(end[-1]), first_ps)
@@ -456,7 +521,7 @@ class TagSampler:
         """Change the rates of what is not pulsed; waiting times have no memory."""
         steady = (steady_Hz[0] * 1e-12, steady_Hz[1] * 1e-12)
         if steady != self._steady:
-            rng = np.random.default_rng(int(_draw(self._carry.rng)))
+            rng = np.random.default_rng(int(self._carry.rng[0]))
             for d in range(2):
                 wait = rng.exponential(1.0 / steady[d]) if steady[d] > 0.0 else _NEVER
                 self._carry.next_ps[d + 1] = first_ps + wait
@@ -478,7 +543,8 @@ class TagSampler:
         shift_ps = first_ps + pulses * self._hardware.period_ps - self._locate(self._pulse)[1]
         for times in (carry.late_ps, carry.last_ps, carry.next_ps):
             np.subtract(times, shift_ps, out=times)
-        np.subtract(carry.pulses, pulses, out=carry.pulses)
+        carry.sync[0] -= pulses
+        carry.switch[0] -= pulses
 
     def _cut(self, ticks: NDArray[np.int64], channels: NDArray[np.uint8]) -> TagBlock:
         """Give away the tags that nothing later can come before."""
