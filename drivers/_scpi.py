@@ -46,8 +46,15 @@ class ScpiLine(Line):
         """Ask a query whose answer is one number. Raises InstrumentError."""
         return strict_float(self, text, self.ask(text))
 
-    def do(self, text: str) -> None:
+    def do(self, text: str, *, extra_s: float = 0.0) -> None:
         """Send a setting, wait for its end, and read what the instrument thought of it.
+
+        Parameters
+        ----------
+        text
+            The setting.
+        extra_s
+            What it may take beyond the timeout [s].
 
         Raises
         ------
@@ -56,7 +63,7 @@ class ScpiLine(Line):
         """
         self.command("*CLS", self.nothing)  # the errors of others are not this setting's
         self.command(text, self.nothing)
-        self.command("*OPC?", self.line)
+        self.command("*OPC?", self.line, timeout_s=self.timeout_s + extra_s)
         error = self.command("SYST:ERR?", self.line)
         if not re.match(r"[+-]?0+,", error):
             raise InstrumentError(f"{self.name} at {self.address}: {text!r} gave the error {error}")

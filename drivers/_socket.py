@@ -46,14 +46,14 @@ def host_and_port(address: object) -> tuple[str, int]:
     raise UsageError(f"address = {address!r}: tcp://HOST:PORT is needed, e.g. tcp://10.0.0.5:7230")
 
 
-def again_if_lost(action: Callable[[], T]) -> T:
-    """Do something that starts by reading the state, from the start if the connection breaks.
+def twice_if_need_be(action: Callable[[], T]) -> T:
+    """Do something that starts by reading the state; if it fails, once more from the start.
 
-    For the way to safety only: what is lost half-way is taken up from where the device is then.
+    For the way to safety only: it is taken up from where the device is then.
     """
     try:
         return action()
-    except ConnectionLostError:
+    except InstrumentError:
         return action()
 
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 from qdchar.errors import InstrumentError, RefusedError, UsageError
@@ -27,7 +27,7 @@ from qdchar.roles import Identity, Reading
 from ._door import interval, positive, refuse_outside, whole
 from ._ramp import ramp, uninterrupted
 from ._scpi import strict_float
-from ._socket import Line, again_if_lost
+from ._socket import Line, twice_if_need_be
 
 CONTROLLER_LIMITS_V = (0.0, 150.0)
 AXES = (1, 7)
@@ -245,7 +245,7 @@ class _Axis:
 
         with uninterrupted():
             self._link.open()
-            again_if_lost(down)
+            twice_if_need_be(down)
 
 
 class OffsetAxis(_Axis):
@@ -265,7 +265,7 @@ class OffsetAxis(_Axis):
     """
 
     def __init__(
-        self, link: ANC300, *, axis: int, limits_V: tuple[float, float], slew_V_per_s: float
+        self, link: ANC300, *, axis: int, limits_V: Sequence[float], slew_V_per_s: float
     ) -> None:
         super().__init__(link, axis)
         low, high = CONTROLLER_LIMITS_V

@@ -10,7 +10,7 @@ The attenuation is the instrument's own figure: filter plus the user offset stor
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 from qdchar.errors import InstrumentError
@@ -19,7 +19,7 @@ from qdchar.roles import Identity, Reading
 from ._door import interval, positive, refuse_outside, whole
 from ._ramp import uninterrupted
 from ._scpi import ScpiLine
-from ._socket import again_if_lost
+from ._socket import twice_if_need_be
 
 READBACK_DB = 0.02
 READBACK_M = 0.5e-9
@@ -46,7 +46,7 @@ class N776x:
         self,
         address: str,
         *,
-        limits_dB: tuple[float, float],
+        limits_dB: Sequence[float],
         wavelength_m: float,
         channel: int = 1,
         timeout_s: float = 2.0,
@@ -115,9 +115,7 @@ class N776x:
         self.check(attenuation_dB)
         before = self.attenuation()
         self._set_wavelength()
-        speed = self._line.ask_float(f"INP{self._channel}:ATT:SPE?")
-        self._line.do(f"INP{self._channel}:ATT {attenuation_dB:.4f}")
-        time.sleep(abs(attenuation_dB - before) / speed if speed > 0 else 0.0)
+        self._move(f"INP{self._channel}:ATT {attenuation_dB:.4f}", abs(attenuation_dB - before))
         found = self.attenuation()
         if abs(found - attenuation_dB) > READBACK_DB:
             raise InstrumentError(
@@ -130,7 +128,13 @@ class N776x:
         return self._line.ask_float(f"INP{self._channel}:ATT?")
 
     def open_shutter(self) -> None:
-        """Let the light through. Raises InstrumentError if the shutter does not confirm."""
+        """Let the light through; returns when the filter is where it should be.
+
+        Raises
+        ------
+        InstrumentError
+            If the shutter does not confirm.
+        """
         self._move_shutter(open_=True)
 
     def close_shutter(self) -> None:
@@ -141,20 +145,32 @@ class N776x:
         """Close the shutter; the attenuation stays."""
         with uninterrupted():
             self._line.open()
-            again_if_lost(self.close_shutter)
+            twice_if_need_be(self.close_shutter)
 
     def _shutter_is_open(self) -> bool:
         return self._line.ask_float(f"OUTP{self._channel}?") != 0
 
     def _move_shutter(self, *, open_: bool) -> None:
         if self._shutter_is_open() != open_:
-            self._line.do(f"OUTP{self._channel} {int(open_)}")
+            if open_:  # at the filter's speed, from as dark as it can be
+                most = self._line.ask_float(f"INP{self._channel}:ATT? MAX")
+                self._move(f"OUTP{self._channel} 1", most)
+            else:  # at full speed, and nothing may stand in the way
+                self._line.do(f"OUTP{self._channel} 0")
             if self._shutter_is_open() != open_:
                 wanted = "open" if open_ else "close"
                 raise InstrumentError(
                     f"attenuator at {self._line.address}: the shutter was told to {wanted}, and "
                     "says that it did not. Look at it before going on"
                 )
+
+    def _move(self, setting: str, change_dB: float) -> None:
+        """Send a setting and wait as long as the filter takes for it."""
+        speed = self._line.ask_float(f"INP{self._channel}:ATT:SPE?")
+        takes_s = change_dB / speed if speed > 0 else 0.0
+        there = time.monotonic() + takes_s
+        self._line.do(setting, extra_s=takes_s)
+        time.sleep(max(0.0, there - time.monotonic()))
 
     def _set_wavelength(self) -> None:
         """Set it once a connection: the attenuator may have been restarted."""

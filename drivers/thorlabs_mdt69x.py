@@ -12,7 +12,7 @@ begin with a step that is larger by as much.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 from qdchar.errors import InstrumentError, UsageError
@@ -21,7 +21,7 @@ from qdchar.roles import Identity, Reading
 from ._door import interval, positive, refuse_outside
 from ._ramp import ramp, uninterrupted
 from ._scpi import strict_float
-from ._socket import Line, again_if_lost
+from ._socket import Line, twice_if_need_be
 
 READBACK_V = 1.5
 """Its display and its set point were seen to differ by 0.6 V; more is a setting that was lost."""
@@ -49,7 +49,7 @@ class MDT69x:
         self,
         address: str,
         *,
-        limits_V: tuple[float, float],
+        limits_V: Sequence[float],
         slew_V_per_s: float,
         axis: str = "X",
         timeout_s: float = 2.0,
@@ -147,7 +147,7 @@ class MDT69x:
         """Ramp to 0 V; takes at most the voltage over the slew."""
         with uninterrupted():
             self._line.open()
-            again_if_lost(lambda: self._ramp_to(0.0))
+            twice_if_need_be(lambda: self._ramp_to(0.0))
 
     @property
     def _name(self) -> str:

@@ -108,8 +108,11 @@ def lab() -> FakeLab:
     return FakeLab()
 
 
-Exchange = tuple[bytes, bytes | None]
-"""What the instrument expects to hear, and what it answers; None: it hangs up."""
+Exchange = tuple[bytes, bytes | float | None]
+"""What the instrument expects to hear, and what it answers.
+
+A number is a silence [s]; None: it hangs up.
+"""
 
 
 class Conversation:
@@ -164,6 +167,9 @@ class Conversation:
                 return False
             if reply is None:
                 return True
+            if isinstance(reply, float):
+                time.sleep(reply)
+                continue
             pieces = [reply] if not self._cut else _cut(reply, self._cut)
             with contextlib.suppress(OSError):  # the driver has read enough, and is gone
                 for piece in pieces:

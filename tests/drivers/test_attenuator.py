@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 import pytest
 
@@ -56,12 +57,32 @@ def test_goes_where_it_is_told(lab, served):
         assert device.snapshot()["wavelength_m"] == pytest.approx(884.5e-9)
 
 
-def test_waits_until_the_filter_is_there(lab, served, monkeypatch):
-    waits = []
-    monkeypatch.setattr("qdchar.drivers.keysight_n776x.time.sleep", waits.append)
+def test_waits_until_the_filter_is_there(lab, served):
     with attenuator(served) as device:
+        started = time.monotonic()
         device.set_attenuation(10.0)
-    assert waits == [pytest.approx(20.0 / 1000.0)]  # from 30 dB at 1000 dB/s
+        assert time.monotonic() - started >= 20.0 / 1000.0  # from 30 dB at 1000 dB/s
+        started = time.monotonic()
+        device.open_shutter()
+        assert time.monotonic() - started >= 60.0 / 1000.0
+
+
+def test_a_slow_filter_may_take_its_time(conversation):
+    instrument = conversation(
+        [
+            IDN,
+            (b"INP1:ATT?\n", b"10\n"),
+            *set_to("INP1:WAV 884.500NM"),
+            (b"INP1:WAV?\n", b"+8.845E-007\n"),
+            (b"INP1:ATT:SPE?\n", b"100\n"),
+            (b"*CLS\nINP1:ATT 50.0000\n*OPC?\n", 0.3),
+            (b"", b"1\n"),
+            (b"SYST:ERR?\n", NO_ERROR),
+            (b"INP1:ATT?\n", b"50\n"),
+        ]
+    )
+    with attenuator(instrument, timeout_s=0.1) as device:
+        device.set_attenuation(50.0)
 
 
 @pytest.mark.parametrize("value", [2.999, 50.001, -1.0, math.nan, math.inf])
@@ -143,7 +164,7 @@ def test_make_safe_closes_the_shutter_and_leaves_the_attenuation(lab, served):
 
 def test_a_shutter_that_does_not_move_is_an_error(conversation):
     instrument = conversation(
-        [IDN, (b"OUTP1?\n", b"1\n"), *set_to("OUTP1 0"), (b"OUTP1?\n", b"1\n")]
+        [IDN, *[(b"OUTP1?\n", b"1\n"), *set_to("OUTP1 0"), (b"OUTP1?\n", b"1\n")] * 2]
     )
     with (
         attenuator(instrument) as device,
