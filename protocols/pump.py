@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+import statistics
 
 from qdchar.errors import InconclusiveError
 from qdchar.roles import Attenuator, PowerMeter
 
 TOLERANCE = 0.003
 READINGS = 25
-ATTEMPTS = 6
+ATTEMPTS = 20
+BLIND_STEP_DB = 5.0
+"""How far to open at a time while the monitor sees nothing yet."""
 
 
 def mean_power(monitor: PowerMeter, readings: int = READINGS) -> float:
     """Average some readings of the monitor [W]."""
-    return sum(monitor.power_W() for _ in range(readings)) / readings
+    return statistics.fmean(monitor.power_W() for _ in range(readings))
 
 
 def set_power(attenuator: Attenuator, monitor: PowerMeter, power_W: float) -> float:
@@ -37,18 +40,20 @@ def set_power(attenuator: Attenuator, monitor: PowerMeter, power_W: float) -> fl
     InconclusiveError
         If the monitor does not follow the attenuator.
     """
-    seen = mean_power(monitor)
     for _ in range(ATTEMPTS):
+        readings = [monitor.power_W() for _ in range(READINGS)]
+        seen, noise = statistics.fmean(readings), statistics.stdev(readings)
         if abs(seen / power_W - 1.0) <= TOLERANCE:
             return seen
-        if seen <= 0:
-            break
-        wanted_dB = attenuator.attenuation() + 10.0 * math.log10(seen / power_W)
+        present_dB = attenuator.attenuation()
+        if seen > 3.0 * noise:
+            wanted_dB = present_dB + 10.0 * math.log10(seen / power_W)
+        else:
+            wanted_dB = max(present_dB - BLIND_STEP_DB, attenuator.limits_dB[0])
         attenuator.check(wanted_dB)
         attenuator.set_attenuation(wanted_dB)
-        seen = mean_power(monitor)
     raise InconclusiveError(
-        f"pump power: {power_W:.4g} W asked, the monitor reads {seen:.4g} W at "
+        f"pump power: {power_W:.4g} W asked, the monitor reads {seen:.4g} +- {noise:.1g} W at "
         f"{attenuator.attenuation():.2f} dB after {ATTEMPTS} corrections; is the shutter open, is "
         "the monitor on its range and dark-corrected?"
     )

@@ -15,23 +15,32 @@ class Terminated(BaseException):
     """SIGTERM arrived; like KeyboardInterrupt, it unwinds so that `with` and `finally` run."""
 
 
-@contextmanager
-def signals_unwind() -> Iterator[None]:
+def _unwind(number: int, _frame: FrameType | None) -> None:
+    for s in _SIGNALS:
+        signal.signal(s, signal.SIG_IGN)
+    raise KeyboardInterrupt if number == signal.SIGINT else Terminated
+
+
+def unwind_on_signals() -> None:
     """Let the first Ctrl-C or SIGTERM unwind the program, and ignore those that follow.
 
     Plain Python would run neither `with` nor `finally` on SIGTERM, and a second Ctrl-C would break
-    off the ramp to safety that the first one started.
+    off the ramp to safety that the first one started. For a program that ends after it unwound;
+    a library takes `signals_unwind`.
     """
-    if threading.current_thread() is not threading.main_thread():
+    for s in _SIGNALS:
+        signal.signal(s, _unwind)
+
+
+@contextmanager
+def signals_unwind() -> Iterator[None]:
+    """Do as `unwind_on_signals` for a while, unless that is in force already."""
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or signal.getsignal(signal.SIGTERM) is _unwind:
         yield
         return
-
-    def handler(number: int, _frame: FrameType | None) -> None:
-        for s in _SIGNALS:
-            signal.signal(s, signal.SIG_IGN)
-        raise KeyboardInterrupt if number == signal.SIGINT else Terminated
-
-    before = {s: signal.signal(s, handler) for s in _SIGNALS}
+    before = {s: signal.getsignal(s) for s in _SIGNALS}
+    unwind_on_signals()
     try:
         yield
     finally:

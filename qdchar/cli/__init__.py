@@ -11,7 +11,7 @@ import click
 
 from qdchar import __version__
 from qdchar.errors import QdcharError
-from qdchar.interrupt import Terminated
+from qdchar.interrupt import Terminated, unwind_on_signals
 
 # verb: what `qdchar --help` says of it. The verb's file is imported only when it is asked for.
 VERBS = {
@@ -84,4 +84,5 @@ def _ended(arguments: Sequence[str], message: str, code: int) -> int:
 
 def main() -> None:
     """Entry point of the ``qdchar`` command."""
+    unwind_on_signals()
     sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,253 @@
+"""``qdchar fit NAME FILE``: one analysis on a file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from qdchar.errors import InconclusiveError, RecordError
+
+from ._options import as_json
+
+if TYPE_CHECKING:
+    from qdchar.estimate import Estimate
+    from qdchar.fit import Result
+
+_PATH = click.Path(path_type=Path)
+_figure = click.option("--figure", type=_PATH, help="Draw data, fit and residuals to this file.")
+_clock = click.option(
+    "--clock",
+    "clock_Hz",
+    type=click.FloatRange(min=0, min_open=True),
+    default=76.13e6,
+    show_default=True,
+    help="Pulse rate [Hz].",
+)
+_blind = click.option(
+    "--blind-pulses",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Pulses for which a detector is blind after a click.",
+)
+
+
+@click.group()
+def fit() -> None:
+    """Analyse one file: its figures with uncertainties, and a drawing."""
+
+
+@fit.command()
+@click.argument("file", type=_PATH)
+@click.option("--delay", "delay_s", type=float, help="Electronic delay of the zero peak [s].")
+@click.option("--period", "period_s", type=float, help="Pulse period [s].")
+@click.option("--channels", type=(int, int), help="Channels of the two detectors.")
+@click.option("--window", "window_s", type=float, help="Half width of a peak's window [s].")
+@_figure
+@as_json
+def hbt(
+    file: Path,
+    delay_s: float | None,
+    period_s: float | None,
+    channels: tuple[int, int] | None,
+    window_s: float | None,
+    figure: Path | None,
+    json_line: bool,
+) -> int:
+    """g2(0) from time tags (PTU, quTAG, HDF5) or a histogram.
+
+    Delay and period are measured unless given, and reported.
+    """
+    from qdchar.analysis import hbt as analysis
+
+    result = analysis.analyse_file(
+        file, delay_s=delay_s, period_s=period_s, channels=channels, window_s=window_s
+    )
+    return _show(result, figure, json_line)
+
+
+@fit.command()
+@click.argument("file", type=_PATH)
+@click.option("--response", type=_PATH, help="Measured instrument response, in the same form.")
+@click.option(
+    "--channel", type=int, help="Detector channel; the one with most clicks if not given."
+)
+@click.option("--sync-channel", type=int, help="Channel of the pulse clock.")
+@click.option("--sync-divider", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--period", "period_s", type=float, help="Pulse period [s].")
+@_figure
+@as_json
+def lifetime(
+    file: Path,
+    response: Path | None,
+    channel: int | None,
+    sync_channel: int | None,
+    sync_divider: int,
+    period_s: float | None,
+    figure: Path | None,
+    json_line: bool,
+) -> int:
+    """Lifetime from time tags (PTU, quTAG, HDF5) or a decay histogram."""
+    from qdchar.analysis import lifetime as analysis
+
+    result = analysis.analyse_file(
+        file,
+        response=response,
+        channel=channel,
+        sync_channel=sync_channel,
+        sync_divider=sync_divider,
+        period_s=period_s,
+    )
+    return _show(result, figure, json_line)
+
+
+@fit.command()
+@click.argument("file", type=_PATH)
+@_clock
+@_blind
+@click.option(
+    "--gain", type=(float, float), default=(1.0, 0.0), help="Power meter's gain and its u."
+)
+@click.option("--noise", type=float, default=0.005, show_default=True, help="Of one power reading.")
+@click.option("--dark", type=float, default=0.0, show_default=True, help="Dark count rate [Hz].")
+@_figure
+@as_json
+def rabi(
+    file: Path,
+    clock_Hz: float,
+    blind_pulses: int,
+    gain: tuple[float, float],
+    noise: float,
+    dark: float,
+    figure: Path | None,
+    json_line: bool,
+) -> int:
+    """Pi power and damping from a CSV file with power_W, clicks_a, clicks_b, dwell_s."""
+    from qdchar.analysis import rabi as analysis
+
+    result = analysis.analyse_file(
+        file,
+        clock_rate_Hz=clock_Hz,
+        blind_pulses=blind_pulses,
+        power_gain=_given("power_meter_gain", *gain, "1"),
+        reading_u_rel=noise,
+        dark_count_rate_Hz=dark,
+    )
+    return _show(result, figure, json_line)
+
+
+@fit.command()
+@click.argument("file", type=_PATH)
+@click.option("--narrow", type=_PATH, help="Scan of the narrow laser (CSV).")
+@click.option("--kappa", type=(float, float), help="Etalon's width and its u [Hz], instead.")
+@click.option(
+    "--fsr", type=(float, float), required=True, help="Free spectral range and its u [Hz]."
+)
+@_clock
+@_blind
+@click.option("--dead-time", "dead_time_s", type=float, default=0.0, show_default=True, help="[s]")
+@click.option("--dark", type=float, default=0.0, show_default=True, help="Dark count rate [Hz].")
+@_figure
+@as_json
+def etalon(
+    file: Path,
+    narrow: Path | None,
+    kappa: tuple[float, float] | None,
+    fsr: tuple[float, float],
+    clock_Hz: float,
+    blind_pulses: int,
+    dead_time_s: float,
+    dark: float,
+    figure: Path | None,
+    json_line: bool,
+) -> int:
+    """Linewidth from CSV scans with voltage_V, clicks_a, clicks_b, dwell_s."""
+    from qdchar.analysis import etalon as analysis
+
+    result = analysis.analyse_file(
+        file,
+        narrow=narrow,
+        kappa=None if kappa is None else _given("etalon_fwhm", *kappa, "Hz"),
+        fsr=_given("etalon_fsr", *fsr, "Hz"),
+        clock_rate_Hz=clock_Hz,
+        blind_pulses=blind_pulses,
+        dead_time_s=dead_time_s,
+        dark_count_rate_Hz=dark,
+    )
+    return _show(result, figure, json_line)
+
+
+@fit.command()
+@click.argument("file", type=_PATH)
+@click.option("--wavelength", "wavelength_m", type=float, default=884.5e-9, show_default=True)
+@_clock
+@_blind
+@_figure
+@as_json
+def cavity(
+    file: Path,
+    wavelength_m: float,
+    clock_Hz: float,
+    blind_pulses: int,
+    figure: Path | None,
+    json_line: bool,
+) -> int:
+    """Cavity resonance from a CSV file with voltage_V, clicks_a, clicks_b, dwell_s."""
+    from qdchar.analysis import cavity as analysis
+
+    result = analysis.analyse_file(
+        file, wavelength_m=wavelength_m, clock_rate_Hz=clock_Hz, blind_pulses=blind_pulses
+    )
+    return _show(result, figure, json_line)
+
+
+def _given(name: str, value: float, u: float, unit: str) -> Estimate:
+    from qdchar.estimate import Contribution, Estimate
+
+    budget = (Contribution(f"calibration {name}", u, "B"),) if u else ()
+    return Estimate(name, value, unit, "given", "given on the command line", budget=budget)
+
+
+def _show(result: Result, figure: Path | None, json_line: bool) -> int:
+    from qdchar.notation import text
+
+    from ._quantities import quantities
+
+    for e in result.estimates:
+        interval = ""
+        if e.interval_95 is not None:
+            interval = f"   95 %: [{e.interval_95[0]:.4g}, {e.interval_95[1]:.4g}]"
+        click.echo(f"{e.name:<28} {text(e):<24}{interval}")
+        click.echo(f"    {e.definition}; {e.method}")
+    for f in result.fits:
+        click.echo(f"fit: {f.model}, {f.statistic} {f.minimum:.1f}, {f.dof} degrees of freedom")
+    for problem in result.problems:
+        click.echo(f"PROBLEM: {problem}")
+    if figure is not None:
+        _draw(result, figure)
+    code = InconclusiveError.exit_code if result.problems else 0
+    if json_line:
+        line = {
+            "exit_code": code,
+            "problems": result.problems,
+            "quantities": quantities(result),
+        }
+        click.echo(json.dumps(line))
+    return code
+
+
+def _draw(result: Result, file: Path) -> None:
+    """Draw every curve of a result: one file, or one each with a number behind the name."""
+    from qdchar.report.figures import draw_curve
+
+    curves = [curve for f in result.fits for curve in f.curves]
+    for k, curve in enumerate(curves, start=1):
+        target = file if len(curves) == 1 else file.with_stem(f"{file.stem}_{k}")
+        try:
+            draw_curve(curve).savefig(target)
+        except (OSError, ValueError) as error:
+            raise RecordError(f"{target}: cannot be drawn: {error}") from None
+        click.echo(f"figure: {target}")

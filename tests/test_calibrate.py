@@ -1,0 +1,172 @@
+"""The main job from the command line to the number on the page, on a source that is not the default.
+
+The truth is asked of the simulated lab by this test alone; the calibration sees sockets.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qdchar.measurement import read_scan
+from qdchar.record import load_record
+from qdchar.run import read_steps
+
+SETTINGS = (
+    "source.lifetime=65e-12",
+    "source.g2=0.04",
+    "source.collection_efficiency=0.5",
+    "source.pi_power=17e-9",
+    "cavity.resonance_V=24.3",
+)
+REQUIRED = (
+    "collection_efficiency",
+    "mean_photon_number",
+    "g2_zero",
+    "g2_zero_source",
+    "lifetime",
+    "linewidth",
+    "pi_power",
+    "transmitter_efficiency",
+)
+
+
+def _qdchar(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "qdchar", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def _last_line(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    line: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return line
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One calibration, with what was true."""
+
+    done: subprocess.CompletedProcess[str]
+    line: dict[str, Any]
+    truth: dict[str, Any]
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    out = tmp_path_factory.mktemp("runs")
+    given = [word for s in SETTINGS for word in ("--set", s)]
+    truth = _last_line(_qdchar("twin", "--truth", "--json", *given))["quantities"]
+    done = _qdchar("calibrate", "--json", "--seed", "4", "--out", str(out), *given)
+    assert done.returncode == 0, done.stderr
+    line = _last_line(done)
+    return Outcome(done, line, truth, Path(line["record"]).parent)
+
+
+@pytest.mark.parametrize("name", REQUIRED)
+def test_the_truth_lies_within_four_u(outcome: Outcome, name: str) -> None:
+    figure = outcome.line["quantities"][name]
+    # 4 u: eight figures of one seed; a miss by chance has odds of 1 in 2000
+    assert abs(figure["value"] - outcome.truth[name]["value"]) < 4 * figure["u"]
+    assert figure["u"] < 0.1 * figure["value"]
+
+
+def test_the_json_line_holds_what_a_key_exchange_needs(outcome: Outcome) -> None:
+    line = outcome.line
+    assert line["verdict"] == "GO"
+    assert line["exit_code"] == 0
+    assert 0 < line["rate_per_pulse_u"] < 0.2 * line["rate_per_pulse"]
+    assert line["rate_bps"] == pytest.approx(line["rate_per_pulse"] * 76.13e6, rel=1e-6)
+    assert "wcp-ideal" in line["advantage_dB"]
+    assert Path(line["report"]).exists()
+
+
+def test_table_1_is_printed_beside_the_paper(outcome: Outcome) -> None:
+    text = outcome.done.stdout
+    assert "SIMULATED LAB" in text
+    for word in ("75.8 ps", "2.73 GHz", "0.712(18)", "6.98(64)e-3", "measured", "given", "GO"):
+        assert word in text
+
+
+def test_the_run_folder_is_complete(outcome: Outcome) -> None:
+    names = {f.name for f in outcome.folder.iterdir()}
+    assert names >= {
+        "environment.txt",
+        "keyrate.json",
+        "link.json",
+        "raw",
+        "recipe.json",
+        "record.json",
+        "report.html",
+        "results",
+        "run.jsonl",
+        "snapshot_after.json",
+        "snapshot_before.json",
+        "station.toml",
+    }
+    log = [json.loads(x) for x in (outcome.folder / "run.jsonl").read_text().splitlines()]
+    assert [log[0]["name"], log[-1]["name"]] == ["start", "stop"]
+    assert log[-1]["doc"]["exit_status"] == "success"
+    assert {entry["name"] for entry in log} == {"start", "descriptor", "event", "stop"}
+
+
+def test_the_record_rests_on_hashed_raw_files(outcome: Outcome) -> None:
+    record = load_record(outcome.folder)
+    assert record.simulated
+    assert {f.file for f in record.raw} >= {"raw/rabi.csv", "raw/hbt_after.h5", "raw/dark.csv"}
+    for raw in record.raw:
+        data = (outcome.folder / raw.file).read_bytes()
+        assert hashlib.sha256(data).hexdigest() == raw.sha256
+    assert len(read_scan(outcome.folder / "raw" / "rabi.csv")) > 50
+    assert record.estimate("mean_photon_number").plane == "transmitter output"
+
+
+def test_figures_that_share_a_certificate_are_correlated(outcome: Outcome) -> None:
+    record = load_record(outcome.folder)
+    names = list(record.quantities)
+    i, j = names.index("collection_efficiency"), names.index("mean_photon_number")
+    assert record.correlation[i][j] > 0.9
+    assert abs(record.correlation[i][names.index("lifetime")]) < 0.01
+
+
+def test_the_report_can_be_made_again_from_the_folder(outcome: Outcome) -> None:
+    page = outcome.folder / "report.html"
+    page.unlink()
+    assert _qdchar("report", str(outcome.folder)).returncode == 0
+    text = page.read_text()
+    assert "SIMULATED LAB" in text
+    assert text.count("<img") == 1 + sum(
+        len(fit.curves) for step in read_steps(outcome.folder) for fit in step.result.fits
+    )
+
+
+def test_the_key_rate_verb_takes_the_record(outcome: Outcome) -> None:
+    done = _qdchar("keyrate", str(outcome.folder / "record.json"), "--json")
+    (point,) = _last_line(done)["points"]
+    assert point["rate_per_pulse"] == pytest.approx(outcome.line["rate_per_pulse"], rel=1e-9)
+
+
+def test_a_raw_scan_can_be_fitted_again(outcome: Outcome) -> None:
+    file = outcome.folder / "raw" / "rabi.csv"
+    done = _qdchar("fit", "rabi", str(file), "--blind-pulses", "2", "--json")
+    again = _last_line(done)["quantities"]["pi_power"]["value"]
+    assert again == pytest.approx(outcome.line["quantities"]["pi_power"]["value"], rel=1e-3)
+
+
+def test_compare_and_history_read_the_folder(outcome: Outcome) -> None:
+    folder = str(outcome.folder)
+    same = _last_line(_qdchar("compare", folder, folder, "--json"))["quantities"]
+    assert all(c["difference"] == 0 for c in same.values())
+    series = _last_line(_qdchar("history", str(outcome.folder.parent), "--json"))["quantities"]
+    assert len(series["g2_zero"]) == 1

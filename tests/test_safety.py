@@ -1,0 +1,202 @@
+"""What happens to the piezo when a calibration is broken off or refused, read back from the wire.
+
+The simulated lab runs as a program of its own, the calibration as another; this test is a third,
+which talks to the piezo console directly.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+
+class Console:
+    """A plain client of the piezo controller's console."""
+
+    def __init__(self, address: str) -> None:
+        host, port = address.removeprefix("tcp://").split(":")
+        self._socket = socket.create_connection((host, int(port)), timeout=10)
+        self.ask("123456")
+        self.ask("echo off")
+
+    def ask(self, line: str) -> str:
+        self._socket.sendall(line.encode() + b"\r\n")
+        answer = b""
+        while not re.search(rb"(OK|ERROR|success|failed)\s*(\r\n)?(> )?$", answer):
+            more = self._socket.recv(4096)
+            if not more:
+                break
+            answer += more
+        return answer.decode("latin-1")  # it starts with telnet negotiation
+
+    def voltage(self) -> float:
+        answer = self.ask("geta 3")
+        match = re.search(r"voltage = ([-\d.]+) V", answer)
+        assert match, answer
+        return float(match.group(1))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+
+@pytest.fixture
+def station_file(tmp_path: Path) -> Iterator[Path]:
+    """Station file of a simulated lab that is running."""
+    file = tmp_path / "station.toml"
+    with subprocess.Popen(
+        [sys.executable, "-m", "qdchar", "twin", "--json", "--until-stdin-closes"]
+        + ["--port", "0", "--station", str(file)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as lab:
+        assert lab.stdout is not None
+        assert lab.stdin is not None
+        assert "ports" in json.loads(lab.stdout.readline())
+        yield file
+        lab.stdin.close()
+        lab.wait(10)
+
+
+def _console(station_file: Path) -> Console:
+    return Console(tomllib.loads(station_file.read_text())["links"]["anc"]["address"])
+
+
+def _change(station_file: Path, old: str, new: str) -> None:
+    text = station_file.read_text()
+    assert old in text
+    station_file.write_text(text.replace(old, new))
+
+
+def _calibrate(station_file: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "qdchar", "calibrate", "--json", "--station", str(station_file)]
+        + ["--out", str(station_file.parent / "runs"), *more],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("policy", ["hold", "ramp_ground"])
+def test_a_signal_during_the_cavity_scan(
+    station_file: Path, number: signal.Signals, policy: str
+) -> None:
+    _change(station_file, 'on_interrupt = "ramp_ground"', f'on_interrupt = "{policy}"')
+    code = {signal.SIGINT: 130, signal.SIGTERM: 143}[number]
+    with (
+        _console(station_file) as console,
+        subprocess.Popen(
+            [sys.executable, "-m", "qdchar", "calibrate", "--json", "--station", str(station_file)]
+            + ["--out", str(station_file.parent / "runs")],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as calibration,
+    ):
+        deadline = time.monotonic() + 60
+        while console.voltage() < 20.0 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        calibration.send_signal(number)
+        time.sleep(0.02)
+        calibration.send_signal(signal.SIGINT)  # a second one must not stop the ramp
+        out, err = calibration.communicate(timeout=60)
+        assert calibration.returncode == code, err
+        assert json.loads(out.splitlines()[-1])["exit_code"] == code
+        if policy == "hold":
+            assert console.voltage() >= 20.0
+        else:
+            assert console.voltage() == 0.0
+    # what was measured until then is on disk
+    (survey,) = (station_file.parent / "runs").glob("*/raw/cavity_survey.csv")
+    assert len(survey.read_text().splitlines()) > 100
+
+
+@pytest.mark.parametrize(
+    ("recipe", "code", "says"),
+    [
+        ("[cavity]\nstop_V = 90.0\n", 21, "60"),
+        ("[etalon]\nstop_V = 200.0\n", 21, "150"),
+        ("[dark]\ndwell_s = -1.0\n", 2, "dark.dwell_s"),
+        ("[dark]\ncolour = 1\n", 2, "dark.colour"),
+        ("[limits.g3_zero]\nmax = 1.0\n", 2, "g3_zero"),
+    ],
+)
+def test_a_recipe_is_refused_before_anything_moves(
+    station_file: Path, recipe: str, code: int, says: str
+) -> None:
+    file = station_file.parent / "recipe.toml"
+    file.write_text(recipe)
+    done = _calibrate(station_file, "--recipe", str(file))
+    assert done.returncode == code, done.stderr
+    assert says in json.loads(done.stdout.splitlines()[-1])["error"]
+    with _console(station_file) as console:
+        assert console.voltage() == 0.0
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code", "says"),
+    [
+        ("slew_V_per_s", "slow_V_per_s", 2, "roles.cavity_fine: unknown key 'slow_V_per_s'"),
+        ("limits_V = [0.0, 60.0]", "limits_V = [0.0, 500.0]", 2, "roles.cavity_fine"),
+        ('password = "123456"', 'password = "wrong"', 20, "password"),
+    ],
+)
+def test_a_station_is_refused_by_key(
+    station_file: Path, old: str, new: str, code: int, says: str
+) -> None:
+    _change(station_file, old, new)
+    done = _calibrate(station_file)
+    assert done.returncode == code, done.stderr
+    assert says in json.loads(done.stdout.splitlines()[-1])["error"]
+
+
+def test_a_wrong_port_says_where(station_file: Path) -> None:
+    address = tomllib.loads(station_file.read_text())["roles"]["tagger"]["address"]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        dead = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    _change(station_file, address, dead)
+    done = _calibrate(station_file)
+    assert done.returncode == 20
+    assert dead.removeprefix("tcp://") in json.loads(done.stdout.splitlines()[-1])["error"]
+
+
+def test_check_reads_and_safe_grounds(station_file: Path) -> None:
+    def run(verb: str) -> dict[str, object]:
+        done = subprocess.run(
+            [sys.executable, "-m", "qdchar", verb, "--station", str(station_file), "--json"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        answer: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
+        return answer
+
+    with _console(station_file) as console:
+        console.ask("setm 3 off")
+        console.ask("seta 3 12.5")
+        instruments = run("check")["instruments"]
+        assert isinstance(instruments, dict)
+        assert instruments["cavity_fine"]["identity"]["simulated"] is True
+        assert console.voltage() == 12.5
+        run("safe")
+        assert console.voltage() == 0.0
