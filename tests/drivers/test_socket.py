@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import select
+import socket
 import threading
+import time
 
 import pytest
 
-from qdchar.drivers._socket import ConnectionLostError, Line
+from qdchar.drivers import _socket
+from qdchar.drivers._socket import ConnectionLostError, Line, host_and_port
 from qdchar.errors import InstrumentError
 
 
@@ -178,6 +182,45 @@ def test_a_single_quantum_style_stream_of_samples_keeps_its_frames(conversation)
     with line_to(instrument) as line:
         got = line.query("go", lambda: [line.until(re.compile(rb"\n")) for _ in range(5)])
     assert got == samples
+
+
+def test_an_address_where_nobody_answers_is_bounded_in_time(monkeypatch):
+    """As an instrument that is switched off: a full queue lets a connect hang."""
+    monkeypatch.setattr(_socket, "CONNECT_TIMEOUT_S", 0.3)
+    with contextlib.ExitStack() as stack:
+        full = stack.enter_context(socket.socket())
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(4):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(full.getsockname())
+        line = Line(f"tcp://127.0.0.1:{full.getsockname()[1]}", name="device")
+        started = time.monotonic()
+        with pytest.raises(InstrumentError, match=r"nothing answered within 0\.3 s"):
+            line.open()
+        assert time.monotonic() - started < 3.0
+
+
+def test_a_name_server_that_hangs_is_bounded_in_time(monkeypatch):
+    monkeypatch.setattr(_socket, "CONNECT_TIMEOUT_S", 0.1)
+    over = threading.Event()
+    monkeypatch.setattr(_socket.socket, "getaddrinfo", lambda *_, **__: over.wait(10.0) or [])
+    with pytest.raises(InstrumentError, match="the name server does not answer"):
+        Line("tcp://anc.lab:7230", name="device").open()
+    over.set()
+
+
+def test_all_addresses_of_a_name_are_tried(conversation):
+    """``localhost`` is ::1 first on many machines, where nothing may listen."""
+    instrument = conversation([(b"a?\n", b"1\n")])
+    port = instrument.address.rpartition(":")[2]
+    with Line(f"tcp://localhost:{port}", name="device") as line:
+        assert line.query("a?", line.line) == "1"
+
+
+def test_an_ipv6_address_is_understood():
+    assert host_and_port("tcp://[fe80::1]:5025") == ("fe80::1", 5025)
 
 
 def _until_readable(line: Line) -> None:
