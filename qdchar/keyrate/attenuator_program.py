@@ -54,6 +54,10 @@ class AttenuatorProgram(AttenuatorBounds):
             return np.asarray(counts.sum(axis=0))
         return np.minimum(super().single_upper(counts, prepared), prepared * max(shares))
 
+    def explains(self, counts: Floats, prepared: Floats) -> bool:
+        """Whether any yields at all can make these counts, within the bounds."""
+        return bool(self._extreme_shares(counts, prepared, sign=1))
+
     def _extreme_shares(self, counts: Floats, prepared: Floats, *, sign: int) -> list[float]:
         """Single-photon events per prepared pulse, of each piece that can explain the counts."""
         upper, lower = self.gains(counts, prepared)

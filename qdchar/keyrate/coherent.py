@@ -41,7 +41,9 @@ def yield_and_error(photons: ArrayLike, given: Conditions) -> tuple[Floats, Floa
 
 
 def coherent_gain(mean: ArrayLike, given: Conditions) -> tuple[Floats, Floats]:
-    """Gain of a coherent pulse and the probability of a wrong click (F22, F15).
+    """Gain of a coherent pulse and the probability of a wrong click.
+
+    The gain is 1 - (1 - p_dark) exp(-mean eta).
 
     Parameters
     ----------
@@ -55,7 +57,9 @@ def coherent_gain(mean: ArrayLike, given: Conditions) -> tuple[Floats, Floats]:
 
 
 def infinite_decoy_rate(mean: ArrayLike, given: Conditions) -> Floats:
-    """Secret bits per sent pulse with infinite decoy states at a given mean (F23).
+    """Secret bits per sent pulse with infinite decoy states at a given mean.
+
+    R = pB {e^-m p_dark + m e^-m Y1 [1 - h(e1)] - f Q h(E)} at mean m.
 
     Alice sends the key basis and the signal mean almost always; behind an active receiver Bob
     measures in the key basis almost always, behind a passive one with his splitter's share.

@@ -18,6 +18,7 @@ from .single_photon import (
     Accounting,
     SinglePhotonKey,
     best_single_photon_key,
+    detection,
     single_photon_key,
 )
 from .source import SourceFigures
@@ -39,6 +40,7 @@ def predict(
     block_kind: BlockKind | None = None,
     p_z: float | None = None,
     attenuation: float | None = None,
+    eps_source: float | None = None,
     comparators: Sequence[str] | None = None,
 ) -> tuple[KeyRate, ...]:
     """Predict the key rate of a source without decoy states.
@@ -59,6 +61,10 @@ def predict(
         Instead of the link's: pulses in a block, and whether "received", "sent" or "asymptotic".
     p_z, attenuation
         Hold Alice's Z probability or the pre-attenuation instead of optimising it.
+    eps_source
+        Take the upper limit of g2 <n>^2 / 2 that fails with this probability, for multi-photon
+        pulses to be given up; it adds to the secrecy parameter. Default: the best estimate, as in
+        the paper.
     comparators
         Names of protocols for coherent light to compare with; default all that are defined:
         finite-key protocols need a block.
@@ -85,13 +91,19 @@ def predict(
     losses = np.atleast_1d(
         np.asarray(link.channel_loss.value if loss_dB is None else loss_dB, dtype=np.float64)
     ).ravel()
-    _check_options(losses, protocol, accounting, block, block_kind, p_z, attenuation)
+    _check_options(losses, protocol, accounting, block, block_kind, p_z, attenuation, eps_source)
     changed = {"block": block, "block_kind": block_kind}
     link = link.model_copy(update={k: v for k, v in changed.items() if v is not None})
     given = Conditions.from_link(link, losses)
     n, g2 = source.mean_photon_number.value, source.g2_zero.value
-    key = best_single_photon_key(n, g2, given, PHASE[protocol], accounting, p_z, attenuation)
-    sensitivities = _sensitivities(source, link, losses, key, protocol, accounting, own_loss)
+    margin = source.multiphoton_margin(eps_source) if eps_source is not None else 0.0
+    key = best_single_photon_key(
+        n, g2, given, PHASE[protocol], accounting, p_z, attenuation, margin
+    )
+    gain, _ = detection(key.attenuation * n, g2, given)
+    sensitivities = _sensitivities(
+        source, link, losses, key, protocol, accounting, margin, own_loss
+    )
     names = _asked(comparators, given)
     others = {name: COMPARATORS[name].rate(given) for name in names}
     clock = source.clock_rate.value
@@ -110,7 +122,9 @@ def predict(
             attenuation=float(key.attenuation[i]),
             qber=float(key.qber[i]),
             phase_error=float(key.phase_error[i]),
-            gain=float(key.gain[i]),
+            gain=float(gain[i]),
+            p2=float(key.attenuation[i]) ** 2 * (source.multiphoton.value + margin),
+            eps_source=eps_source,
             key_length=float(key.key_length[i]) if finite else None,
             pulses_sent=float(key.pulses_sent[i]) if finite else None,
             acquisition_time_s=float(key.pulses_sent[i]) / clock if finite else None,
@@ -142,6 +156,7 @@ def _check_options(
     block_kind: str | None,
     p_z: float | None,
     attenuation: float | None,
+    eps_source: float | None,
 ) -> None:
     for wrong, message in (
         (not len(losses), "no loss given"),
@@ -161,6 +176,10 @@ def _check_options(
             attenuation is not None and not 0 < attenuation <= 1,
             "attenuation is a transmission: more than 0, at most 1",
         ),
+        (
+            eps_source is not None and not 0 < eps_source < 0.5,
+            "eps_source is a failure probability: more than 0, less than 0.5",
+        ),
     ):
         if wrong:
             raise UsageError(f"key rate: {message}")
@@ -173,16 +192,17 @@ def _sensitivities(
     key: SinglePhotonKey,
     protocol: Protocol,
     accounting: Accounting,
+    margin: float,
     own_loss: bool,
 ) -> list[tuple[Estimate, Floats]]:
-    """Return the derivatives of the rate by every uncertain input, at fixed settings (F33)."""
+    """Return the derivatives of the rate by every uncertain input, at fixed settings."""
     phase = PHASE[protocol]
     p_z, attenuation = key.p_z, key.attenuation
 
     def rate(n: float, g2: float, changed: Link) -> Floats:
         shift = changed.channel_loss.value - link.channel_loss.value
         given = Conditions.from_link(changed, losses + shift)
-        return single_photon_key(n, g2, p_z, attenuation, given, phase, accounting).rate
+        return single_photon_key(n, g2, p_z, attenuation, given, phase, accounting, margin).rate
 
     n, g2 = source.mean_photon_number, source.g2_zero
     result: list[tuple[Estimate, Floats]] = []

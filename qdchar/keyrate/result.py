@@ -67,6 +67,10 @@ class KeyRate:
         Error rate of the sifted key; upper bound on its phase-error rate.
     gain
         Detections per sent pulse.
+    p2
+        Multi-photon probability of a sent pulse that is given up.
+    eps_source
+        Failure probability of `p2` as an upper limit; None where it is the best estimate.
     key_length, pulses_sent, acquisition_time_s
         Of one block; None in the asymptotic case.
     comparators
@@ -86,6 +90,8 @@ class KeyRate:
     qber: float
     phase_error: float
     gain: float
+    p2: float
+    eps_source: float | None
     key_length: float | None
     pulses_sent: float | None
     acquisition_time_s: float | None

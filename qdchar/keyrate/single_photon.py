@@ -76,8 +76,8 @@ class SinglePhotonKey:
         sent pulse in the asymptotic case.
     p_z, attenuation
         The settings.
-    gain, qber, phase_error
-        Detection probability per pulse, error rate of the key, bound on the phase-error rate.
+    qber, phase_error
+        Error rate of the key, bound on its phase-error rate.
     score
         Orders settings also where there is no key: `rate` where that is positive, else negative.
     """
@@ -89,14 +89,39 @@ class SinglePhotonKey:
     sifted_nonmultiphoton: Floats
     p_z: Floats
     attenuation: Floats
-    gain: Floats
     qber: Floats
     phase_error: Floats
     score: Floats
 
 
+@dataclass(frozen=True)
+class BasisCounts:
+    """What a block holds, expected or observed.
+
+    Attributes
+    ----------
+    sifted, sifted_errors
+        Alice and Bob in the key basis Z.
+    test, test_errors
+        Both in the other basis.
+    crossed, crossed_right
+        Alice in Z, Bob in the other basis; those of the outcome that Alice also sends. Used by
+        three states only; zeros elsewhere.
+    """
+
+    sifted: Floats
+    sifted_errors: Floats
+    test: Floats
+    test_errors: Floats
+    crossed: Floats
+    crossed_right: Floats
+
+
 def detection(n: ArrayLike, g2: ArrayLike, given: Conditions) -> tuple[Floats, Floats]:
-    """Gain and error rate of a source that a threshold detector sees (F14, F15).
+    """Gain and error rate of a source at threshold detectors.
+
+    The gain is 1 - (1 - p_dark)(1 - n eta + g2 n^2 eta^2 / 2); photons err with probability
+    e_mis, dark counts with 1/2.
 
     Parameters
     ----------
@@ -127,8 +152,9 @@ def single_photon_key(
     given: Conditions,
     phase: Phase = "eb",
     accounting: Accounting = "alice",
+    p2_margin: ArrayLike = 0.0,
 ) -> SinglePhotonKey:
-    """Key of given settings, finite (F16-F21) or asymptotic.
+    """Key of given settings, finite or asymptotic, from the counts expected on a link.
 
     Parameters
     ----------
@@ -144,6 +170,9 @@ def single_photon_key(
         Channel, receiver, block and security.
     phase, accounting
         The proof and what it counts, see the module's text.
+    p2_margin
+        Added to g2 n^2 / 2, before attenuation, where multi-photon pulses are given up: what the
+        source's uncertainty adds to an upper limit. The expected counts do not change.
 
     Returns
     -------
@@ -151,58 +180,97 @@ def single_photon_key(
         Arrays of the broadcast shape of all arguments.
     """
     p_z = np.asarray(p_z, dtype=np.float64)
-    used = np.asarray(attenuation, dtype=np.float64) * np.asarray(n, dtype=np.float64)
+    attenuation = np.asarray(attenuation, dtype=np.float64)
+    used = attenuation * np.asarray(n, dtype=np.float64)
     gain, qber = detection(used, g2, given)
-    p2 = multiphoton_probability(used, g2)
+    p2 = multiphoton_probability(used, g2) + attenuation**2 * np.asarray(p2_margin)
     if given.block_kind == "asymptotic":
-        return _asymptotic(p2, gain, qber, p_z, np.asarray(attenuation), given, phase, accounting)
+        return _asymptotic(p2, gain, qber, p_z, attenuation, given, phase, accounting)
     sent = given.pulses_sent(gain)
+    p_z_bob = given.bob(p_z)
+    sifted = sent * p_z * p_z_bob * gain
+    test = sent * (1 - p_z) * (1 - p_z_bob) * gain
+    crossed = sent * p_z * (1 - p_z_bob) * gain
+    counts = BasisCounts(sifted, qber * sifted, test, qber * test, crossed, crossed / 2)
+    return key_from_counts(counts, sent, p2, p_z, attenuation, given, phase, accounting)
+
+
+def key_from_counts(
+    counts: BasisCounts,
+    sent: Floats,
+    p2: Floats,
+    p_z: Floats,
+    attenuation: Floats,
+    given: Conditions,
+    phase: Phase = "eb",
+    accounting: Accounting = "alice",
+) -> SinglePhotonKey:
+    """Key of a block of counts, expected or observed.
+
+    The length is N (1 - h(phase error)) - f h(QBER) N_Z - 2 log2(1/(2 eps_pa)) - log2(2/eps_cor)
+    with N the sifted bits that did not come from multi-photon pulses.
+
+    Parameters
+    ----------
+    counts
+        Of the block.
+    sent
+        Pulses sent.
+    p2
+        Upper limit of the probability that a sent pulse holds more than one photon.
+    p_z, attenuation
+        What Alice set; the attenuation is already in `p2`.
+    given
+        Bob's basis choice and the security constants; the link's other constants are not used:
+        the counts hold them.
+    phase, accounting
+        The proof and what it counts.
+    """
     p_z_bob = given.bob(p_z)
     p_x, p_x_bob = 1 - p_z, 1 - p_z_bob
     joint = accounting == "joint"
     eps = given.eps_bound(tail_bounds(phase, accounting))
-
-    sifted = sent * p_z * p_z_bob * gain
-    test = sent * p_x * p_x_bob * gain
+    multi = observed_upper(sent * p_z * (p_z_bob if joint else 1.0) * p2, eps)
     multi_test = observed_upper(sent * p_x * (p_x_bob if joint else 1.0) * p2, eps)
-    good = sifted - observed_upper(sent * p_z * (p_z_bob if joint else 1.0) * p2, eps)
-    good_test = test - multi_test
+    good, good_test = counts.sifted - multi, counts.test - multi_test
     # a basis of less than one good pulse tells nothing, however the ratios come out
     has_basis = (good >= 1) & (good_test >= 1)
     if phase == "eb":
-        bound = qber * test / np.where(has_basis, good_test, 1.0)
+        bound = counts.test_errors / np.where(has_basis, good_test, 1.0)
     else:
-        bound = _three_state_phase_error(
-            gain, qber, p2, sent, p_z, p_x_bob, multi_test, eps, joint=joint
-        )
+        multi_crossed = observed_upper(sent * p_z * (p_x_bob if joint else 1.0) * p2, eps)
+        in_x, in_z = sent * p_x * p_x_bob, sent * p_z * p_x_bob
+        bound = _three_state_phase_error(counts, in_x, in_z, multi_test, multi_crossed, eps)
     deviation = sampling_deviation(good, good_test, bound, eps, tail=given.rigorous)
     raw_phase = np.where(has_basis, bound + deviation, 1.0)
     phase_error = np.clip(raw_phase, 0.0, 0.5)
+    some = counts.sifted > 0
+    qber = np.where(some, counts.sifted_errors / np.where(some, counts.sifted, 1.0), 0.5)
     constant = -2 * np.log2(2 * given.eps_pa) - np.log2(given.eps_cor) + 1
     length = (
         np.where(has_basis, good * (1 - binary_entropy(phase_error)), 0.0)
-        - given.f_ec * binary_entropy(qber) * sifted
+        - given.f_ec * binary_entropy(qber) * counts.sifted
         - constant
     )
     key = has_basis & (raw_phase < 0.5) & (length > 0)
-    sent_or_one = np.where(sent > 0, sent, 1.0)
+    rate = np.where(key, length / np.where(sent > 0, sent, 1.0), 0.0)
     # without a key: how far the key fraction, the phase error and the bases are from one
-    lack = np.minimum(length / (sifted + constant), 0.0) - np.clip(raw_phase - 0.5, 0.0, 1.0)
-    lack += np.minimum(np.minimum(good / (sifted + 1), good_test / (test + 1)), 0.0).clip(-1e3)
-    rate = np.where(key, length / sent_or_one, 0.0)
+    lack = np.minimum(length / (counts.sifted + constant), 0.0)
+    lack -= np.clip(raw_phase - 0.5, 0.0, 1.0)
+    emptiest = np.minimum(good / (counts.sifted + 1), good_test / (counts.test + 1))
+    lack += np.clip(emptiest, -1e3, 0.0)
     return SinglePhotonKey(
         *np.broadcast_arrays(
             rate,
             np.where(key, length, 0.0),
             sent,
-            sifted,
+            counts.sifted,
             good,
             p_z,
-            np.asarray(attenuation, dtype=np.float64),
-            gain,
+            attenuation,
             qber,
             phase_error,
-            np.where(key, rate, np.minimum(lack, 0.0) - 1e-9),
+            np.where(key, rate, lack - 1e-9),
         )
     )
 
@@ -219,33 +287,27 @@ def tail_bounds(phase: Phase, accounting: Accounting) -> int:
 
 
 def _three_state_phase_error(
-    gain: Floats,
-    qber: Floats,
-    p2: Floats,
-    sent: Floats,
-    p_z: Floats,
-    p_x_bob: Floats,
+    counts: BasisCounts,
+    in_x: Floats,
+    in_z: Floats,
     multi_test: Floats,
+    multi_crossed: Floats,
     eps: Floats,
-    *,
-    joint: bool,
 ) -> Floats:
-    """Phase-error rate of the loss-tolerant proof (F19), multi-photon bounds on the sums.
+    """Phase-error rate of the loss-tolerant proof, multi-photon bounds on the sums of yields.
 
     In the other basis Bob's outcomes are R and L; Alice sends H, V (together Z) and R. Yields are
-    per pulse that Alice sends in the state and Bob measures in the other basis.
+    per pulse that Alice sends in the state and Bob measures in the other basis, of which there are
+    `in_x` and `in_z`. The result is [y(L|R) + 2 y(R|Z) - y(R|R)] / [2 y(any|Z)].
     """
-    sent_r, sent_z = sent * (1 - p_z) * p_x_bob, sent * p_z * p_x_bob
-    some_r, some_z = np.where(sent_r > 0, sent_r, 1.0), np.where(sent_z > 0, sent_z, 1.0)
-    left_of_r = expected_upper(qber * gain * sent_r, eps) / some_r
-    right_of_r = expected_lower((1 - qber) * gain * sent_r, eps) / some_r
-    right_of_z = expected_upper(gain / 2 * sent_z, eps) / some_z
-    any_of_z = expected_lower(gain * sent_z, eps) / some_z
-    multi_r = multi_test / some_r
-    multi_z = observed_upper(sent * p_z * (p_x_bob if joint else 1.0) * p2, eps) / some_z
-    single_z = 2 * (any_of_z - multi_z)
-    valid = (single_z > 0) & (sent_r > 0)
-    wrong = np.maximum(left_of_r + 2 * right_of_z - (right_of_r - multi_r), 0.0)
+    some_x, some_z = np.where(in_x > 0, in_x, 1.0), np.where(in_z > 0, in_z, 1.0)
+    left_of_r = expected_upper(counts.test_errors, eps) / some_x
+    right_of_r = expected_lower(counts.test - counts.test_errors, eps) / some_x
+    right_of_z = expected_upper(counts.crossed_right, eps) / some_z
+    any_of_z = expected_lower(counts.crossed, eps) / some_z
+    single_z = 2 * (any_of_z - multi_crossed / some_z)
+    valid = (single_z > 0) & (in_x > 0)
+    wrong = np.maximum(left_of_r + 2 * right_of_z - (right_of_r - multi_test / some_x), 0.0)
     return np.asarray(np.where(valid, wrong / np.where(valid, single_z, 1.0), 1.0))
 
 
@@ -297,7 +359,6 @@ def _asymptotic(
             good,
             p_z,
             attenuation,
-            gain,
             qber,
             phase_error,
             np.where(key, rate, lack - 1e-9),
@@ -313,6 +374,7 @@ def best_single_photon_key(
     accounting: Accounting = "alice",
     p_z: float | None = None,
     attenuation: float | None = None,
+    p2_margin: ArrayLike = 0.0,
     effort: Effort | None = None,
 ) -> SinglePhotonKey:
     """Key at the best basis ratio and pre-attenuation, of each point by itself.
@@ -323,7 +385,7 @@ def best_single_photon_key(
         The source, any shape that broadcasts with `given`.
     given
         Channel, receiver, block and security.
-    phase, accounting
+    phase, accounting, p2_margin
         As in `single_photon_key`.
     p_z, attenuation
         Hold these instead of optimising them.
@@ -339,9 +401,10 @@ def best_single_photon_key(
     points = int(np.prod(shape))
     n_flat = np.broadcast_to(np.asarray(n, dtype=np.float64), shape).reshape(-1, 1)
     g2_flat = np.broadcast_to(np.asarray(g2, dtype=np.float64), shape).reshape(-1, 1)
+    margin = np.broadcast_to(np.asarray(p2_margin, dtype=np.float64), shape).reshape(-1, 1)
     flat = given.flat()
     lower, upper = _LOWER.copy(), _UPPER.copy()
-    endless_test = given.block_kind == "asymptotic" and not given.active
+    endless_test = given.block_kind == "asymptotic" and (not given.active or accounting == "joint")
     if p_z is not None or endless_test:
         lower[0] = upper[0] = 0.0
     if attenuation is not None:
@@ -359,12 +422,14 @@ def best_single_photon_key(
     def score(x: Floats, rows: Rows) -> Floats:
         z, a = settings(x)
         part = flat.part(rows)
-        return single_photon_key(n_flat[rows], g2_flat[rows], z, a, part, phase, accounting).score
+        return single_photon_key(
+            n_flat[rows], g2_flat[rows], z, a, part, phase, accounting, margin[rows]
+        ).score
 
     start = np.array([[3.0, 0.0], [1.0, 0.0], [2.0, -0.5]]).clip(lower, upper)
     best = maximise(score, points, lower, upper, effort or Effort(), known=start)
     z, a = settings(best[:, None, :])
-    key = single_photon_key(n_flat, g2_flat, z, a, flat, phase, accounting)
+    key = single_photon_key(n_flat, g2_flat, z, a, flat, phase, accounting, margin)
     return SinglePhotonKey(
         *(getattr(key, name).reshape(shape) for name in (f.name for f in fields(key)))
     )

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdchar.errors import UsageError
-from qdchar.estimate import Contribution, Estimate, covariance
+from qdchar.estimate import Contribution, Estimate, covariance, propagate
 
 from .photons import check_physical
 
@@ -80,6 +80,30 @@ class SourceFigures:
             _given("g2_zero", g2, g2_u, "1", "given"),
             _given("clock_rate", clock_rate_hz, 0.0, "Hz", "given"),
         )
+
+    @property
+    def multiphoton(self) -> Estimate:
+        """Upper bound g2 <n>^2 / 2 of the multi-photon probability, with what n and g2 share."""
+        n, g2 = self.mean_photon_number, self.g2_zero
+        return Estimate(
+            name="p2",
+            value=g2.value * n.value**2 / 2,
+            unit="1",
+            definition="g2 <n>^2 / 2",
+            method="from mean_photon_number and g2_zero",
+            plane=n.plane,
+            budget=propagate([(n, g2.value * n.value), (g2, n.value**2 / 2)]),
+        )
+
+    def multiphoton_margin(self, eps: float) -> float:
+        """Return what to add to `multiphoton` for an upper limit that fails with probability `eps`.
+
+        Takes the uncertainty as normal. With the coincidences themselves at hand,
+        `qdchar.keyrate.photons.multiphoton_limit` needs no such assumption.
+        """
+        from scipy.special import ndtri
+
+        return -float(ndtri(eps)) * self.multiphoton.u
 
     @property
     def covariance(self) -> NDArray[np.float64]:

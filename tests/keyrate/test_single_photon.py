@@ -59,7 +59,6 @@ def test_check_values(checks: dict[str, Any]) -> None:
             "sifted": "N_Z",
             "sifted_nonmultiphoton": "N_Z_nmp",
             "qber": "qber",
-            "gain": "gain",
             "phase_error": "phase_error",
         }.items():
             value = getattr(key, ours)

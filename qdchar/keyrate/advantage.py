@@ -1,0 +1,330 @@
+"""Where a source beats coherent light: crossing, reach, map, boundary and what to improve."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from qdchar.link import Link, Quantity
+
+from .comparators import COMPARATORS
+from .conditions import Conditions
+from .predict import predict
+from .result import PHASE, Protocol
+from .single_photon import Accounting, best_single_photon_key
+from .source import SourceFigures
+
+Floats = NDArray[np.float64]
+
+# Losses at which a crossing or a reach is looked for [dB].
+_FARTHEST_DB = 80.0
+_COARSE_DB = 1.0
+
+
+@dataclass(frozen=True)
+class AdvantageMap:
+    """Advantage over a plane of sources at one loss.
+
+    Attributes
+    ----------
+    n, g2
+        Axes, shapes (columns,) and (rows,).
+    loss_dB
+        Channel loss.
+    comparator
+        Name of the protocol for coherent light.
+    rate
+        Secret bits per pulse of the source, shape (rows, columns); 0 where there is no key, NaN
+        where no source of at most two photons has this <n> and g2.
+    advantage_dB
+        Over the comparator; -inf where there is no key, NaN as in `rate`.
+    """
+
+    n: Floats
+    g2: Floats
+    loss_dB: float
+    comparator: str
+    rate: Floats
+    advantage_dB: Floats
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """What one parameter does to the rate.
+
+    Attributes
+    ----------
+    name
+        By the record's vocabulary.
+    value
+        Where it stands.
+    per_percent
+        Change of the rate when the value rises by 1 % of itself [bits per pulse].
+    """
+
+    name: str
+    value: float
+    per_percent: float
+
+
+def _rate(
+    source: SourceFigures, protocol: Protocol, accounting: Accounting
+) -> Callable[[Conditions], Floats]:
+    n, g2 = source.mean_photon_number.value, source.g2_zero.value
+    return lambda given: best_single_photon_key(n, g2, given, PHASE[protocol], accounting).rate
+
+
+def maximum_loss(
+    source: SourceFigures,
+    link: Link,
+    *,
+    protocol: Protocol = "efficient-bb84",
+    accounting: Accounting = "alice",
+) -> float | None:
+    """Largest channel loss with a key [dB]; None where even no loss gives one.
+
+    Found to 1e-4 dB, by narrowing a bracket with 41 losses at a time.
+    """
+    rate = _rate(source, protocol, accounting)
+    return _last(lambda loss: rate(Conditions.from_link(link, loss)) > 0)
+
+
+def crossing_loss(
+    source: SourceFigures,
+    link: Link,
+    comparator: str,
+    *,
+    protocol: Protocol = "efficient-bb84",
+    accounting: Accounting = "alice",
+) -> float | None:
+    """Largest channel loss at which the source is ahead of coherent light [dB].
+
+    None where it is never ahead.
+    """
+    rate, other = _rate(source, protocol, accounting), COMPARATORS[comparator].rate
+
+    def ahead(loss: Floats) -> NDArray[np.bool_]:
+        given = Conditions.from_link(link, loss)
+        return np.asarray(rate(given) > other(given))
+
+    return _last(ahead)
+
+
+def _last(holds: Callable[[Floats], NDArray[np.bool_]]) -> float | None:
+    """Largest loss at which a condition holds."""
+    losses = np.arange(0.0, _FARTHEST_DB + _COARSE_DB, _COARSE_DB)
+    for _ in range(3):
+        true = np.flatnonzero(holds(losses))
+        if not len(true):
+            return None
+        last = int(true[-1])
+        if last == len(losses) - 1:
+            break
+        losses = np.linspace(losses[last], losses[last + 1], 41)
+    return float(losses[last])
+
+
+def advantage_map(
+    n: ArrayLike,
+    g2: ArrayLike,
+    link: Link,
+    *,
+    loss_dB: float,
+    comparator: str,
+    protocol: Protocol = "efficient-bb84",
+    accounting: Accounting = "alice",
+    executor: Executor | None = None,
+) -> AdvantageMap:
+    """Advantage over coherent light for every source of a grid.
+
+    Parameters
+    ----------
+    n, g2
+        Axes of mean photon number and g2.
+    link
+        The link; its loss is replaced by `loss_dB`.
+    loss_dB
+        Channel loss.
+    comparator
+        Name of the protocol for coherent light.
+    protocol, accounting
+        As in `qdchar.keyrate.predict`.
+    executor
+        Runs the rows; any `concurrent.futures` executor.
+    """
+    columns, rows = (np.asarray(a, dtype=np.float64).ravel() for a in (n, g2))
+    given = Conditions.from_link(link, loss_dB)
+    blocks = np.array_split(rows, max(len(rows) // 10, 1))
+    count = len(blocks)
+    run = map if executor is None else executor.map
+    rate = np.concatenate(
+        list(
+            run(
+                _map_rows,
+                blocks,
+                [columns] * count,
+                [given] * count,
+                [protocol] * count,
+                [accounting] * count,
+            )
+        )
+    )
+    other = float(COMPARATORS[comparator].rate(given))
+    advantage = np.full_like(rate, -np.inf)
+    advantage[np.isnan(rate)] = np.nan
+    key = rate > 0
+    with np.errstate(divide="ignore"):
+        advantage[key] = 10 * (np.log10(rate[key]) - np.log10(other))
+    return AdvantageMap(columns, rows, loss_dB, comparator, rate, advantage)
+
+
+def _map_rows(
+    g2: Floats, n: Floats, given: Conditions, protocol: Protocol, accounting: Accounting
+) -> Floats:
+    """Best rates of some rows of a map."""
+    columns, rows = np.broadcast_arrays(n[None, :], g2[:, None])
+    possible = (rows * columns <= 1) & (columns - rows * columns**2 / 2 <= 1)
+    rate = np.full(rows.shape, np.nan)
+    rate[possible] = best_single_photon_key(
+        columns[possible], rows[possible], given, PHASE[protocol], accounting
+    ).rate
+    return rate
+
+
+def minimum_mean(
+    g2: ArrayLike,
+    link: Link,
+    *,
+    loss_dB: float,
+    comparator: str,
+    protocol: Protocol = "efficient-bb84",
+    accounting: Accounting = "alice",
+) -> Floats:
+    """Smallest <n> with which a source of this g2 equals coherent light.
+
+    Attenuating is free, so that the best rate never falls with <n>, and one bracket is enough.
+
+    Returns
+    -------
+    ndarray
+        Shape of `g2`; infinite where no <n> up to 1 (or up to what is physical) reaches it.
+    """
+    given = Conditions.from_link(link, loss_dB)
+    g2 = np.asarray(g2, dtype=np.float64)
+    other = float(COMPARATORS[comparator].rate(given))
+
+    def ahead(n: Floats) -> NDArray[np.bool_]:
+        return best_single_photon_key(n, g2, given, PHASE[protocol], accounting).rate >= other
+
+    return _bisect(ahead, np.zeros_like(g2), np.minimum(1.0, 1 / np.maximum(g2, 1e-300)))
+
+
+def maximum_g2(
+    n: ArrayLike,
+    link: Link,
+    *,
+    loss_dB: float,
+    comparator: str,
+    protocol: Protocol = "efficient-bb84",
+    accounting: Accounting = "alice",
+) -> Floats:
+    """Largest g2 with which a source of this <n> equals coherent light, with pre-attenuation.
+
+    Returns
+    -------
+    ndarray
+        Shape of `n`; 0 where not even g2 = 0 reaches it, 1 or 1/<n> where every physical g2 does.
+    """
+    given = Conditions.from_link(link, loss_dB)
+    n = np.asarray(n, dtype=np.float64)
+    other = float(COMPARATORS[comparator].rate(given))
+
+    def behind(g2: Floats) -> NDArray[np.bool_]:
+        return best_single_photon_key(n, g2, given, PHASE[protocol], accounting).rate < other
+
+    most = np.minimum(1.0, 1 / n)
+    edge = _bisect(behind, np.zeros_like(n), most)
+    edge = np.where(np.isinf(edge), most, edge)
+    return np.asarray(np.where(behind(np.zeros_like(n)), 0.0, edge))
+
+
+def _bisect(holds: Callable[[Floats], NDArray[np.bool_]], low: Floats, high: Floats) -> Floats:
+    """Smallest argument from which a condition holds; infinite where it does not up to `high`."""
+    never = ~holds(high)
+    for _ in range(40):
+        middle = (low + high) / 2
+        here = holds(middle)
+        low, high = np.where(here, low, middle), np.where(here, middle, high)
+    return np.asarray(np.where(never, np.inf, high))
+
+
+def sensitivities(
+    source: SourceFigures,
+    link: Link,
+    *,
+    loss_dB: float | None = None,
+    protocol: Protocol = "efficient-bb84",
+    accounting: Accounting = "alice",
+) -> tuple[Sensitivity, ...]:
+    """Find what each parameter buys: change of the optimised rate per percent, the largest first.
+
+    Parameters
+    ----------
+    source, link
+        Where the parameters stand.
+    loss_dB
+        Channel loss; default the link's own.
+    protocol, accounting
+        As in `qdchar.keyrate.predict`.
+    """
+    loss = link.channel_loss.value if loss_dB is None else loss_dB
+    step = 1e-3
+    found = []
+
+    def rate(source: SourceFigures, link: Link, loss: float) -> float:
+        (point,) = predict(
+            source,
+            link,
+            loss_dB=loss,
+            protocol=protocol,
+            accounting=accounting,
+            comparators=(),
+        )
+        return point.rate_per_pulse
+
+    def scaled(name: str, factor: float) -> tuple[SourceFigures, Link, float]:
+        if name in ("mean_photon_number", "g2_zero"):
+            estimate = getattr(source, name)
+            changed = replace(estimate, value=estimate.value * factor)
+            return replace(source, **{name: changed}), link, loss
+        if name == "channel_loss":
+            return source, link, loss * factor
+        given = getattr(link, name)
+        value = given.value if isinstance(given, Quantity) else given
+        new = Quantity(value=value * factor) if isinstance(given, Quantity) else value * factor
+        return source, link.model_copy(update={name: new}), loss
+
+    values = {
+        "mean_photon_number": source.mean_photon_number.value,
+        "g2_zero": source.g2_zero.value,
+        "channel_loss": loss,
+        **{
+            name: getattr(link, name).value
+            for name in (
+                "fiber_optics_efficiency",
+                "detector_efficiency",
+                "dark_count_rate",
+                "misalignment",
+            )
+        },
+        "error_correction_efficiency": link.error_correction_efficiency,
+        "block": link.block,
+    }
+    for name, value in values.items():
+        low, high = (rate(*scaled(name, factor)) for factor in (1 - step, 1 + step))
+        found.append(Sensitivity(name, value, (high - low) / (2 * step) * 0.01))
+    return tuple(sorted(found, key=lambda s: -abs(s.per_percent)))

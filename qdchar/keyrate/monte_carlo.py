@@ -1,0 +1,141 @@
+"""Distribution of a key rate when the source and the link are as uncertain as they are.
+
+GUM Supplement 1: every independent error source is drawn once per trial and moves all the figures
+that share it. Needed beside the linear budget where the rate is not smooth: near the cutoff, and
+for the probability that the source beats coherent light.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qdchar.estimate import Estimate
+from qdchar.link import Link
+
+from .comparators import COMPARATORS
+from .conditions import Conditions
+from .result import PHASE, Protocol
+from .single_photon import Accounting, best_single_photon_key
+from .source import SourceFigures
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class RateDistribution:
+    """Rates of many draws of source and link.
+
+    Attributes
+    ----------
+    rates
+        Secret bits per sent pulse, shape (draws,).
+    comparators
+        Name -> rate of coherent light under the same draws of the link, shape (draws,).
+    rejected
+        Share of draws that no source or link can have (g2 below 0, an efficiency above 1, ...)
+        and that were left out.
+    """
+
+    rates: Floats
+    rejected: float
+    comparators: Mapping[str, Floats] = field(default_factory=dict)
+
+    @property
+    def mean(self) -> float:
+        """Mean rate."""
+        return float(self.rates.mean())
+
+    @property
+    def u(self) -> float:
+        """Standard deviation of the rates."""
+        return float(self.rates.std(ddof=1))
+
+    def interval(self, probability: float = 0.6827) -> tuple[float, float]:
+        """Central interval of the rates."""
+        tails = (1 - probability) / 2
+        low, high = np.quantile(self.rates, [tails, 1 - tails])
+        return float(low), float(high)
+
+    def probability_of_key(self) -> float:
+        """Share of draws with a rate above zero."""
+        return float(np.mean(self.rates > 0))
+
+    def probability_of_beating(self, comparator: str) -> float:
+        """Share of draws in which the source gives more than coherent light."""
+        return float(np.mean(self.rates > self.comparators[comparator]))
+
+
+def sample_rates(
+    source: SourceFigures,
+    link: Link,
+    *,
+    draws: int,
+    rng: np.random.Generator,
+    loss_dB: float | None = None,
+    protocol: Protocol = "efficient-bb84",
+    accounting: Accounting = "alice",
+    comparators: Sequence[str] = (),
+) -> RateDistribution:
+    """Draw source and link from their uncertainties, and optimise the settings of each draw.
+
+    Parameters
+    ----------
+    source, link
+        With their budgets; normal contributions.
+    draws
+        Number of trials.
+    rng
+        Random generator.
+    loss_dB
+        An exact loss; default the link's own with its uncertainty.
+    protocol, accounting
+        As in `qdchar.keyrate.predict`.
+    comparators
+        Names of protocols for coherent light to run on the same draws.
+    """
+    given = link.estimates()
+    names = [
+        "channel_loss",
+        "fiber_optics_efficiency",
+        "detector_efficiency",
+        "dark_count_rate",
+        "gate_width",
+        "misalignment",
+    ]
+    inputs = [source.mean_photon_number, source.g2_zero, *(given[name] for name in names)]
+    n, g2, loss, optics, detector, dark, gate, e_mis = _draw(inputs, draws, rng)
+    if loss_dB is not None:
+        loss = np.full(draws, loss_dB)
+    possible = (n > 0) & (g2 >= 0) & (g2 * n <= 1) & (n - g2 * n**2 / 2 <= 1)
+    possible &= (loss >= 0) & (optics > 0) & (optics <= 1) & (detector > 0) & (detector <= 1)
+    possible &= (dark >= 0) & (gate > 0) & (dark * gate <= 1) & (e_mis >= 0) & (e_mis < 0.5)
+    conditions = replace(
+        Conditions.from_link(link),
+        eta=(10 ** (-loss / 10) * optics * detector)[possible],
+        p_dark=(dark * gate)[possible],
+        e_mis=e_mis[possible],
+    )
+    key = best_single_photon_key(n[possible], g2[possible], conditions, PHASE[protocol], accounting)
+    link_is_exact = loss_dB is not None and all(given[name].u == 0 for name in names[1:])
+    one = Conditions.from_link(link, loss_dB) if link_is_exact else conditions
+    return RateDistribution(
+        rates=key.rate,
+        rejected=float(np.mean(~possible)),
+        comparators={
+            name: COMPARATORS[name].rate(one) * np.ones_like(key.rate) for name in comparators
+        },
+    )
+
+
+def _draw(inputs: Sequence[Estimate], draws: int, rng: np.random.Generator) -> list[Floats]:
+    """Values of each estimate in each draw; shared error sources move together."""
+    sources = sorted({c.source for e in inputs for c in e.budget})
+    normal = {name: rng.standard_normal(draws) for name in sources}
+    return [
+        np.asarray(e.value + sum((c.u * normal[c.source] for c in e.budget), start=np.zeros(draws)))
+        for e in inputs
+    ]
