@@ -22,10 +22,11 @@ from collections.abc import Mapping, Sequence
 from typing import Self
 
 from qdchar.errors import InstrumentError, RefusedError, UsageError
+from qdchar.interrupt import signals_held
 from qdchar.roles import Identity, Reading
 
 from ._door import interval, positive, refuse_outside, whole
-from ._ramp import ramp, uninterrupted
+from ._ramp import ramp
 from ._scpi import strict_float
 from ._socket import Line, twice_if_need_be
 
@@ -243,7 +244,7 @@ class _Axis:
             self._set_mode("gnd")
             self._write_offset(0.0)  # so that nobody finds an old voltage behind 'off'
 
-        with uninterrupted():
+        with signals_held():
             self._link.open()
             twice_if_need_be(down)
 
@@ -367,7 +368,7 @@ class StepperAxis(_Axis):
             self._link.do(f"step{'u' if n > 0 else 'd'} {self._axis} {abs(n)}")
             self._link.do(f"stepw {self._axis}", extra_s=1.5 * abs(n) / self._frequency_Hz)
         except BaseException:
-            with uninterrupted():
+            with signals_held():
                 self._mode()  # a query: it reconnects, where 'stop' must not
                 self._link.do(f"stop {self._axis}")
             raise

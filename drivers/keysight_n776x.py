@@ -14,10 +14,10 @@ from collections.abc import Mapping, Sequence
 from typing import Self
 
 from qdchar.errors import InstrumentError
+from qdchar.interrupt import signals_held
 from qdchar.roles import Identity, Reading
 
 from ._door import interval, positive, refuse_outside, whole
-from ._ramp import uninterrupted
 from ._scpi import ScpiLine
 from ._socket import twice_if_need_be
 
@@ -143,7 +143,7 @@ class N776x:
 
     def make_safe(self) -> None:
         """Close the shutter; the attenuation stays."""
-        with uninterrupted():
+        with signals_held():
             self._line.open()
             twice_if_need_be(self.close_shutter)
 

@@ -16,10 +16,11 @@ from collections.abc import Mapping, Sequence
 from typing import Self
 
 from qdchar.errors import InstrumentError, UsageError
+from qdchar.interrupt import signals_held
 from qdchar.roles import Identity, Reading
 
 from ._door import interval, positive, refuse_outside
-from ._ramp import ramp, uninterrupted
+from ._ramp import ramp
 from ._scpi import strict_float
 from ._socket import Line, twice_if_need_be
 
@@ -145,7 +146,7 @@ class MDT69x:
 
     def make_safe(self) -> None:
         """Ramp to 0 V; takes at most the voltage over the slew."""
-        with uninterrupted():
+        with signals_held():
             self._line.open()
             twice_if_need_be(lambda: self._ramp_to(0.0))
 

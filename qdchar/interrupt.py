@@ -50,13 +50,25 @@ def signals_unwind() -> Iterator[None]:
 
 @contextmanager
 def signals_held() -> Iterator[None]:
-    """Keep Ctrl-C and SIGTERM from breaking off what must be finished."""
+    """Hold SIGINT and SIGTERM back until the block has ended, then deliver them.
+
+    For what must not be broken off, such as a ramp to safety. Signals reach the main thread alone,
+    so in any other thread there is nothing to hold back. Blocks nest: a held signal is delivered
+    by the outermost one.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {s: signal.signal(s, signal.SIG_IGN) for s in _SIGNALS}
+    held: list[int] = []
+
+    def hold(number: int, _frame: FrameType | None) -> None:
+        held.append(number)
+
+    before = {s: signal.signal(s, hold) for s in _SIGNALS}
     try:
         yield
     finally:
         for s, previous in before.items():
-            signal.signal(s, previous)
+            signal.signal(s, signal.SIG_DFL if previous is None else previous)
+        for number in dict.fromkeys(held):
+            signal.raise_signal(number)

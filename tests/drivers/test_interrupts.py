@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from qdchar.drivers import _ramp
-from qdchar.drivers._ramp import ramp, uninterrupted
+from qdchar.drivers._ramp import ramp
 from qdchar.drivers.attocube_anc300 import ANC300, OffsetAxis
 from qdchar.drivers.twin.consoles import AttocubeConsole
+from qdchar.interrupt import signals_held
 
 REPOSITORY = Path(__file__).parents[2]
 PROGRAM = """
@@ -83,7 +84,7 @@ def test_a_second_signal_does_not_break_the_way_to_safety(lab, first, code):
 def test_signals_are_held_back_and_then_delivered():
     reached = []
     with pytest.raises(KeyboardInterrupt):  # noqa: PT012
-        with uninterrupted():
+        with signals_held():
             signal.raise_signal(signal.SIGINT)
             signal.raise_signal(signal.SIGINT)
             reached.append("end of the block")
@@ -95,8 +96,8 @@ def test_signals_are_held_back_and_then_delivered():
 def test_nested_blocks_deliver_at_the_outermost_end():
     reached = []
     with pytest.raises(KeyboardInterrupt):  # noqa: PT012
-        with uninterrupted():
-            with uninterrupted():
+        with signals_held():
+            with signals_held():
                 signal.raise_signal(signal.SIGINT)
             reached.append("between the ends")
         reached.append("not here")
@@ -106,7 +107,7 @@ def test_nested_blocks_deliver_at_the_outermost_end():
 def test_an_ignored_signal_stays_ignored():
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with uninterrupted():
+        with signals_held():
             signal.raise_signal(signal.SIGINT)
         assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
     finally:
@@ -117,7 +118,7 @@ def test_other_threads_have_nothing_to_hold():
     ran = []
 
     def work() -> None:
-        with uninterrupted():
+        with signals_held():
             ran.append(True)
 
     thread = threading.Thread(target=work)
