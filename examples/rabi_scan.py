@@ -1,0 +1,44 @@
+"""A lab's own script: tune the cavity, scan the pump power, find the pi pulse, draw it.
+
+It talks to a simulated lab here; with ``load_station(Path("lab.toml"))`` it runs yours.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+from qdchar.analysis import dead_time, rabi
+from qdchar.estimate import Contribution, Estimate
+from qdchar.notation import text
+from qdchar.protocols import cavity as tune
+from qdchar.protocols import dead_time as listen
+from qdchar.protocols import rabi as scan_power
+from qdchar.report.figures import draw_curve
+from qdchar.roles import Attenuator, LightPath, PowerMeter, TimeTagger, VoltageAxis
+from qdchar.simulated import simulated_lab
+from qdchar.station import load_station
+
+raw = Path(tempfile.mkdtemp())
+with simulated_lab(raw, seed=5) as station_file, load_station(station_file) as station:
+    light = station.role("light_path", LightPath)
+    piezo = station.role("cavity_fine", VoltageAxis)
+    pump = station.role("pump_attenuator", Attenuator)
+    monitor = station.role("pump_power", PowerMeter)
+    tagger = station.role("tagger", TimeTagger)
+
+    tuning = tune.measure(light, piezo, pump, monitor, tagger, raw, tune.CavitySettings())
+    print(f"cavity held at {tuning.held.voltage_V:.3f} V, {tuning.held.rate_Hz:.3g} clicks/s")
+    tags = listen.measure(light, tagger, raw / "tags.h5", listen.DeadTimeSettings())
+    settings = scan_power.RabiSettings()
+    scan = scan_power.measure(light, pump, monitor, tagger, raw / "rabi.csv", settings)
+
+clock_Hz = 76.13e6
+blind = int(dead_time.analyse(tags)["dead_time"].value * clock_Hz)
+gain = Estimate("power_meter_gain", 1.0, "1", "", "", budget=(Contribution("gain", 0.005, "B"),))
+result = rabi.analyse(scan, clock_rate_Hz=clock_Hz, blind_pulses=blind, power_gain=gain)
+for estimate in result.estimates:
+    print(f"{estimate.name} = {text(estimate)}")
+if len(sys.argv) > 1:
+    draw_curve(result.fits[0].curves[0]).savefig(sys.argv[1])
