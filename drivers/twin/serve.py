@@ -70,6 +70,7 @@ def serve(
     InstrumentError
         If a port is in use.
     """
+    _compile()
     lab = Lab(truth, seed)
     addresses = {}
     with ExitStack() as running:
@@ -77,6 +78,15 @@ def serve(
             port = 0 if base_port is None else base_port + k
             addresses[name] = running.enter_context(console(lab, port, host)).address
         yield Served(lab, addresses)
+
+
+def _compile() -> None:
+    """Have the sampler compiled, once per installation, before a client waits for its tags.
+
+    On a lab of its own: the one to be served must start with fresh random numbers.
+    """
+    for _ in Lab(Truth(), seed=0).stream(1e-4):
+        pass
 
 
 def station_toml(served: Served) -> str:
