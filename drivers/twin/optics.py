@@ -110,7 +110,12 @@ def excitation(area: ArrayLike, damping: float) -> Array:
 def brightest_area(damping: float) -> float:
     """Pulse area of the highest excitation [rad]: ``tan(theta) = -2 k theta``, just below pi."""
     return float(
-        brentq(lambda x: np.sin(x) + 2.0 * damping * x * np.cos(x), 0.5 * np.pi, np.pi, xtol=1e-12)
+        brentq(
+            lambda x: np.sin(x) + 2.0 * damping * x * np.cos(x),
+            0.5 * np.pi,
+            1.1 * np.pi,
+            xtol=1e-12,
+        )
     )
 
 

@@ -17,7 +17,7 @@ and down over some 12 V appears 0.15 V apart, and a scan reads 4 % too many volt
 CREEP_ONSET_S = 0.1
 
 _HISTORY = 512
-_MERGE = 0.01
+_NEAR = 0.01
 
 
 class Piezo:
@@ -38,6 +38,7 @@ class Piezo:
         self._play = np.zeros(len(PLAY_V))
         self._when: Array = np.zeros(0)
         self._change: Array = np.zeros(0)
+        self._moment: Array = np.zeros(0)
         self._room = _HISTORY
 
     @property
@@ -51,24 +52,36 @@ class Piezo:
             return
         self._when = np.append(self._when, now_s)
         self._change = np.append(self._change, voltage_V - self._voltage_V)
+        self._moment = np.append(self._moment, 0.0)
         self._voltage_V = voltage_V
         self._play = np.maximum(voltage_V - PLAY_V, np.minimum(voltage_V + PLAY_V, self._play))
         if len(self._when) > self._room:
-            self._forget(now_s)
+            self._merge(now_s)
 
-    def _forget(self, now_s: float) -> None:
-        """Merge neighbours in the history whose distance in time is little against their age."""
+    def _merge(self, now_s: float) -> None:
+        """Merge neighbours in the history whose distance in time is little against their age.
+
+        What they change, and its first moment in time, are kept: a step up and down again, long
+        ago, leaves a trace of its own.
+        """
         n = len(self._when) // 2 * 2
-        when, change = self._when[:n].reshape(-1, 2), self._change[:n].reshape(-1, 2)
-        near = when[:, 1] - when[:, 0] < _MERGE * (now_s - when[:, 1])
-        middle = np.average(when, axis=1, weights=np.abs(change))
-        merged = np.where(near[:, None], np.stack((middle, middle), axis=1), when)
-        amount = np.where(
-            near[:, None], np.stack((change.sum(axis=1), 0.0 * middle), axis=1), change
+        when, change, moment = (
+            a[:n].reshape(-1, 2) for a in (self._when, self._change, self._moment)
         )
-        when = np.concatenate((merged.ravel(), self._when[n:]))
-        change = np.concatenate((amount.ravel(), self._change[n:]))
-        self._when, self._change = when[change != 0.0], change[change != 0.0]
+        near = when[:, 1] - when[:, 0] < _NEAR * (now_s - when[:, 1])
+        middle = when.mean(axis=1, keepdims=True)
+        moments = moment + change * (when - middle)
+        first = np.array([True, False])
+        gone = near[:, None] & ~first
+        one = near[:, None] & first
+        self._when, self._change, self._moment = (
+            np.concatenate((np.where(one, sums, each)[~gone], all_[n:]))
+            for sums, each, all_ in (
+                (middle, when, self._when),
+                (change.sum(axis=1, keepdims=True), change, self._change),
+                (moments.sum(axis=1, keepdims=True), moment, self._moment),
+            )
+        )
         self._room = max(_HISTORY, 2 * len(self._when))
 
     def effective_V(self, times_s: ArrayLike) -> Array:
@@ -76,8 +89,9 @@ class Piezo:
         times = np.asarray(times_s, dtype=np.float64)
         share = self._hysteresis
         at_once = (1.0 - share) * self._voltage_V + share * float(self._play.mean())
-        age = np.maximum(times[..., None] - self._when, 0.0)
-        late = np.log10(1.0 + age / CREEP_ONSET_S) @ self._change
+        age = np.maximum(times[..., None] - self._when, 0.0) + CREEP_ONSET_S
+        late = np.log10(age / CREEP_ONSET_S) @ self._change
+        late -= (1.0 / age) @ self._moment / np.log(10.0)
         return np.asarray(at_once + self._creep * late)
 
 

@@ -91,8 +91,8 @@ def _exponential(bits: np.uint64) -> float:
     j = np.int64((bits >> _S20) & _MASK_12)
     if j >= _BINS - _TAIL:
         return _exponential_tail(bits)
-    low = float(_EXPONENTIAL[j])
-    return low + (_EXPONENTIAL[j + 1] - low) * (np.float64(bits & _MASK_20) * 2.0**-20)
+    low, high = float(_EXPONENTIAL[j]), float(_EXPONENTIAL[j + 1])
+    return low + (high - low) * (float(bits & _MASK_20) * 2.0**-20)
 
 
 @_inlined
@@ -103,8 +103,8 @@ def _normal(bits: np.uint64) -> float:
         return _normal_tail(bits)
     if j < _TAIL:
         return -_normal_tail(bits)
-    low = float(_NORMAL[j])
-    return low + (_NORMAL[j + 1] - low) * (np.float64((bits >> _S32) & _MASK_20) * 2.0**-20)
+    low, high = float(_NORMAL[j]), float(_NORMAL[j + 1])
+    return low + (high - low) * (float((bits >> _S32) & _MASK_20) * 2.0**-20)
 
 
 @_compiled
