@@ -7,6 +7,9 @@ second version for read-only ones.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Final
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -23,6 +26,15 @@ def keep_recent(buffer: Int64s, count: int, keep_from: int) -> int:
     for i in range(kept):
         buffer[i] = buffer[first + i]
     return kept
+
+
+@njit(cache=True, nogil=True)
+def is_sorted(times: Int64s) -> bool:
+    """Tell whether no time lies before the one before it."""
+    back = 0
+    for i in range(1, len(times)):
+        back += times[i] < times[i - 1]
+    return back == 0
 
 
 @njit(cache=True, nogil=True)
@@ -51,45 +63,74 @@ def split(
     return int(np.int64(i_a)), int(np.int64(i_b))
 
 
-@njit(cache=True, nogil=True)
-def two_pointer(
-    a: Int64s,
-    b: Int64s,
-    low: int,
-    high: int,
-    width: int,
-    magic: int,
-    shift: int,
-    counts: Int64s,
-) -> None:
-    """Count all pairs of `a` and `b` with a delay in [low, high); both sorted.
+SPARE: Final = 8
+"""Places after the bins of a histogram that the pair loops use for what falls outside, and
+places after the sorted times of channel B that must hold something very late."""
 
-    A division by a constant is a multiplication and a shift, exact for delays below 2**31; then
-    `magic` is not 0.
+_Pairs = Callable[[Int64s, Int64s, int, int, int, int, int, Int64s], None]
+
+
+def _two_pointer(at_once: int, then: int) -> _Pairs:
+    """Make the loop over all pairs that looks at `at_once` tags of B for each tag of A, unasked.
+
+    Where a window ends is what a processor cannot guess, and a wrong guess costs as much as
+    several pairs. So the first tags of B after the window's beginning are counted without asking
+    whether they belong: those that do not are counted beside the histogram. Only what goes
+    beyond them is a branch, seldom taken if `at_once` is above the mean.
     """
-    span = high - low
-    first = np.uint64(0)
-    end = np.uint64(len(b))
-    one = np.uint64(1)
-    for i in range(len(a)):
-        begin = a[i] + low
-        while first < end and b[first] < begin:
-            first += one
-        j = first
-        if magic != 0:
-            while j < end:
-                offset = b[j] - begin
-                if offset >= span:
-                    break
-                counts[np.uint64((offset * magic) >> shift)] += 1
+
+    @njit(cache=True, nogil=True)
+    def pairs(
+        a: Int64s,
+        b: Int64s,
+        low: int,
+        high: int,
+        width: int,
+        magic: int,
+        shift: int,
+        counts: Int64s,
+    ) -> None:
+        span = high - low
+        n_bins = len(counts) - SPARE
+        n_a = np.uint64(len(a))
+        end = np.uint64(len(b))
+        one = np.uint64(1)
+        first = np.uint64(0)
+        i = np.uint64(0)
+        if magic != 0 and len(b) > SPARE:
+            safe = b[len(b) - 1 - SPARE] - high
+            while i < n_a and a[i] <= safe:
+                begin = a[i] + low
+                first += np.uint64(b[first] < begin)
+                while b[first] < begin:
+                    first += one
+                for k in range(at_once):
+                    offset = b[first + np.uint64(k)] - begin
+                    bin_ = np.uint64((offset * magic) >> shift)
+                    counts[bin_ if offset < span else np.uint64(n_bins + k)] += 1
+                j = first + np.uint64(at_once)
+                while b[j] - begin < span:
+                    for k in range(then):
+                        offset = b[j + np.uint64(k)] - begin
+                        bin_ = np.uint64((offset * magic) >> shift)
+                        counts[bin_ if offset < span else np.uint64(n_bins + k)] += 1
+                    j += np.uint64(then)
+                i += one
+        while i < n_a:
+            begin = a[i] + low
+            while first < end and b[first] < begin:
+                first += one
+            j = first
+            while j < end and b[j] - begin < span:
+                counts[np.uint64((b[j] - begin) // width)] += 1
                 j += one
-        else:
-            while j < end:
-                offset = b[j] - begin
-                if offset >= span:
-                    break
-                counts[np.uint64(offset // width)] += 1
-                j += one
+            i += one
+
+    return pairs
+
+
+pairs_sparse: Final = _two_pointer(2, 2)
+pairs_dense: Final = _two_pointer(6, 4)
 
 
 @njit(cache=True, nogil=True)
@@ -113,7 +154,7 @@ def look_back(
     `both` holds the recent tags of A from 0 and those of B from `half`, with something very early
     before each. Which of the two is looked through is selected, not branched on, so that the
     processor has one branch a tag to guess: whether there is a pair at all. Faster than
-    :func:`two_pointer` while most tags have none.
+    the two-pointer loops while nearly all tags have none.
     """
     end_a, end_b = 1 - low, high
     i_a, i_b = np.uint64(n_a), np.uint64(half + n_b)

@@ -19,8 +19,11 @@ from . import compiled
 from .source import TagChunk, TagSource, in_blocks
 
 _FAST_DIVISION: Final = 31  # bits of delay up to which a division is a multiplication
-_DENSE: Final = 0.35  # pairs a tag above which two_pointer is faster than look_back; measured
+# Pairs a tag from which the one loop is faster than the other; see the benchmark.
+_SPARSE: Final = 0.1
+_DENSE: Final = 1.2
 _EARLY: Final = -(1 << 62)
+_LATE: Final = 1 << 62
 _NONE: Final = TagChunk(np.empty(0, np.int64), np.empty(0, np.uint8))
 
 
@@ -51,6 +54,48 @@ def _reciprocal(divisor: int) -> tuple[int, int]:
     """
     shift = _FAST_DIVISION + (divisor - 1).bit_length()
     return (1 << shift) // divisor + 1, shift
+
+
+def pair_histogram(
+    times_a: NDArray[np.int64],
+    times_b: NDArray[np.int64],
+    *,
+    start_ps: int,
+    bin_ps: int,
+    n_bins: int,
+) -> NDArray[np.int64]:
+    """Histogram the delays ``t_B - t_A`` of all pairs of two sorted arrays.
+
+    Parameters
+    ----------
+    times_a, times_b
+        int64, in time order [ps].
+    start_ps, bin_ps, n_bins
+        Left edge of the first bin, bin width [ps], number of bins.
+
+    Returns
+    -------
+    ndarray
+        int64, shape (n_bins,).
+
+    Examples
+    --------
+    >>> a, b = np.array([0, 100]), np.array([3, 95, 203])
+    >>> pair_histogram(a, b, start_ps=-10, bin_ps=10, n_bins=2)
+    array([1, 1])
+    """
+    a, b = (np.require(times, np.int64, ["C", "W"]) for times in (times_a, times_b))
+    for times in (a, b):
+        if len(times) and not compiled.is_sorted(times):
+            raise UsageError("the times are not in order: sort them")
+    counts = np.zeros(n_bins + compiled.SPARE, np.int64)
+    if len(a) and len(b):
+        span = max(int(b[-1]) - int(b[0]), 1)
+        dense = len(b) * n_bins * bin_ps / span > 2 * _DENSE
+        magic, shift = _reciprocal(bin_ps) if n_bins * bin_ps <= 1 << _FAST_DIVISION else (0, 0)
+        pairs = compiled.pairs_dense if dense else compiled.pairs_sparse
+        pairs(a, b, start_ps, start_ps + n_bins * bin_ps, bin_ps, magic, shift, counts)
+    return counts[:n_bins]
 
 
 @dataclass(frozen=True)
@@ -135,7 +180,7 @@ class Correlator:
         self._n_waiting = 0
         self._histograms: queue.SimpleQueue[NDArray[np.int64]] = queue.SimpleQueue()
         for _ in range(threads):
-            self._histograms.put(np.zeros(n_bins, np.int64))
+            self._histograms.put(np.zeros(n_bins + compiled.SPARE, np.int64))
         self._threads = threads
         self._pool: Executor | None = ThreadPoolExecutor(threads) if threads > 1 else None
         self._running: deque[Future[tuple[int, int]]] = deque()
@@ -191,32 +236,33 @@ class Correlator:
     ) -> tuple[int, int]:
         a, b = self.channel_a, self.channel_b
         low, high = self.start_ps, self._stop_ps
-        size = len(carried) + len(new) + 2
+        spare = compiled.SPARE
+        size = len(carried) + len(new) + 2 + spare
         both = np.empty(2 * size, np.int64)
         both[0] = both[size] = _EARLY
         tags_a, tags_b = both[:size], both[size:]
         old_times, old_channels = carried.native()
         times, channels = new.native()
         old_a, old_b = compiled.split(old_times, old_channels, a, b, tags_a, tags_b, 1, 1)
-        sparse = self._sparse(times)
-        if sparse and a != b and low <= 0 < high and self._magic:
+        span = max(int(times[-1]) - int(times[0]), 1)
+        # two channels of half the rate each make rate * window / 4 pairs a tag
+        density = len(times) * (high - low) / span / 4
+        if density < _SPARSE and a != b and low <= 0 < high and self._magic:
             n_a, n_b = compiled.look_back(
                 times, channels, a, b, low, high, self._magic, self._shift, both, size, old_a,
                 old_b, counts,
             )  # fmt: skip
             return n_a - old_a, n_b - old_b
         n_a, n_b = compiled.split(times, channels, a, b, tags_a, tags_b, old_a, old_b)
+        tags_b[n_b : n_b + spare + 1] = _LATE
+        to_end = tags_b[: n_b + spare + 1]
+        pairs = compiled.pairs_dense if density > _DENSE else compiled.pairs_sparse
         division = (self.bin_ps, self._magic, self._shift)
-        compiled.two_pointer(tags_a[old_a:n_a], tags_b[1:n_b], low, high, *division, counts)
-        compiled.two_pointer(tags_a[1:old_a], tags_b[old_b:n_b], low, high, *division, counts)
+        pairs(tags_a[old_a:n_a], to_end[1:], low, high, *division, counts)
+        pairs(tags_a[1:old_a], to_end[old_b:], low, high, *division, counts)
         if a == b and low <= 0 < high:
             counts[-low // self.bin_ps] -= n_a - old_a  # a click is no pair with itself
         return n_a - old_a, n_b - old_b
-
-    def _sparse(self, times: NDArray[np.int64]) -> bool:
-        span = int(times[-1]) - int(times[0])
-        # two channels of half the rate each: rate * window / 4 pairs a tag
-        return len(times) * (self._stop_ps - self.start_ps) < 4 * _DENSE * max(span, 1)
 
     def _add_clicks(self, clicks: tuple[int, int]) -> None:
         self._clicks_a += clicks[0]
@@ -232,10 +278,10 @@ class Correlator:
         """Pairs of everything added so far, shape (n_bins,)."""
         self._finish()
         parts = [self._histograms.get() for _ in range(self._threads)]
-        total = np.sum(parts, axis=0, dtype=np.int64)
+        total = np.sum(np.stack(parts), axis=0, dtype=np.int64)
         for part in parts:
             self._histograms.put(part)
-        return np.asarray(total)
+        return np.asarray(total)[: self.n_bins]
 
     @property
     def clicks_a(self) -> int:

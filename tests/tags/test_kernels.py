@@ -5,7 +5,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from brute import pair_histogram, pulse_of
+from brute import pair_histogram as brute_histogram
+from brute import pulse_of
 from brute import pulse_statistics as brute_statistics
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,7 +19,7 @@ from qdchar.tags import (
     folded_histogram,
     pulse_statistics,
 )
-from qdchar.tags.correlation import Correlator, _reciprocal
+from qdchar.tags.correlation import Correlator, _reciprocal, pair_histogram
 from qdchar.tags.kernels import Folder, PulseCounter
 from qdchar.tags.source import TagChunk
 
@@ -67,7 +68,7 @@ def test_correlation_equals_brute_force_for_any_chunking_and_threads(
         for part in cut(*stream, chunk):
             correlator.add(part)
         counts = correlator.counts
-    expected = pair_histogram(*stream, *channels, start, width, n_bins)
+    expected = brute_histogram(*stream, *channels, start, width, n_bins)
     np.testing.assert_array_equal(counts, expected)
     assert correlator.clicks_a == stream[1].count(channels[0])
     assert correlator.clicks_b == stream[1].count(channels[1])
@@ -77,7 +78,7 @@ def test_correlation_over_delays_too_long_for_the_fast_division() -> None:
     times, channels = [0, 1, 5 * 10**9, 9 * 10**9, 9 * 10**9 + 1], [0, 1, 1, 0, 1]
     source = TagArrays(times, channels)
     got = cross_correlation(source, 0, 1, bin_ps=10**7, range_ps=10**10)
-    expected = pair_histogram(times, channels, 0, 1, -(10**10), 10**7, 2000)
+    expected = brute_histogram(times, channels, 0, 1, -(10**10), 10**7, 2000)
     np.testing.assert_array_equal(got.counts, expected)
 
 
@@ -291,3 +292,52 @@ def test_a_million_tags_give_the_same_for_very_different_chunks() -> None:
     for one, other in pairwise(results):
         for x, y in zip(one, other, strict=True):
             np.testing.assert_array_equal(x, y)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    stream=streams(),
+    start=st.integers(-300, 300),
+    width=st.sampled_from([1, 7, 100, 1 << 20]),
+    n_bins=st.integers(1, 80),
+)
+def test_pairs_of_two_arrays_equal_brute_force(
+    stream: tuple[list[int], list[int]], start: int, width: int, n_bins: int
+) -> None:
+    a, b = (np.array([t for t, c in zip(*stream, strict=True) if c == k], np.int64) for k in (0, 1))
+    counts = pair_histogram(a, b, start_ps=start, bin_ps=width, n_bins=n_bins)
+    expected = brute_histogram(*stream, 0, 1, start, width, n_bins)
+    np.testing.assert_array_equal(counts, expected)
+
+
+def test_every_loop_counts_the_same_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(12)
+    times = np.cumsum(rng.integers(0, 2_000, 50_000))
+    source = TagArrays(times, rng.integers(0, 3, len(times)))
+    results = []
+    for sparse, dense in ((1e9, 1e9), (0.0, 1e9), (0.0, 0.0)):  # look back, few pairs, many
+        monkeypatch.setattr("qdchar.tags.correlation._SPARSE", sparse)
+        monkeypatch.setattr("qdchar.tags.correlation._DENSE", dense)
+        results.append(cross_correlation(source, 0, 1, bin_ps=13, range_ps=9_000).counts)
+    assert results[0].sum() > 90_000
+    for one, other in pairwise(results):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_blocks_add_up_and_hold_the_pairs_that_end_in_them() -> None:
+    rng = np.random.default_rng(13)
+    times = np.cumsum(rng.integers(0, 200, 5_000))
+    channels = rng.integers(0, 2, len(times))
+    source = TagArrays(times, channels)
+    whole = cross_correlation(source, 0, 1, bin_ps=10, range_ps=1_000)
+    blocks = cross_correlation(source, 0, 1, bin_ps=10, range_ps=1_000, n_blocks=7, threads=2)
+    assert whole.block_counts is None
+    assert blocks.block_counts is not None
+    np.testing.assert_array_equal(blocks.counts, whole.counts)
+    np.testing.assert_array_equal(blocks.block_counts.sum(axis=0), whole.counts)
+    edge = (source.stop_ps - source.start_ps) // 7 + source.start_ps
+    before = times < edge
+    first = brute_histogram(
+        times[before].tolist(), channels[before].tolist(), 0, 1, -1_000, 10, 200
+    )
+    np.testing.assert_array_equal(blocks.block_counts[0], first)
