@@ -1,4 +1,4 @@
-"""Cavity resonance in the count rate against piezo voltage: within one order and over several."""
+"""Cavity tuning curves: the resonance in the count rate, and the piezo's scale from its orders."""
 
 from __future__ import annotations
 
@@ -10,18 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdchar.errors import InconclusiveError
-from qdchar.estimate import Estimate, propagate
-from qdchar.fit import Curve, Result
+from qdchar.estimate import Contribution, Estimate, propagate
+from qdchar.fit import Curve, Fit, Result
 from qdchar.measurement import Scan, read_scan
 
 from ._deadtime import fano, live_counts
-from ._lineshapes import airy, coefficient_finesse, lorentzian
+from ._lineshapes import lorentzian
 from ._peaks import Peak, find_peaks
 from ._poisson import Free, Solution, Values, deviance_residuals, minimise_reweighted
 
 Array = NDArray[np.float64]
 
 _LABEL = "cavity scan"
+_SHARE_OF_ORDER = 0.4
+"""Of a scan over several orders, this much to either side of a peak belongs to it."""
 
 
 def analyse(
@@ -46,17 +48,17 @@ def analyse(
     wavelength_m
         Vacuum wavelength; two resonances of one transverse mode lie half of it apart [m].
     metres_per_volt
-        Piezo calibration, for a scan within one order. A scan over several calibrates itself.
+        Piezo calibration, see `orders`; a scan over several orders calibrates itself.
     purcell_factor
         On resonance; with it the cavity's own width and finesse follow from those of the counts.
 
     Returns
     -------
     Result
-        ``cavity_resonance_voltage`` of the strongest peak and ``cavity_count_fwhm_voltage`` [V].
-        With a piezo calibration ``cavity_count_fwhm`` [m]; over several orders
-        ``cavity_fsr_voltage`` [V], ``cavity_metres_per_volt`` and ``cavity_count_finesse``; with
-        the Purcell factor ``cavity_fwhm_displacement`` [m] and ``cavity_finesse``.
+        ``cavity_resonance_voltage`` of the strongest peak and ``cavity_count_fwhm_voltage`` [V];
+        over several orders also what `orders` finds. With a piezo calibration
+        ``cavity_count_fwhm`` [m] and, with the Purcell factor, ``cavity_fwhm_displacement`` [m] and
+        ``cavity_finesse``.
 
     Raises
     ------
@@ -67,29 +69,111 @@ def analyse(
     -----
     The count rate is wider than the cavity. It follows the share of the emission that goes into the
     cavity's mode, beta = F/(1 + F), and with F = F0/(1 + x^2) this is
-    ``F0/(F0 + 1 + x^2)``, x = 2 delta/kappa: a Lorentzian of width ``kappa sqrt(1 + F0)``. Likewise
-    an Airy function stays one, with the finesse divided by ``sqrt(1 + F0)``.
-
-    Higher transverse modes show as weaker peaks between the orders; those below half of the highest
-    are left out of the count of orders, and stand out in the residuals.
+    ``F0/(F0 + 1 + x^2)``, x = 2 delta/kappa: a Lorentzian of width ``kappa sqrt(1 + F0)``.
     """
+    peaks = _peaks(scan, clock_rate_Hz, blind_pulses)
+    highest = max(peaks, key=lambda p: p.height)
+    found: list[Estimate] = []
+    fits: list[Fit] = []
+    part = scan
+    if len(peaks) > 1:
+        calibration = _orders(scan, peaks, wavelength_m)
+        metres_per_volt = calibration["cavity_metres_per_volt"]
+        found += calibration.estimates
+        fits += calibration.fits
+        reach = _SHARE_OF_ORDER * calibration["cavity_fsr_voltage"].value
+        near = np.abs(scan.x - highest.centre) < reach
+        part = replace(scan, x=scan.x[near], clicks=scan.clicks[near], dwell_s=scan.dwell_s[near])
+    solution, curve = _resonance(part, highest, clock_rate_Hz, blind_pulses)
+    fits.append(solution.fit("Lorentz + background", "chi2", (curve,)))
+    v = solution.as_dict()
+    problems = list(solution.problems)
+    if not part.x.min() + v["fwhm"] / 2 < v["centre"] < part.x.max() - v["fwhm"] / 2:
+        problems.append(
+            f"{_LABEL}: the resonance at {v['centre']:.4g} V is less than half a width from an end "
+            "of the scan; scan further"
+        )
+    found += _widths(solution, wavelength_m, metres_per_volt, purcell_factor)
+    return Result(tuple(found), tuple(fits), tuple(problems))
+
+
+def orders(
+    scan: Scan,
+    *,
+    clock_rate_Hz: float,
+    blind_pulses: int,
+    wavelength_m: float,
+    scale_u_rel: float = 0.05,
+) -> Result:
+    """Calibrate the piezo by the orders of the cavity, half a wavelength apart.
+
+    Parameters
+    ----------
+    scan
+        Clicks against ``voltage_V`` over at least two orders.
+    clock_rate_Hz, blind_pulses, wavelength_m
+        As for `analyse`.
+    scale_u_rel
+        Relative standard uncertainty of using the scale elsewhere than in this scan. A piezo moves
+        further in a long slow sweep, which collects its creep, than in the small loops of a
+        measurement, where its hysteresis holds it back.
+
+    Returns
+    -------
+    Result
+        ``cavity_fsr_voltage`` [V], the mean spacing, with the scatter of the spacings, and
+        ``cavity_metres_per_volt`` [m/V]. The curve shows the voltage of each order.
+
+    Raises
+    ------
+    InconclusiveError
+        If the scan shows fewer than two complete orders.
+    """
+    peaks = _peaks(scan, clock_rate_Hz, blind_pulses)
+    if len(peaks) < 2:
+        raise InconclusiveError(
+            f"{scan.file}: one order only, near {peaks[0].centre:.4g} V; scan further to calibrate "
+            "the piezo"
+        )
+    return _orders(scan, peaks, wavelength_m, scale_u_rel)
+
+
+def analyse_file(path: Path, **given: object) -> Result:
+    """Fit a cavity scan from a CSV file; `given` as for `analyse`."""
+    return analyse(read_scan(path), **given)  # type: ignore[arg-type]
+
+
+def _peaks(scan: Scan, clock_rate_Hz: float, blind_pulses: int) -> list[Peak]:
     if scan.x_name != "voltage_V":
         raise InconclusiveError(f"{scan.file}: a cavity scan needs voltage_V, not {scan.x_name}")
     light = live_counts(scan, clock_rate_Hz, blind_pulses)
-    pulses = scan.dwell_s * clock_rate_Hz
-    volts = scan.x
-    peaks = find_peaks(volts, light.counts / pulses)
+    peaks = find_peaks(scan.x, light.counts / scan.dwell_s)
     if not peaks:
         raise InconclusiveError(
-            f"{scan.file}: no complete peak between {volts.min():.4g} and {volts.max():.4g} V; "
+            f"{scan.file}: no complete peak between {scan.x.min():.4g} and {scan.x.max():.4g} V; "
             "scan further, or check that the pump and the detectors are on"
         )
-    orders = len(peaks)
+    return peaks
+
+
+def _resonance(
+    scan: Scan, peak: Peak, clock_rate_Hz: float, blind_pulses: int
+) -> tuple[Solution, Curve]:
+    """Fit one peak."""
+    light = live_counts(scan, clock_rate_Hz, blind_pulses)
+    pulses, volts = scan.dwell_s * clock_rate_Hz, scan.x
     floor = max(float(np.quantile(light.counts / pulses, 0.05)), 1e-12)
-    free = _starts(peaks, floor, volts)
+    height = float(np.max(light.counts / pulses))
+    spacing = float(np.median(np.diff(np.sort(volts))))
+    free = {
+        "centre": Free(peak.centre, peak.fwhm),
+        "fwhm": Free(peak.fwhm, peak.fwhm, low=0.1 * spacing),
+        "height": Free(height, height, low=0.0),
+        "background": Free(floor, floor, low=0.0),
+    }
 
     def per_pulse(v: Values, at: Array) -> Array:
-        return v["height"] * _shape(v, at) + v["background"]
+        return v["height"] * lorentzian(at, v["centre"], v["fwhm"]) + v["background"]
 
     def expected(v: Values) -> Array:
         return pulses * per_pulse(v, volts)
@@ -114,161 +198,144 @@ def analyse(
         x_line=fine,
         y_line=clock_rate_Hz * per_pulse(v, fine),
     )
-    model = "Airy" if orders > 1 else "Lorentz"
-    problems = list(solution.problems)
-    margin = 0.5 * v["fwhm"] * (v["fsr"] if orders > 1 else 1.0)
-    if not volts.min() + margin < v["centre"] < volts.max() - margin:
-        problems.append(
-            f"{_LABEL}: the resonance at {v['centre']:.4g} V is less than half a width from an end "
-            "of the scan; scan further"
-        )
-    estimates = _estimates(solution, orders, wavelength_m, metres_per_volt, purcell_factor)
-    return Result(
-        estimates, (solution.fit(f"{model} + background", "chi2", (curve,)),), tuple(problems)
-    )
+    return solution, curve
 
 
-def analyse_file(path: Path, **given: object) -> Result:
-    """Fit a cavity scan from a CSV file; `given` as for `analyse`."""
-    return analyse(read_scan(path), **given)  # type: ignore[arg-type]
-
-
-def _shape(v: Values, volts: Array) -> Array:
-    """One order: Lorentzian of width ``fwhm`` [V]; several: Airy, ``fwhm`` in orders."""
-    if "fsr" not in v:
-        return lorentzian(volts, v["centre"], v["fwhm"])
-    order = (volts - v["centre"]) / v["fsr"]
-    return airy(order + v.get("curvature", 0.0) * order**2, v["fwhm"])
-
-
-def _starts(peaks: list[Peak], floor: float, volts: Array) -> dict[str, Free]:
-    highest = max(peaks, key=lambda p: p.height)
-    spacing = float(np.median(np.diff(np.sort(volts))))
-    free = {
-        "centre": Free(highest.centre, highest.fwhm),
-        "fwhm": Free(highest.fwhm, highest.fwhm, low=0.1 * spacing),
-        "height": Free(highest.height, highest.height, low=0.0),
-        "background": Free(floor, floor, low=0.0),
-    }
-    if len(peaks) == 1:
-        return free
+def _orders(
+    scan: Scan, peaks: list[Peak], wavelength_m: float, scale_u_rel: float = 0.05
+) -> Result:
     centres = np.array([p.centre for p in peaks])
-    fsr = float(np.mean(np.diff(centres)))
-    width = float(np.median([p.fwhm for p in peaks])) / fsr
-    free["fwhm"] = Free(min(width, 0.9), width, low=0.1 * spacing / fsr, high=0.999)
-    free["fsr"] = Free(fsr, fsr, low=0.0)
-    if len(peaks) > 2:
-        # order = t + c t^2 against t in mean spacings, counted from the highest peak
-        t = (centres - highest.centre) / fsr
-        index = np.arange(len(peaks)) - int(np.argmin(np.abs(t)))
-        fit = np.linalg.lstsq(np.stack([t, t**2], axis=1), index, rcond=None)[0]
-        free["fsr"] = replace(free["fsr"], start=fsr / float(fit[0]))
-        free["curvature"] = Free(float(fit[1]), 0.01)
-    return free
-
-
-def _estimates(
-    solution: Solution,
-    orders: int,
-    wavelength_m: float,
-    metres_per_volt: Estimate | None,
-    purcell_factor: Estimate | None,
-) -> tuple[Estimate, ...]:
-    v = solution.as_dict()
-
-    def of_fit(
-        name: str, value: float, unit: str, gradient: dict[str, float], what: str
-    ) -> Estimate:
-        return Estimate(
-            name=name,
-            value=value,
-            unit=unit,
-            definition=what,
-            method="Airy fit over orders" if orders > 1 else "Lorentz fit within one order",
-            budget=solution.budget(gradient),
-        )
-
-    found = [
-        of_fit(
-            "cavity_resonance_voltage",
-            v["centre"],
-            "V",
-            {"centre": 1.0},
-            "piezo voltage of the strongest count-rate peak, in this direction of scan",
-        )
-    ]
-    if orders > 1:
-        volts = {"fwhm": v["fsr"], "fsr": v["fwhm"]}
-        per_volt = wavelength_m / 2.0 / v["fsr"]
-        metres_per_volt = of_fit(
-            "cavity_metres_per_volt",
-            per_volt,
-            "m/V",
-            {"fsr": -per_volt / v["fsr"]},
-            "displacement per volt, half a wavelength per order",
-        )
-        finesse = coefficient_finesse(v["fwhm"])
-        x = math.pi * v["fwhm"] / 2.0
-        slope = -finesse * math.pi / 2.0 / math.tan(x)
-        found += [
-            of_fit(
-                "cavity_fsr_voltage", v["fsr"], "V", {"fsr": 1.0}, "voltage from order to order"
-            ),
-            metres_per_volt,
-            of_fit(
-                "cavity_count_finesse",
-                finesse,
-                "1",
-                {"fwhm": slope},
-                "finesse of the count-rate peaks: the cavity's over sqrt(1 + F0)",
-            ),
-        ]
-        width = of_fit("cavity_count_fwhm_voltage", v["fwhm"] * v["fsr"], "V", volts, _WIDTH)
-    else:
-        width = of_fit("cavity_count_fwhm_voltage", v["fwhm"], "V", {"fwhm": 1.0}, _WIDTH)
-    found.append(width)
-    if metres_per_volt is not None:
-        found.append(
-            Estimate(
-                name="cavity_count_fwhm",
-                value=width.value * metres_per_volt.value,
-                unit="m",
-                definition=_WIDTH + ", in mirror displacement",
-                method=width.method,
-                budget=propagate([(width, metres_per_volt.value), (metres_per_volt, width.value)]),
-            )
-        )
-    if purcell_factor is not None:
-        found += [
-            _of_cavity(e, name, purcell_factor)
-            for e in found
-            if (name := _OF_CAVITY.get(e.name)) is not None
-        ]
-    return tuple(found)
+    spacings = np.diff(centres)
+    # a missed order would double a spacing
+    index = np.concatenate([[0], np.cumsum(np.round(spacings / np.median(spacings)))])
+    fsr = float((centres[-1] - centres[0]) / index[-1])
+    grid = float(np.median(np.diff(np.sort(scan.x))))
+    reading = grid / math.sqrt(6.0) / float(index[-1])
+    scatter = float(np.std(spacings, ddof=1) / math.sqrt(len(spacings))) if len(peaks) > 2 else 0.0
+    spacing = Estimate(
+        name="cavity_fsr_voltage",
+        value=fsr,
+        unit="V",
+        definition="piezo voltage from order to order, mean over the sweep",
+        method=f"{len(peaks)} orders; scatter of their spacings, hysteresis and creep",
+        budget=(
+            Contribution(f"{_LABEL}: spacing of the orders", math.hypot(scatter, reading)),
+            Contribution("piezo hysteresis and creep", scale_u_rel * fsr, "B"),
+        ),
+    )
+    scale = wavelength_m / 2.0 / fsr
+    per_volt = Estimate(
+        name="cavity_metres_per_volt",
+        value=scale,
+        unit="m/V",
+        definition="mirror displacement per volt, half a wavelength per order",
+        method=spacing.method,
+        budget=propagate([(spacing, -scale / fsr)]),
+    )
+    line = centres[0] + fsr * index
+    u = math.hypot(grid / math.sqrt(12.0), float(np.std(spacings)) if len(peaks) > 2 else 0.0)
+    curve = Curve(
+        title="Orders of the cavity",
+        x_label="order",
+        y_label="piezo voltage (V)",
+        x=index,
+        y=centres,
+        u_y=np.full(len(centres), u),
+        model=line,
+        residuals=(centres - line) / u,
+        x_line=index,
+        y_line=line,
+    )
+    fit = Fit(
+        model="equidistant orders",
+        names=("fsr",),
+        values=np.array([fsr]),
+        covariance=np.array([[spacing.u**2]]),
+        statistic="chi2",
+        minimum=float(np.sum(((centres - line) / u) ** 2)),
+        dof=len(centres) - 2,
+        curves=(curve,),
+    )
+    return Result((spacing, per_volt), (fit,))
 
 
 _WIDTH = "full width at half maximum of the count rate: the cavity's times sqrt(1 + F0)"
-_OF_CAVITY = {
-    "cavity_count_fwhm": "cavity_fwhm_displacement",
-    "cavity_count_finesse": "cavity_finesse",
-}
 
 
-def _of_cavity(counts: Estimate, name: str, purcell_factor: Estimate) -> Estimate:
-    """Undo the broadening by the Purcell effect: width / sqrt(1 + F0), finesse * sqrt(1 + F0)."""
-    broadening = math.sqrt(1.0 + purcell_factor.value)
-    power = 1.0 if name == "cavity_finesse" else -1.0
-    value = counts.value * broadening**power
+def _widths(
+    solution: Solution,
+    wavelength_m: float,
+    metres_per_volt: Estimate | None,
+    purcell_factor: Estimate | None,
+) -> list[Estimate]:
+    v = solution.as_dict()
+
+    def of_fit(name: str, parameter: str, what: str) -> Estimate:
+        return Estimate(
+            name=name,
+            value=v[parameter],
+            unit="V",
+            definition=what,
+            method="Lorentz fit of the count rate",
+            budget=solution.budget({parameter: 1.0}),
+        )
+
+    width = of_fit("cavity_count_fwhm_voltage", "fwhm", _WIDTH)
+    found = [
+        of_fit(
+            "cavity_resonance_voltage",
+            "centre",
+            "piezo voltage of the strongest count-rate peak, in this direction of scan",
+        ),
+        width,
+    ]
+    if metres_per_volt is None:
+        return found
+    counts = _product(
+        "cavity_count_fwhm", "m", _WIDTH + ", in mirror displacement", (width, metres_per_volt)
+    )
+    found.append(counts)
+    if purcell_factor is not None:
+        found += _of_cavity(counts, wavelength_m, purcell_factor)
+    return found
+
+
+def _product(name: str, unit: str, what: str, factors: tuple[Estimate, Estimate]) -> Estimate:
+    a, b = factors
     return Estimate(
         name=name,
-        value=value,
-        unit=counts.unit,
-        definition="of the empty cavity, from the count rate and the Purcell factor",
-        method=counts.method,
-        budget=propagate(
-            [
-                (counts, broadening**power),
-                (purcell_factor, 0.5 * power * value / (1.0 + purcell_factor.value)),
-            ]
-        ),
+        value=a.value * b.value,
+        unit=unit,
+        definition=what,
+        method=f"{a.method}; {b.method}",
+        budget=propagate([(a, b.value), (b, a.value)]),
     )
+
+
+def _of_cavity(counts: Estimate, wavelength_m: float, purcell_factor: Estimate) -> list[Estimate]:
+    """Undo the broadening by the Purcell effect: width / sqrt(1 + F0)."""
+    broadening = math.sqrt(1.0 + purcell_factor.value)
+    width = counts.value / broadening
+    by_purcell = 0.5 / (1.0 + purcell_factor.value)
+    finesse = wavelength_m / 2.0 / width
+    method = "count rate, with the Purcell factor's broadening removed"
+    return [
+        Estimate(
+            name="cavity_fwhm_displacement",
+            value=width,
+            unit="m",
+            definition="FWHM of the cavity mode in mirror displacement",
+            method=method,
+            budget=propagate([(counts, 1.0 / broadening), (purcell_factor, -width * by_purcell)]),
+        ),
+        Estimate(
+            name="cavity_finesse",
+            value=finesse,
+            unit="1",
+            definition="half a wavelength over the FWHM in displacement",
+            method=method,
+            budget=propagate(
+                [(counts, -finesse / counts.value), (purcell_factor, finesse * by_purcell)]
+            ),
+        ),
+    ]

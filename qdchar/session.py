@@ -128,7 +128,7 @@ def _cavity(s: Session, progress: Progress) -> Result:
     )
     clock_rate_Hz, blind_pulses = s.clock_rate_Hz(), s.blind_pulses()
     wavelength_m = s.station.file.wavelength_m
-    orders = analyse.cavity.analyse(
+    orders = analyse.cavity.orders(
         tuning.survey,
         clock_rate_Hz=clock_rate_Hz,
         blind_pulses=blind_pulses,
@@ -142,8 +142,11 @@ def _cavity(s: Session, progress: Progress) -> Result:
         metres_per_volt=orders["cavity_metres_per_volt"],
         purcell_factor=s.station.calibration("purcell_expected"),
     )
-    volts = (orders["cavity_fsr_voltage"], orders["cavity_metres_per_volt"])
-    return Result((*volts, *resonance.estimates), (*orders.fits, *resonance.fits), ())
+    return Result(
+        (*orders.estimates, *resonance.estimates),
+        (*orders.fits, *resonance.fits),
+        (*orders.problems, *resonance.problems),
+    )
 
 
 def _dead_time(s: Session, progress: Progress) -> Result:

@@ -1,0 +1,115 @@
+"""Cavity scans simulated from the formulas, with known truth."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qdchar.analysis import cavity
+from qdchar.errors import InconclusiveError
+from qdchar.estimate import Contribution, Estimate
+from qdchar.measurement import About, Scan
+
+CLOCK_HZ, BLIND, WAVELENGTH_M = 76.13e6, 2, 884.5e-9
+GIVEN = {"clock_rate_Hz": CLOCK_HZ, "blind_pulses": BLIND, "wavelength_m": WAVELENGTH_M}
+F0, FWHM_M, SCALE = 14.0, 0.763e-9, 45e-9
+
+
+def _simulate(
+    rng: np.random.Generator, volts: np.ndarray, centres_V: tuple[float, ...], brightness: float
+) -> Scan:
+    """Clicks of two detectors, from beta(x) = F/(1 + F) with F = F0/(1 + x^2), dead time included.
+
+    A detector that is blind for m pulses after a click clicks in a share p/(1 + m p) of all pulses,
+    with the variance N p (1 - p)/(1 + m p)^3 of a renewal process.
+    """
+    p = np.full(len(volts), 1e-5)
+    for centre in centres_V:
+        x = 2.0 * (volts - centre) * SCALE / FWHM_M
+        purcell = F0 / (1.0 + x**2)
+        p = p + brightness * purcell / (1.0 + purcell)
+    pulses = 0.005 * CLOCK_HZ
+    mean = pulses * p / (1.0 + BLIND * p)
+    sigma = np.sqrt(pulses * p * (1.0 - p) / (1.0 + BLIND * p) ** 3)
+    clicks = np.round(rng.normal(mean[:, None], sigma[:, None], size=(len(volts), 2)))
+    dwell = np.full(len(volts), 0.005)
+    return Scan(
+        About("cavity"), "voltage_V", volts, clicks.astype(np.int64), dwell, Path("cavity.csv")
+    )
+
+
+def _given(name: str, value: float, u: float, unit: str) -> Estimate:
+    return Estimate(name, value, unit, "", "", budget=(Contribution(name, u, "B"),))
+
+
+def test_the_count_resonance_is_wider_than_the_cavity_by_the_purcell_effect() -> None:
+    scan = _simulate(np.random.default_rng(1), np.arange(29.5, 32.5, 0.015), (31.0,), 0.3)
+    result = cavity.analyse(
+        scan,
+        **GIVEN,
+        metres_per_volt=_given("scale", SCALE, 0.0, "m/V"),
+        purcell_factor=_given("purcell", F0, 0.0, "1"),
+    )
+    assert result["cavity_count_fwhm"].value == pytest.approx(FWHM_M * math.sqrt(15), rel=0.005)
+    assert result["cavity_fwhm_displacement"].value == pytest.approx(FWHM_M, rel=0.005)
+    assert result["cavity_finesse"].value == pytest.approx(WAVELENGTH_M / 2 / FWHM_M, rel=0.005)
+    assert result.problems == ()
+
+
+@pytest.mark.parametrize("brightness", [0.02, 0.3])
+def test_intervals_cover(brightness: float) -> None:
+    """Pulls of centre and width over 200 scans: mean 0, standard deviation 1."""
+    rng = np.random.default_rng(2)
+    truth = {"cavity_resonance_voltage": 31.0, "cavity_count_fwhm_voltage": 0.065667}
+    pulls: dict[str, list[float]] = {name: [] for name in truth}
+    truth["cavity_count_fwhm_voltage"] = FWHM_M * math.sqrt(1 + F0) / SCALE
+    for _ in range(200):
+        scan = _simulate(rng, np.arange(30.5, 31.5, 0.015), (31.0,), brightness)
+        result = cavity.analyse(scan, **GIVEN)
+        for name, true in truth.items():
+            pulls[name].append((result[name].value - true) / result[name].u)
+    for name, found in pulls.items():
+        # 200 runs fix the mean to 0.07, the standard deviation to 0.05: three of each
+        assert abs(np.mean(found)) < 0.21, name
+        assert 0.85 < np.std(found) < 1.15, name
+
+
+def test_orders_calibrate_the_piezo_within_what_it_creeps() -> None:
+    """Spacings that shrink along the sweep, as creep makes them."""
+    nominal = WAVELENGTH_M / 2 / SCALE
+    centres = (1.3 + nominal * np.array([0, 1.0, 1.98, 2.955, 3.93, 4.9])).tolist()
+    scan = _simulate(np.random.default_rng(3), np.arange(0, 60, 0.03), tuple(centres), 0.05)
+    fsr = cavity.orders(scan, **GIVEN)["cavity_fsr_voltage"]
+    assert abs(fsr.value - nominal) < fsr.u
+    assert fsr.u == pytest.approx(0.05 * nominal, rel=0.1)
+
+
+def test_a_missed_order_does_not_double_the_spacing() -> None:
+    nominal = WAVELENGTH_M / 2 / SCALE
+    centres = tuple(2.0 + nominal * np.array([0, 1, 3, 4, 5]))
+    scan = _simulate(np.random.default_rng(4), np.arange(0, 60, 0.03), centres, 0.05)
+    fsr = cavity.orders(scan, **GIVEN)["cavity_fsr_voltage"]
+    assert fsr.value == pytest.approx(nominal, rel=1e-3)
+
+
+def test_a_survey_is_fitted_at_its_strongest_peak() -> None:
+    nominal = WAVELENGTH_M / 2 / SCALE
+    centres = tuple(2.0 + nominal * np.arange(5))
+    scan = _simulate(np.random.default_rng(5), np.arange(0, 60, 0.03), centres, 0.3)
+    result = cavity.analyse(scan, **GIVEN)
+    off = (result["cavity_resonance_voltage"].value - 2.0) / nominal
+    assert off == pytest.approx(round(off), abs=1e-3)
+    assert {"cavity_fsr_voltage", "cavity_metres_per_volt"} <= {e.name for e in result.estimates}
+
+
+def test_what_cannot_be_said_is_not() -> None:
+    rng = np.random.default_rng(6)
+    one = _simulate(rng, np.arange(29.5, 32.5, 0.015), (31.0,), 0.3)
+    with pytest.raises(InconclusiveError, match="one order only"):
+        cavity.orders(one, **GIVEN)
+    edge = _simulate(rng, np.arange(31.01, 32.5, 0.015), (31.0,), 0.3)
+    with pytest.raises(InconclusiveError, match="no complete peak"):
+        cavity.analyse(edge, **GIVEN)
