@@ -18,9 +18,10 @@ The phase error comes from one of two proofs:
     non-multi-photon part.
 "lt"
     Three states (H, V and one of the other basis), loss tolerant: events with mismatched bases
-    stand in for the missing fourth state.
+    stand in for the missing fourth state. The multi-photon bound is on the sum of their yields;
+    "lt-each" takes it for each of the three by itself, which is looser.
 
-Both assume phase-randomised photon-number states, pulses independent of one another, the same
+All assume phase-randomised photon-number states, pulses independent of one another, the same
 detection efficiency in both bases, and double clicks assigned at random.
 
 References
@@ -52,6 +53,7 @@ from .photons import multiphoton_probability
 
 Floats = NDArray[np.float64]
 Phase = Literal["eb", "lt"]
+SinglePhotonPhase = Phase | Literal["lt-each"]
 Accounting = Literal["alice", "joint"]
 
 # logit of Alice's Z probability, and log10 of the pre-attenuation
@@ -150,7 +152,7 @@ def single_photon_key(
     p_z: ArrayLike,
     attenuation: ArrayLike,
     given: Conditions,
-    phase: Phase = "eb",
+    phase: SinglePhotonPhase = "eb",
     accounting: Accounting = "alice",
     p2_margin: ArrayLike = 0.0,
 ) -> SinglePhotonKey:
@@ -202,7 +204,7 @@ def key_from_counts(
     p_z: Floats,
     attenuation: Floats,
     given: Conditions,
-    phase: Phase = "eb",
+    phase: SinglePhotonPhase = "eb",
     accounting: Accounting = "alice",
 ) -> SinglePhotonKey:
     """Key of a block of counts, expected or observed.
@@ -240,7 +242,8 @@ def key_from_counts(
     else:
         multi_crossed = observed_upper(sent * p_z * (p_x_bob if joint else 1.0) * p2, eps)
         in_x, in_z = sent * p_x * p_x_bob, sent * p_z * p_x_bob
-        bound = _three_state_phase_error(counts, in_x, in_z, multi_test, multi_crossed, eps)
+        each = 3 if phase == "lt-each" else 1
+        bound = _three_state_phase_error(counts, in_x, in_z, multi_test, each * multi_crossed, eps)
     deviation = sampling_deviation(good, good_test, bound, eps, tail=given.rigorous)
     raw_phase = np.where(has_basis, bound + deviation, 1.0)
     phase_error = np.clip(raw_phase, 0.0, 0.5)
@@ -275,7 +278,7 @@ def key_from_counts(
     )
 
 
-def tail_bounds(phase: Phase, accounting: Accounting) -> int:
+def tail_bounds(phase: SinglePhotonPhase, accounting: Accounting) -> int:
     """Count the tail bounds of a proof, among which a shared failure probability is divided.
 
     Efficient BB84: multi-photon pulses in Z and in X, and the sampling bound. Three states: these,
@@ -318,7 +321,7 @@ def _asymptotic(
     p_z: Floats,
     attenuation: Floats,
     given: Conditions,
-    phase: Phase,
+    phase: SinglePhotonPhase,
     accounting: Accounting,
 ) -> SinglePhotonKey:
     """Key per sent pulse of an endless block: the tail bounds become their expectations."""
@@ -334,8 +337,11 @@ def _asymptotic(
     in_z, in_x = share_z / clicks, share_x / clicks
     has_basis = (gain > 0) & (in_z < 1) & (in_x < 1)
     multi = np.where(has_basis, in_x, 0.0)
-    errors = qber if phase == "eb" else qber + multi / 2
-    bound = errors / (1 - multi)
+    if phase == "eb":
+        bound = qber / (1 - multi)
+    else:
+        mismatched = np.minimum((3 if phase == "lt-each" else 1) * multi, 1 - 1e-12)
+        bound = (qber + multi / 2) / (1 - mismatched)
     raw_phase = np.where(has_basis, bound, 1.0)
     phase_error = np.clip(raw_phase, 0.0, 0.5)
     sifted = p_z * p_z_bob * gain
@@ -370,7 +376,7 @@ def best_single_photon_key(
     n: ArrayLike,
     g2: ArrayLike,
     given: Conditions,
-    phase: Phase = "eb",
+    phase: SinglePhotonPhase = "eb",
     accounting: Accounting = "alice",
     p_z: float | None = None,
     attenuation: float | None = None,
