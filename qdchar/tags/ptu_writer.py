@@ -21,6 +21,8 @@ from .source import TagChunk, TagSource
 
 _EPOCH: Final = datetime(1899, 12, 30)
 _MOST_DTIMES: Final = 1 << 15
+_MOST_OVERFLOWS_T2: Final = 127
+"""More in one record are allowed, but ptufile multiplies them by 2**25 in 32 bits."""
 
 
 def write_ptu(
@@ -96,6 +98,7 @@ def write_ptu(
         unit = unit_ps or 1
         whole, rest, global_ps = unit, 0.0, float(unit)
 
+    most = layout.wrap - 1 if layout.is_t3 else _MOST_OVERFLOWS_T2
     stop_ps = source.stop_ps - source.start_ps
     target = Path(path)
     try:
@@ -113,11 +116,11 @@ def write_ptu(
         count = 0
         for chunk in _counted_from_zero(source):
             # one overflow record a click, and more only where a gap outlasts what one can count
-            gaps = int(chunk.times_ps[-1] / (global_ps * layout.wrap * (layout.wrap - 1)))
+            gaps = int(chunk.times_ps[-1] / (global_ps * layout.wrap * most))
             raw = np.empty(2 * len(chunk) + gaps + 1, np.uint32)
             n = rec.encode(
-                chunk.times_ps, chunk.channels, layout.is_t3, layout.wrap, whole, rest, unit, raw,
-                state,
+                chunk.times_ps, chunk.channels, layout.is_t3, layout.wrap, whole, rest, unit,
+                most, raw, state,
             )  # fmt: skip
             if n < 0:
                 wrong = int(chunk.channels[-1 - n])
@@ -130,7 +133,6 @@ def write_ptu(
         # Overflows to the end of the run, so that the reader knows how long it took.
         wraps = math.floor((stop_ps - 1) / global_ps) // layout.wrap - int(state[0])
         if wraps > 0:
-            most = layout.wrap - 1
             steps = [most] * (wraps // most) + ([wraps % most] if wraps % most else [])
             ends = np.array([(1 << 31) | (63 << 25) | step for step in steps], np.uint32)
             file.write(ends.tobytes())

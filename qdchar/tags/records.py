@@ -240,11 +240,13 @@ def encode(
     whole: int,
     rest: float,
     dtime_ps: int,
+    most: int,
     raw: NDArray[np.uint32],
     state: NDArray[np.int64],
 ) -> int:
     """Turn tags into records of the HydraHarp2 layout; return how many.
 
+    One overflow record stands for at most `most` overflows.
     `state` holds the overflows so far. A channel that does not fit at place i returns -1 - i.
     """
     overflows = state[0]
@@ -275,7 +277,7 @@ def encode(
             low = units % wrap
         missing = units // wrap - overflows
         while missing > 0:
-            step = min(missing, wrap - 1)
+            step = min(missing, most)
             raw[count] = (np.int64(1) << 31) | (np.int64(63) << 25) | step
             count += 1
             missing -= step

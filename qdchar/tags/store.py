@@ -159,15 +159,19 @@ class TagWriter:
             self._waiting += len(times)
             self.stop_ps = max(self.stop_ps, self._last_ps + 1)
         if covered_until_ps is not None:
-            if covered_until_ps < self.stop_ps:
-                raise RecordError(
-                    f"time covered until {covered_until_ps} ps, yet tags reach {self._last_ps} ps"
-                )
-            self.stop_ps = int(covered_until_ps)
+            self.cover(covered_until_ps)
         if time.monotonic() - self._flushed_at > _FLUSH_S:
             self.flush()
         elif self._waiting >= _CHUNK:
             self._write(whole_chunks=True)
+
+    def cover(self, until_ps: int) -> None:
+        """Say that time is covered until `until_ps`, with or without further tags [ps]."""
+        if until_ps < self.stop_ps:
+            raise RecordError(
+                f"time covered until {until_ps} ps, yet tags reach {self._last_ps} ps"
+            )
+        self.stop_ps = int(until_ps)
 
     def flush(self) -> None:
         """Bring everything so far to disk; it then survives a kill."""

@@ -1,0 +1,78 @@
+"""``qdchar convert IN OUT``: the same time tags in another format."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from ._options import as_json
+
+
+@click.command()
+@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
+@click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
+@click.option(
+    "--mode",
+    type=click.Choice(["T2", "T3"]),
+    help="PTU: absolute times, or sync count and time after it; T3 where IN is T3.",
+)
+@click.option(
+    "--kind",
+    type=click.Choice(["HydraHarp2", "Generic", "TimeHarp 260P"]),
+    default="HydraHarp2",
+    show_default=True,
+    help="PTU: layout of the records.",
+)
+@click.option("--sync-period", type=float, help="PTU T3: sync period in seconds, if IN has none.")
+@as_json
+def convert(
+    source: Path,
+    target: Path,
+    mode: str | None,
+    kind: str,
+    sync_period: float | None,
+    json_line: bool,
+) -> int:
+    """Write the time tags of IN to OUT: .ptu (PicoQuant) or .h5/.hdf5 (Photon-HDF5).
+
+    Times stay exact, except that T3 keeps whole steps after the sync.
+    """
+    from qdchar.errors import UsageError
+    from qdchar.tags import open_tags
+    from qdchar.tags.convert import write_hdf5
+    from qdchar.tags.ptu_writer import write_ptu
+
+    tags = open_tags(source)
+    suffix = target.suffix.lower()
+    if suffix == ".ptu":
+        is_t3 = mode == "T3" if mode else tags.metadata.sync_period_ps is not None
+        write_ptu(
+            target,
+            tags,
+            mode="T3" if is_t3 else "T2",
+            kind=kind,
+            sync_period_ps=None if sync_period is None else sync_period * 1e12,
+        )
+    elif suffix in (".h5", ".hdf5"):
+        write_hdf5(target, tags)
+    else:
+        raise UsageError(
+            f"{target}: the ending says the format; .ptu, .h5 and .hdf5 can be written"
+        )
+    written = open_tags(target)
+    clicks = sum(len(chunk) for chunk in written.chunks())
+    for warning in (*tags.warnings, *written.warnings):
+        click.echo(f"warning     {warning}")
+    click.echo(f"{clicks:,} clicks over {written.duration_s:.6f} s written to {target}")
+    if json_line:
+        line = {
+            "exit_code": 0,
+            "file": str(target),
+            "clicks": clicks,
+            "duration_s": written.duration_s,
+            "warnings": tags.warnings,
+        }
+        click.echo(json.dumps(line))
+    return 0
