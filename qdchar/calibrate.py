@@ -12,7 +12,7 @@ from qdchar.errors import QdcharError
 from qdchar.keyrate import KeyRate, SourceFigures, predict
 from qdchar.link import Link
 from qdchar.recipe import Recipe
-from qdchar.record import VOCABULARY, SourceRecord, make_record
+from qdchar.record import SourceRecord, make_record
 from qdchar.run import Run
 from qdchar.session import Session
 from qdchar.station import Station
@@ -101,9 +101,8 @@ def _keep_snapshot(s: Session) -> None:
 
 def _record(s: Session) -> SourceRecord:
     n, g2 = s.found["mean_photon_number"], s.found["g2_zero"]
-    estimates = [*s.found.values(), *photon_numbers(n, g2)]
     return make_record(
-        [e for e in estimates if e.name in VOCABULARY],
+        [*s.found.values(), *photon_numbers(n, g2)],
         qdchar_version=__version__,
         source=s.station.file.source,
         station=s.station.file.name,
