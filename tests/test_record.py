@@ -115,3 +115,10 @@ def test_a_comparison_keeps_the_shared_certificate_out() -> None:
     first, second = _record(), _record()
     change = {c.name: c for c in compare_records(first, second)}["mean_photon_number"]
     assert change.u == pytest.approx(np.sqrt(2) * 0.0004)
+
+
+def test_the_published_schema_is_the_one_in_force() -> None:
+    file = Path(__file__).parents[1] / "docs" / "source-record.schema.json"
+    published = json.loads(file.read_text(encoding="utf-8"))
+    del published["$schema"]
+    assert published == SourceRecord.model_json_schema()
