@@ -14,11 +14,13 @@ from qdchar.errors import InconclusiveError
 from qdchar.estimate import Contribution
 from qdchar.fit import Curve, Fit
 
-from ._decay import Array, decay_kernel, emg_histogram, reconvolve
+from ._decay import Array, decayed, emg_histogram
 from ._poisson import Free, Solution, Values, deviance_residuals, minimise
 
 _FEWEST_COUNTS = 100
 _DOUBTFUL = 1e-4
+_DARK = 1e-6
+"""Least background [counts per bin]: nothing that a record could show, but above rounding."""
 
 
 @dataclass(frozen=True)
@@ -88,15 +90,16 @@ def fit_decay(
     _enough(label, response, "instrument response")
     shape = response / response.sum()
 
-    def kernel(v: Values) -> Array:
-        one = decay_kernel(len(decay), bin_s, v["lifetime"], v["shift"])
+    def behind(histogram: Array, v: Values) -> Array:
+        one = decayed(histogram, bin_s, v["lifetime"], v["shift"])
         if "lifetime_2" not in v:
             return one
-        two = decay_kernel(len(decay), bin_s, v["lifetime_2"], v["shift"])
+        two = decayed(histogram, bin_s, v["lifetime_2"], v["shift"])
         return (1.0 - v["share_2"]) * one + v["share_2"] * two
 
     def model(v: Values) -> Array:
-        return v["counts"] * reconvolve(shape, kernel(v)) + v["background"]
+        # where the response's background is taken off again, no bin may come out negative
+        return np.maximum(v["counts"] * behind(shape, v) + v["background"], 0.0)
 
     def residuals(v: Values) -> Array:
         return deviance_residuals(decay, model(v))
@@ -120,7 +123,8 @@ def fit_decay(
             "share_2": values["lifetime_2"] - values["lifetime"],
         }
     u_decay = _u(solution, gradient)
-    u_response = _response_noise(solution, model, kernel(values), response, gradient)
+    kernel = behind(np.eye(1, len(decay))[0], values)
+    u_response = _response_noise(solution, model, kernel, response, gradient)
     fit, problems = _describe(
         title,
         "two exponentials" if two else "exponential",
@@ -128,7 +132,7 @@ def fit_decay(
         solution,
         decay,
         model(values),
-        reconvolve(response, kernel(values) ** 2) * (values["counts"] / response.sum()) ** 2,
+        _convolved(response, kernel**2) * (values["counts"] / response.sum()) ** 2,
         bin_s,
     )
     return DecayFit(
@@ -243,6 +247,12 @@ def _misfit(label: str, fit: Fit, u: float, problems: tuple[str, ...]) -> tuple[
     return (Contribution(f"{label}, misfit", u * math.sqrt(fit.minimum / fit.dof - 1.0), "B"),)
 
 
+def _convolved(histogram: Array, kernel: Array) -> Array:
+    """Convolve around the period, both of shape (n,)."""
+    spectrum = np.fft.rfft(histogram) * np.fft.rfft(kernel)
+    return np.asarray(np.maximum(np.fft.irfft(spectrum, len(kernel)), 0.0), dtype=np.float64)
+
+
 def _u(solution: Solution, gradient: Mapping[str, float]) -> float:
     g = np.array([gradient.get(n, 0.0) for n in solution.names])
     return math.sqrt(float(g @ solution.covariance @ g))
@@ -271,7 +281,7 @@ def _start(decay: Array, response: Array, bin_s: float) -> dict[str, Free]:
 
 
 def _background(level: float, n_bins: int) -> Free:
-    return Free(max(level, 0.01 / n_bins), max(level, 1.0 / n_bins), 0.0)
+    return Free(max(level, 0.01 / n_bins), max(level, 1.0 / n_bins), _DARK)
 
 
 def _quiet_level(histogram: Array) -> float:

@@ -24,7 +24,7 @@ from ._reconvolution import fit_decay
 
 __all__ = ["analyse", "analyse_file"]
 
-_BIN_S = 4e-12
+_BIN_S = 2e-12
 """Far below the response's width, for the kernel of `_decay.decay_kernel`."""
 
 
