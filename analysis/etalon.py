@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import optimize
 
 from qdchar.errors import InconclusiveError
-from qdchar.estimate import Contribution, Estimate, propagate
+from qdchar.estimate import Estimate, propagate
 from qdchar.fit import Curve, Result
 from qdchar.measurement import Scan, read_scan
 
@@ -20,14 +20,12 @@ from ._deadtime import LiveCounts, fano, fano_continuous, live_counts, live_coun
 from ._lineshapes import airy, airy_voigt, gauss_ratio, share_of_gauss, voigt_parts
 from ._peaks import find_peaks
 from ._poisson import (
-    DELTA_68,
-    DELTA_95,
     Free,
     Solution,
     Values,
     deviance_residuals,
     minimise_reweighted,
-    profile,
+    spread,
 )
 
 Array = NDArray[np.float64]
@@ -47,6 +45,7 @@ def analyse(
     dead_time_s: float,
     dark_count_rate_Hz: float = 0.0,
     lifetime: Estimate | None = None,
+    excess: Estimate | None = None,
     kappa: Estimate | None = None,
 ) -> Result:
     """Fit the source's and a narrow laser's transmission through the etalon together.
@@ -70,6 +69,9 @@ def analyse(
         Of both detectors together [Hz].
     lifetime
         Adds the Fourier limit 1/(2 pi T1) and the linewidth's ratio to it [s].
+    excess
+        Relative excess of the lifetime during the scan over `lifetime`, that on the cavity's
+        resonance. The line's radiative width is smaller by as much and is corrected for it.
     kappa
         Full width of the etalon at half maximum, where there is no narrow scan [Hz].
 
@@ -100,6 +102,8 @@ def analyse(
             raise InconclusiveError(
                 f"{scan.file}: an etalon scan needs voltage_V, not {scan.x_name}"
             )
+    if excess is not None and lifetime is None:
+        raise InconclusiveError(f"{source.file}: the excess of the lifetime needs the lifetime")
     if (narrow is None) == (kappa is None):
         raise InconclusiveError(
             f"{source.file}: the etalon's own width must come from a narrow-laser scan or be "
@@ -148,13 +152,16 @@ def analyse(
         curves.append(s.curve(solution.as_dict(), axis, held[part], -solution.residuals[part]))
         start = part.stop
     fit = solution.fit("Airy * Voigt + background", "chi2", tuple(curves))
+    line = _line(solution, fsr)
+    if excess is not None and lifetime is not None:
+        line = _on_resonance(line, excess, lifetime)
     estimates = [
-        *_line(solution, fsr),
+        *line,
         *_etalon(solution, fsr),
         _parking(solution, axis, source),
     ]
     if lifetime is not None:
-        estimates += _fourier(estimates[0], lifetime)
+        estimates += _fourier(line[0], lifetime)
     return Result(tuple(estimates), (fit,), (*problems, *solution.problems))
 
 
@@ -290,8 +297,8 @@ def _starts(scans: Sequence[_Data], axis: _Axis) -> tuple[dict[str, Free], tuple
     )
 
 
-def _line(solution: Solution, fsr: Estimate) -> tuple[Estimate, ...]:
-    """Full, Lorentz and Gauss widths of the line."""
+def _line(solution: Solution, fsr: Estimate) -> tuple[Estimate, Estimate, Estimate]:
+    """Return full, Lorentz and Gauss widths of the line."""
     line, share = solution["line"], solution["lorentz_share"]
     lorentz, gauss = voigt_parts(line, share)
     ratio = gauss_ratio(share)
@@ -328,24 +335,10 @@ def _line(solution: Solution, fsr: Estimate) -> tuple[Estimate, ...]:
     bounded = solution.near_bound("lorentz_share") or solution.near_bound("line")
     estimates = []
     for name, width, gradient, minimum_at, what in rows:
-        budget = solution.budget(gradient)
-        orders = Estimate(name, width, "1", "", "", budget=budget)
-        intervals: tuple[tuple[float, float], ...] = ()
+        near = None
         if bounded:
-            intervals = tuple(
-                profile(
-                    _LABEL,
-                    minimum_at,
-                    best=width,
-                    step=min(orders.u, max(line, solution.u("line"))),
-                    minimum=solution.minimum,
-                    delta=delta * solution.stretch**2,
-                    low=0.0,
-                )
-                for delta in (DELTA_68, DELTA_95)
-            )
-            half = (intervals[0][1] - intervals[0][0]) / 2.0
-            orders = replace(orders, budget=_scaled(budget, half / orders.u))
+            near = spread(solution, width, gradient, minimum_at, low=0.0).with_scale(width, fsr)
+        orders = Estimate(name, width, "1", "", "", budget=solution.budget(gradient))
         estimates.append(
             Estimate(
                 name=name,
@@ -354,20 +347,41 @@ def _line(solution: Solution, fsr: Estimate) -> tuple[Estimate, ...]:
                 definition=f"{what}, time-averaged, etalon removed",
                 method=_METHOD,
                 plane="before the etalon",
-                budget=propagate([(orders, fsr.value), (fsr, width)]),
-                interval_68=_in_Hz(intervals[0], fsr) if intervals else None,
-                interval_95=_in_Hz(intervals[1], fsr) if intervals else None,
+                budget=near.budget if near else propagate([(orders, fsr.value), (fsr, width)]),
+                interval_68=near.interval_68 if near else None,
+                interval_95=near.interval_95 if near else None,
             )
         )
-    return tuple(estimates)
+    full_width, lorentz_width, gauss_width = estimates
+    return full_width, lorentz_width, gauss_width
 
 
-def _scaled(budget: tuple[Contribution, ...], factor: float) -> tuple[Contribution, ...]:
-    return tuple(replace(c, u=c.u * factor) for c in budget)
+def _on_resonance(
+    line: tuple[Estimate, Estimate, Estimate], excess: Estimate, lifetime: Estimate
+) -> tuple[Estimate, Estimate, Estimate]:
+    """Return the line as on the cavity's resonance: its radiative width is larger by the excess."""
+    full, lorentz, gauss = line
+    radiative = 1.0 / (2.0 * math.pi * lifetime.value)
+    share = lorentz.value / full.value
+    # derivative of fV with respect to fL at fixed fG
+    follows = 0.5346 + 0.2166 * share / (1.0 - 0.5346 * share)
+
+    def moved(width: Estimate, slope: float) -> Estimate:
+        step = slope * radiative * excess.value
+        return replace(
+            width,
+            value=width.value + step,
+            method=f"{width.method}; {step:.3g} Hz added for the cavity's detuning in the scan",
+            budget=propagate([(width, 1.0), (excess, slope * radiative)]),
+            interval_68=_shifted(width.interval_68, step),
+            interval_95=_shifted(width.interval_95, step),
+        )
+
+    return moved(full, follows), moved(lorentz, 1.0), gauss
 
 
-def _in_Hz(interval: tuple[float, float], fsr: Estimate) -> tuple[float, float]:
-    return interval[0] * fsr.value, interval[1] * fsr.value
+def _shifted(interval: tuple[float, float] | None, step: float) -> tuple[float, float] | None:
+    return None if interval is None else (interval[0] + step, interval[1] + step)
 
 
 def _etalon(solution: Solution, fsr: Estimate) -> tuple[Estimate, ...]:
