@@ -254,6 +254,11 @@ class Truth:
         """Displacement from one order of the cavity to the next, half a wavelength [m]."""
         return 0.5 * self.source.wavelength_m
 
+    def _cavity_width_m(self, times: float) -> float:
+        """FWHM of ``1/(times + (2 F/pi)^2 sin^2)`` [m]: the mode, or with 1 + F_P the counts."""
+        sine = 0.5 * math.pi * math.sqrt(times) / self.cavity.finesse
+        return 2.0 / math.pi * self.cavity_fsr_m * math.asin(sine)
+
     def _photons(self, dot_share: float, leak_share: float) -> tuple[float, float]:
         """Mean photon number and g2(0), averaged over blinking."""
         s = self.source
@@ -302,8 +307,11 @@ class Truth:
             ("max_power", s.pi_power_W * (area / math.pi) ** 2, "W"),
             ("rabi_damping", s.damping, "1"),
             ("purcell_factor", s.purcell, "1"),
-            ("cavity_voltage", c.resonance_V, "V"),
+            ("cavity_resonance_voltage", c.resonance_V, "V"),
             ("cavity_fsr_voltage", self.cavity_fsr_m / self.piezo.gain_m_per_V, "V"),
+            ("cavity_metres_per_volt", self.piezo.gain_m_per_V, "m/V"),
+            ("cavity_fwhm_displacement", self._cavity_width_m(1.0), "m"),
+            ("cavity_count_fwhm", self._cavity_width_m(1.0 + s.purcell), "m"),
             ("cavity_fwhm", c.fwhm_Hz, "Hz"),
             ("cavity_finesse", c.finesse, "1"),
             ("etalon_fwhm", t.etalon_fwhm_Hz, "Hz"),

@@ -33,6 +33,9 @@ def test_defaults_are_the_published_source() -> None:
     assert t["p2"] == pytest.approx(0.000298, abs=1e-6)
     assert t["max_power"] / t["pi_power"] == pytest.approx(1 - 0.046, abs=5e-4)
     assert t["blinking_amplitude"] == 0.0
+    assert t["cavity_fwhm_displacement"] == pytest.approx(0.763e-9, rel=1e-3)
+    # the share that goes into the cavity, F/(F + 1), is broader than F by the root of F_P + 1
+    assert t["cavity_count_fwhm"] == pytest.approx(0.763e-9 * math.sqrt(15), rel=1e-3)
     assert t["dark_count_rate"] == 43.0
 
 
@@ -63,7 +66,7 @@ def test_every_key_sets_what_it_says() -> None:
     assert true(source__pi_power="17e-9")["pi_power"] == 17e-9
     assert true(transmitter__efficiency="0.3")["transmitter_efficiency"] == pytest.approx(0.3)
     assert true(modulator__misalignment="0.01")["misalignment"] == 0.01
-    assert true(cavity__resonance_V="24")["cavity_voltage"] == 24.0
+    assert true(cavity__resonance_V="24")["cavity_resonance_voltage"] == 24.0
     assert true(detector__efficiency="0.9")["detector_efficiency"] == 0.9
     assert true(detector__dead_time="50e-9")["dead_time"] == 50e-9
     assert true(detector__dark_count_rate="100")["dark_count_rate"] == 100.0
