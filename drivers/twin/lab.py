@@ -237,7 +237,7 @@ class Lab:
             mirror_m, s.purcell, self.truth.cavity.finesse, self.truth.cavity_fsr_m
         )
         lifetime_s = s.slow_lifetime_s / (1.0 + purcell)
-        fade = 1.0 + s.fade_per_hour * times_s / 3600.0
+        fade = (1.0 + s.fade_per_hour) ** (times_s / 3600.0)
         power_W = self._power_W()
         dark = Light(nothing, nothing, nothing, nothing, lifetime_s)
         if self._path == "blocked":
@@ -254,6 +254,8 @@ class Lab:
         coupling = fade * purcell / (1.0 + purcell) * (1.0 + 1.0 / s.purcell)
         mean = s.dot_photons * rotation * coupling
         early = reexcitation(area) * s.lifetime_s / lifetime_s
+        if mean.max() > 1.0:
+            raise ValueError("the brightness has drifted above one photon per pulse")
         pair = 0.5 * s.reexcitation_g2 * early * np.square(s.dot_photons * coupling)
         laser = fade * s.leaked_photons * power_W / s.pi_power_W
         passage = np.ones_like(mirror_m)
