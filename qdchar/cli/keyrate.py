@@ -86,6 +86,11 @@ def _is_number(text: str) -> bool:
 @click.option("--block-kind", type=click.Choice(["received", "sent", "asymptotic"]))
 @click.option("--p-z", type=float, help="Hold Alice's Z probability; default the optimum.")
 @click.option("--attenuation", type=float, help="Hold the pre-attenuation; default the optimum.")
+@click.option(
+    "--published",
+    is_flag=True,
+    help="Print every published number beside the computed one instead, by variant.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Result as one line of JSON at the end.")
 def keyrate(
     record: Path | None,
@@ -98,6 +103,7 @@ def keyrate(
     block_kind: Any,
     p_z: float | None,
     attenuation: float | None,
+    published: bool,
     as_json: bool,
 ) -> None:
     """Predict the key rate of a source and compare it with coherent light.
@@ -107,7 +113,10 @@ def keyrate(
     from qdchar.keyrate import predict
     from qdchar.link import load_link
 
-    figures = _source(record, source)
+    if published:
+        _print_published(as_json)
+        return
+    figures = source_figures(record, source)
     link = load_link(link_file)
     points = predict(
         figures,
@@ -139,7 +148,8 @@ def keyrate(
         )
 
 
-def _source(record: Path | None, text: str | None) -> SourceFigures:
+def source_figures(record: Path | None, text: str | None) -> SourceFigures:
+    """Return the source of a record or of a ``--source`` text; without either, the paper's."""
     from qdchar.keyrate import SourceFigures
 
     if record is not None and text is not None:
@@ -228,3 +238,46 @@ def _table(points: tuple[KeyRate, ...], source: SourceFigures, link: Link) -> st
     lines += [f"{name}: {COMPARATORS[name].description}" for name in names]
     lines.append(f"accounting {first.accounting}: {ASSUMPTION[first.accounting]}")
     return "\n".join(lines)
+
+
+def _print_published(as_json: bool) -> None:
+    from qdchar.keyrate.reproduction import reproduce
+
+    rows = reproduce()
+    for row in rows:
+        click.echo(f"\n{row.quantity}: {row.published:.4g} {row.unit} ({row.source})")
+        for name, value in row.computed:
+            click.echo(f"    {name:<44}{_beside(value, row.deviation(value), row.unit)}")
+    click.echo("\nNo variant within 5 % (0.25 dB):")
+    for row in rows:
+        if not row.reproduced:
+            name, deviation = row.closest
+            click.echo(f"    {row.quantity}: closest {_deviation(deviation, row.unit)}, {name}")
+    if as_json:
+        click.echo(
+            json.dumps(
+                {
+                    "published": [
+                        {
+                            "quantity": row.quantity,
+                            "unit": row.unit,
+                            "published": row.published,
+                            "source": row.source,
+                            "reproduced": row.reproduced,
+                            "computed": dict(row.computed),
+                        }
+                        for row in rows
+                    ]
+                }
+            )
+        )
+
+
+def _beside(value: float | None, deviation: float | None, unit: str) -> str:
+    return "none" if value is None else f"{value:>10.4g}  {_deviation(deviation, unit):>9}"
+
+
+def _deviation(deviation: float | None, unit: str) -> str:
+    if deviation is None:
+        return "-"
+    return f"{deviation:+.2f} dB" if unit == "dB" else f"{100 * deviation:+.1f} %"
