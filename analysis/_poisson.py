@@ -14,17 +14,19 @@ from typing import Any
 import lmfit
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, stats
+from scipy import stats
 
 from qdchar.errors import InconclusiveError
 from qdchar.estimate import Contribution, Estimate, budgets_of_fit, merge, propagate
 from qdchar.fit import Curve, Fit
 
+from ._profile import DELTA_68 as DELTA_68
+from ._profile import DELTA_95 as DELTA_95
+from ._profile import profile
+
 Array = NDArray[np.float64]
 Values = Mapping[str, float]
 Residuals = Callable[[Values], Array]
-
-DELTA_68, DELTA_95 = 1.0, 3.84
 
 
 def deviance_residuals(counts: ArrayLike, expected: ArrayLike, fano: ArrayLike = 1.0) -> Array:
@@ -373,145 +375,6 @@ def minimise_reweighted(
     raise InconclusiveError(
         f"{label}: the fit and the errors computed from it did not settle; the data are too few "
         "or too noisy for this model"
-    )
-
-
-def profile(
-    label: str,
-    minimum_at: Callable[[float], float],
-    *,
-    best: float,
-    step: float,
-    minimum: float,
-    delta: float = DELTA_68,
-    low: float = -math.inf,
-    high: float = math.inf,
-) -> tuple[float, float]:
-    """Return where the profiled minimum has risen by `delta` on either side of `best`.
-
-    Parameters
-    ----------
-    label
-        Name of the fit, for messages.
-    minimum_at
-        Minimum over all other parameters as a function of this one.
-    best, minimum
-        Where the minimum is, and its value.
-    step
-        Expected distance for delta = 1, > 0.
-    delta
-        Rise at the ends: 1 for 68 %, 3.84 for 95 %.
-    low, high
-        Bounds; an end that would lie beyond is at the bound.
-
-    Raises
-    ------
-    InconclusiveError
-        If the data do not limit the parameter, or a better minimum is met on the way.
-    """
-
-    def rise(x: float) -> float:
-        value = minimum_at(x) - minimum
-        if value < -0.1:
-            raise InconclusiveError(
-                f"{label}: the fit had not found its best minimum (a better one is at {x:.6g}); "
-                "check the data for outliers"
-            )
-        return value - delta
-
-    def end(direction: float, bound: float) -> float:
-        inner, reach = best, step * math.sqrt(delta)
-        for _ in range(30):
-            outer = best + direction * reach
-            if direction * (outer - bound) >= 0:
-                outer = bound
-            if rise(outer) >= 0:
-                return float(optimize.brentq(rise, inner, outer, xtol=0.01 * step))
-            if outer == bound:
-                return bound
-            inner, reach = outer, 1.5 * reach
-        raise InconclusiveError(f"{label}: the data set no limit to a parameter (best {best:.6g})")
-
-    return end(-1.0, low), end(1.0, high)
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Uncertainty of a quantity near a bound: its budget and profile-likelihood intervals."""
-
-    budget: tuple[Contribution, ...]
-    interval_68: tuple[float, float]
-    interval_95: tuple[float, float]
-
-    def with_scale(self, value: float, scale: Estimate) -> Spread:
-        """Return the spread of the quantity times a scale factor from elsewhere.
-
-        Parameters
-        ----------
-        value
-            The quantity.
-        scale
-            The factor; its uncertainty moves the ends of the intervals out in quadrature.
-        """
-        own = Estimate("quantity", value, "", "", "", budget=self.budget)
-
-        def moved(interval: tuple[float, float], k: float) -> tuple[float, float]:
-            low, high = (scale.value * (end - value) for end in interval)
-            other = k * value * scale.u
-            best = scale.value * value
-            return best - math.hypot(low, other), best + math.hypot(high, other)
-
-        return Spread(
-            budget=propagate([(own, scale.value), (scale, value)]),
-            interval_68=moved(self.interval_68, 1.0),
-            interval_95=moved(self.interval_95, math.sqrt(DELTA_95)),
-        )
-
-
-def spread(
-    solution: Solution,
-    value: float,
-    sensitivity: Mapping[str, float],
-    minimum_at: Callable[[float], float],
-    low: float = -math.inf,
-) -> Spread:
-    """Return the spread of a quantity derived from a fit with a parameter near a bound.
-
-    Parameters
-    ----------
-    solution
-        The fit.
-    value
-        The quantity at the minimum.
-    sensitivity
-        Its derivative with respect to each parameter: fixes which error sources it shares with
-        others. Their size is then that of the 68 % interval, half its width.
-    minimum_at
-        Minimum of the fit with the quantity held at a value, see `Solution.minimum_given`.
-    low
-        Lowest value possible.
-    """
-    budget = solution.budget(sensitivity)
-    u = math.sqrt(sum(c.u**2 for c in budget))
-    # far from parabolic, u may be anything: begin near, and let the search expand
-    step = min(u, max(abs(value), 1e-3 * u))
-    interval_68, interval_95 = (
-        profile(
-            solution.label,
-            minimum_at,
-            best=value,
-            step=step,
-            minimum=solution.minimum,
-            delta=delta * solution.stretch**2,
-            low=low,
-        )
-        for delta in (DELTA_68, DELTA_95)
-    )
-    factor = (interval_68[1] - interval_68[0]) / 2.0 / u
-    return Spread(
-        tuple(Contribution(c.source, c.u * factor, c.kind) for c in budget),
-        interval_68,
-        interval_95,
     )
 
 

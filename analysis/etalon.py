@@ -25,8 +25,8 @@ from ._poisson import (
     Values,
     deviance_residuals,
     minimise_reweighted,
-    spread,
 )
+from ._spread import spread
 
 Array = NDArray[np.float64]
 
