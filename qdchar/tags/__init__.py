@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .files import open_tags
     from .folding import FoldedHistogram, folded_histogram
     from .pulses import PulseStatistics, pulse_statistics
+    from .recovery import RecoveredClock, recover_clock
     from .source import SYNC_CHANNEL, TagArrays, TagChunk, TagMetadata, TagSource
     from .store import TagWriter
 
@@ -37,6 +38,7 @@ _HOME = {
     "FoldedHistogram": "folding",
     "PulseClock": "clock",
     "PulseStatistics": "pulses",
+    "RecoveredClock": "recovery",
     "TagArrays": "source",
     "TagChunk": "source",
     "TagMetadata": "source",
@@ -47,6 +49,7 @@ _HOME = {
     "measure_delay_and_period": "delay",
     "open_tags": "files",
     "pulse_statistics": "pulses",
+    "recover_clock": "recovery",
     "sync_clock": "clock",
 }
 
@@ -57,6 +60,7 @@ __all__ = [
     "FoldedHistogram",
     "PulseClock",
     "PulseStatistics",
+    "RecoveredClock",
     "TagArrays",
     "TagChunk",
     "TagMetadata",
@@ -67,6 +71,7 @@ __all__ = [
     "measure_delay_and_period",
     "open_tags",
     "pulse_statistics",
+    "recover_clock",
     "sync_clock",
 ]
 

@@ -381,3 +381,28 @@ def count_pulses(
     state[RECENT_A], state[RECENT_B] = n_a, n_b
     state[LAST_CLICK], state[LAST_A], state[LAST_B] = last, last_a, last_b
     taken[0], taken[1] = i, j
+
+
+@njit(cache=True, nogil=True)
+def add_phases(
+    times: Int64s,
+    channels: Uint8s,
+    use: NDArray[np.bool_],
+    origin: int,
+    fraction: float,
+    whole: int,
+    rest: float,
+    sums: NDArray[np.float64],
+) -> None:
+    """Add up cos, sin, cos of the double phase, and number, of the tags of the channels in use."""
+    period = whole + rest
+    inverse = 1.0 / period
+    for i in range(len(times)):
+        if use[channels[i]]:
+            _, phase = pulse_and_phase(times[i], origin, fraction, whole, rest, inverse)
+            angle = 2.0 * np.pi * phase * inverse
+            cosine = np.cos(angle)
+            sums[0] += cosine
+            sums[1] += np.sin(angle)
+            sums[2] += 2.0 * cosine * cosine - 1.0
+            sums[3] += 1.0

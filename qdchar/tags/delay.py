@@ -152,12 +152,7 @@ def locate_zero_peak(
                 f"(contrast {given.contrast:.3f})"
             )
         comb, period = given, period_ps
-    # of noise alone, power is exponential with mean `pairs`
-    if comb.contrast**2 * comb.pairs < 20.0:
-        raise InconclusiveError(
-            f"the {pairs} pairs show no peaks at a period of {period / 1000:.4f} ns "
-            f"(contrast {comb.contrast:.3f}): is the excitation pulsed at this period?"
-        )
+    _check_clear(comb)
     first = comb.position
     u_period = comb.width / math.sqrt(comb.spread) if period_ps is None else 0.0
 
@@ -213,7 +208,7 @@ def locate_zero_peak(
 
 
 @dataclass(frozen=True)
-class _Comb:
+class Comb:
     """A comb of peaks: where, how wide, how clear.
 
     `contrast` is the amplitude of the first harmonic over the number of pairs, `width` the scatter
@@ -228,13 +223,36 @@ class _Comb:
     spread: float
 
 
+def comb_of(histogram: CorrelationHistogram) -> Comb:
+    """Find the comb of a histogram: position, period, width and clearness of its peaks.
+
+    Raises
+    ------
+    InconclusiveError
+        If there is no significant comb.
+    """
+    counts = histogram.counts.astype(np.float64)
+    comb = _find_comb(histogram.centres_ps, counts, _find_period(histogram))
+    _check_clear(comb)
+    return comb
+
+
+def _check_clear(comb: Comb) -> None:
+    # of noise alone, power is exponential with mean `pairs`
+    if comb.contrast**2 * comb.pairs < 20.0:
+        raise InconclusiveError(
+            f"the {comb.pairs:.0f} pairs show no peaks at a period of {comb.period / 1000:.4f} ns "
+            f"(contrast {comb.contrast:.3f}): is the excitation pulsed at this period?"
+        )
+
+
 def _find_comb(
     delays: NDArray[np.float64],
     counts: NDArray[np.float64],
     period: float,
     *,
     fixed: bool = False,
-) -> _Comb:
+) -> Comb:
     """Fit a comb to the complete peaks: one cut by the end of the range would pull the others."""
     position = float(np.angle(np.dot(counts, np.exp(2j * np.pi * delays / period))))
     position *= period / (2 * np.pi)
@@ -266,7 +284,7 @@ def _find_comb(
             position -= step * mean_lag
             period += step
     second = float(np.dot(weights, (turned**2).real)) / pairs
-    return _Comb(
+    return Comb(
         period=period,
         position=(position + period / 2) % period - period / 2,
         width=math.sqrt(max(1.0 - second, 0.0) / 2) / contrast * period / (2 * np.pi),
