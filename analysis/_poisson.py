@@ -1,7 +1,7 @@
 """Maximum likelihood with lmfit: Poisson counts, known errors, nuisances with certificates.
 
-Everything here keeps the errors absolute (lmfit's ``scale_covar=False``): a misfit shows in the
-goodness of fit and is not hidden by stretching the errors.
+Everything here keeps the errors absolute (lmfit's ``scale_covar=False``). A misfit shows in the
+goodness of fit, and where it is significant in the budget, as an error source of its own.
 """
 
 from __future__ import annotations
@@ -113,6 +113,8 @@ class Solution:
         nuisances contribute.
     residuals
         At the minimum, shape (n,), without those of the given nuisances.
+    jacobian
+        Derivatives of `residuals` with respect to the parameters, shape (n, p).
     minimum, dof
         Sum of squared residuals, given nuisances included, and its degrees of freedom.
     given
@@ -124,6 +126,7 @@ class Solution:
     values: Array
     covariance: Array
     residuals: Array
+    jacobian: Array
     minimum: float
     dof: int
     given: Mapping[str, Estimate]
@@ -315,13 +318,15 @@ def minimise(
             f"({', '.join(names)}); measure more points"
         )
     scale = np.array([free[n].scale for n in names])
-    covariance = _covariance(label, names, np.asarray(result.jac)) * np.outer(scale, scale)
+    jacobian = np.asarray(result.jac, dtype=np.float64)
+    covariance = _covariance(label, names, jacobian) * np.outer(scale, scale)
     return Solution(
         label=label,
         names=names,
         values=values,
         covariance=covariance,
         residuals=at_minimum,
+        jacobian=jacobian[: len(at_minimum)] / scale,
         minimum=float(np.sum(np.asarray(result.residual) ** 2)),
         dof=dof,
         given=given,
