@@ -32,6 +32,7 @@ ADVANTAGES = {
 
 
 def main() -> None:
+    """Print the interval that all notes leave for each measured rate."""
     low, high = np.zeros(5), np.full(5, np.inf)
     for (accounting, phase, receiver), ratio in RATIOS.items():
         given = Conditions.from_link(Link(receiver=receiver), LOSSES)
@@ -43,7 +44,8 @@ def main() -> None:
         low = np.maximum(low, rate * 10 ** ((np.array(advantage) - 0.005) / 10))
         high = np.minimum(high, rate * 10 ** ((np.array(advantage) + 0.005) / 10))
     for loss, a, b in zip(LOSSES, low, high, strict=True):
-        print(f"{loss:6.2f} dB: {a:.5g} to {b:.5g}" + ("" if a <= b else "  (empty)"))
+        gap = "" if a <= b else f"  (the notes miss each other by {100 * (a / b - 1):.2f} %)"
+        print(f"{loss:6.2f} dB: {min(a, b):.5g} to {max(a, b):.5g}{gap}")
 
 
 if __name__ == "__main__":

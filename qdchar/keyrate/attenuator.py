@@ -26,6 +26,7 @@ https://doi.org/10.1103/PhysRevLett.94.230504.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -83,18 +84,22 @@ class AttenuatedSource:
 
     def gain(self, given: Conditions, p3: ArrayLike = 0.0) -> tuple[Floats, Floats]:
         """Gain and wrong-click probability of each setting, shape (settings, ...)."""
-        p = self.photons(p3)
+        p = self.ends[0] if np.ndim(p3) == 0 and p3 == 0 else self.photons(p3)
         clicks, wrong = zip(*(yield_and_error(k, given) for k in range(4)), strict=True)
         return (
             np.asarray(sum(p[:, k] * clicks[k] for k in range(4))),
             np.asarray(sum(p[:, k] * wrong[k] for k in range(4))),
         )
 
+    @cached_property
+    def ends(self) -> tuple[Floats, Floats]:
+        """Distributions without three-photon pulses, and with as many as may be."""
+        none = self.photons(0.0)
+        return none, none if not np.any(self.p3_max) else self.photons(self.p3_max)
+
     def emission(self, photons: int) -> tuple[Floats, Floats]:
         """Least and largest probability that a pulse of any setting holds so many photons."""
-        few, many = (
-            (self.share * self.photons(p3)[:, photons]).sum(axis=0) for p3 in (0.0, self.p3_max)
-        )
+        few, many = ((self.share * p[:, photons]).sum(axis=0) for p in self.ends)
         return np.minimum(few, many), np.maximum(few, many)
 
 
@@ -116,7 +121,7 @@ def single_yield_lower(upper: Floats, lower: Floats, source: AttenuatedSource) -
         The source and its settings.
     """
     a, p3 = source.transmission[1], source.p3_max
-    none, most = source.photons(0.0), source.photons(p3)
+    none, most = source.ends
     vacuum_weight = np.maximum(*(p[1, 0] - a**2 * p[0, 0] for p in (none, most)))
     rest = lower[1] - a**2 * upper[0] - vacuum_weight * upper[2] - 3 * a**2 * (1 - a) * p3
     best = rest / (a * (1 - a) * source.n)
@@ -140,7 +145,7 @@ def single_yield_upper(upper: Floats, lower: Floats, source: AttenuatedSource) -
     combination of `single_yield_lower`.
     """
     a, p3 = source.transmission[1], source.p3_max
-    none, most = source.photons(0.0), source.photons(p3)
+    none, most = source.ends
     least = np.minimum(none, most)
     alone = [
         (upper[j] - least[j, 0] * lower[2]) / np.where(least[j, 1] > 0, least[j, 1], 1.0)
@@ -213,8 +218,8 @@ def asymptotic_rate(source: AttenuatedSource, given: Conditions) -> Floats:
     single_wrong = single_yield_upper(wrong, wrong, source)
     some = single > 0
     phase_error = np.where(some, single_wrong / np.where(some, single, 1.0), 0.5)
-    none, most = source.photons(0.0)[0], source.photons(source.p3_max)[0]
-    p0, p1 = np.minimum(none, most)[:2]
+    none, most = source.ends
+    p0, p1 = np.minimum(none[0], most[0])[:2]
     lit = gain[0] > 0
     qber = np.where(lit, wrong[0] / np.where(lit, gain[0], 1.0), 0.5)
     p_z_bob = 1.0 if given.active else given.p_z_bob
