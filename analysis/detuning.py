@@ -1,8 +1,17 @@
-"""What a cavity that is not quite on resonance does to the lifetime."""
+"""What a cavity that is not quite on resonance does to lifetime, line and throughput.
+
+The Purcell effect is strongest on resonance. Vibration and what the closed loop leaves of detuning
+make the measured lifetime longer, hence the line narrower, hence the etalon more transparent.
+"""
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 from qdchar.estimate import Contribution, Estimate, propagate
+
+from ._lineshapes import airy_voigt
 
 
 def lifetime_excess(
@@ -53,4 +62,54 @@ def lifetime_excess(
             ),
             Contribution("cavity held off resonance", off, "B"),
         ),
+    )
+
+
+def transmission_excess(
+    lifetime: Estimate, lorentz: Estimate, gauss: Estimate, etalon: Estimate, fsr: Estimate
+) -> Estimate:
+    """Relative excess of the etalon's peak transmission over that for the line on resonance.
+
+    Parameters
+    ----------
+    lifetime
+        Relative excess of the lifetime, see `lifetime_excess`.
+    lorentz, gauss
+        Parts of the emission line as it was measured, FWHM [Hz].
+    etalon, fsr
+        Width and free spectral range of the etalon [Hz].
+
+    Notes
+    -----
+    The Lorentzian part goes as 1/T1: on resonance it is wider by the excess of the lifetime.
+    """
+
+    def peak(widened: float) -> float:
+        k, f_l, f_g = (w.value / fsr.value for w in (etalon, lorentz, gauss))
+        return float(airy_voigt(0.0, k, f_l * widened, f_g))
+
+    value = peak(1.0) / peak(1.0 + lifetime.value) - 1.0
+    slope = value / lifetime.value if lifetime.value else -math.log(peak(1.01) / peak(1.0)) / 0.01
+    return Estimate(
+        name="transmission_excess",
+        value=value,
+        unit="1",
+        definition="relative excess of the etalon's transmission over that on resonance",
+        method="Airy with Voigt line, Lorentzian part as 1/T1",
+        budget=propagate([(lifetime, slope)]),
+    )
+
+
+def on_resonance(measured: Estimate, excess: Estimate) -> Estimate:
+    """Take a relative excess off an estimate, and carry its uncertainty."""
+    value = measured.value / (1.0 + excess.value)
+    return replace(
+        measured,
+        value=value,
+        method=f"{measured.method}; {100.0 * excess.value:.2f} % taken off ({excess.definition})",
+        budget=propagate(
+            [(measured, 1.0 / (1.0 + excess.value)), (excess, -value / (1.0 + excess.value))]
+        ),
+        interval_68=None,
+        interval_95=None,
     )

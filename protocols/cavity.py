@@ -30,6 +30,8 @@ class CavitySettings(Settings):
         Step of the survey [V], at most half the width of the resonance.
     window_V
         Half range of the second scan around the peak [V]: hysteresis moves it between scans.
+    overshoot_V
+        How far below its first point the approach to the second scan begins [V].
     settle_s
         Wait before the last approach [s]; creep goes with the logarithm of time.
     dither_V, tolerance_V
@@ -69,7 +71,7 @@ def measure(
     settings: CavitySettings,
     progress: Progress = silent,
 ) -> Tuning:
-    """Find the brightest resonance, come to it from below and hold it by its light.
+    """Find a bright resonance, come to it from below and hold it by its light.
 
     Raises
     ------
@@ -97,7 +99,7 @@ def measure(
         settings,
         progress,
     )
-    centre = _brightest_resonance(survey)
+    centre = _resonance_to_use(survey, settings.window_V + settings.overshoot_V)
 
     # The way back from the end of the survey has shifted the peak (hysteresis), and it still
     # creeps: look again nearby, after a wait that the counter fills.
@@ -176,11 +178,11 @@ def _peak(scan: Scan) -> int:
     return int(np.argmax(scan.clicks.sum(axis=1)))
 
 
-def _brightest_resonance(survey: Scan) -> float:
-    """Voltage of the resonance to use [V]: of the bright ones the nearest to mid-range.
+def _resonance_to_use(survey: Scan, room_V: float) -> float:
+    """Voltage of the resonance to use [V]: of the bright ones the lowest with room below it.
 
-    Higher transverse modes are fainter; the orders of the fundamental mode are alike, and in the
-    middle the piezo has room on both sides.
+    Higher transverse modes are fainter; the orders of the fundamental mode are alike. Creep goes
+    with the voltage, so the lowest is the quietest; the room is for approaching from below.
     """
     clicks = survey.clicks.sum(axis=1).astype(np.float64)
     background = float(np.median(clicks))
@@ -192,8 +194,8 @@ def _brightest_resonance(survey: Scan) -> float:
             f"{survey.dwell_s[0]:g} s; is the pump on and tuned to the dot, is the path open? "
             "Move the coarse stepper, or raise cavity.search_power_W or survey_dwell_s"
         )
-    bright = np.flatnonzero(clicks > background + 0.85 * (top - background))
+    bright = np.flatnonzero(clicks > background + 0.7 * (top - background))
     groups = np.split(bright, np.flatnonzero(np.diff(bright) > 3) + 1)
     peaks = [float(survey.x[g[np.argmax(clicks[g])]]) for g in groups]
-    middle = 0.5 * (survey.x[0] + survey.x[-1])
-    return min(peaks, key=lambda v: abs(v - middle))
+    with_room = [v for v in peaks if v > survey.x[0] + room_V]
+    return min(with_room) if with_room else max(peaks)

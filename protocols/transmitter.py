@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -34,11 +35,19 @@ def measure(
     tagger: TimeTagger,
     folder: Path,
     settings: TransmitterSettings,
+    hold: Callable[[], object],
     progress: Progress = silent,
 ) -> Throughput:
-    """Record tags before the transmitter, after it, and before it once more."""
+    """Record tags before the transmitter, after it, and before it once more.
+
+    Parameters
+    ----------
+    hold
+        Called before each recording, to keep the source tuned; it may change the light path.
+    """
 
     def run(name: str, path: Literal["before", "after"], duration_s: float) -> TagRun:
+        hold()
         light.select(path)
         about = run_about("transmitter", path, tagger, duration_s)
         return record(tagger, folder / f"{name}.h5", duration_s, about, progress)

@@ -109,6 +109,18 @@ class Session:
         file = self.run.raw / f"cavity_hold_{self._holds:02d}.csv"
         return measure.cavity.hold(self.light, self.cavity, self.tagger, file, self.recipe.cavity)
 
+    def lifetime_excess(self, before: measure.Held, after: measure.Held) -> Estimate:
+        """Say what vibration, and drift between two visits to the loop, added to the lifetime."""
+        drift_V = after.voltage_V - before.voltage_V
+        residual_V = math.sqrt(drift_V**2 / 3.0 + before.offset_V**2 + before.u_offset_V**2)
+        per_volt = self.need("cavity_metres_per_volt", "cavity").value
+        return analyse.detuning.lifetime_excess(
+            self.station.calibration("purcell_expected"),
+            self.found["cavity_count_fwhm"],
+            self.station.calibration("cavity_vibration"),
+            per_volt * residual_V,
+        )
+
     def pump_at_pi(self) -> None:
         """Set the pump to the pi pulse by its monitor."""
         gain = self.station.calibration("power_meter_gain")
@@ -172,18 +184,14 @@ def _rabi(s: Session, progress: Progress) -> Result:
 
 
 def _lifetime(s: Session, progress: Progress) -> Result:
-    held = s.hold_cavity()
+    before = s.hold_cavity()
     runs = measure.lifetime.measure(
         s.light, s.pump, s.tagger, s.run.raw, s.recipe.lifetime, progress
     )
-    per_volt = s.need("cavity_metres_per_volt", "cavity").value
-    excess = analyse.detuning.lifetime_excess(
-        s.station.calibration("purcell_expected"),
-        s.found["cavity_count_fwhm"],
-        s.station.calibration("cavity_vibration"),
-        per_volt * math.hypot(held.offset_V, held.u_offset_V),
+    after = s.hold_cavity()
+    return analyse.lifetime.analyse(
+        runs.emission, runs.response, excess=s.lifetime_excess(before, after)
     )
-    return analyse.lifetime.analyse(runs.emission, runs.response, excess=excess)
 
 
 def _etalon(s: Session, progress: Progress) -> Result:
@@ -220,12 +228,25 @@ def _brightness(s: Session, progress: Progress) -> Result:
 
 def _transmitter(s: Session, progress: Progress) -> Result:
     darks = s.need("dark_count_rate", "dark")
-    s.hold_cavity()
-    runs = measure.transmitter.measure(s.light, s.tagger, s.run.raw, s.recipe.transmitter, progress)
-    efficiency = s.station.calibration("detector_efficiency")
-    return analyse.transmitter.analyse(
-        runs.before, (runs.after,), detector_efficiency=efficiency, dark_count_rate=darks
+    line = [s.need(n, "etalon") for n in ("linewidth_lorentz", "linewidth_gauss")]
+    etalon = [s.found[n] for n in ("etalon_fwhm", "etalon_fsr")]
+    before = s.hold_cavity()
+    runs = measure.transmitter.measure(
+        s.light, s.tagger, s.run.raw, s.recipe.transmitter, s.hold_cavity, progress
     )
+    after = s.hold_cavity()
+    result = analyse.transmitter.analyse(
+        runs.before,
+        (runs.after,),
+        detector_efficiency=s.station.calibration("detector_efficiency"),
+        dark_count_rate=darks,
+    )
+    excess = analyse.detuning.transmission_excess(s.lifetime_excess(before, after), *line, *etalon)
+    estimates = [
+        analyse.detuning.on_resonance(e, excess) if e.name == "transmitter_efficiency" else e
+        for e in result.estimates
+    ]
+    return Result(tuple(estimates), result.fits, result.problems)
 
 
 def _hbt(
