@@ -48,7 +48,7 @@ def click_probability(rate_per_pulse: ArrayLike, blind: int) -> Array:
     Notes
     -----
     The continuous-wave formula ``r/(1 - r t_d)`` overestimates a pulsed source: the detector that
-    is live again between two pulses has not lost anything meanwhile. At 0.356 clicks per live
+    is live again between two pulses has not lost anything meanwhile. At 0.25 clicks per live
     pulse and t_d = 30 ns it gives 7.5 % too much.
 
     Raises
