@@ -11,6 +11,26 @@ Table = NDArray[np.float64]
 Statistic = Callable[[Table], float]
 
 FEWEST_BLOCKS = 20
+_LONG_BLOCKS = 5
+
+
+def product_of_rates(table: Table) -> float:
+    """Return the pairs of independent clicks, sum of n_A n_B/N over five long blocks.
+
+    Parameters
+    ----------
+    table
+        Blocks in order of time, shape (k, 3 or more): pulses N, clicks n_A and n_B.
+
+    Notes
+    -----
+    Over the whole run, a drift would raise the product of averages above the average product; a
+    block not much longer than the blinking time takes bright stretches for drift, and the product
+    grows by 2 b tau_b/block. Five blocks leave 1/25 of the former and hardly any of the latter.
+    """
+    edges = np.arange(_LONG_BLOCKS) * len(table) // _LONG_BLOCKS
+    pulses, n_a, n_b = np.add.reduceat(table[:, :3], edges, axis=0).T
+    return float(np.sum(n_a * n_b / pulses))
 
 
 def jackknife(statistic: Statistic, table: ArrayLike) -> float:

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from qdchar.errors import InconclusiveError, UsageError
 from qdchar.estimate import Contribution, Estimate
 from qdchar.fit import Curve, Fit, Result
-from qdchar.tags import DelayMeasurement, TagChunk, TagSource, open_tags
+from qdchar.tags import DelayMeasurement, TagSource, cross_correlation, open_tags
 from qdchar.tags.delay import locate_zero_peak
-from qdchar.tags.kernels import Correlator
+from qdchar.tags.source import in_blocks
 
 from ._blocks import jackknife
 from ._hbt_histogram import analyse_histogram, is_histogram, read_histogram
@@ -117,7 +117,7 @@ class _Correlation:
     """Pairs by delay and time block, and where the zero peak is."""
 
     zero: DelayMeasurement
-    blocks: NDArray[np.int32]  # shape (blocks, bins)
+    pairs: NDArray[np.int64]  # shape (blocks, bins)
     singles: NDArray[np.int64]  # shape (blocks, 2)
     block_s: float
 
@@ -132,38 +132,28 @@ def _correlate(
 ) -> _Correlation:
     step = max(round(source.resolution_ps), 1)
     bin_ps = step * math.ceil(2 * range_ps / step / _MOST_BINS)
-    half = math.ceil(range_ps / bin_ps)
-    correlator = Correlator(
-        channel_a, channel_b, start_ps=-half * bin_ps, bin_ps=bin_ps, n_bins=2 * half
+    histogram = cross_correlation(
+        source,
+        channel_a,
+        channel_b,
+        bin_ps=bin_ps,
+        range_ps=math.ceil(range_ps),
+        uneven_bins=True,
+        n_blocks=_BLOCKS,
     )
-    # Snapshots of one running histogram: a pair belongs to the block in which it is complete.
-    edges = np.linspace(source.start_ps, source.stop_ps, _BLOCKS + 1).astype(np.int64)
-    pairs = np.zeros((_BLOCKS + 1, 2 * half), np.int32)
-    singles = np.zeros((_BLOCKS + 1, 2), np.int64)
-    done = 0
-
-    def close(block: int) -> None:
-        pairs[block + 1] = correlator.counts
-        singles[block + 1] = correlator.clicks_a, correlator.clicks_b
-
-    for chunk in source.chunks():
-        cuts = np.searchsorted(chunk.times_ps, edges[done + 1 : -1])
-        begin = 0
-        for cut in cuts[cuts < len(chunk)]:
-            correlator.add(TagChunk(chunk.times_ps[begin:cut], chunk.channels[begin:cut]))
-            close(done)
-            done, begin = done + 1, int(cut)
-        correlator.add(TagChunk(chunk.times_ps[begin:], chunk.channels[begin:]))
-    for block in range(done, _BLOCKS):
-        close(block)
+    if histogram.block_counts is None:
+        raise RuntimeError("the correlation was asked for by block")
     zero = locate_zero_peak(
-        correlator.histogram(source.duration_s),
+        histogram,
         period_ps=period_ps if period_ps is not None else source.metadata.sync_period_ps,
         delay_ps=delay_ps,
     )
-    return _Correlation(
-        zero, np.diff(pairs, axis=0), np.diff(singles, axis=0), source.duration_s / _BLOCKS
-    )
+    singles = np.zeros((_BLOCKS, 2), np.int64)
+    for block, chunks in in_blocks(source, _BLOCKS):
+        for chunk in chunks:
+            for i, channel in enumerate((channel_a, channel_b)):
+                singles[block, i] += np.count_nonzero(chunk.channels == channel)
+    return _Correlation(zero, histogram.block_counts, singles, source.duration_s / _BLOCKS)
 
 
 def _result(c: _Correlation, label: str, window_s: float | None, remarks: str) -> Result:
@@ -283,9 +273,9 @@ def _areas(c: _Correlation, window_ps: float) -> NDArray[np.int64]:
     centres = c.zero.histogram.centres_ps - c.zero.delay_ps
     lag = np.floor(centres / c.zero.period_ps + 0.5).astype(np.int64)
     near = np.abs(centres - lag * c.zero.period_ps) <= window_ps
-    areas = np.zeros((len(c.blocks), len(c.zero.lags)), np.int64)
+    areas = np.zeros((len(c.pairs), len(c.zero.lags)), np.int64)
     for i, n in enumerate(c.zero.lags):
-        areas[:, i] = c.blocks[:, near & (lag == n)].sum(axis=1)
+        areas[:, i] = c.pairs[:, near & (lag == n)].sum(axis=1)
     return areas
 
 

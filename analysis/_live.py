@@ -11,7 +11,7 @@ from ._blinking import Blinking, blinking, far_lags
 from ._pulses import PulsedRun
 from .dead_time import Recovery, blind_pulses, recoveries
 
-FAR_PEAKS = 32
+_FAR_PEAKS = 96
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,25 @@ class LiveCounts:
     recovery_b: Recovery
     blinking: Blinking
 
+    @property
+    def live_gating_bias(self) -> float:
+        """Relative error of the live-gated photon number if the source is an ideal telegraph.
+
+        Dark time is always live; of the live fraction f it makes up 1 - q, and the rest is on.
+        """
+        live = float(self.statistics.n_live.sum()) / float(self.statistics.n_pulses.sum())
+        q = self.blinking.on_fraction
+        return (1.0 - (1.0 - q) / live) / q - 1.0
+
 
 def live_counts(pulsed: PulsedRun) -> LiveCounts:
-    """Count a run with the gate that its detectors need."""
+    """Count a run with the gate that its detectors need.
+
+    Raises
+    ------
+    InconclusiveError
+        If a detector has no click on a live pulse, or no pulse of a time block is live.
+    """
     ungated = pulsed.count(blind_pulses=0)
     blind = blind_pulses(ungated)
     recovery_a, recovery_b = recoveries(ungated)
@@ -44,10 +60,14 @@ def live_counts(pulsed: PulsedRun) -> LiveCounts:
         far_lags(r.blind_pulses, float(s.sum()) / pulses)
         for r, s in ((recovery_a, ungated.s_a), (recovery_b, ungated.s_b))
     )
-    statistics = pulsed.count(blind_pulses=blind, n_max=first + FAR_PEAKS)
+    statistics = pulsed.count(blind_pulses=blind, n_max=first + _FAR_PEAKS)
     if not statistics.n_live.all():
         raise InconclusiveError(
             f"{pulsed.run.file}: no pulse is live in some time blocks: at this count rate the "
             f"detectors, blind for {blind} pulses, are saturated; attenuate"
+        )
+    if not (statistics.n_a.any() and statistics.n_b.any()):
+        raise InconclusiveError(
+            f"{pulsed.run.file}: a detector has no click on a live pulse; record longer"
         )
     return LiveCounts(statistics, recovery_a, recovery_b, blinking(statistics, first))

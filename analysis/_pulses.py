@@ -19,8 +19,8 @@ from qdchar.tags import (
     sync_clock,
 )
 
-N_BLOCKS = 100
-"""Time blocks of a run: enough for the jackknife's own error to be 7 %, each far longer than
+N_BLOCKS = 200
+"""Time blocks of a run: enough for the jackknife's own error to be 5 %, each far longer than
 anything that blinks."""
 
 _PHASE_BINS = 256

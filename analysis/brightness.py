@@ -23,10 +23,10 @@ from qdchar.fit import Curve, Fit, Result
 from qdchar.measurement import TagRun
 from qdchar.tags import PulseStatistics
 
-from ._blinking import on_state_probability
+from ._blinking import blinking_table, on_fraction, on_state_probability
 from ._blocks import Table, jackknife
 from ._intervals import K_95, widen
-from ._live import FAR_PEAKS, LiveCounts, live_counts
+from ._live import LiveCounts, live_counts
 from ._pulses import PulsedRun, open_run
 
 _NEGLIGIBLE = 0.1
@@ -76,73 +76,53 @@ def analyse(
     Notes
     -----
     Under blinking the live pulses are mostly those of the dark source. Where this would move the
-    result by more than a tenth of its uncertainty, each arm's click probability is computed with
-    the on-fraction q = 1/(1 + b) from the far side peaks instead,
+    result by more than a tenth of its statistical uncertainty, each arm's click probability is
+    computed with the on-fraction q = 1/(1 + b) from the far side peaks instead,
 
         R = q p/(1 + m p)   =>   <n> eta_arm = q p = q R/(q - m R) ,
 
-    m being the pulses lost after a click. This takes the source for an ideal telegraph with one
-    dark state, and half of the difference to a source that is never fully dark (of the same b)
-    enters the uncertainty.
+    m being the pulses lost after a click. This takes the source for an ideal telegraph. Such a
+    source would move the live-gated rate by a known factor; how far it misses that is taken for
+    the doubt about the model.
 
     p2 = g2 <n>^2/2 is an upper bound on the probability of two or more photons, and
     p1 = <n> - 2 p2.
     """
     pulsed = open_run(run)
     counts = live_counts(pulsed)
-    label = pulsed.label
-    efficiency = detector_efficiency.value * (path_transmission.value if path_transmission else 1.0)
-
     live = _live_gated(_live_table(counts.statistics))
-    u_counting = _counting(counts.statistics)
-    u_live = max(u_counting, jackknife(_live_gated, _live_table(counts.statistics)))
-    dark = 0.0
-    if dark_count_rate is not None:
-        # a dark count on a pulse that clicks anyway is none
-        dark = dark_count_rate.value / pulsed.clock.frequency_hz * (1.0 - 0.5 * live)
-    problems: list[str] = []
-    parts = [(detector_efficiency, -1.0 / detector_efficiency.value)]
-    if path_transmission is not None:
-        parts.append((path_transmission, -1.0 / path_transmission.value))
-    shared = sum(c.u**2 for c in propagate(parts))
+    detected, budget, method = _detected(counts, live, pulsed.label)
 
-    detected, method = live, f"live gating, M = {counts.statistics.blind_pulses} pulses"
-    statistical = [Contribution(f"photon counting, {label}", u_live)]
-    remedy = _telegraph(counts, _blinking_table(counts.statistics))
-    tolerated = _NEGLIGIBLE * math.hypot(u_live, live * math.sqrt(shared))
-    if counts.blinking.significant and abs(remedy - live) > tolerated:
-        detected = remedy
-        method = (
-            f"pulsed dead-time formula with on-fraction {counts.blinking.on_fraction:.3f} from "
-            f"the far side peaks (live gating would give {live / efficiency:.4g} under blinking)"
-        )
-        u_remedy = jackknife(lambda t: _telegraph(counts, t), _blinking_table(counts.statistics))
-        statistical = [
-            Contribution(f"photon counting, {label}", max(u_remedy, u_counting)),
-            Contribution("blinking: telegraph model", _telegraph_doubt(counts, remedy), "B"),
-        ]
-    detected -= dark
-    value = detected / efficiency
-    budget = [Contribution(c.source, c.u / efficiency, c.kind) for c in statistical]
-    inputs = [(estimate, value * sensitivity) for estimate, sensitivity in parts]
+    inputs = [(detector_efficiency, -1.0 / detector_efficiency.value)]
+    if path_transmission is not None:
+        inputs.append((path_transmission, -1.0 / path_transmission.value))
+    efficiency = math.prod(estimate.value for estimate, _ in inputs)
     if dark_count_rate is not None:
+        # half of the dark counts fall on each detector, and one on a click is none
+        per_hz = (1.0 - 0.5 * live) / pulsed.clock.frequency_hz
+        detected -= dark_count_rate.value * per_hz
+        inputs.append((dark_count_rate, -per_hz / detected))
         method += ", dark counts subtracted"
-        inputs.append(
-            (dark_count_rate, -(1.0 - 0.5 * live) / pulsed.clock.frequency_hz / efficiency)
-        )
     mean = Estimate(
         name=name,
-        value=value,
+        value=detected / efficiency,
         unit="1",
         definition="<n>: mean photon number per pulse, no multi-photon correction",
         method=method,
         plane=plane,
-        budget=(*budget, *propagate(inputs)),
+        budget=(
+            *(Contribution(c.source, c.u / efficiency, c.kind) for c in budget),
+            *propagate((e, detected / efficiency * relative) for e, relative in inputs),
+        ),
     )
-    estimates = [_clock_rate(pulsed), mean, counts.blinking.estimate(label)]
-    if g2 is not None:
-        estimates += photon_numbers(mean, g2)
-    return Result(tuple(estimates), (_fit(counts, live),), tuple(problems))
+    period_s = 1.0 / pulsed.clock.frequency_hz
+    estimates = [
+        _clock_rate(pulsed),
+        mean,
+        counts.blinking.estimate(pulsed.label, period_s),
+        *(photon_numbers(mean, g2) if g2 is not None else ()),
+    ]
+    return Result(tuple(estimates), (_fit(counts, live),))
 
 
 def photon_numbers(mean: Estimate, g2: Estimate) -> tuple[Estimate, Estimate]:
@@ -195,6 +175,34 @@ def _scaled(
     return widen(value, (value + low, value + high), k, u)
 
 
+def _detected(counts: LiveCounts, live: float, label: str) -> tuple[float, list[Contribution], str]:
+    """Return photons detected per pulse, their statistical budget, and how they were found."""
+    s, blinking = counts.statistics, counts.blinking
+    u_counting = _counting(s)
+    u_live = max(u_counting, jackknife(_live_gated, _live_table(s)))
+    method = f"live gating, M = {s.blind_pulses} pulses"
+    if not (blinking.significant and abs(counts.live_gating_bias) * live > _NEGLIGIBLE * u_live):
+        return live, [Contribution(f"photon counting, {label}", u_live)], method
+
+    table = _telegraph_table(counts)
+    value = _telegraph(counts, table)
+    u_blocks = jackknife(lambda t: _telegraph(counts, t), table)
+    # an ideal telegraph makes the live-gated rate differ by just this much
+    doubt = live / (1.0 + counts.live_gating_bias) - value
+    method = (
+        f"pulsed dead-time formula with on-fraction {blinking.on_fraction:.3f} from the far side "
+        f"peaks (live gating takes {100 * counts.live_gating_bias:+.0f} % under blinking)"
+    )
+    return (
+        value,
+        [
+            Contribution(f"photon counting, {label}", max(u_counting, u_blocks)),
+            Contribution(f"telegraph model, {label}", doubt / math.sqrt(3.0), "B"),
+        ],
+        method,
+    )
+
+
 def _live_table(s: PulseStatistics) -> Table:
     return np.column_stack([s.n_a, s.n_b, s.c0, s.n_live]).astype(np.float64)
 
@@ -219,41 +227,21 @@ def _counting(s: PulseStatistics) -> float:
     return math.sqrt((clicks + 2.0 * both - clicks**2) / n_live)
 
 
-def _blinking_table(s: PulseStatistics) -> Table:
-    lags = np.abs(np.arange(-s.n_max, s.n_max + 1))
-    far = s.peak_areas[:, lags > s.n_max - FAR_PEAKS].mean(axis=1)
-    return np.column_stack(
-        [s.s_a, s.s_b, s.n_pulses, far, s.n_a, s.n_b, s.c0],
-    ).astype(np.float64)
+def _telegraph_table(counts: LiveCounts) -> Table:
+    s = counts.statistics
+    live = np.column_stack([s.n_a, s.n_b, s.c0])
+    return np.hstack([live, blinking_table(s, int(counts.blinking.lags[0]))])
 
 
 def _telegraph(counts: LiveCounts, table: Table) -> float:
     """<n> eta of a blinking source, from ungated rates and the far side peaks."""
-    s_a, s_b, pulses, far, *_ = table.T
-    n_a, n_b, c0 = table[:, 4:].sum(axis=0)
-    excess = max(float(far.sum() / np.sum(s_a * s_b / pulses)) - 1.0, 0.0)
-    q = 1.0 / (1.0 + excess)
-    total: float = sum(
-        q * on_state_probability(float(s.sum() / pulses.sum()), r.lost_pulses, q)
+    n_a, n_b, c0, pulses, s_a, s_b = (float(x) for x in table[:, :6].sum(axis=0))
+    q = on_fraction(counts.blinking.of(table[:, 3:]))
+    detected = sum(
+        q * on_state_probability(s / pulses, r.lost_pulses, q)
         for s, r in ((s_a, counts.recovery_a), (s_b, counts.recovery_b))
     )
-    return total * float(1.0 + c0 * _same_detector(n_a, n_b) / (n_a + n_b))
-
-
-def _telegraph_doubt(counts: LiveCounts, remedy: float) -> float:
-    """Half the difference between a telegraph and light that fluctuates weakly, for the same b.
-
-    To second order in the click rate r of an arm, <r/(1 - m r)> = R (1 + m R (1 + b)) whatever
-    the distribution; the telegraph's further orders are what the model adds.
-    """
-    s = counts.statistics
-    pulses = float(s.n_pulses.sum())
-    second_order = 0.0
-    for clicks, r in ((s.s_a, counts.recovery_a), (s.s_b, counts.recovery_b)):
-        rate, m, b = float(clicks.sum()) / pulses, r.lost_pulses, counts.blinking.amplitude
-        # third moment 1 + 3 b of weak symmetric fluctuations against (1 + b)^2 of the telegraph
-        second_order += rate * (m * rate) ** 2 * abs((1.0 + b) ** 2 - (1.0 + 3.0 * b))
-    return min(second_order, remedy) / 2
+    return detected * (1.0 + c0 * _same_detector(n_a, n_b) / (n_a + n_b))
 
 
 def _clock_rate(pulsed: PulsedRun) -> Estimate:

@@ -9,7 +9,7 @@ Three things spoil this on a bright source, and each has its line in `analyse`:
 
 * A detector that is blind after a click lifts the side peaks next to zero by 20 % and more, and
   distorts the singles: count only live pulses, before which neither detector clicked for M pulses.
-* Brightness drifts: multiply n_A by n_B block by block.
+* Brightness drifts: multiply n_A by n_B in several blocks of time.
 * Clicks can be few: C0 is Poissonian, and its interval is not symmetric.
 
 What is reported is raw: laser leakage and re-excitation are in it, for an eavesdropper may use all
@@ -23,13 +23,12 @@ import math
 
 import numpy as np
 
-from qdchar.errors import InconclusiveError
 from qdchar.estimate import Contribution, Estimate, propagate
 from qdchar.fit import Curve, Fit, Result
 from qdchar.measurement import TagRun
 
-from ._blinking import on_state_probability
-from ._blocks import Table, jackknife
+from ._blinking import on_fraction, on_state_probability
+from ._blocks import Table, jackknife, product_of_rates
 from ._hbt_file import analyse_file
 from ._intervals import K_95, LEVEL_68, LEVEL_95, Interval, jeffreys, stretch, widen
 from ._live import LiveCounts, live_counts
@@ -90,25 +89,24 @@ def analyse(
     counts = live_counts(pulsed)
     s = counts.statistics
     dark = 0.0 if dark_count_rate is None else dark_count_rate.value / s.clock.frequency_hz
-    if not (s.n_a.sum() and s.n_b.sum()):
-        raise InconclusiveError(f"{run.file}: no click on a live pulse; record longer")
 
-    # C0 against the coincidences of independent photons, block by block.
-    table = np.column_stack([s.c0, s.n_a, s.n_b, s.n_live]).astype(np.float64)
+    # C0 against the coincidences of independent photons.
+    table = np.column_stack([s.n_live, s.n_a, s.n_b, s.c0]).astype(np.float64)
     c0 = int(s.c0.sum())
     by_dark, independent = _expected(table, dark)
     value = (c0 - by_dark) / independent
     method = f"live gating, M = {s.blind_pulses} pulses; {c0} coincidences"
 
     # Under blinking, put live pulses back into the proportion of all pulses.
-    scale = 1.0
-    correction = _blinking_correction(counts)
-    if counts.blinking.significant and abs(correction - 1.0) > _NEGLIGIBLE / math.sqrt(c0 + 1.0):
-        scale = correction
+    scale, others = 1.0, list[Contribution]()
+    if counts.blinking.significant and abs(counts.live_gating_bias) > _NEGLIGIBLE / math.sqrt(
+        c0 + 1.0
+    ):
+        scale, others = _time_averaged(counts, value, pulsed.label)
+        q = counts.blinking.on_fraction
         method += (
-            f"; on-fraction {counts.blinking.on_fraction:.3f} from the far side peaks takes "
-            f"the live-gated {value:.4g} to the time average (g2_on "
-            f"{value * scale * counts.blinking.on_fraction:.4g})"
+            f"; on-fraction {q:.3f} from the far side peaks takes the live-gated {value:.4g} to "
+            f"the time average (g2_on {value * scale * q:.4g})"
         )
 
     # Few coincidences: Jeffreys. Drift and blinking: jackknife. The larger.
@@ -121,10 +119,7 @@ def analyse(
     larger = max(1.0, u_blocks / u_poisson)
 
     # Singles, on-fraction and dark counts widen what remains.
-    others = [Contribution(f"singles, {pulsed.label}", value * _relative_singles(table))]
-    if scale != 1.0:
-        relative = counts.blinking.u / (1.0 + counts.blinking.amplitude)
-        others.append(Contribution(f"side peaks, {pulsed.label}", value * relative))
+    others.append(Contribution(f"singles, {pulsed.label}", value * _relative_singles(table)))
     if dark_count_rate is not None:
         method += f", {by_dark:.2g} of them with dark counts (removed)"
         slope = (_g2(table, dark * 1.01 + 1e-15) - _g2(table, dark)) * scale
@@ -151,7 +146,11 @@ def analyse(
         interval_95=interval(poisson_95, K_95),
     )
     fit, problems = _peaks(counts, estimate)
-    return Result((estimate, counts.blinking.estimate(pulsed.label)), (fit,), problems)
+    return Result(
+        (estimate, counts.blinking.estimate(pulsed.label, s.clock.period_ps * 1e-12)),
+        (fit,),
+        problems,
+    )
 
 
 def _expected(table: Table, dark: float) -> tuple[float, float]:
@@ -159,47 +158,59 @@ def _expected(table: Table, dark: float) -> tuple[float, float]:
 
     `dark` is the dark counts of both detectors a pulse, half of them on each.
     """
-    _, n_a, n_b, n_live = table.T
-    dark_a = dark_b = 0.5 * dark * n_live
-    with_dark = (n_a * dark_b + dark_a * n_b - dark_a * dark_b) / n_live
-    independent = (n_a - dark_a) * (n_b - dark_b) / n_live
-    return float(with_dark.sum()), float(independent.sum())
+    light = table[:, :3].copy()
+    light[:, 1:] -= 0.5 * dark * light[:, :1]
+    independent = product_of_rates(light)
+    return product_of_rates(table) - independent, independent
 
 
 def _g2(table: Table, dark: float) -> float:
     with_dark, independent = _expected(table, dark)
-    return (float(table[:, 0].sum()) - with_dark) / independent
+    return (float(table[:, 3].sum()) - with_dark) / independent
 
 
 def _relative_singles(table: Table) -> float:
     """Relative uncertainty of the product of the singles, binomial."""
-    _, n_a, n_b, n_live = table.sum(axis=0)
+    n_live, n_a, n_b, _ = table.sum(axis=0)
     return math.sqrt(1.0 / n_a + 1.0 / n_b - 2.0 / n_live)
 
 
-def _blinking_correction(counts: LiveCounts) -> float:
-    """Return the time-averaged g2 over the live-gated one."""
-    s, q = counts.statistics, counts.blinking.on_fraction
+def _time_averaged(
+    counts: LiveCounts, live_gated: float, label: str
+) -> tuple[float, list[Contribution]]:
+    """Return the time-averaged g2 over the live-gated one, and what that adds to the budget."""
+    s, b, u = counts.statistics, counts.blinking.amplitude, counts.blinking.u
     pulses = float(s.n_pulses.sum())
-    live_on = math.prod(
-        float(n.sum()) / on_state_probability(float(clicks.sum()) / pulses, r.lost_pulses, q)
-        for n, clicks, r in (
-            (s.n_a, s.s_a, counts.recovery_a),
-            (s.n_b, s.s_b, counts.recovery_b),
+
+    def factor(amplitude: float) -> float:
+        q = on_fraction(amplitude)
+        live_on = math.prod(  # number of live on-state pulses, from A and from B
+            float(n.sum()) / on_state_probability(float(clicks.sum()) / pulses, r.lost_pulses, q)
+            for n, clicks, r in (
+                (s.n_a, s.s_a, counts.recovery_a),
+                (s.n_b, s.s_b, counts.recovery_b),
+            )
         )
-    )
-    # live-gated is C0 N_L/(n_A n_B) = g2_on N_L/N_L,on
-    return math.sqrt(live_on) / float(s.n_live.sum()) / q
+        # live-gated is C0 N_L/(n_A n_B) = g2_on N_L/N_L,on
+        return math.sqrt(live_on) / float(s.n_live.sum()) / q
+
+    scale = factor(b)
+    # an ideal telegraph moves the live-gated photon number and g2 by inverse factors
+    doubt = 1.0 + counts.live_gating_bias - scale
+    return scale, [
+        Contribution(f"side peaks, {label}", live_gated * (factor(b + u) - factor(b - u)) / 2.0),
+        Contribution(f"telegraph model, {label}", live_gated * doubt / math.sqrt(3.0), "B"),
+    ]
 
 
 def _peaks(counts: LiveCounts, g2: Estimate) -> tuple[Fit, tuple[str, ...]]:
     """Peak areas over those of independent light, against the lag."""
     s = counts.statistics
     lags = np.arange(-s.n_max, s.n_max + 1)
-    product = float(np.sum(s.s_a * (s.s_b / s.n_pulses)))
+    product = product_of_rates(np.column_stack([s.n_pulses, s.s_a, s.s_b]))
     areas = s.peak_areas.sum(axis=0)
     y, u = areas / product, np.sqrt(areas + 0.5) / product
-    shown = (lags == 0) | (np.abs(lags) >= counts.blinking.first_lag)
+    shown = (lags == 0) | (np.abs(lags) >= counts.blinking.lags[0])
     model = np.where(lags == 0, g2.value, 1.0 + counts.blinking.amplitude)
     pulls = np.where(shown, (y - model) / u, 0.0)
     lowest = int(lags[np.argmin(areas)])
