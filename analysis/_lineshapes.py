@@ -38,14 +38,6 @@ def airy(order: ArrayLike, fwhm: float) -> Array:
     return np.asarray(1.0 / (1.0 + ratio**2), dtype=np.float64)
 
 
-def coefficient_finesse(fwhm: float) -> float:
-    """Return F' of ``1/[1 + (2 F'/pi)^2 sin^2(pi nu)]``, whose exact width is `fwhm` orders.
-
-    At high finesse it is 1/fwhm; at 1/fwhm = 10 the two differ by 0.4 %.
-    """
-    return math.pi / 2.0 / math.sin(math.pi * fwhm / 2.0)
-
-
 def airy_voigt(order: ArrayLike, fwhm: float, lorentz: float, gauss: float) -> Array:
     """Return the share of a Voigt line that an etalon transmits, exactly (no FFT, no cut-off).
 
