@@ -72,11 +72,11 @@ def analyse(
     both runs alike: the period is nearly a multiple of the step, and bins would hold unequal
     numbers of steps.
 
-    A detector that is blind after a click keeps the first of two photons of one pulse. Of two
-    independent decays the first comes after T1/2, so that with a share s of such clicks the fit is
-    short by s/2; a photon of the laser or of a re-excited dot changes that by up to as much again.
-    s = C0/(2 n_B) for detector A comes from the coincidences on live pulses; s/2 is added and
-    (s/2)/sqrt(3) is its uncertainty.
+    A detector that is blind after a click keeps the first of two photons of one pulse. The first
+    of two independent decays comes after T1/2, so that a share s of such clicks makes the fit
+    short by s/2; where the first is laser light or that of a re-excited dot it is prompt, and the
+    shift takes it up. Which it is is not known: s/4 is added, with a rectangular distribution from
+    0 to s/2. s = C0/(2 n_B) on detector A, from the coincidences on live pulses.
     """
     pulsed = open_run(emission)
     emitted, laser = _fold(pulsed), _fold(open_run(response))
@@ -98,7 +98,7 @@ def analyse(
         for w, d in zip(weights, decays, strict=True)
         for c in d.budget
     ]
-    early = 0.5 * measured * float(weights @ _two_photon_shares(live_counts(pulsed)))
+    early = 0.25 * measured * float(weights @ _two_photon_shares(live_counts(pulsed)))
     measured += early
     budget.append(Contribution(f"first of two photons, {label}", early / math.sqrt(3.0), "B"))
     problems = [p for d in decays for p in d.problems]
