@@ -243,16 +243,16 @@ class Solution:
         Notes
         -----
         A given nuisance keeps the names of its own error sources: the fit moves by
-        ``cov[:, k]/u_k**2`` per unit of nuisance k's given value, and only what is left of the
-        covariance after that is this fit's own.
+        ``cov[:, k]/u_k**2`` per unit of nuisance k's given value, and by ``-cov J^T`` per unit of
+        the data's residuals. The two parts add up to the covariance.
         """
-        own = np.array(self.covariance)
         inputs: list[tuple[Estimate, float]] = []
         gradient = np.array([sensitivity.get(n, 0.0) for n in self.names])
         for name, estimate in self.given.items():
-            shift = self.covariance[:, self.names.index(name)] / estimate.u
-            own -= np.outer(shift, shift)
-            inputs.append((estimate, float(gradient @ shift) / estimate.u))
+            shift = self.covariance[:, self.names.index(name)] / estimate.u**2
+            inputs.append((estimate, float(gradient @ shift)))
+        per_residual = self.jacobian @ self.covariance
+        own = per_residual.T @ per_residual
         own_budgets = budgets_of_fit(self.label, self.names, own)
         excess = math.sqrt(self.stretch**2 - 1.0)
         # One eigenvector at a time, so that derived quantities share the fit's error sources.
