@@ -1,7 +1,7 @@
-"""Calibrate the simulated lab over and over, and hold every figure against the truth.
+r"""Calibrate the simulated lab over and over, and hold every figure against the truth.
 
     python validation/calibrate_pulls.py --seeds 1-20 --table validation/calibrate_default.csv
-    python validation/calibrate_pulls.py --seeds 1-10 --table validation/calibrate_other.csv \\
+    python validation/calibrate_pulls.py --seeds 1-10 --table validation/calibrate_other.csv \
         --set source.lifetime=60e-12 --set source.g2=0.05 --set source.collection_efficiency=0.45 \\
         --set source.pi_power=25e-9 --set cavity.resonance_V=22.5
 
@@ -76,7 +76,7 @@ def _run(seed: int, settings: Sequence[str]) -> list[tuple[object, ...]]:
 
 
 def summary(table: Path) -> str:
-    """Runs, share within 1, 2 and 4 u, mean and scatter of the pulls, by quantity."""
+    """Count runs within 1, 2 and 4 u, with mean and scatter of the pulls, by quantity."""
     with table.open(encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     names = list(dict.fromkeys(r["quantity"] for r in rows))
@@ -113,7 +113,7 @@ def main() -> None:
             with options.table.open("a", encoding="utf-8", newline="") as stream:
                 csv.writer(stream).writerows(rows)
             worst = max(rows, key=lambda r: abs(float(str(r[5]))))
-            print(f"seed {seed}: exit {rows[0][6]}, {rows[0][7]} s, worst {worst[1]} {worst[5]:.2f}")
+            print(f"seed {seed}: exit {worst[6]}, {worst[7]} s, worst {worst[1]} {worst[5]:.2f}")
     print(summary(options.table))
 
 
