@@ -148,7 +148,7 @@ def test_given_nuisance_keeps_its_name_and_its_share() -> None:
     assert covariance([a, b])[0, 1] == pytest.approx(-(0.4**2))
     # a + b is free of the certificate
     total = {c.source: c.u for c in fit.budget({"a": 1.0, "b": 1.0})}
-    assert total.pop("b certificate") == pytest.approx(0.0, abs=1e-12)
+    assert total.pop("b certificate") == pytest.approx(0.0, abs=1e-9)  # numerical derivatives
     assert math.hypot(*total.values()) == pytest.approx(0.3)
 
 
