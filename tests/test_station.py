@@ -164,11 +164,15 @@ def test_an_instrument_that_does_not_open_closes_the_others(tmp_path: Path) -> N
 
 def test_one_failing_make_safe_does_not_keep_the_others_from_it(tmp_path: Path) -> None:
     FakeAxis.fails.add("make_safe")
-    with pytest.raises(MakeSafeError, match="MAKE-SAFE FAILED.*a .*b "):
+
+    def fail() -> None:
         with _station(tmp_path, a="", b="") as station:
             station.role("a", VoltageAxis)
             station.role("b", VoltageAxis)
             raise KeyError("x")
+
+    with pytest.raises(MakeSafeError, match=r"MAKE-SAFE FAILED.*a .*b "):
+        fail()
     assert FakeAxis.log[-4:] == ["a.make_safe", "b.make_safe", "b.close", "a.close"]
 
 
@@ -183,10 +187,15 @@ def test_sigterm_unwinds_and_a_second_signal_does_not_stop_the_ramp(
     monkeypatch.setattr(FakeAxis, "make_safe", slow_ramp)
     station = _station(tmp_path)
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(Terminated), station:
-        station.role("cavity_fine", VoltageAxis)
-        os.kill(os.getpid(), signal.SIGTERM)
-        signal.sigtimedwait([signal.SIGUSR1], 0.1)
+
+    def terminate() -> None:
+        with station:
+            station.role("cavity_fine", VoltageAxis)
+            os.kill(os.getpid(), signal.SIGTERM)
+            signal.sigtimedwait([signal.SIGUSR1], 0.1)
+
+    with pytest.raises(Terminated):
+        terminate()
     assert "ramp finished" in FakeAxis.log
     assert signal.getsignal(signal.SIGTERM) is before
 

@@ -2,7 +2,7 @@ r"""Calibrate the simulated lab over and over, and hold every figure against the
 
     python validation/calibrate_pulls.py --seeds 1-20 --table validation/calibrate_default.csv
     python validation/calibrate_pulls.py --seeds 1-10 --table validation/calibrate_other.csv \
-        --set source.lifetime=60e-12 --set source.g2=0.05 --set source.collection_efficiency=0.45 \\
+        --set source.lifetime=60e-12 --set source.g2=0.05 --set source.collection_efficiency=0.45 \
         --set source.pi_power=25e-9 --set cavity.resonance_V=22.5
 
 Each line of the table is one figure of one run: seed, quantity, truth, value, u, pull. Seeds that
