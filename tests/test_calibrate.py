@@ -1,4 +1,4 @@
-"""The main job from the command line to the number on the page, on a source that is not the default.
+"""The main job from the command line to the number on the page, on a source of its own.
 
 The truth is asked of the simulated lab by this test alone; the calibration sees sockets.
 """

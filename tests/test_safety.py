@@ -58,8 +58,10 @@ def station_file(tmp_path: Path) -> Iterator[Path]:
     """Station file of a simulated lab that is running."""
     file = tmp_path / "station.toml"
     with subprocess.Popen(
-        [sys.executable, "-m", "qdchar", "twin", "--json", "--until-stdin-closes"]
-        + ["--port", "0", "--station", str(file)],
+        [
+            *(sys.executable, "-m", "qdchar", "twin", "--json", "--until-stdin-closes"),
+            *("--port", "0", "--station", str(file)),
+        ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -82,10 +84,16 @@ def _change(station_file: Path, old: str, new: str) -> None:
     station_file.write_text(text.replace(old, new))
 
 
+def _calibration(station_file: Path) -> list[str]:
+    return [
+        *(sys.executable, "-m", "qdchar", "calibrate", "--json", "--station", str(station_file)),
+        *("--out", str(station_file.parent / "runs")),
+    ]
+
+
 def _calibrate(station_file: Path, *more: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "qdchar", "calibrate", "--json", "--station", str(station_file)]
-        + ["--out", str(station_file.parent / "runs"), *more],
+        [*_calibration(station_file), *more],
         capture_output=True,
         text=True,
         timeout=120,
@@ -103,8 +111,7 @@ def test_a_signal_during_the_cavity_scan(
     with (
         _console(station_file) as console,
         subprocess.Popen(
-            [sys.executable, "-m", "qdchar", "calibrate", "--json", "--station", str(station_file)]
-            + ["--out", str(station_file.parent / "runs")],
+            _calibration(station_file),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -75,7 +75,7 @@ def calibrate(
             shutil.copyfile(station_file, run.folder / "station.toml")
         else:
             run = stack.enter_context(Run.create(out, "simulated", "calibrate"))
-            display.say("starting the simulated lab (no --station given); the first time it compiles")
+            display.say("no --station given: starting the simulated lab (it compiles first)")
             file = stack.enter_context(simulated_lab(run.folder, seed, settings))
             station = load_station(file, display.say)
         run.keep_text("recipe.json", recipe.model_dump_json(indent=1) + "\n")
