@@ -22,9 +22,10 @@ class EtalonSettings(Settings):
     Attributes
     ----------
     start_V, stop_V
-        Range [V]; the axis' limits where not given.
+        Range [V]; where not given, the axis' limits, less the way in.
     overshoot_V
-        How far below a voltage each approach begins [V].
+        How far below its first point a scan or an approach begins [V]: over that way hysteresis
+        bends the scale.
     hold_every
         Points between two visits to `hold`, which keeps the source tuned meanwhile.
     """
@@ -34,7 +35,7 @@ class EtalonSettings(Settings):
     step_V: float = Field(0.35, gt=0)
     narrow_dwell_s: float = Field(0.02, gt=0)
     source_dwell_s: float = Field(0.005, gt=0)
-    overshoot_V: float = Field(5.0, gt=0)
+    overshoot_V: float = Field(12.0, gt=0)
     hold_every: int = Field(60, ge=1)
     peak_dither_V: float = Field(0.9, gt=0)
     peak_tolerance_V: float = Field(0.08, gt=0)
@@ -72,7 +73,7 @@ def measure(
         If the range exceeds the axis' limits; nothing was moved.
     """
     low, high = axis.limits_V
-    start = low if settings.start_V is None else settings.start_V
+    start = low + settings.overshoot_V if settings.start_V is None else settings.start_V
     stop = high if settings.stop_V is None else settings.stop_V
     axis.check(start, stop)
     voltages = np.arange(start, stop + 1e-9, settings.step_V)
@@ -86,7 +87,7 @@ def measure(
             simulated=tagger.identify().simulated,
             settings=settings.model_dump(exclude_none=True),
         )
-        axis.set_voltage(start)
+        approach(axis, start, settings.overshoot_V)
         with ScanWriter(folder / f"{name}.csv", "voltage_V", about) as writer:
             for k, voltage in enumerate(voltages):
                 if k % settings.hold_every == 0:
