@@ -14,22 +14,29 @@ FEWEST_BLOCKS = 20
 _LONG_BLOCKS = 5
 
 
+def long_blocks(table: Table) -> Table:
+    """Join blocks into five long ones, shape (5, columns).
+
+    Notes
+    -----
+    What is not linear in the counts is taken over these. Over the whole run a drift would raise
+    the product of averages above the average product; five blocks leave 1/25 of that. A block not
+    much longer than the blinking time would take bright stretches for drift, and the product grow
+    by 2 b tau_b/block; and a ratio of counts is biased by the inverse of the counts in a block.
+    """
+    edges = np.arange(_LONG_BLOCKS) * len(table) // _LONG_BLOCKS
+    return np.asarray(np.add.reduceat(table, edges, axis=0), dtype=np.float64)
+
+
 def product_of_rates(table: Table) -> float:
-    """Return the pairs of independent clicks, sum of n_A n_B/N over five long blocks.
+    """Return the pairs of independent clicks, the sum of n_A n_B/N over long blocks.
 
     Parameters
     ----------
     table
         Blocks in order of time, shape (k, 3 or more): pulses N, clicks n_A and n_B.
-
-    Notes
-    -----
-    Over the whole run, a drift would raise the product of averages above the average product; a
-    block not much longer than the blinking time takes bright stretches for drift, and the product
-    grows by 2 b tau_b/block. Five blocks leave 1/25 of the former and hardly any of the latter.
     """
-    edges = np.arange(_LONG_BLOCKS) * len(table) // _LONG_BLOCKS
-    pulses, n_a, n_b = np.add.reduceat(table[:, :3], edges, axis=0).T
+    pulses, n_a, n_b = long_blocks(table[:, :3]).T
     return float(np.sum(n_a * n_b / pulses))
 
 

@@ -24,7 +24,7 @@ from qdchar.measurement import TagRun
 from qdchar.tags import PulseStatistics
 
 from ._blinking import blinking_table, on_fraction, on_state_probability
-from ._blocks import Table, jackknife
+from ._blocks import Table, jackknife, long_blocks
 from ._intervals import K_95, widen
 from ._live import LiveCounts, live_counts
 from ._pulses import PulsedRun, open_run
@@ -208,8 +208,8 @@ def _live_table(s: PulseStatistics) -> Table:
 
 
 def _live_gated(table: Table) -> float:
-    """<n> eta of live pulses, averaged over time (each block counts alike, live or not)."""
-    n_a, n_b, c0, n_live = table.T
+    """<n> eta of live pulses, averaged over time: a stretch counts by its length, live or not."""
+    n_a, n_b, c0, n_live = long_blocks(table).T
     return float(np.mean((n_a + n_b + c0 * _same_detector(n_a.sum(), n_b.sum())) / n_live))
 
 

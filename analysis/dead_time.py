@@ -65,8 +65,7 @@ def recovery(gaps: Sequence[int] | NDArray[np.int64], clicks: int) -> Recovery:
     gaps
         Number of successive clicks j pulses apart, j = 0, 1, ...; shape (n,).
     clicks
-        All clicks of the detector; those whose next click comes later than n pulses are live
-        for all n.
+        Pulses on which the detector clicked.
 
     Notes
     -----
@@ -74,7 +73,8 @@ def recovery(gaps: Sequence[int] | NDArray[np.int64], clicks: int) -> Recovery:
     with that of the five pulses after it, not of all: under blinking a long gap means that the
     source is probably dark, and the hazard falls with j although the detector has recovered.
     """
-    counts = np.asarray(gaps, dtype=np.int64)
+    counts = np.array(gaps, dtype=np.int64)
+    counts[0] = 0  # a second click on one pulse is not in `clicks`
     at_risk = clicks - np.concatenate([[0], np.cumsum(counts)[:-1]])
     lags = np.arange(1, len(counts) - _REFERENCE)
     seen = counts[lags]

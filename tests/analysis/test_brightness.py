@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pulsed_light import PERIOD_PS, A, B, Light, record
+
+from qdchar.analysis import brightness
+from qdchar.errors import InconclusiveError
+from qdchar.estimate import Contribution, Estimate, covariance
+from qdchar.tags import open_tags
+
+SOURCE = Light()
+RUNS = 100
+
+
+def given(name: str, value: float, u: float, unit: str = "1") -> Estimate:
+    return Estimate(name, value, unit, "", "given", budget=(Contribution(name, u, "B"),))
+
+
+ETA = given("detector_efficiency", 0.712, 1e-12)  # so that only counting is left
+DARKS = given("dark_count_rate", 43.0, 1.0, "Hz")
+
+
+def photons(run: object, **options: object) -> Estimate:
+    result = brightness.analyse(run, detector_efficiency=ETA, dark_count_rate=DARKS, **options)
+    return result["collection_efficiency"]
+
+
+@pytest.mark.parametrize("dead_ns", [0.0, 15.0, 30.0, 60.0])
+@pytest.mark.parametrize("split", [0.5, 0.35])
+def test_dead_time_drops_out(tmp_path: Path, dead_ns: float, split: float) -> None:
+    rng = np.random.default_rng(1)
+    light = replace(SOURCE, dead_ps=1e3 * dead_ns, split=split)
+    n = photons(record(tmp_path, "run", rng, 3_000_000, light))
+    assert "live gating" in n.method
+    assert n.value == pytest.approx(0.712, abs=3 * n.u)
+    assert n.u < 0.002
+    # the continuous-wave formula r/(1 - r td) is far outside for the longer dead times
+    tags = open_tags(tmp_path / "run.h5")
+    clicks = np.concatenate([np.bincount(c.channels, minlength=8)[None] for c in tags.chunks()])
+    rate = clicks.sum(axis=0)[[A, B]] / tags.duration_s
+    cw = (rate / (1 - rate * dead_ns * 1e-9)).sum() * PERIOD_PS * 1e-12 / 0.712
+    if dead_ns >= 30.0:
+        assert cw > 0.712 + 20 * n.u
+
+
+def test_two_photons_on_one_detector_are_counted(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    light = replace(SOURCE, mean_photons=0.5, g2=0.5, dead_ps=0.0)
+    n = photons(record(tmp_path, "run", rng, 3_000_000, light))
+    assert n.value == pytest.approx(0.5, abs=3 * n.u)
+    # clicks alone would miss p2 (a^2 + b^2) of (a + b) <n>
+    missed = 0.0625 * 2 * 0.356**2 / 0.712
+    assert missed > 10 * n.u
+
+
+def test_dark_counts_are_subtracted(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    light = replace(SOURCE, mean_photons=0.01, dark_hz=100_000.0)
+    run = record(tmp_path, "run", rng, 3_000_000, light)
+    darks = given("dark_count_rate", 100_000.0, 500.0, "Hz")
+    with_darks = brightness.analyse(run, detector_efficiency=ETA)["collection_efficiency"]
+    result = brightness.analyse(run, detector_efficiency=ETA, dark_count_rate=darks)
+    n = result["collection_efficiency"]
+    assert n.value == pytest.approx(0.01, abs=3 * n.u)
+    assert with_darks.value > 0.01 + 10 * n.u
+    # their uncertainty is shared with whatever else rests on the same dark count run
+    (shared,) = [c.u for c in n.budget if c.source == "dark_count_rate"]
+    assert shared == pytest.approx(-500.0 * PERIOD_PS * 1e-12 / 0.712, rel=0.01)
+
+
+def test_certificate_is_one_shared_error_of_type_b(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    runs = [record(tmp_path, f"run{i}", rng, 300_000, SOURCE) for i in range(2)]
+    eta = given("detector_efficiency", 0.712, 0.0178)
+    path = given("path_transmission", 0.9, 0.009)
+    a, b = (
+        brightness.analyse(run, detector_efficiency=eta, path_transmission=path)[
+            "collection_efficiency"
+        ]
+        for run in runs
+    )
+    assert a.u / a.value == pytest.approx(np.hypot(0.025, 0.01), rel=0.02)
+    assert a.u_statistical < 0.15 * a.u
+    cov = covariance([a, b])
+    # all but counting is common to both
+    assert cov[0, 1] / np.sqrt(cov[0, 0] * cov[1, 1]) > 0.98
+
+
+def test_first_look_at_counting_noise(tmp_path: Path) -> None:
+    # binomial: of N_L live pulses each clicks with probability p, or twice with p_AB
+    rng = np.random.default_rng(5)
+    light = replace(SOURCE, dead_ps=0.0)
+    n = photons(record(tmp_path, "run", rng, 1_000_000, light))
+    p = 0.712 * 0.712
+    assert n.u_statistical * 0.712 == pytest.approx(np.sqrt(p * (1 - p) / 1e6), rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("light", "pulses"),
+    [
+        (SOURCE, 200_000),
+        (replace(SOURCE, mean_photons=0.292, g2=0.00698), 200_000),
+        (replace(SOURCE, mean_photons=0.02), 300_000),
+    ],
+    ids=["fibre", "transmitter output", "faint"],
+)
+def test_intervals_cover(tmp_path: Path, light: Light, pulses: int) -> None:
+    rng = np.random.default_rng(6)
+    pulls = []
+    for i in range(RUNS):
+        n = photons(record(tmp_path, f"run{i}", rng, pulses, light))
+        pulls.append((n.value - light.mean_photons) / n.u)
+    inside = [np.mean(np.abs(pulls) < k) for k in (1.0, 1.96)]
+    # 3 standard deviations of a binomial of 100 trials; the larger of two errors covers a bit more
+    assert 0.54 < inside[0] < 0.85
+    assert inside[1] > 0.89
+    assert abs(np.mean(pulls)) < 3 / np.sqrt(RUNS)
+
+
+def test_blinking_remedy_covers(tmp_path: Path) -> None:
+    rng = np.random.default_rng(7)
+    light = replace(SOURCE, mean_photons=0.534, on_fraction=0.75, blink_pulses=1000.0)
+    values, pulls = [], []
+    for i in range(30):
+        n = photons(record(tmp_path, f"run{i}", rng, 400_000, light))
+        assert "on-fraction" in n.method
+        assert "telegraph" in " ".join(c.source for c in n.budget)
+        values.append(n.value)
+        pulls.append((n.value - 0.534) / n.u)
+    # live gating would be 26 % low, the pulsed formula without the on-fraction 11 %
+    assert np.mean(values) == pytest.approx(0.534, abs=3 * np.std(values) / np.sqrt(30))
+    assert np.mean(np.abs(pulls) < 1) > 0.5
+    assert np.mean(np.abs(pulls) < 2) > 0.85
+
+
+def test_blinking_of_a_faint_source_needs_no_remedy(tmp_path: Path) -> None:
+    rng = np.random.default_rng(8)
+    light = replace(SOURCE, mean_photons=0.004, on_fraction=0.75)
+    n = photons(record(tmp_path, "run", rng, 3_000_000, light))
+    assert "live gating" in n.method
+    assert n.value == pytest.approx(0.004, abs=3 * n.u)
+
+
+def test_drift_is_averaged_and_enters_the_error(tmp_path: Path) -> None:
+    rng = np.random.default_rng(9)
+    steady = photons(record(tmp_path, "steady", rng, 1_000_000, SOURCE))
+    n = photons(record(tmp_path, "drift", rng, 1_000_000, replace(SOURCE, drift=0.05)))
+    assert n.value == pytest.approx(0.712, abs=3 * n.u)
+    assert n.u > 1.5 * steady.u
+
+
+def test_clock_rate_is_that_of_the_sync(tmp_path: Path) -> None:
+    rng = np.random.default_rng(10)
+    run = record(tmp_path, "run", rng, 1_000_000, SOURCE)
+    clock = brightness.analyse(run, detector_efficiency=ETA)["clock_rate"]
+    assert clock.value == pytest.approx(1e12 / PERIOD_PS, abs=3 * clock.u)
+    # sync tags with 5.8 ps of jitter, 1000 of them over 1e6 pulses
+    assert clock.u / clock.value < 1e-9
+
+
+def test_photon_numbers_are_those_of_the_paper() -> None:
+    # the source of Table 1: 0.2932, 0.7016, 0.00520, and corr(p1, p2) = +0.86
+    n, g2 = given("collection_efficiency", 0.712, 0.018), given("g2_zero_source", 0.0205, 0.0006)
+    p1, p2 = brightness.photon_numbers(n, g2)
+    assert p1.value == pytest.approx(0.7016, abs=5e-5)
+    assert p2.value == pytest.approx(0.00520, abs=5e-6)
+    cov = covariance([p1, p2])
+    assert cov[0, 1] / np.sqrt(cov[0, 0] * cov[1, 1]) == pytest.approx(0.86, abs=0.005)
+    rng = np.random.default_rng(11)
+    many_n, many_g = rng.normal(0.712, 0.018, 200_000), rng.normal(0.0205, 0.0006, 200_000)
+    assert p2.u == pytest.approx(np.std(many_g * many_n**2 / 2), rel=0.02)
+    assert p1.u == pytest.approx(np.std(many_n - many_g * many_n**2), rel=0.01)
+
+
+def test_photon_numbers_keep_the_skew_of_few_coincidences() -> None:
+    g2 = replace(
+        given("g2_zero", 0.01, 0.006), interval_68=(0.006, 0.018), interval_95=(0.003, 0.028)
+    )
+    _, p2 = brightness.photon_numbers(given("mean_photon_number", 0.3, 0.0), g2)
+    assert p2.interval_68 == pytest.approx((0.006 * 0.045, 0.018 * 0.045))
+    assert p2.interval_95 == pytest.approx((0.003 * 0.045, 0.028 * 0.045))
+
+
+def test_silent_detector_is_named(tmp_path: Path) -> None:
+    rng = np.random.default_rng(12)
+    run = record(tmp_path, "run", rng, 50_000, replace(SOURCE, split=1.0, dark_hz=0.0))
+    with pytest.raises(InconclusiveError, match="detector B"):
+        photons(run)

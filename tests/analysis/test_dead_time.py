@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pulsed_light import PERIOD_PS, Light, record
+
+from qdchar.analysis import dead_time
+from qdchar.analysis.dead_time import recovery
+from qdchar.errors import InconclusiveError
+
+BRIGHT = Light()
+
+
+def gaps_of(hazard: np.ndarray, clicks: int) -> np.ndarray:
+    """Expected gaps of a renewal process with the given hazard at 1, 2, ... pulses."""
+    surviving = np.concatenate([[1.0], np.cumprod(1.0 - hazard)[:-1]])
+    return np.concatenate([[0], np.rint(clicks * surviving * hazard)]).astype(np.int64)
+
+
+@pytest.mark.parametrize(
+    ("dead_ns", "blind"), [(0.0, 0), (9.0, 0), (15.0, 1), (30.0, 2), (45.0, 3), (60.0, 4)]
+)
+def test_dead_time_lies_between_two_pulses(tmp_path: Path, dead_ns: float, blind: int) -> None:
+    rng = np.random.default_rng(3)
+    run = record(tmp_path, "run", rng, 200_000, replace(BRIGHT, dead_ps=1e3 * dead_ns))
+    result = dead_time.analyse(run)
+    found = result["dead_time"]
+    period = PERIOD_PS * 1e-12
+    assert found.value == pytest.approx((blind + 0.5) * period, rel=1e-6)
+    assert found.u == pytest.approx(period / np.sqrt(12), rel=1e-6)
+    assert found.interval_95 is not None
+    low, high = found.interval_95
+    assert low <= max(dead_ns * 1e-9, 0.025 * period)  # a dead time of 0 is at the very edge
+    assert dead_ns * 1e-9 <= high
+    assert not result.problems
+
+
+@pytest.mark.parametrize("mean", [0.7, 0.03, 0.003])
+def test_gate_covers_the_dead_time_at_any_brightness(tmp_path: Path, mean: float) -> None:
+    rng = np.random.default_rng(5)
+    run = record(tmp_path, "run", rng, 1_000_000, replace(BRIGHT, mean_photons=mean))
+    statistics = dead_time.open_run(run).count(blind_pulses=0)
+    blind = dead_time.blind_pulses(statistics)
+    assert blind >= 2
+    clicked = (statistics.s_a + statistics.s_b).sum() / statistics.n_pulses.sum()
+    # a gate longer than needed is only taken where it costs no more than 2 % of the pulses
+    assert blind == 2 or blind * clicked < 0.02
+
+
+def test_blinking_is_not_taken_for_dead_time(tmp_path: Path) -> None:
+    rng = np.random.default_rng(6)
+    blinking = replace(BRIGHT, on_fraction=0.5, mean_photons=0.35, blink_pulses=60.0)
+    run = record(tmp_path, "run", rng, 400_000, blinking)
+    statistics = dead_time.open_run(run).count(blind_pulses=0)
+    assert dead_time.blind_pulses(statistics) == 2
+
+
+def test_gradual_recovery_is_measured_and_said() -> None:
+    p = 0.3
+    back = np.concatenate([[0.0, 0.0, 0.25, 0.8, 0.97], np.ones(59)])
+    r = recovery(gaps_of(p * back, 2_000_000), 2_000_000)
+    assert r.blind_pulses == 5
+    assert r.relative[:5] == pytest.approx(back[:5], abs=0.01)  # 1 % from 2e6 clicks
+    assert r.lost_pulses == pytest.approx(5 - back[:5].sum(), abs=0.02)
+
+
+def test_recovery_within_a_pulse_window_is_said(tmp_path: Path) -> None:
+    # 26.3 ns is two periods and 29 ps: of a long decay, late photons are seen and early ones not
+    rng = np.random.default_rng(7)
+    run = record(tmp_path, "run", rng, 300_000, replace(BRIGHT, dead_ps=26_300, lifetime_ps=300))
+    result = dead_time.analyse(run)
+    assert "gradually" in result.problems[0]
+
+
+def test_too_few_clicks_are_refused(tmp_path: Path) -> None:
+    rng = np.random.default_rng(8)
+    run = record(tmp_path, "run", rng, 200_000, replace(BRIGHT, mean_photons=0.002))
+    with pytest.raises(InconclusiveError, match="too few clicks"):
+        dead_time.analyse(run)
+
+
+def test_blind_pulse_lowers_the_rate_as_a_renewal_process_says(tmp_path: Path) -> None:
+    rng = np.random.default_rng(9)
+    run = record(tmp_path, "run", rng, 400_000, replace(BRIGHT, g2=0.0, dark_hz=0.0))
+    statistics = dead_time.open_run(run).count(blind_pulses=0)
+    a, _ = dead_time.recoveries(statistics)
+    p = 0.712 * 0.712 / 2
+    rate = statistics.s_a.sum() / statistics.n_pulses.sum()
+    # R = p/(1 + m p), m from the gaps alone; 3 standard deviations of 80 000 clicks
+    assert rate == pytest.approx(p / (1 + a.lost_pulses * p), rel=0.01)
