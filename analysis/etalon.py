@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
 
-from qdchar.errors import InconclusiveError
+from qdchar.errors import InconclusiveError, RecordError, UsageError
 from qdchar.estimate import Estimate, propagate
 from qdchar.fit import Curve, Result
 from qdchar.measurement import Scan, read_scan
@@ -87,6 +87,10 @@ def analyse(
     ------
     InconclusiveError
         If the scans do not span two orders, or do not determine the line.
+    RecordError
+        If a scan is not against ``voltage_V``.
+    UsageError
+        If neither or both of `narrow` and `kappa` are given, or a given value is not possible.
 
     Notes
     -----
@@ -99,16 +103,21 @@ def analyse(
     """
     for scan in (narrow, source):
         if scan is not None and scan.x_name != "voltage_V":
-            raise InconclusiveError(
-                f"{scan.file}: an etalon scan needs voltage_V, not {scan.x_name}"
-            )
+            raise RecordError(f"{scan.file}: an etalon scan needs voltage_V, not {scan.x_name}")
     if excess is not None and lifetime is None:
-        raise InconclusiveError(f"{source.file}: the excess of the lifetime needs the lifetime")
+        raise UsageError("etalon: the excess of the lifetime needs the lifetime")
     if (narrow is None) == (kappa is None):
-        raise InconclusiveError(
-            f"{source.file}: the etalon's own width must come from a narrow-laser scan or be "
-            "given (kappa), one of the two"
+        raise UsageError(
+            "etalon: the etalon's own width must come from a narrow-laser scan or be given "
+            "(kappa), one of the two"
         )
+    if kappa is not None and not 0.0 < kappa.u < 0.5 * kappa.value:
+        raise UsageError(
+            f"etalon: the etalon's width is given as {kappa.value:.4g} +- {kappa.u:.2g} Hz; its "
+            "uncertainty goes straight into the linewidth, so it has to be known, and not be 0"
+        )
+    if fsr.value <= 0.0:
+        raise UsageError(f"etalon: a free spectral range of {fsr.value:.4g} Hz is not possible")
     pulses = source.dwell_s * clock_rate_Hz
     light = live_counts(source, clock_rate_Hz, blind_pulses)
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize
 
-from qdchar.errors import InconclusiveError
+from qdchar.errors import InconclusiveError, RecordError
 from qdchar.estimate import Estimate, propagate
 from qdchar.fit import Curve, Result
 from qdchar.measurement import Scan, read_scan
@@ -30,7 +30,7 @@ Array = NDArray[np.float64]
 _LABEL = "rabi scan"
 
 
-def excitation(power: ArrayLike, pi_power: float, damping: float) -> Array:
+def excitation(power: ArrayLike, pi_power: ArrayLike, damping: float) -> Array:
     """Return the probability that a pump pulse leaves the dot excited.
 
     ``[1 - exp(-k theta^2) cos theta]/2`` with the pulse area ``theta = pi sqrt(P/P_pi)``.
@@ -53,7 +53,7 @@ def excitation(power: ArrayLike, pi_power: float, damping: float) -> Array:
     >>> excitation([0.0, 10.0], 10.0, 0.012).round(3)
     array([0.   , 0.944])
     """
-    theta2 = np.pi**2 * np.asarray(power, dtype=np.float64) / pi_power
+    theta2 = np.pi**2 * np.asarray(power, dtype=np.float64) / np.asarray(pi_power)
     swing = np.exp(-damping * theta2) * np.cos(np.sqrt(theta2))
     return np.asarray((1.0 - swing) / 2.0, dtype=np.float64)
 
@@ -119,6 +119,8 @@ def analyse(
     ------
     InconclusiveError
         If the data cannot determine a Rabi oscillation.
+    RecordError
+        If the scan is not against ``power_W``.
 
     Notes
     -----
@@ -140,7 +142,7 @@ def analyse(
     k by 0.5 %, and the budget carries as much; the powers move by less than 0.02 %.
     """
     if scan.x_name != "power_W":
-        raise InconclusiveError(f"{scan.file}: a Rabi scan needs power_W, not {scan.x_name}")
+        raise RecordError(f"{scan.file}: a Rabi scan needs power_W, not {scan.x_name}")
     light = live_counts(scan, clock_rate_Hz, blind_pulses)
     pulses = scan.dwell_s * clock_rate_Hz
     dark = dark_count_rate_Hz * scan.dwell_s
@@ -174,13 +176,16 @@ def analyse(
     def residuals(v: Values, held: Array) -> Array:
         return deviance_residuals(light.counts, expected(v), held)
 
-    best: Solution | None = None
+    found: list[Solution] = []
+    failure = InconclusiveError(f"{scan.file}: the counts do not rise with the pump power")
     for start in _starts(power, (light.counts - dark) / pulses):
-        solution = minimise_reweighted(_LABEL, start, residuals, weights)
-        if best is None or solution.minimum < best.minimum - 1e-3:
-            best = solution
-    if best is None:
-        raise InconclusiveError(f"{scan.file}: the counts do not rise with the pump power")
+        try:
+            found.append(minimise_reweighted(_LABEL, start, residuals, weights))
+        except InconclusiveError as error:
+            failure = error
+    if not found:
+        raise failure
+    best = min(found, key=lambda solution: solution.minimum)
     at_best = weights(best.as_dict())
     fine = np.linspace(0.0, top, 400)
     curve = Curve(
@@ -301,19 +306,24 @@ def _starts(power: Array, per_pulse: Array) -> list[dict[str, Free]]:
     height = float(per_pulse.max())
     if height <= 0:
         return []
-    weight = 1.0 / np.sqrt(np.maximum(per_pulse, 0.0) / height + 0.02)
-    found = []
+    weight = 1.0 / (np.maximum(per_pulse, 0.0) / height + 0.02)
+    ramp = power / top
     # pi powers from 1/1000 of the highest power, in steps of 0.15 rad of the highest pulse area
-    for theta in np.arange(0.45 * math.pi, 32.0 * math.pi, 0.15):
-        pi_power = top * (math.pi / theta) ** 2
-        for damping in (0.0, 0.003, 0.012, 0.04, 0.12):
-            design = np.stack([excitation(power, pi_power, damping), power / top], axis=1)
-            (amplitude, leak), misfit = optimize.nnls(design * weight[:, None], per_pulse * weight)
-            if amplitude > 0:
+    pi_powers = top * (math.pi / np.arange(0.45 * math.pi, 32.0 * math.pi, 0.15)) ** 2
+    found = []
+    for damping in (0.0, 0.003, 0.012, 0.04, 0.12):
+        lobes = excitation(power, pi_powers[:, None], damping)
+        amplitudes, leaks = _two_shares(lobes, ramp, per_pulse, weight)
+        off = amplitudes[:, None] * lobes + leaks[:, None] * ramp - per_pulse
+        for row in zip(off**2 @ weight, pi_powers, amplitudes, leaks, strict=True):
+            misfit, pi_power, amplitude, leak = map(float, row)
+            if amplitude > 0.0:
                 found.append((misfit, pi_power, damping, amplitude, leak))
     found.sort()
     starts: list[dict[str, Free]] = []
-    for _, pi_power, damping, amplitude, leak in found:
+    for misfit, pi_power, damping, amplitude, leak in found:
+        if misfit > 10.0 * found[0][0] + 1e-4 * height**2 or len(starts) == 3:
+            break
         if all(abs(math.log(pi_power / s["pi_power"].start)) > 0.1 for s in starts):
             starts.append(
                 {
@@ -323,6 +333,18 @@ def _starts(power: Array, per_pulse: Array) -> list[dict[str, Free]]:
                     "leak": Free(max(leak, 1e-4 * height), 0.01 * height, low=0.0),
                 }
             )
-        if len(starts) == 3:
-            break
     return starts
+
+
+def _two_shares(curves: Array, b: Array, y: Array, weight: Array) -> tuple[Array, Array]:
+    """Shares of each of some curves, shape (m, n), and of b in y by least squares.
+
+    That of b is not negative.
+    """
+    aa, ab, bb = curves**2 @ weight, curves @ (weight * b), weight @ b**2
+    ay, by = curves @ (weight * y), weight @ (b * y)
+    determinant = aa * bb - ab**2
+    alike = determinant <= 1e-9 * aa * bb
+    of_b = np.where(alike, 0.0, (aa * by - ab * ay) / np.where(alike, 1.0, determinant))
+    of_b = np.maximum(of_b, 0.0)
+    return (ay - of_b * ab) / aa, of_b

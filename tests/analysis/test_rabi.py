@@ -1,0 +1,184 @@
+"""Rabi scans simulated from the formulas, with known truth."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click_scans import CLOCK_HZ, coverage, given, pulsed
+
+from qdchar.analysis import rabi
+from qdchar.errors import InconclusiveError, RecordError
+from qdchar.estimate import Estimate
+from qdchar.fit import Result
+from qdchar.measurement import Scan
+
+PI_W, DAMPING, DARK_HZ, BLIND = 10e-9, 0.012, 40.0, 2
+SHARES = (0.52, 0.48)
+
+
+def _scan(
+    rng: np.random.Generator,
+    top: float,
+    *,
+    points: int = 60,
+    noise: float = 0.005,
+    pi_W: float = PI_W,
+    damping: float = DAMPING,
+    dwell_s: float = 0.02,
+    brightness: float = 0.5,
+    leak: float = 0.008,
+) -> Scan:
+    """Powers evenly spaced in pulse area up to `top` pi powers.
+
+    A detector stays dark if it gets neither the dot's photon nor one of the laser's.
+    """
+    true = top * pi_W * np.linspace(0.12, 1.0, points) ** 2
+    theta = np.pi * np.sqrt(true / pi_W)
+    excited = (1 - np.exp(-damping * theta**2) * np.cos(theta)) / 2 / 0.944
+    p = [
+        1
+        - (1 - s * brightness * excited) * np.exp(-s * brightness * leak * true / pi_W)
+        + DARK_HZ / 2 / CLOCK_HZ
+        for s in SHARES
+    ]
+    reading = true * (1 + noise * rng.standard_normal(points))
+    return pulsed(rng, "power_W", reading, (p[0], p[1]), dwell_s, BLIND)
+
+
+def _fit(scan: Scan, noise: float = 0.005, gain: Estimate | None = None) -> Result:
+    return rabi.analyse(
+        scan,
+        clock_rate_Hz=CLOCK_HZ,
+        blind_pulses=BLIND,
+        power_gain=gain or given("power meter", 1.0, 0.0),
+        reading_u_rel=noise,
+        dark_count_rate_Hz=DARK_HZ,
+    )
+
+
+def test_brightest_power_lies_below_the_pi_power() -> None:
+    """k = 0.012: theta = 0.977 pi, power 4.6 % lower, excitation 0.944 at pi."""
+    assert math.sqrt(rabi.brightest(0.012)) == pytest.approx(0.977, abs=5e-4)
+    assert 1 - rabi.brightest(0.012) == pytest.approx(0.046, abs=5e-4)
+    assert float(rabi.excitation(1.0, 1.0, 0.012)) == pytest.approx(0.944, abs=5e-4)
+    powers = np.linspace(0.5, 1.2, 200_001)
+    for k in (0.0, 0.003, 0.05):
+        by_eye = powers[np.argmax(rabi.excitation(powers, 1.0, k))]
+        assert rabi.brightest(k) == pytest.approx(by_eye, abs=1e-5)
+
+
+def test_intervals_cover() -> None:
+    """200 scans over two lobes: power noise 0.5 %, dead time 2 pulses, leak, dark counts."""
+    rng = np.random.default_rng(1)
+    truth = {
+        "pi_power": PI_W,
+        "max_power": PI_W * rabi.brightest(DAMPING),
+        "rabi_damping": DAMPING,
+    }
+
+    def run() -> dict[str, Estimate]:
+        found = {e.name: e for e in _fit(_scan(rng, 9.0)).estimates}
+        # the simulated dot never sends two photons
+        k = found["rabi_damping"]
+        own = tuple(c for c in k.budget if "two photons" not in c.source)
+        found["rabi_damping"] = replace(k, budget=own)
+        return found
+
+    for name, (mean, sd, at_68, at_95) in coverage(run, truth, 200).items():
+        # 200 runs: mean to 0.07, sd to 0.05, coverages to 0.033 and 0.015; three of each
+        assert abs(mean) < 0.21, name
+        assert 0.85 < sd < 1.15, name
+        assert 0.58 < at_68 < 0.78, name
+        assert at_95 > 0.905, name
+
+
+def test_power_noise_left_out_quotes_errors_far_too_small() -> None:
+    rng = np.random.default_rng(2)
+    aware, naive = [], []
+    for _ in range(40):
+        scan = _scan(rng, 4.0)
+        aware.append(_fit(scan)["pi_power"])
+        # statistics alone, without the stretch that the misfit itself would bring
+        fit = _fit(scan, noise=1e-6).fits[0]
+        naive.append((fit.values[0], math.sqrt(fit.covariance[0, 0])))
+    scatter_naive = np.std([v for v, _ in naive])
+    assert np.mean([u for _, u in naive]) < 0.5 * scatter_naive
+    scatter = np.std([e.value for e in aware])
+    assert np.mean([e.u for e in aware]) == pytest.approx(scatter, rel=0.3)
+    assert scatter < scatter_naive  # and it is the better estimator
+
+
+@pytest.mark.parametrize("top", [1.4, 2.0, 2.5, 4.0, 9.0, 20.0, 64.0, 400.0])
+@pytest.mark.parametrize("pi_W", [0.3e-9, 2e-3])
+def test_start_values_come_from_the_data(top: float, pi_W: float) -> None:
+    """Any pi power, the scan covering from not quite one lobe to ten."""
+    rng = np.random.default_rng(3)
+    result = _fit(_scan(rng, top, pi_W=pi_W, points=80))
+    e = result["pi_power"]
+    low, high = e.interval_95 or (e.value - 2 * e.u, e.value + 2 * e.u)
+    assert low - e.u < pi_W < high + e.u
+    assert e.u < (0.4 if top < 2 else 0.06 if top < 4 else 0.004) * pi_W
+
+
+def test_pi_pulse_outside_the_scan_is_a_problem() -> None:
+    result = _fit(_scan(np.random.default_rng(4), 0.8))
+    assert any("extrapolation" in p or "known to" in p for p in result.problems)
+
+
+def test_scale_of_the_meter_stays_one_error_source() -> None:
+    scan = _scan(np.random.default_rng(5), 4.0)
+    meter = given("power meter", 1.02, 0.01)
+    plain, scaled = _fit(scan), _fit(scan, gain=meter)
+    assert scaled["pi_power"].value == pytest.approx(1.02 * plain["pi_power"].value)
+    shared = {c.source: c.u for c in scaled["pi_power"].budget}["power meter certificate"]
+    assert shared == pytest.approx(0.01 * plain["pi_power"].value)
+    assert scaled["rabi_damping"].value == plain["rabi_damping"].value
+
+
+def test_undamped_rotation_has_one_sided_intervals() -> None:
+    rng = np.random.default_rng(6)
+    inside = []
+    for _ in range(12):
+        e = _fit(_scan(rng, 4.0, damping=0.0))["rabi_damping"]
+        assert e.value >= 0.0
+        assert e.interval_68 is not None
+        assert e.interval_95 is not None
+        assert e.interval_95[1] > e.interval_68[1] > 0
+        inside.append(e.interval_95[0] <= 0.0 <= e.interval_95[1])
+    assert sum(inside) >= 10  # of 12 at 95 %
+
+
+def test_one_detector_and_a_lab_s_own_file(tmp_path: Path) -> None:
+    scan = _scan(np.random.default_rng(7), 6.0)
+    file = tmp_path / "rabi.csv"
+    rows = zip(scan.x, scan.clicks[:, 0], scan.dwell_s, strict=True)
+    text = "power_W,counts,dwell_s\n" + "".join(f"{x!r},{c},{d}\n" for x, c, d in rows)
+    file.write_text(text.replace("np.float64(", "").replace(")", ""))
+    result = rabi.analyse_file(
+        file,
+        clock_rate_Hz=CLOCK_HZ,
+        blind_pulses=BLIND,
+        power_gain=given("power meter", 1.0, 0.005),
+    )
+    e = result["pi_power"]
+    assert abs(e.value - PI_W) < 4 * e.u
+    assert result.fits[0].dof == 60 - 4
+    assert result.problems == ()
+
+
+def test_what_cannot_be_said_is_not() -> None:
+    scan = _scan(np.random.default_rng(8), 4.0)
+    with pytest.raises(RecordError, match="power_W"):
+        _fit(replace(scan, x_name="voltage_V"))
+    few = replace(scan, x=scan.x[:5], clicks=scan.clicks[:5], dwell_s=scan.dwell_s[:5])
+    with pytest.raises(InconclusiveError, match="at least 6"):
+        _fit(few)
+    with pytest.raises(InconclusiveError, match="no clicks"):
+        _fit(replace(scan, clicks=0 * scan.clicks))
+    jumped = scan.clicks.copy()
+    jumped[30:] = jumped[30:] * 0.9
+    assert "residuals" in _fit(replace(scan, clicks=jumped)).problems[0]
