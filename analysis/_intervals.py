@@ -35,8 +35,8 @@ def jeffreys(count: int, level: float, background: float = 0.0) -> Interval:
     """Return an interval for the mean signal s >= 0 of counts ~ Poisson(s + background).
 
     Central credible interval with Jeffreys' prior, whose coverage is closest to `level` on
-    average where exact intervals are too long [1]_; with a known background the posterior is
-    confined to s >= 0 [2]_. It tends to count +- k sqrt(count) at many counts.
+    average where exact intervals are too long [1]_. It tends to count +- k sqrt(count) at many
+    counts.
 
     Parameters
     ----------
@@ -47,6 +47,13 @@ def jeffreys(count: int, level: float, background: float = 0.0) -> Interval:
     background
         Expected counts that are no signal, known.
 
+    Notes
+    -----
+    The lower end is that of the total, less the background, and not below zero: no signal is
+    excluded only where the background alone would seldom make as many counts. For the upper end
+    the posterior is confined to s >= 0 [2]_; so it is positive even if fewer counts came than the
+    background makes on average.
+
     References
     ----------
     .. [1] L. D. Brown, T. T. Cai, A. DasGupta, Statist. Sinica 13, 19 (2003)
@@ -54,11 +61,9 @@ def jeffreys(count: int, level: float, background: float = 0.0) -> Interval:
     """
     tail = (1.0 - level) / 2.0
     posterior = stats.gamma(count + 0.5)
-    above = float(posterior.sf(background))
-    low = float(posterior.isf(above * (1.0 - tail))) - background
-    high = float(posterior.isf(above * tail)) - background
-    # With nothing above background the interval begins at zero, else it would exclude "no signal".
-    return (0.0 if count <= background else max(low, 0.0)), high
+    low = float(posterior.ppf(tail)) - background if count > 0 else 0.0
+    high = float(posterior.isf(tail * float(posterior.sf(background)))) - background
+    return max(low, 0.0), high
 
 
 def widen(value: float, interval: Interval, k: float, u: float) -> Interval:

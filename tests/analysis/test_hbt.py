@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pulsed_light import PERIOD_PS, A, B, Light, record, tags
+from scipy import stats
+
+from qdchar.analysis import hbt
+from qdchar.analysis._intervals import jeffreys, jeffreys_share
+from qdchar.estimate import Contribution, Estimate
+from qdchar.measurement import About, TagRun
+from qdchar.tags import TagWriter
+
+SOURCE = Light()
+RUNS = 100
+DARKS = Estimate(
+    "dark_count_rate", 43.0, "Hz", "", "given", budget=(Contribution("dark counts", 1.0, "B"),)
+)
+
+
+def g2(run: TagRun, **options: object) -> Estimate:
+    return hbt.analyse(run, **{"dark_count_rate": DARKS, **options})["g2_zero_source"]
+
+
+def covered(estimates: list[Estimate], truth: float) -> tuple[float, float]:
+    inside = [
+        [low <= truth <= high for low, high in (e.interval_68 or (0, 0), e.interval_95 or (0, 0))]
+        for e in estimates
+    ]
+    return tuple(np.mean(inside, axis=0))
+
+
+@pytest.mark.parametrize("dead_ns", [0.0, 15.0, 30.0, 60.0])
+def test_dead_time_drops_out(tmp_path: Path, dead_ns: float) -> None:
+    rng = np.random.default_rng(1)
+    light = replace(SOURCE, dead_ps=1e3 * dead_ns, split=0.4)
+    value = g2(record(tmp_path, "run", rng, 3_000_000, light))
+    assert value.value == pytest.approx(0.0205, abs=3 * value.u)
+    assert value.u < 0.06 * 0.0205
+
+
+def test_equals_a_count_by_hand(tmp_path: Path) -> None:
+    # live gating pulse by pulse, in the plainest numpy there is
+    pulses = 200_000
+    times, channels, _ = tags(np.random.default_rng(2), pulses, SOURCE)
+    run = record(tmp_path, "run", np.random.default_rng(2), pulses, SOURCE)
+    clicked = np.zeros((2, pulses), bool)
+    for row, channel in enumerate((A, B)):
+        clicked[row, (times[channels == channel] / PERIOD_PS).astype(int)] = True
+    either = clicked.any(axis=0)
+    live = np.ones(pulses, bool)
+    for back in (1, 2):
+        live[back:] &= ~either[:-back]
+    live[:2] = False
+    a, b = clicked[:, live]
+    by_hand = (a & b).sum() * live.sum() / a.sum() / b.sum()
+    found = g2(run, dark_count_rate=None)
+    assert f"{(a & b).sum()} coincidences" in found.method
+    # five blocks of time instead of one, and the pulses at the ends
+    assert found.value == pytest.approx(by_hand, rel=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("light", "pulses"),
+    [
+        (SOURCE, 150_000),
+        (replace(SOURCE, mean_photons=0.292, g2=0.00698), 300_000),
+        (replace(SOURCE, mean_photons=0.05), 800_000),
+    ],
+    ids=["fibre", "transmitter output", "5 coincidences"],
+)
+def test_intervals_cover(tmp_path: Path, light: Light, pulses: int) -> None:
+    rng = np.random.default_rng(3)
+    estimates = [g2(record(tmp_path, f"run{i}", rng, pulses, light)) for i in range(RUNS)]
+    in_68, in_95 = covered(estimates, light.g2)
+    # 3 standard deviations of a binomial of 100 trials
+    assert 0.54 < in_68 < 0.85
+    assert in_95 > 0.88
+    mean = np.mean([e.value for e in estimates])
+    assert mean == pytest.approx(light.g2, abs=3 * np.std([e.value for e in estimates]) / 10)
+
+
+def test_blinking_gives_the_time_average(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    light = replace(SOURCE, mean_photons=0.534, on_fraction=0.75, blink_pulses=1000.0)
+    results = [
+        hbt.analyse(record(tmp_path, f"run{i}", rng, 400_000, light), dark_count_rate=DARKS)
+        for i in range(40)
+    ]
+    found = [r["g2_zero_source"] for r in results]
+    values = np.array([e.value for e in found])
+    # live gating alone gives 0.028 here, and the g2 of the on-state is 0.0154
+    assert values.mean() == pytest.approx(0.0205, abs=3 * values.std() / np.sqrt(40))
+    in_68, in_95 = covered(found, 0.0205)
+    assert in_68 > 0.5
+    assert in_95 > 0.85
+    assert all("on-fraction" in e.method for e in found)
+    b = [r["blinking_amplitude"] for r in results]
+    pulls = [(e.value - 1 / 3) / e.u for e in b]
+    assert abs(np.mean(pulls)) < 3 / np.sqrt(40) + 0.2  # runs of 400 blinking times bias it a bit
+    assert np.std(pulls) < 1.5
+
+
+def test_steady_light_does_not_blink(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    run = record(tmp_path, "run", rng, 3_000_000, replace(SOURCE, drift=0.05))
+    b = hbt.analyse(run)["blinking_amplitude"]
+    assert abs(b.value) < 3 * b.u
+    assert b.u < 5e-4
+
+
+def test_coincidences_with_dark_counts_are_removed(tmp_path: Path) -> None:
+    rng = np.random.default_rng(6)
+    light = replace(SOURCE, mean_photons=0.02, dark_hz=20_000.0)
+    darks = replace(DARKS, value=20_000.0, budget=(Contribution("dark counts", 100.0, "B"),))
+    found, raw = [], []
+    for i in range(RUNS):
+        run = record(tmp_path, f"run{i}", rng, 300_000, light)
+        found.append(g2(run, dark_count_rate=darks))
+        if i < 30:
+            raw.append(g2(run, dark_count_rate=None))
+    values = np.array([e.value for e in found])
+    assert values.mean() == pytest.approx(0.0205, abs=3 * values.std() / np.sqrt(RUNS))
+    # (1 + d)^2 g2 + 2 d + d^2 with d dark counts a photon count, over (1 + d)^2
+    d = 20_000 * PERIOD_PS * 1e-12 / (0.02 * 0.712)
+    with_darks = 1 - (1 - 0.0205) / (1 + d) ** 2
+    assert np.mean([e.value for e in raw]) == pytest.approx(with_darks, rel=0.3)
+    in_68, in_95 = covered(found, 0.0205)
+    assert in_68 > 0.54
+    assert in_95 > 0.88
+    # a value below zero is reported as it is; an interval ends at zero
+    assert values.min() < 0
+    assert all(e.interval_95 is not None and e.interval_95[0] >= 0 for e in found)
+
+
+def test_no_coincidence_is_an_upper_limit(tmp_path: Path) -> None:
+    rng = np.random.default_rng(7)
+    light = replace(SOURCE, g2=0.0, dark_hz=0.0, dead_ps=0.0)
+    run = record(tmp_path, "run", rng, 300_000, light)
+    found = g2(run, dark_count_rate=None)
+    assert found.value == 0.0
+    assert found.interval_95 is not None
+    assert found.interval_95[0] == 0.0
+    # Jeffreys' limit at no count is 2.51, over the coincidences of independent light
+    assert found.interval_95[1] == pytest.approx(2.51 / (300_000 * 0.2535**2), rel=0.03)
+
+
+def test_leakage_is_part_of_it(tmp_path: Path) -> None:
+    # Poissonian light in addition: g2 = (g0 + 2x + x^2)/(1 + x)^2
+    rng = np.random.default_rng(8)
+    light = replace(SOURCE, mean_photons=0.5, g2=0.005, background_per_pulse=0.05, dead_ps=0.0)
+    found = g2(record(tmp_path, "run", rng, 3_000_000, light))
+    assert found.value == pytest.approx((0.005 + 0.2 + 0.01) / 1.21, abs=3 * found.u)
+
+
+@pytest.mark.parametrize("delay_ns", [-5.0, 3.0, 20.0])
+def test_electronic_delay(tmp_path: Path, delay_ns: float) -> None:
+    rng = np.random.default_rng(9)
+    run = record(tmp_path, "run", rng, 1_000_000, replace(SOURCE, delay_b_ps=1e3 * delay_ns))
+    found = hbt.analyse(run, delay_s=delay_ns * 1e-9)
+    assert found["g2_zero_source"].value == pytest.approx(0.0205, abs=0.003)
+    assert not found.problems
+    guessed = hbt.analyse(run)
+    if abs(delay_ns) < PERIOD_PS / 2000:
+        assert guessed["g2_zero_source"].value == found["g2_zero_source"].value
+    else:
+        assert "electronic delay" in guessed.problems[0]
+
+
+def test_jackknife_sees_what_counting_does_not(tmp_path: Path) -> None:
+    # g2 that wanders: half of the run with ten times the pairs
+    rng = np.random.default_rng(10)
+    halves = [tags(rng, 500_000, replace(SOURCE, g2=g)) for g in (0.004, 0.04)]
+    file = tmp_path / "wander.h5"
+    with TagWriter(file, resolution_ps=1.0) as writer:
+        start = 0
+        for times, channels, _ in halves:
+            writer.append(times + start, channels)
+            start += round(500_000 * PERIOD_PS)
+    found = g2(TagRun(About("test"), file, A, B, 7, 1000, 2 * 500_000 * PERIOD_PS * 1e-12))
+    counting = 0.022 / np.sqrt(1e6 / 2 * 0.2535**2 * 0.022)
+    assert found.u > 2 * counting
+
+
+@pytest.mark.parametrize(
+    ("mean", "lowest"), [(0.5, 0.97), (2.0, 0.95), (5.0, 0.92), (20.0, 0.93), (100.0, 0.94)]
+)
+def test_jeffreys_covers(mean: float, lowest: float) -> None:
+    # summed over all outcomes; sqrt(N) errors cover 0.39, 0.87, 0.86, 0.94 at the first four
+    counts = np.arange(400)
+    inside = [low <= mean <= high for low, high in (jeffreys(int(k), 0.95) for k in counts)]
+    assert np.sum(stats.poisson.pmf(counts, mean) * inside) > lowest
+
+
+@pytest.mark.parametrize("background", [0.5, 3.0, 10.0])
+@pytest.mark.parametrize("signal", [0.0, 1.0, 6.0, 40.0])
+def test_jeffreys_above_a_background_covers(signal: float, background: float) -> None:
+    counts = np.arange(400)
+    intervals = [jeffreys(int(k), 0.95, background) for k in counts]
+    assert all(0.0 <= low < high for low, high in intervals)
+    inside = [low <= signal <= high for low, high in intervals]
+    assert np.sum(stats.poisson.pmf(counts, signal + background) * inside) > 0.91
+
+
+def test_jeffreys_without_background_is_the_textbook_interval() -> None:
+    assert jeffreys(5, 0.95) == pytest.approx(tuple(stats.gamma.ppf([0.025, 0.975], 5.5)))
+    # one in zero peak, 8271 in 22 side peaks: as good as Poisson
+    low, high = jeffreys_share(1, 8271, 0.95)
+    assert (low * 8271, high * 8271) == pytest.approx(jeffreys(1, 0.95), rel=1e-3)
