@@ -70,17 +70,18 @@ def _is_number(text: str) -> bool:
 )
 @click.option(
     "--protocol",
-    type=click.Choice(["efficient-bb84", "three-state"]),
+    type=click.Choice(
+        ["efficient-bb84", "three-state", "efficient-bb84-decoy", "three-state-decoy"]
+    ),
     default="efficient-bb84",
     show_default=True,
+    help="With -decoy: single photons behind a switched attenuator.",
 )
 @click.option(
     "--accounting",
     type=click.Choice(["alice", "joint"]),
-    default="alice",
-    show_default=True,
-    help="How multi-photon pulses are counted; joint assumes that Bob's basis choice is "
-    "independent of the signal.",
+    help="How multi-photon pulses are counted, default alice; joint assumes that Bob's basis "
+    "choice is independent of the signal.",
 )
 @click.option("--block", type=float, help="Pulses in a block; default the link's.")
 @click.option("--block-kind", type=click.Choice(["received", "sent", "asymptotic"]))
@@ -110,7 +111,7 @@ def keyrate(
 
     The source is RECORD, a source record, or --source; without either, the paper's Table 1.
     """
-    from qdchar.keyrate import predict
+    from qdchar.keyrate import predict, predict_with_decoy
     from qdchar.link import load_link
 
     if published:
@@ -118,24 +119,39 @@ def keyrate(
         return
     figures = source_figures(record, source)
     link = load_link(link_file)
-    points = predict(
-        figures,
-        link,
-        loss_dB=losses or None,
-        protocol=protocol,
-        accounting=accounting,
-        block=block,
-        block_kind=block_kind,
-        p_z=p_z,
-        attenuation=attenuation,
-    )
+    if protocol.endswith("-decoy"):
+        if not (accounting is None and p_z is None and attenuation is None):
+            raise UsageError(
+                f"--protocol {protocol}: --accounting, --p-z and --attenuation are for protocols "
+                "without decoy states"
+            )
+        points = predict_with_decoy(
+            figures,
+            link,
+            loss_dB=losses or None,
+            protocol=protocol,
+            block=block,
+            block_kind=block_kind,
+        )
+    else:
+        points = predict(
+            figures,
+            link,
+            loss_dB=losses or None,
+            protocol=protocol,
+            accounting=accounting or "alice",
+            block=block,
+            block_kind=block_kind,
+            p_z=p_z,
+            attenuation=attenuation,
+        )
     click.echo(_table(points, figures, link))
     if as_json:
         click.echo(
             json.dumps(
                 {
                     "protocol": protocol,
-                    "accounting": accounting,
+                    "accounting": points[0].accounting,
                     "block": points[0].block,
                     "block_kind": points[0].block_kind,
                     "source": {
@@ -211,11 +227,11 @@ def _table(points: tuple[KeyRate, ...], source: SourceFigures, link: Link) -> st
         f"{'%':>6} {'err. %':>6} {'s':>8}  in paper  measured",
     ]
     for p in points:
-        measured = measured_at(p.loss_dB)
+        measured = measured_at(p.loss_dB) if p.decoy is None else None
         beside = ""
         if measured is not None:
             ratio = p.rate_per_pulse / measured.rate_per_pulse
-            beside = f"  {measured.rate_per_pulse:8.3g}  {ratio:.2f}"
+            beside = f"  {measured.rate_per_pulse:8.4g}  {ratio:.2f}"
         seconds = "-" if p.acquisition_time_s is None else f"{p.acquisition_time_s:.4g}"
         lines.append(
             f"{p.loss_dB:6.2f} {p.rate_per_pulse:10.4g} {p.rate_per_pulse_u:8.2g} "

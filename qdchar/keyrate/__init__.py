@@ -1,11 +1,19 @@
 """Secret key rates: single photons, coherent light, and the line between them.
 
-`predict` is the way in; the formulas are plain functions in the modules, numbered as in the
-papers that they cite.
+`predict` and `predict_with_decoy` are the ways in; the formulas are plain functions in the
+modules, each with the paper it comes from.
 """
 
-from .predict import predict
-from .result import ASSUMPTION, Comparison, KeyRate
+from .predict import predict, predict_with_decoy
+from .result import ASSUMPTION, CAVEATS, Comparison, KeyRate
 from .source import SourceFigures
 
-__all__ = ["ASSUMPTION", "Comparison", "KeyRate", "SourceFigures", "predict"]
+__all__ = [
+    "ASSUMPTION",
+    "CAVEATS",
+    "Comparison",
+    "KeyRate",
+    "SourceFigures",
+    "predict",
+    "predict_with_decoy",
+]

@@ -199,6 +199,15 @@ class AttenuatorBounds:
         return np.asarray(np.minimum(most, counts.sum(axis=0)))
 
 
+def asymptotic_phase_error(source: AttenuatedSource, given: Conditions) -> Floats:
+    """Upper bound on the single photons' error rate in an endless block; at most 1/2."""
+    gain, wrong = source.gain(given)
+    single = single_yield_lower(gain, gain, source)
+    some = single > 0
+    ratio = single_yield_upper(wrong, wrong, source) / np.where(some, single, 1.0)
+    return np.asarray(np.where(some, np.minimum(ratio, 0.5), 0.5))
+
+
 def asymptotic_rate(source: AttenuatedSource, given: Conditions) -> Floats:
     """Secret bits per sent pulse of an endless block, nearly all of it with the setting open.
 
@@ -215,9 +224,7 @@ def asymptotic_rate(source: AttenuatedSource, given: Conditions) -> Floats:
     """
     gain, wrong = source.gain(given)
     single = single_yield_lower(gain, gain, source)
-    single_wrong = single_yield_upper(wrong, wrong, source)
-    some = single > 0
-    phase_error = np.where(some, single_wrong / np.where(some, single, 1.0), 0.5)
+    phase_error = asymptotic_phase_error(source, given)
     none, most = source.ends
     p0, p1 = np.minimum(none[0], most[0])[:2]
     lit = gain[0] > 0

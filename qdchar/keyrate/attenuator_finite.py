@@ -21,9 +21,17 @@ Floats = NDArray[np.float64]
 
 # The box of the search: logit p_z, log10 weak transmission, logit of the open setting's share,
 # logit of the weak setting's share of the rest.
-_LOWER = np.array([-3.0, -2.5, -4.0, -4.0])
-_UPPER = np.array([12.0, -0.02, 9.0, 9.0])
-_TYPICAL = np.array([[3.0, -0.5, 3.0, 1.5], [2.0, -0.7, 2.0, 1.5], [3.0, -1.0, 1.0, 1.0]])
+_LOWER = np.array([-3.0, -2.5, -4.0, -12.0])
+_UPPER = np.array([12.0, -0.02, 12.0, 9.0])
+# The best bound is a maximum of several, so that there are several optima: the weak setting serves
+# both bases, or mostly the test basis, or is left out where multi-photon pulses hardly matter.
+_TYPICAL = np.array(
+    [
+        *([z, -0.3, o, 2.0] for z, o in ((2.0, 1.5), (3.2, 2.7), (4.2, 3.7), (5.0, 4.2))),
+        *([z, -0.32, o, 1.2] for z, o in ((4.0, 4.0), (5.0, 5.0), (6.0, 6.0))),
+        *([z, -0.03, o, -9.0] for z, o in ((2.5, 4.5), (4.0, 6.5))),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -129,7 +137,7 @@ def best_attenuator_key(
         int(np.prod(shape)),
         _LOWER,
         _UPPER,
-        effort or Effort(samples=512, starts=4, steps=130, chunk=64),
+        effort or Effort(samples=256, starts=3, steps=110, chunk=64),
         known=_TYPICAL,
     )
     settings = _settings(best[:, None, :], n_, g2_, p3_)

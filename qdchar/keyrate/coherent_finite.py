@@ -131,7 +131,7 @@ def best_coherent_key(
         int(np.prod(shape)),
         _LOWER[:dimensions],
         _UPPER[:dimensions],
-        effort or Effort(samples=512, starts=4, steps=160, chunk=64),
+        effort or Effort(samples=512, starts=6, steps=120, chunk=64),
         known=_TYPICAL[:, :dimensions],
     )
     settings = coherent_settings(best[:, None, :], decoys)

@@ -34,6 +34,7 @@ _STAR: dict[str, Any] = {
     "color": "tab:red",
     "markeredgecolor": "black",
 }
+_MAP_POINTS = 48
 _LOSSES_DB = (0.0, 5.0, 10.0, 14.6)
 _LIGHT = {
     "wcp-infinite-decoy": ("coherent light, infinite decoy", "--", "0.6"),
@@ -156,12 +157,12 @@ FIGURES: dict[str, Callable[[SourceFigures, Link], Figure]] = {
 def _plane(source: SourceFigures, link: Link, comparator: str) -> Figure:
     figure = Figure(figsize=(6.5, 5), layout="constrained")
     axes = figure.subplots()
-    n, g2 = np.logspace(-2, 0, 50), np.logspace(-4, -0.2, 46)
+    n, g2 = np.logspace(-2, 0, _MAP_POINTS), np.logspace(-4, -0.2, _MAP_POINTS)
     plane = advantage_map(n, g2, link, loss_dB=0.0, comparator=comparator)
     shown = np.ma.masked_invalid(plane.advantage_dB)
     mesh = axes.pcolormesh(n, g2, shown, cmap="RdBu", vmin=-8, vmax=8, shading="gouraud")
     figure.colorbar(mesh, label="advantage at no loss (dB)")
-    for loss_dB, style in zip(_LOSSES_DB, ("-", "--", "-.", ":"), strict=True):
+    for loss_dB, style in zip(_LOSSES_DB, ("-", "--", "-.", ":"), strict=False):
         (start,) = minimum_mean(g2[:1], link, loss_dB=loss_dB, comparator=comparator)
         if np.isinf(start):
             continue

@@ -39,7 +39,7 @@ class Effort:
     """
 
     samples: int = 192
-    starts: int = 3
+    starts: int = 2
     steps: int = 60
     chunk: int = 256
 
@@ -65,7 +65,8 @@ def maximise(
     effort
         How hard to search.
     known
-        Settings to try besides the sample, shape (any, dimensions).
+        Settings from which to climb besides the best of the sample, shape (any, dimensions): one
+        near each optimum that is known to exist.
 
     Returns
     -------
@@ -74,14 +75,16 @@ def maximise(
     """
     dimensions = len(lower)
     trials = lower + (upper - lower) * _spread_evenly(effort.samples, dimensions)
-    if known is not None:
-        trials = np.concatenate([known, trials])
+    begin = np.empty((0, dimensions)) if known is None else known
     best = np.empty((points, dimensions))
     for first in range(0, points, effort.chunk):
         rows = np.arange(first, min(first + effort.chunk, points))
         score = objective(np.broadcast_to(trials, (len(rows), *trials.shape)), rows)
         order = np.argsort(-score, axis=1)[:, : effort.starts]
-        reached = _climb(objective, rows, trials[order], lower, upper, 0.1, effort.steps)
+        start = np.concatenate(
+            [np.broadcast_to(begin, (len(rows), *begin.shape)), trials[order]], axis=1
+        )
+        reached = _climb(objective, rows, start, lower, upper, 0.1, effort.steps)
         again = reached[:, None, :]
         best[rows] = _climb(objective, rows, again, lower, upper, 0.02, effort.steps // 2)
     return best

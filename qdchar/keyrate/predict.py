@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qdchar.errors import UsageError
-from qdchar.estimate import Contribution, Estimate, propagate
+from qdchar.estimate import Estimate, propagate
 from qdchar.link import Link, Quantity
 
 from .comparators import COMPARATORS, comparators_for
 from .conditions import BlockKind, Conditions
-from .result import PHASE, Comparison, KeyRate, Protocol, advantage_dB
-from .single_photon import (
-    Accounting,
-    SinglePhotonKey,
-    best_single_photon_key,
-    detection,
-    single_photon_key,
-)
+from .design import Design, attenuator_design, single_photon_design
+from .result import PHASE, Comparison, DecoyProtocol, KeyRate, Protocol, advantage_dB
+from .single_photon import Accounting
 from .source import SourceFigures
 
 Floats = NDArray[np.float64]
@@ -85,25 +81,114 @@ def predict(
     >>> round(at_the_field_link.rate_per_pulse, 5), round(at_the_field_link.rate_per_pulse_u, 5)
     (0.0013, 0.00012)
     """
-    source = source or SourceFigures()
-    link = link or Link()
-    own_loss = loss_dB is None
-    losses = np.atleast_1d(
-        np.asarray(link.channel_loss.value if loss_dB is None else loss_dB, dtype=np.float64)
-    ).ravel()
-    _check_options(losses, protocol, accounting, block, block_kind, p_z, attenuation, eps_source)
-    changed = {"block": block, "block_kind": block_kind}
-    link = link.model_copy(update={k: v for k, v in changed.items() if v is not None})
+    source, link, losses = _inputs(source, link, loss_dB, block, block_kind)
+    _check_options(protocol, accounting, p_z, attenuation, eps_source)
     given = Conditions.from_link(link, losses)
-    n, g2 = source.mean_photon_number.value, source.g2_zero.value
     margin = source.multiphoton_margin(eps_source) if eps_source is not None else 0.0
-    key = best_single_photon_key(
+    n, g2 = source.mean_photon_number.value, source.g2_zero.value
+    design = single_photon_design(
         n, g2, given, PHASE[protocol], accounting, p_z, attenuation, margin
     )
-    gain, _ = detection(key.attenuation * n, g2, given)
-    sensitivities = _sensitivities(
-        source, link, losses, key, protocol, accounting, margin, own_loss
+    return _assemble(
+        protocol, accounting, source, link, losses, design, eps_source, comparators, loss_dB is None
     )
+
+
+def predict_with_decoy(
+    source: SourceFigures | None = None,
+    link: Link | None = None,
+    *,
+    loss_dB: ArrayLike | None = None,
+    protocol: DecoyProtocol = "efficient-bb84-decoy",
+    p3_max: float = 0.0,
+    block: float | None = None,
+    block_kind: BlockKind | None = None,
+    comparators: Sequence[str] | None = None,
+) -> tuple[KeyRate, ...]:
+    """Predict the key rate of a source behind a switched attenuator.
+
+    The proof and its assumptions stand in `qdchar.keyrate.attenuator`.
+
+    Parameters
+    ----------
+    source, link, loss_dB, block, block_kind, comparators
+        As in `predict`.
+    protocol
+        "efficient-bb84-decoy" (four states) or "three-state-decoy".
+    p3_max
+        Largest probability of three photons in a pulse, at most g2 <n>^2 / 6.
+
+    Returns
+    -------
+    tuple of KeyRate
+        One per loss, in the order given; their `accounting` is "decoy".
+
+    Examples
+    --------
+    >>> (far,) = predict_with_decoy(loss_dB=30.0, comparators=("wcp-vacuum-weak-bb84",))
+    >>> round(far.comparator("wcp-vacuum-weak-bb84").advantage_dB, 1)
+    2.1
+    """
+    source, link, losses = _inputs(source, link, loss_dB, block, block_kind)
+    n, g2 = source.mean_photon_number.value, source.g2_zero.value
+    phases = {f"{name}-decoy": phase for name, phase in PHASE.items()}
+    if protocol not in phases:
+        raise UsageError(f"key rate: protocol {protocol!r}: allowed is {' or '.join(phases)}")
+    if not 0 <= p3_max <= g2 * n**2 / 6:
+        raise UsageError("key rate: p3_max is between 0 and g2 <n>^2 / 6, where p2 would be 0")
+    if link.block_kind == "asymptotic" and protocol != "efficient-bb84-decoy":
+        raise UsageError(f"key rate: {protocol} needs a block")
+    given = Conditions.from_link(link, losses)
+    design = attenuator_design(n, g2, given, phases[protocol], p3_max)
+    return _assemble(
+        protocol, "decoy", source, link, losses, design, None, comparators, loss_dB is None
+    )
+
+
+def _inputs(
+    source: SourceFigures | None,
+    link: Link | None,
+    loss_dB: ArrayLike | None,
+    block: float | None,
+    block_kind: BlockKind | None,
+) -> tuple[SourceFigures, Link, Floats]:
+    """Fill in what was not given, and check the rest."""
+    link = link or Link()
+    given = link.channel_loss.value if loss_dB is None else loss_dB
+    losses = np.atleast_1d(np.asarray(given, dtype=np.float64)).ravel()
+    for wrong, message in (
+        (not len(losses), "no loss given"),
+        (
+            not np.all(np.isfinite(losses) & (losses >= 0)),
+            "a loss is 0 dB or more (positive means weaker)",
+        ),
+        (block is not None and not 0 < block < np.inf, "a block has a positive number of pulses"),
+        (
+            block_kind not in (None, "received", "sent", "asymptotic"),
+            f"block kind {block_kind!r}: allowed is received, sent or asymptotic",
+        ),
+    ):
+        if wrong:
+            raise UsageError(f"key rate: {message}")
+    changed = {"block": block, "block_kind": block_kind}
+    link = link.model_copy(update={k: v for k, v in changed.items() if v is not None})
+    return source or SourceFigures(), link, losses
+
+
+def _assemble(
+    protocol: Protocol | DecoyProtocol,
+    accounting: Literal["alice", "joint", "decoy"],
+    source: SourceFigures,
+    link: Link,
+    losses: Floats,
+    design: Design,
+    eps_source: float | None,
+    comparators: Sequence[str] | None,
+    own_loss: bool,
+) -> tuple[KeyRate, ...]:
+    """Put uncertainty and comparators beside a design."""
+    given = Conditions.from_link(link, losses)
+    sensitivities = _sensitivities(source, link, losses, design, own_loss)
     names = _asked(comparators, given)
     others = {name: COMPARATORS[name].rate(given) for name in names}
     clock = source.clock_rate.value
@@ -115,23 +200,26 @@ def predict(
             block=link.block,
             block_kind=link.block_kind,
             loss_dB=float(losses[i]),
-            rate_per_pulse=float(key.rate[i]),
-            budget=_budget(sensitivities, i),
-            rate_bps=float(key.rate[i]) * clock,
-            p_z=float(key.p_z[i]),
-            attenuation=float(key.attenuation[i]),
-            qber=float(key.qber[i]),
-            phase_error=float(key.phase_error[i]),
-            gain=float(gain[i]),
-            p2=float(key.attenuation[i]) ** 2 * (source.multiphoton.value + margin),
+            rate_per_pulse=float(design.rate[i]),
+            budget=propagate([(estimate, float(slope[i])) for estimate, slope in sensitivities]),
+            rate_bps=float(design.rate[i]) * clock,
+            p_z=float(design.p_z[i]),
+            attenuation=float(design.attenuation[i]),
+            qber=float(design.qber[i]),
+            phase_error=float(design.phase_error[i]),
+            gain=float(design.gain[i]),
+            p2=float(design.p2_given_up[i]),
             eps_source=eps_source,
-            key_length=float(key.key_length[i]) if finite else None,
-            pulses_sent=float(key.pulses_sent[i]) if finite else None,
-            acquisition_time_s=float(key.pulses_sent[i]) / clock if finite else None,
+            key_length=float(design.key_length[i]) if finite else None,
+            pulses_sent=float(design.pulses_sent[i]) if finite else None,
+            acquisition_time_s=float(design.pulses_sent[i]) / clock if finite else None,
             comparators=tuple(
-                Comparison(name, float(rate[i]), advantage_dB(float(key.rate[i]), float(rate[i])))
+                Comparison(
+                    name, float(rate[i]), advantage_dB(float(design.rate[i]), float(rate[i]))
+                )
                 for name, rate in others.items()
             ),
+            decoy=None if design.decoy is None else design.decoy[i],
         )
         for i in range(len(losses))
     )
@@ -149,28 +237,15 @@ def _asked(names: Sequence[str] | None, given: Conditions) -> Sequence[str]:
 
 
 def _check_options(
-    losses: Floats,
     protocol: str,
     accounting: str,
-    block: float | None,
-    block_kind: str | None,
     p_z: float | None,
     attenuation: float | None,
     eps_source: float | None,
 ) -> None:
     for wrong, message in (
-        (not len(losses), "no loss given"),
-        (
-            not np.all(np.isfinite(losses) & (losses >= 0)),
-            "a loss is 0 dB or more (positive means weaker)",
-        ),
         (protocol not in PHASE, f"protocol {protocol!r}: allowed is {' or '.join(PHASE)}"),
         (accounting not in ("alice", "joint"), f"accounting {accounting!r}: alice or joint"),
-        (block is not None and not 0 < block < np.inf, "a block has a positive number of pulses"),
-        (
-            block_kind not in (None, "received", "sent", "asymptotic"),
-            f"block kind {block_kind!r}: allowed is received, sent or asymptotic",
-        ),
         (p_z is not None and not 0 < p_z < 1, "p_z is more than 0 and less than 1"),
         (
             attenuation is not None and not 0 < attenuation <= 1,
@@ -186,23 +261,16 @@ def _check_options(
 
 
 def _sensitivities(
-    source: SourceFigures,
-    link: Link,
-    losses: Floats,
-    key: SinglePhotonKey,
-    protocol: Protocol,
-    accounting: Accounting,
-    margin: float,
-    own_loss: bool,
+    source: SourceFigures, link: Link, losses: Floats, design: Design, own_loss: bool
 ) -> list[tuple[Estimate, Floats]]:
-    """Return the derivatives of the rate by every uncertain input, at fixed settings."""
-    phase = PHASE[protocol]
-    p_z, attenuation = key.p_z, key.attenuation
+    """Return the derivatives of the rate by every uncertain input, at fixed settings.
+
+    At an optimum the settings move the rate in second order only (envelope theorem).
+    """
 
     def rate(n: float, g2: float, changed: Link) -> Floats:
         shift = changed.channel_loss.value - link.channel_loss.value
-        given = Conditions.from_link(changed, losses + shift)
-        return single_photon_key(n, g2, p_z, attenuation, given, phase, accounting, margin).rate
+        return design.rate_at(n, g2, Conditions.from_link(changed, losses + shift))
 
     n, g2 = source.mean_photon_number, source.g2_zero
     result: list[tuple[Estimate, Floats]] = []
@@ -234,7 +302,3 @@ def _around(value: float, u: float) -> tuple[float, float]:
     """Two arguments for a derivative, neither of them below zero."""
     step = _STEP * (value or u)
     return max(value - step, 0.0), value + step
-
-
-def _budget(sensitivities: list[tuple[Estimate, Floats]], i: int) -> tuple[Contribution, ...]:
-    return propagate([(estimate, float(slope[i])) for estimate, slope in sensitivities])

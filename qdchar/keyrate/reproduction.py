@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -100,6 +101,7 @@ class Reproduction:
         return deviation is not None and abs(deviation) < (0.25 if self.unit == "dB" else 0.05)
 
 
+@cache
 def reproduce() -> tuple[Reproduction, ...]:
     """Compute every published number by every variant; takes some seconds."""
     return (*_rates(), *_advantages(), *_crossing(), *_boundaries(), *_other_papers())

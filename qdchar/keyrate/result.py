@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from qdchar.estimate import Contribution, Estimate
 
 from .conditions import BlockKind
-from .single_photon import Accounting, Phase
+from .design import DecoySettings
+from .single_photon import Phase
 
 Protocol = Literal["efficient-bb84", "three-state"]
+DecoyProtocol = Literal["efficient-bb84-decoy", "three-state-decoy"]
 
 PHASE: dict[str, Phase] = {"efficient-bb84": "eb", "three-state": "lt"}
 
@@ -20,7 +22,18 @@ ASSUMPTION: dict[str, str] = {
     "choice",
     "joint": "multi-photon pulses counted as Bob detects them: his basis choice must be "
     "independent of the signal (active, or passive with squashing)",
+    "decoy": "a switched attenuator shows the single photons' yield; it must change nothing but "
+    "the mean photon number",
 }
+
+# What every rate here takes for granted, whatever the protocol.
+CAVEATS = (
+    "no phase coherence between photon numbers: randomise the phase under resonant excitation",
+    "pulses independent of one another",
+    "<n> and g2 true at the channel's input: time-averaged, nothing subtracted, laser included",
+    "detectors of both bases alike; dead time and afterpulsing not in the model",
+    "double clicks assigned at random; no leak from the transmitter",
+)
 
 
 @dataclass(frozen=True)
@@ -73,12 +86,14 @@ class KeyRate:
         Failure probability of `p2` as an upper limit; None where it is the best estimate.
     key_length, pulses_sent, acquisition_time_s
         Of one block; None in the asymptotic case.
+    decoy
+        Settings of the switched attenuator; None without decoy states.
     comparators
         Coherent light on the same link, one entry per named protocol.
     """
 
-    protocol: Protocol
-    accounting: Accounting
+    protocol: Protocol | DecoyProtocol
+    accounting: Literal["alice", "joint", "decoy"]
     block: float
     block_kind: BlockKind
     loss_dB: float
@@ -96,6 +111,7 @@ class KeyRate:
     pulses_sent: float | None
     acquisition_time_s: float | None
     comparators: tuple[Comparison, ...]
+    decoy: DecoySettings | None = None
 
     @property
     def rate_per_pulse_u(self) -> float:
@@ -133,6 +149,7 @@ class KeyRate:
             "key_length": self.key_length,
             "pulses_sent": self.pulses_sent,
             "acquisition_time_s": self.acquisition_time_s,
+            "decoy": None if self.decoy is None else asdict(self.decoy),
             "comparators": {
                 c.name: {"rate_per_pulse": c.rate_per_pulse, "advantage_dB": c.advantage_dB}
                 for c in self.comparators

@@ -195,3 +195,41 @@ def test_edges_give_zero_without_a_warning() -> None:
     assert 0 < perfect.rate < 0.4272
     with pytest.raises(ValueError, match="block"):
         best_attenuator_key(N, G2, conditions(0.0, block_kind="asymptotic"))
+
+
+@pytest.mark.parametrize("phase", ["eb", "lt"])
+def test_nothing_raises_the_rate_that_should_lower_it(phase: Any) -> None:
+    """Loss, error and dark counts at fixed settings, over random points."""
+    rng = np.random.default_rng(31)
+    size = 12_000
+    base = replace(
+        conditions(0.0),
+        eta=10 ** -rng.uniform(0.4, 4, size),
+        p_dark=10 ** rng.uniform(-9, -5, size),
+        e_mis=rng.uniform(0, 0.09, size),
+        block=10 ** rng.uniform(6, 12, size),
+    )
+    rest = rng.uniform(0.02, 0.3, size)
+    weak_share = rng.uniform(0.3, 0.95, size)
+    ones = np.ones(size)
+    many = AttenuatedSource(
+        rng.uniform(0.02, 0.9, size),
+        10 ** rng.uniform(-4, -1, size),
+        np.stack([ones, rng.uniform(0.1, 0.8, size), 0 * ones]),
+        np.stack([1 - rest, rest * weak_share, rest * (1 - weak_share)]),
+        np.asarray(0.0),
+    )
+    settings = AttenuatorSettings(rng.uniform(0.6, 0.98, size), many)
+
+    def rate(given: Conditions) -> Any:
+        key = attenuator_key(settings, given, phase)
+        for value in vars(key).values():
+            assert np.all(np.isfinite(value))
+        return key.rate
+
+    before = rate(base)
+    assert np.mean(before > 0) > 0.02
+    slack = 1e-12  # rounding of a difference of large counts
+    assert np.all(rate(replace(base, e_mis=base.e_mis * 1.1 + 1e-4)) <= before + slack)
+    assert np.all(rate(replace(base, p_dark=base.p_dark * 1.5)) <= before + slack)
+    assert np.all(rate(replace(base, eta=base.eta * 0.97)) <= before + slack)

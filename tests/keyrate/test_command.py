@@ -32,9 +32,9 @@ def test_several_losses_after_one_flag_and_repeated_flags() -> None:
 
 def test_the_paper_s_measurements_stand_beside_the_predictions() -> None:
     output = run("--loss", "0.17", "5.11", "10.15", "14.6", "15.16").stdout
-    for measured in ("0.0565", "0.0169", "0.00434", "0.00108"):
+    for measured in ("0.0565", "0.01697", "0.004345", "0.00108", "0.001083"):
         assert measured in output
-    for ratio in ("1.15", "1.21", "1.35", "0.93"):
+    for ratio in ("1.15", "1.20", "1.35", "1.21", "0.93"):
         assert ratio in output
 
 
@@ -81,3 +81,16 @@ def test_a_loss_that_is_not_a_number() -> None:
     result = run("--loss", "ten")
     assert result.exit_code == 2
     assert "losses in dB" in result.output
+
+
+def test_single_photons_with_decoy() -> None:
+    without, with_decoy = (
+        points("--loss", "25", "--protocol", protocol)[0]
+        for protocol in ("efficient-bb84", "efficient-bb84-decoy")
+    )
+    assert with_decoy["rate_per_pulse"] > 5 * without["rate_per_pulse"]
+    assert without["decoy"] is None
+    shares = [with_decoy["decoy"][name] for name in ("p_open", "p_weak", "p_blocked")]
+    assert sum(shares) == pytest.approx(1)
+    wrong = run("--protocol", "efficient-bb84-decoy", "--accounting", "joint")
+    assert isinstance(wrong.exception, UsageError)

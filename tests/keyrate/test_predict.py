@@ -5,7 +5,9 @@ import pytest
 
 from qdchar.errors import UsageError
 from qdchar.estimate import Contribution, Estimate
-from qdchar.keyrate import SourceFigures, predict
+from qdchar.keyrate import SourceFigures, predict, predict_with_decoy
+from qdchar.keyrate.conditions import Conditions
+from qdchar.keyrate.single_photon import best_single_photon_key
 from qdchar.link import Link, Quantity
 
 
@@ -23,11 +25,9 @@ def test_table_1_gives_the_known_rates_with_their_errors() -> None:
 def test_linear_uncertainty_is_the_spread_of_reoptimised_rates() -> None:
     """The envelope theorem: moving the settings with the source changes nothing to first order."""
     rng = np.random.default_rng(5)
-    draws = zip(rng.normal(0.292, 0.0008, 150), rng.normal(0.00698, 0.00006, 150), strict=True)
-    rates = [
-        predict(SourceFigures.from_values(n, g2), loss_dB=12.0, comparators=())[0].rate_per_pulse
-        for n, g2 in draws
-    ]
+    n, g2 = rng.normal(0.292, 0.0008, 150), rng.normal(0.00698, 0.00006, 150)
+    given = Conditions.from_link(Link(), 12.0)
+    rates = best_single_photon_key(n, g2, given).rate
     (linear,) = predict(
         SourceFigures.from_values(0.292, 0.00698, n_u=0.0008, g2_u=0.00006),
         loss_dB=12.0,
@@ -122,3 +122,34 @@ def test_wrong_estimate_is_refused() -> None:
     n = Estimate("g2_zero", 0.3, "1", "d", "m")
     with pytest.raises(UsageError, match="asked for mean_photon_number"):
         SourceFigures.from_estimates(n, n, n)
+
+
+def test_with_decoy_the_lead_is_kept_at_every_loss() -> None:
+    light = ("wcp-vacuum-weak-bb84",)
+    for point in predict_with_decoy(loss_dB=[0.0, 14.6, 30.0, 40.0], comparators=light):
+        assert (point.comparator(light[0]).advantage_dB or 0.0) > 1.8
+        assert point.accounting == "decoy"
+        # the lead is that of <n>: its error is the source's brightness error, and dark counts
+        # add a little at 40 dB
+        relative = point.rate_per_pulse_u / point.rate_per_pulse
+        assert relative == pytest.approx(0.008 / 0.292, rel=0.15)
+
+
+def test_endless_decoy_is_the_asymptotic_table() -> None:
+    losses = [0, 10, 14.6, 20, 25, 30, 35, 40]
+    published = [7.07e-2, 7.07e-3, 2.45e-3, 7.06e-4, 2.23e-4, 7.03e-5, 2.20e-5, 6.70e-6]
+    found = predict_with_decoy(loss_dB=losses, block_kind="asymptotic", comparators=())
+    assert [p.rate_per_pulse for p in found] == pytest.approx(published, rel=1.5e-3)
+    assert found[0].phase_error == pytest.approx(0.0254, rel=1e-3)
+
+
+def test_three_photons_cost_and_are_limited() -> None:
+    p3 = 0.00698 * 0.292**2 / 6
+    few, many = (predict_with_decoy(loss_dB=20.0, p3_max=x, comparators=())[0] for x in (0.0, p3))
+    assert 0 < many.rate_per_pulse < few.rate_per_pulse
+    with pytest.raises(UsageError, match="p3_max"):
+        predict_with_decoy(loss_dB=20.0, p3_max=2 * p3)
+    with pytest.raises(UsageError, match="protocol"):
+        predict_with_decoy(protocol="efficient-bb84")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="needs a block"):
+        predict_with_decoy(protocol="three-state-decoy", block_kind="asymptotic")

@@ -1,0 +1,167 @@
+"""The best settings of a protocol on a link, and what the rate does when the inputs move."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .attenuator import AttenuatedSource, asymptotic_phase_error, asymptotic_rate
+from .attenuator_finite import attenuator_key, best_attenuator_key
+from .conditions import Conditions
+from .single_photon import (
+    Accounting,
+    Phase,
+    best_single_photon_key,
+    detection,
+    single_photon_key,
+)
+
+Floats = NDArray[np.float64]
+
+# Weak transmission of an endless block, where any serves equally well.
+_ENDLESS_WEAK = 0.3
+
+
+@dataclass(frozen=True)
+class DecoySettings:
+    """Settings of the switched attenuator: open, weak, blocked.
+
+    Attributes
+    ----------
+    weak
+        Transmission of the weak setting.
+    p_open, p_weak, p_blocked
+        How often each is sent.
+    """
+
+    weak: float
+    p_open: float
+    p_weak: float
+    p_blocked: float
+
+
+@dataclass(frozen=True)
+class Design:
+    """Best settings at each loss and what they give; arrays of one shape.
+
+    Attributes
+    ----------
+    rate, key_length, pulses_sent, qber, phase_error, gain
+        As in `qdchar.keyrate.KeyRate`.
+    p_z, attenuation
+        The settings.
+    p2_given_up
+        Multi-photon probability per sent pulse that is given to the eavesdropper.
+    rate_at
+        Rate at these settings with another <n>, g2 and conditions.
+    decoy
+        Settings of the attenuator at each loss; None without decoy states.
+    """
+
+    rate: Floats
+    key_length: Floats
+    pulses_sent: Floats
+    qber: Floats
+    phase_error: Floats
+    gain: Floats
+    p_z: Floats
+    attenuation: Floats
+    p2_given_up: Floats
+    rate_at: Callable[[float, float, Conditions], Floats]
+    decoy: tuple[DecoySettings, ...] | None = None
+
+
+def single_photon_design(
+    n: float,
+    g2: float,
+    given: Conditions,
+    phase: Phase,
+    accounting: Accounting,
+    p_z: float | None,
+    attenuation: float | None,
+    margin: float,
+) -> Design:
+    """Design without decoy states; parameters as in `best_single_photon_key`."""
+    key = best_single_photon_key(n, g2, given, phase, accounting, p_z, attenuation, margin)
+    gain, _ = detection(key.attenuation * n, g2, given)
+
+    def rate_at(n: float, g2: float, other: Conditions) -> Floats:
+        return single_photon_key(
+            n, g2, key.p_z, key.attenuation, other, phase, accounting, margin
+        ).rate
+
+    return Design(
+        rate=key.rate,
+        key_length=key.key_length,
+        pulses_sent=key.pulses_sent,
+        qber=key.qber,
+        phase_error=key.phase_error,
+        gain=gain,
+        p_z=key.p_z,
+        attenuation=key.attenuation,
+        p2_given_up=key.attenuation**2 * (g2 * n**2 / 2 + margin),
+        rate_at=rate_at,
+    )
+
+
+def attenuator_design(
+    n: float, g2: float, given: Conditions, phase: Phase, p3_max: float
+) -> Design:
+    """Design with a switched attenuator; parameters as in `best_attenuator_key`."""
+    if given.block_kind == "asymptotic":
+        return _endless_attenuator_design(n, g2, given, p3_max)
+    key, settings = best_attenuator_key(n, g2, given, p3_max=p3_max, phase=phase)
+    source = settings.source
+
+    def rate_at(n: float, g2: float, other: Conditions) -> Floats:
+        moved = replace(source, n=np.asarray(n), g2=np.asarray(g2))
+        return attenuator_key(replace(settings, source=moved), other, phase).rate
+
+    gain = (source.share * source.gain(given)[0]).sum(axis=0)
+    return Design(
+        rate=key.rate,
+        key_length=key.key_length,
+        pulses_sent=key.pulses_sent,
+        qber=key.qber,
+        phase_error=key.phase_error,
+        gain=gain,
+        p_z=settings.p_z,
+        attenuation=np.ones_like(gain),
+        p2_given_up=np.zeros_like(gain),
+        rate_at=rate_at,
+        decoy=tuple(
+            DecoySettings(float(source.transmission[1, i]), *(float(q) for q in source.share[:, i]))
+            for i in range(len(gain))
+        ),
+    )
+
+
+def _endless_attenuator_design(n: float, g2: float, given: Conditions, p3_max: float) -> Design:
+    """Endless block: nearly all pulses in the key basis and with the attenuator open."""
+
+    def source(n: float, g2: float) -> AttenuatedSource:
+        settings = np.array([1.0, _ENDLESS_WEAK, 0.0])[:, None]
+        share = np.array([1.0, 0.0, 0.0])[:, None]
+        return AttenuatedSource(np.asarray(n), np.asarray(g2), settings, share, np.asarray(p3_max))
+
+    def rate_at(n: float, g2: float, other: Conditions) -> Floats:
+        return asymptotic_rate(source(n, g2), other)
+
+    gain, qber = detection(n, g2, given)
+    nothing = np.zeros_like(gain)
+    return Design(
+        rate=rate_at(n, g2, given),
+        key_length=nothing,
+        pulses_sent=nothing,
+        qber=qber,
+        phase_error=asymptotic_phase_error(source(n, g2), given),
+        gain=gain,
+        p_z=np.ones_like(gain),
+        attenuation=np.ones_like(gain),
+        p2_given_up=nothing,
+        rate_at=rate_at,
+        decoy=(DecoySettings(_ENDLESS_WEAK, 1.0, 0.0, 0.0),) * len(gain),
+    )
