@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 
 from qdchar.errors import InconclusiveError
-from qdchar.measurement import ScanWriter
+from qdchar.measurement import Progress, ScanWriter
 from qdchar.roles import Counts, TimeTagger, VoltageAxis
 
 
@@ -40,6 +40,14 @@ def approach(axis: VoltageAxis, voltage_V: float, overshoot_V: float) -> None:
     low, _ = axis.limits_V
     axis.set_voltage(max(low, voltage_V - overshoot_V))
     axis.set_voltage(voltage_V)
+
+
+def settle(tagger: TimeTagger, wait_s: float, progress: Progress) -> None:
+    """Let the creep fade while counting, so that the operator sees the rate settle."""
+    steps = math.ceil(wait_s)
+    for k in range(steps):
+        counts = tagger.count(wait_s / steps)
+        progress(k + 1, steps, f"settling, {total_rate(counts):.3g} clicks/s")
 
 
 def climb(

@@ -13,7 +13,7 @@ from qdchar.errors import InconclusiveError
 from qdchar.measurement import About, Progress, Scan, ScanWriter, Settings, silent
 from qdchar.roles import Attenuator, LightPath, PowerMeter, TimeTagger, VoltageAxis
 
-from ._climb import Held, approach, climb, total_rate
+from ._climb import Held, approach, climb, settle, total_rate
 from .pump import set_power
 
 
@@ -106,7 +106,7 @@ def measure(
     first, last = max(low, centre - settings.window_V), min(high, centre + settings.window_V)
     axis.set_voltage(max(low, first - settings.overshoot_V))
     axis.set_voltage(first)
-    _wait(tagger, settings.settle_s, progress)
+    settle(tagger, settings.settle_s, progress)
     grid = np.arange(first, last + 1e-9, settings.window_step_V)
     fine = _scan(
         axis, tagger, folder / "cavity_fine.csv", grid, settings.survey_dwell_s, settings, progress
@@ -164,14 +164,6 @@ def _scan(
             writer.add(float(voltage), counts)
             progress(k + 1, len(voltages), f"{voltage:.2f} V, {total_rate(counts):.3g} clicks/s")
     return writer.scan()
-
-
-def _wait(tagger: TimeTagger, wait_s: float, progress: Progress) -> None:
-    """Let the creep fade while counting, so that the operator sees the rate settle."""
-    steps = max(1, round(wait_s))
-    for k in range(steps if wait_s > 0 else 0):
-        counts = tagger.count(wait_s / steps)
-        progress(k + 1, steps, f"settling, {total_rate(counts):.3g} clicks/s")
 
 
 def _peak(scan: Scan) -> int:

@@ -13,7 +13,7 @@ from pydantic import Field
 from qdchar.measurement import About, Progress, Scan, ScanWriter, Settings, silent
 from qdchar.roles import LightPath, TimeTagger, VoltageAxis
 
-from ._climb import Held, approach, climb, total_rate
+from ._climb import Held, approach, climb, settle, total_rate
 
 
 class EtalonSettings(Settings):
@@ -26,6 +26,8 @@ class EtalonSettings(Settings):
     overshoot_V
         How far below its first point a scan or an approach begins [V]: over that way hysteresis
         bends the scale.
+    settle_s
+        Wait at the first point of each scan [s]: coming back from the last one leaves creep.
     hold_every
         Points between two visits to `hold`, which keeps the source tuned meanwhile.
     """
@@ -36,6 +38,7 @@ class EtalonSettings(Settings):
     narrow_dwell_s: float = Field(0.02, gt=0)
     source_dwell_s: float = Field(0.005, gt=0)
     overshoot_V: float = Field(12.0, gt=0)
+    settle_s: float = Field(10.0, ge=0)
     hold_every: int = Field(60, ge=1)
     peak_dither_V: float = Field(0.9, gt=0)
     peak_tolerance_V: float = Field(0.08, gt=0)
@@ -88,6 +91,7 @@ def measure(
             settings=settings.model_dump(exclude_none=True),
         )
         approach(axis, start, settings.overshoot_V)
+        settle(tagger, settings.settle_s, progress)
         with ScanWriter(folder / f"{name}.csv", "voltage_V", about) as writer:
             for k, voltage in enumerate(voltages):
                 if k % settings.hold_every == 0:
