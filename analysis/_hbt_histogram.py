@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from qdchar.errors import RecordError
 from qdchar.estimate import Contribution, Estimate
 from qdchar.fit import Curve, Fit, Result
 from qdchar.tags import CorrelationHistogram
+from qdchar.tags.ascii_histogram import read_ascii_histogram
 from qdchar.tags.delay import locate_zero_peak
 
 from ._intervals import Interval, stretch
@@ -62,8 +62,8 @@ def read_histogram(path: Path) -> DelayHistogram:
     path
         ``.npz`` with ``delay_ns`` (left bin edges) and ``counts``, shape (bins,) or (bins,
         snapshots); or text: columns ``delay_ns`` (or ``delay_ps``, ``delay_s``) and counts under
-        a header line with these names, or Swabian's ``savetxt([index, counts])``: whole
-        picoseconds and counts without a header, as two rows or two columns.
+        a header line with these names, or what `qdchar.tags.ascii_histogram` reads (PicoQuant's
+        export, Swabian's ``savetxt([index, counts])``).
 
     Raises
     ------
@@ -97,28 +97,31 @@ def read_histogram(path: Path) -> DelayHistogram:
 
 
 def _read_npz(path: Path) -> tuple[Array, Array]:
-    with np.load(path, allow_pickle=False) as data:
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as data:
         return np.asarray(data["delay_ns"], float), np.asarray(data["counts"], float)
 
 
 def _read_text(path: Path) -> tuple[Array, Array]:
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    header = lines[0].lstrip("#").replace(",", " ").split()
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    header = lines[0].lstrip("# ").replace(",", " ").split() if lines else []
     unit = _NS.get(header[0]) if header else None
-    body = "\n".join(line.replace(",", " ") for line in lines[1 if unit else 0 :])
-    table = np.atleast_2d(np.loadtxt(io.StringIO(body)))
-    if len(table) == 2 and table.shape[1] > 2:
-        table = table.T
-    if table.shape[1] < 2:
-        raise ValueError("one column only")
-    if unit is None:
-        if np.any(table[:, 0] != np.rint(table[:, 0])):
-            raise ValueError(
-                "no header says what the delays are in, and they are not whole picoseconds; "
-                "begin the file with a line such as 'delay_ns counts'"
-            )
-        unit = _NS["delay_ps"]
-    return table[:, 0] * unit, table[:, 1:]
+    if unit is not None:
+        rows = np.loadtxt([line.replace(",", " ") for line in lines[1:]], ndmin=2)
+        table = np.asarray(rows, dtype=np.float64)
+        return np.asarray(table[:, 0] * unit), table[:, 1:]
+    exported = read_ascii_histogram(path)
+    if len(exported.counts) != 1:
+        raise RecordError(
+            f"{path}: {exported.program} wrote {len(exported.counts)} curves; export the "
+            "correlation alone"
+        )
+    if exported.bin_ps < 1.0:
+        raise RecordError(
+            f"{path}: without a header delays are picoseconds, and bins of {exported.bin_ps:g} ps "
+            "are too narrow to be true; begin the file with a line such as 'delay_ns counts'"
+        )
+    bins = np.arange(exported.counts.shape[1])
+    return (exported.start_ps + exported.bin_ps * bins) * 1e-3, exported.counts[0].astype(float)
 
 
 def comb(edges: ArrayLike, period: float, decay: float, g2: float, delay: float) -> Array:
