@@ -112,6 +112,7 @@ def keyrate(
     The source is RECORD, a source record, or --source; without either, the paper's Table 1.
     """
     from qdchar.keyrate import predict, predict_with_decoy
+    from qdchar.keyrate.advantage import maximum_loss
     from qdchar.link import load_link
 
     if published:
@@ -146,6 +147,15 @@ def keyrate(
             attenuation=attenuation,
         )
     click.echo(_table(points, figures, link))
+    reach = None
+    if p_z is None and attenuation is None:
+        reach = maximum_loss(
+            figures,
+            link.model_copy(update={"block": points[0].block, "block_kind": points[0].block_kind}),
+            protocol=protocol,
+            accounting=accounting or "alice",
+        )
+        click.echo("no key at any loss" if reach is None else f"largest loss: {reach:.2f} dB")
     if as_json:
         click.echo(
             json.dumps(
@@ -154,6 +164,7 @@ def keyrate(
                     "accounting": points[0].accounting,
                     "block": points[0].block,
                     "block_kind": points[0].block_kind,
+                    "maximum_loss_dB": reach,
                     "source": {
                         e.name: {"value": e.value, "u": e.u, "unit": e.unit}
                         for e in (figures.mean_photon_number, figures.g2_zero, figures.clock_rate)

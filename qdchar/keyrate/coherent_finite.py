@@ -19,7 +19,7 @@ from .conditions import Conditions
 from .decoy import Bound, CoherentBounds, Intensities, elementary_eps
 from .decoy_key import DecoyCounts, DecoyKey, decoy_key
 from .optimise import Effort, Rows, maximise
-from .single_photon import Phase
+from .single_photon_counts import Phase
 
 Floats = NDArray[np.float64]
 Decoys = Literal["vacuum+weak", "one-decoy"]

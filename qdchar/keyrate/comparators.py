@@ -12,7 +12,7 @@ from .coherent import best_infinite_decoy
 from .coherent_finite import Decoys, best_coherent_key
 from .conditions import Conditions
 from .ideal import coherent_rate
-from .single_photon import Phase
+from .single_photon_counts import Phase
 
 Floats = NDArray[np.float64]
 

@@ -21,7 +21,7 @@ from .conditions import Conditions
 from .decoy import Bound, CoherentBounds, Intensities, elementary_eps
 from .decoy_key import DecoyCounts, DecoyKey, decoy_key
 from .result import PHASE, Protocol
-from .single_photon import Accounting, BasisCounts, key_from_counts
+from .single_photon_counts import Accounting, BasisCounts, key_from_counts
 from .source import SourceFigures
 
 Floats = NDArray[np.float64]

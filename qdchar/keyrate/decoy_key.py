@@ -1,9 +1,9 @@
 """Key of a block from its counts per decoy setting, whatever the light source.
 
 The key comes from all settings. "eb" is efficient BB84 with four states, "lt" the three-state
-loss-tolerant protocol; see `qdchar.keyrate.single_photon` for the two. What is known of the photon
-numbers comes from a `DecoyBounds`: coherent light with decoy intensities, or single photons behind
-a switched attenuator.
+loss-tolerant protocol; see `qdchar.keyrate.single_photon_counts` for the two. What is known of the
+photon numbers comes from a `DecoyBounds`: coherent light with decoy intensities, or single photons
+behind a switched attenuator.
 
 The published proofs take bounds on expectations for bounds on the block's own numbers; under
 ``security = "rigorous"`` the step between the two is made as well, which costs 3 % of the
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from .bounds import binary_entropy, observed_lower, observed_upper, sampling_deviation
 from .conditions import Conditions
-from .single_photon import Phase
+from .single_photon_counts import Phase
 
 Floats = NDArray[np.float64]
 

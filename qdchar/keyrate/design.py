@@ -11,13 +11,8 @@ from numpy.typing import NDArray
 from .attenuator import AttenuatedSource, asymptotic_phase_error, asymptotic_rate
 from .attenuator_finite import attenuator_key, best_attenuator_key
 from .conditions import Conditions
-from .single_photon import (
-    Accounting,
-    Phase,
-    best_single_photon_key,
-    detection,
-    single_photon_key,
-)
+from .single_photon import best_single_photon_key, detection, single_photon_key
+from .single_photon_counts import Accounting, Phase
 
 Floats = NDArray[np.float64]
 

@@ -19,7 +19,8 @@ from qdchar.link import Link
 from .comparators import COMPARATORS
 from .conditions import Conditions
 from .result import PHASE, Protocol
-from .single_photon import Accounting, best_single_photon_key
+from .single_photon import best_single_photon_key
+from .single_photon_counts import Accounting
 from .source import SourceFigures
 
 Floats = NDArray[np.float64]

@@ -16,7 +16,7 @@ from .comparators import COMPARATORS, comparators_for
 from .conditions import BlockKind, Conditions
 from .design import Design, attenuator_design, single_photon_design
 from .result import PHASE, Comparison, DecoyProtocol, KeyRate, Protocol, advantage_dB
-from .single_photon import Accounting
+from .single_photon_counts import Accounting
 from .source import SourceFigures
 
 Floats = NDArray[np.float64]

@@ -23,7 +23,8 @@ from .coherent import best_infinite_decoy
 from .coherent_finite import best_coherent_key
 from .conditions import Conditions
 from .published import MEASURED, MORRISON, PAPER, POUSA
-from .single_photon import Accounting, SinglePhotonPhase, best_single_photon_key
+from .single_photon import best_single_photon_key
+from .single_photon_counts import Accounting, SinglePhotonPhase
 from .source import SourceFigures
 
 Floats = NDArray[np.float64]

@@ -12,10 +12,10 @@ from qdchar.keyrate.advantage import (
     maximum_g2,
     maximum_loss,
     minimum_mean,
-    sensitivities,
 )
 from qdchar.keyrate.result import Protocol
-from qdchar.keyrate.single_photon import Accounting
+from qdchar.keyrate.sensitivity import sensitivities
+from qdchar.keyrate.single_photon_counts import Accounting
 from qdchar.link import Link
 
 SOURCE, LINK = SourceFigures(), Link()

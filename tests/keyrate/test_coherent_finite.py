@@ -20,7 +20,7 @@ from qdchar.keyrate.coherent_finite import (
 from qdchar.keyrate.conditions import Conditions
 from qdchar.keyrate.decoy import Bound, CoherentBounds, Intensities
 from qdchar.keyrate.decoy_key import DecoyKey
-from qdchar.keyrate.single_photon import Phase
+from qdchar.keyrate.single_photon_counts import Phase
 from qdchar.link import Link
 
 PROTOCOLS: list[tuple[Decoys, Phase]] = [

@@ -68,6 +68,15 @@ def test_source_options_and_held_settings() -> None:
     assert point["rate_bps"] == pytest.approx(1e9 * point["rate_per_pulse"])
 
 
+def test_the_largest_loss_is_said() -> None:
+    result = run("--loss", "3", "--json")
+    answer = json.loads(result.stdout.splitlines()[-1])
+    assert answer["maximum_loss_dB"] == pytest.approx(31.3, abs=0.1)
+    assert "largest loss: 31.3" in result.stdout
+    endless = run("--loss", "3", "--json", "--protocol", "efficient-bb84-decoy", "--block", "1e12")
+    assert json.loads(endless.stdout.splitlines()[-1])["maximum_loss_dB"] > 50
+
+
 def test_without_a_loss_it_is_the_link_s_own() -> None:
     assert points()[0]["loss_dB"] == 14.6
 

@@ -16,7 +16,8 @@ from qdchar.keyrate.conditions import Conditions
 from qdchar.keyrate.counts import attenuator_session, coherent_session, single_photon_session
 from qdchar.keyrate.photons import multiphoton_limit
 from qdchar.keyrate.result import Protocol
-from qdchar.keyrate.single_photon import BasisCounts, detection, single_photon_key
+from qdchar.keyrate.single_photon import detection, single_photon_key
+from qdchar.keyrate.single_photon_counts import BasisCounts
 from qdchar.link import Link
 
 LINK = Link(channel_loss=12.0)  # type: ignore[arg-type]
