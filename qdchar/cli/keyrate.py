@@ -88,6 +88,12 @@ def _is_number(text: str) -> bool:
 @click.option("--p-z", type=float, help="Hold Alice's Z probability; default the optimum.")
 @click.option("--attenuation", type=float, help="Hold the pre-attenuation; default the optimum.")
 @click.option(
+    "--counts",
+    "counts_file",
+    type=click.Path(path_type=Path),
+    help="Key of a session's measured counts (TOML) instead of a prediction.",
+)
+@click.option(
     "--published",
     is_flag=True,
     help="Print every published number beside the computed one instead, by variant.",
@@ -104,6 +110,7 @@ def keyrate(
     block_kind: Any,
     p_z: float | None,
     attenuation: float | None,
+    counts_file: Path | None,
     published: bool,
     as_json: bool,
 ) -> None:
@@ -120,6 +127,9 @@ def keyrate(
         return
     figures = source_figures(record, source)
     link = load_link(link_file)
+    if counts_file is not None:
+        _print_session(counts_file, figures, link, as_json)
+        return
     if protocol.endswith("-decoy"):
         if not (accounting is None and p_z is None and attenuation is None):
             raise UsageError(
@@ -265,6 +275,23 @@ def _table(points: tuple[KeyRate, ...], source: SourceFigures, link: Link) -> st
     lines += [f"{name}: {COMPARATORS[name].description}" for name in names]
     lines.append(f"accounting {first.accounting}: {ASSUMPTION[first.accounting]}")
     return "\n".join(lines)
+
+
+def _print_session(file: Path, source: SourceFigures, link: Link, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from qdchar.keyrate.session_file import load_session, session_key
+
+    key = session_key(load_session(file), source, link)
+    click.echo(
+        f"{key.protocol}\n"
+        f"secret key    {key.key_length:.0f} bit ({key.rate_per_pulse:.4g} per sent pulse)\n"
+        f"QBER          {100 * key.qber:.3f} %\n"
+        f"phase error   {100 * key.phase_error:.2f} % at most\n"
+        f"secure        {key.secure_detections:.0f} of the sifted detections at least"
+    )
+    if as_json:
+        click.echo(json.dumps(asdict(key)))
 
 
 def _print_published(as_json: bool) -> None:
