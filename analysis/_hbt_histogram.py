@@ -121,7 +121,8 @@ def _read_text(path: Path) -> tuple[Array, Array]:
             "are too narrow to be true; begin the file with a line such as 'delay_ns counts'"
         )
     bins = np.arange(exported.counts.shape[1])
-    return (exported.start_ps + exported.bin_ps * bins) * 1e-3, exported.counts[0].astype(float)
+    delay_ns = np.asarray((exported.start_ps + exported.bin_ps * bins) * 1e-3, dtype=np.float64)
+    return delay_ns, exported.counts[0].astype(np.float64)
 
 
 def comb(edges: ArrayLike, period: float, decay: float, g2: float, delay: float) -> Array:

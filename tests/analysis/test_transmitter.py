@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pulsed_light import Light, record
+
+from qdchar.analysis import transmitter
+from qdchar.errors import InconclusiveError
+from qdchar.estimate import Contribution, Estimate, covariance
+
+SOURCE = Light()
+AFTER = replace(SOURCE, mean_photons=0.292, g2=0.00698)
+ETA = Estimate(
+    "detector_efficiency",
+    0.712,
+    "1",
+    "",
+    "given",
+    budget=(Contribution("calibration detector_efficiency", 0.018, "B"),),
+)
+DARKS = Estimate(
+    "dark_count_rate", 43.0, "Hz", "", "given", budget=(Contribution("dark counts", 1.0),)
+)
+TRUTH = 0.292 / 0.712
+
+
+def throughput(folder: Path, rng: np.random.Generator, *levels: float, pulses: int = 150_000):
+    """Runs before at these brightnesses (relative), and one after at the first's mean."""
+    before = [
+        record(
+            folder,
+            f"before{rng.integers(1 << 40)}",
+            rng,
+            pulses,
+            replace(SOURCE, mean_photons=0.712 * level),
+        )
+        for level in levels
+    ]
+    middle = replace(AFTER, mean_photons=0.292 * np.mean(levels))
+    after = [record(folder, f"after{rng.integers(1 << 40)}", rng, pulses, middle)]
+    return transmitter.analyse(before, after, detector_efficiency=ETA, dark_count_rate=DARKS)
+
+
+def test_certificate_cancels_in_the_ratio_only(tmp_path: Path) -> None:
+    result = throughput(tmp_path, np.random.default_rng(1), 1.0, 1.0)
+    efficiency, mean = result["transmitter_efficiency"], result["mean_photon_number"]
+    assert efficiency.value == pytest.approx(TRUTH, abs=3 * efficiency.u)
+    assert efficiency.u / efficiency.value < 0.01
+    assert mean.value == pytest.approx(0.292, rel=0.02)
+    assert mean.u / mean.value == pytest.approx(0.018 / 0.712, rel=0.05)
+    certificate = [c.u for c in efficiency.budget if "calibration" in c.source]
+    assert certificate == pytest.approx([0.0], abs=1e-12)
+    # what is left in common is the counting after the transmitter
+    cov = covariance([efficiency, mean])
+    assert 0.0 < cov[0, 1] / np.sqrt(cov[0, 0] * cov[1, 1]) < 0.3
+
+
+def test_intervals_cover(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    pulls = []
+    for _ in range(100):
+        found = throughput(tmp_path, rng, 1.0, 1.0, pulses=60_000)["transmitter_efficiency"]
+        pulls.append((found.value - TRUTH) / found.u)
+    assert 0.54 < np.mean(np.abs(pulls) < 1) < 0.85  # 3 standard deviations of a binomial
+    assert np.mean(np.abs(pulls) < 1.96) > 0.88
+    assert abs(np.mean(pulls)) < 0.3
+
+
+def test_linear_drift_drops_out_and_is_carried(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    steady = throughput(tmp_path, rng, 1.0, 1.0)["transmitter_efficiency"]
+    found = throughput(tmp_path, rng, 1.05, 0.95)["transmitter_efficiency"]
+    assert found.value == pytest.approx(TRUTH, abs=3 * steady.u)
+    # 10 % between the runs, anywhere along it
+    assert found.u / found.value == pytest.approx(0.1 / np.sqrt(12), rel=0.15)
+    assert "drift 1" in found.method
+
+
+def test_shared_run_is_shared_noise(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    before = [record(tmp_path, "before", rng, 100_000, SOURCE)]
+    after = [record(tmp_path, "after", rng, 100_000, AFTER)]
+    same = transmitter.analyse(before, before, detector_efficiency=ETA)["transmitter_efficiency"]
+    assert same.value == 1.0
+    assert same.u == pytest.approx(0.0, abs=1e-12)
+    twice = [
+        transmitter.analyse(before, a, detector_efficiency=ETA)["transmitter_efficiency"].u
+        for a in (after, after * 2)
+    ]
+    assert twice[1] == pytest.approx(twice[0])
+
+
+def test_both_sides_are_needed(tmp_path: Path) -> None:
+    with pytest.raises(InconclusiveError, match="before and after"):
+        transmitter.analyse([], [], detector_efficiency=ETA)
