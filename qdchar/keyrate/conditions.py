@@ -11,6 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 from qdchar.link import Link
 
 Floats = NDArray[np.float64]
+
+# A gain below this is none: no block would ever fill, and its length would overflow.
+_DARKNESS = 1e-100
+
 BlockKind = Literal["received", "sent", "asymptotic"]
 
 
@@ -94,7 +98,7 @@ class Conditions:
         """Pulses that Alice sends for a block, at `gain` detections per pulse; 0 at no gain."""
         if self.block_kind == "sent":
             return np.asarray(self.block * np.ones_like(gain))
-        detects = gain > 0
+        detects = gain > _DARKNESS
         return np.asarray(np.where(detects, self.block / np.where(detects, gain, 1.0), 0.0))
 
     def eps_bound(self, bounds: int) -> Floats:
