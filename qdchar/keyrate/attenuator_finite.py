@@ -64,11 +64,30 @@ def expected_counts(settings: AttenuatorSettings, given: Conditions) -> tuple[De
 
 
 def attenuator_key(
-    settings: AttenuatorSettings, given: Conditions, phase: Phase = "eb"
+    settings: AttenuatorSettings,
+    given: Conditions,
+    phase: Phase = "eb",
+    assumed: tuple[ArrayLike, ArrayLike] | None = None,
 ) -> DecoyKey:
-    """Key of given settings, from the counts expected on a link, by the closed-form bounds."""
+    """Key of given settings, from the counts expected on a link, by the closed-form bounds.
+
+    Parameters
+    ----------
+    settings
+        What Alice sets, and the source that makes the counts.
+    given
+        Channel, receiver, block and security.
+    phase
+        The proof.
+    assumed
+        <n> and g2 that the proof takes for the source's; default the source's own.
+    """
     counts, sent = expected_counts(settings, given)
-    bounds = AttenuatorBounds(settings.source, elementary_eps(given))
+    believed = settings.source
+    if assumed is not None:
+        n, g2 = (np.asarray(x, dtype=np.float64) for x in assumed)
+        believed = replace(believed, n=n, g2=g2)
+    bounds = AttenuatorBounds(believed, elementary_eps(given))
     return decoy_key(counts, sent, settings.p_z, bounds, given, phase)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from .attenuator import AttenuatedSource, asymptotic_phase_error, asymptotic_rate
 from .attenuator_finite import attenuator_key, best_attenuator_key
 from .conditions import Conditions
+from .decoy_key import DecoyKey
 from .single_photon import best_single_photon_key, detection, single_photon_key
 from .single_photon_counts import Accounting, Phase
 
@@ -103,17 +104,36 @@ def single_photon_design(
 
 
 def attenuator_design(
-    n: float, g2: float, given: Conditions, phase: Phase, p3_max: float
+    n: float,
+    g2: float,
+    given: Conditions,
+    phase: Phase,
+    p3_max: float,
+    limits: Sequence[tuple[float, float]] = (),
 ) -> Design:
-    """Design with a switched attenuator; parameters as in `best_attenuator_key`."""
+    """Design with a switched attenuator; parameters as in `best_attenuator_key`.
+
+    With `limits`, pairs of <n> and g2 between which the source is known to lie, the key is the
+    shortest that the proof gives for any of them. Finite blocks only.
+    """
     if given.block_kind == "asymptotic":
         return _endless_attenuator_design(n, g2, given, p3_max)
     key, settings = best_attenuator_key(n, g2, given, p3_max=p3_max, phase=phase)
     source = settings.source
+    for corner in limits:
+        other = attenuator_key(settings, given, phase, assumed=corner)
+        shorter = other.rate < key.rate
+        key = DecoyKey(
+            *(
+                np.where(shorter, getattr(other, f.name), getattr(key, f.name))
+                for f in fields(DecoyKey)
+            )
+        )
 
     def rate_at(n: float, g2: float, other: Conditions) -> Floats:
-        moved = replace(source, n=np.asarray(n), g2=np.asarray(g2))
-        return attenuator_key(replace(settings, source=moved), other, phase).rate
+        moved = replace(settings, source=replace(source, n=np.asarray(n), g2=np.asarray(g2)))
+        rates = [attenuator_key(moved, other, phase, assumed=x).rate for x in (None, *limits)]
+        return np.asarray(np.min(rates, axis=0))
 
     gain = (source.share * source.gain(given)[0]).sum(axis=0)
     return Design(

@@ -103,6 +103,7 @@ def predict_with_decoy(
     p3_max: float = 0.0,
     block: float | None = None,
     block_kind: BlockKind | None = None,
+    eps_source: float | None = None,
     comparators: Sequence[str] | None = None,
 ) -> tuple[KeyRate, ...]:
     """Predict the key rate of a source behind a switched attenuator.
@@ -117,6 +118,9 @@ def predict_with_decoy(
         "efficient-bb84-decoy" (four states) or "three-state-decoy".
     p3_max
         Largest probability of three photons in a pulse, at most g2 <n>^2 / 6.
+    eps_source
+        Take the shortest key for any <n> and g2 of the box that misses the source with this
+        probability; it adds to the secrecy parameter. Default: the best estimates.
 
     Returns
     -------
@@ -136,12 +140,18 @@ def predict_with_decoy(
         raise UsageError(f"key rate: protocol {protocol!r}: allowed is {' or '.join(phases)}")
     if not 0 <= p3_max <= g2 * n**2 / 6:
         raise UsageError("key rate: p3_max is between 0 and g2 <n>^2 / 6, where p2 would be 0")
-    if link.block_kind == "asymptotic" and protocol != "efficient-bb84-decoy":
-        raise UsageError(f"key rate: {protocol} needs a block")
+    if link.block_kind == "asymptotic" and (
+        protocol != "efficient-bb84-decoy" or eps_source is not None
+    ):
+        what = protocol if eps_source is None else "eps_source with decoy states"
+        raise UsageError(f"key rate: {what} needs a block")
+    if eps_source is not None and not 0 < eps_source < 0.5:
+        raise UsageError("key rate: eps_source is more than 0, less than 0.5")
+    limits = () if eps_source is None else source.limits(eps_source)
     given = Conditions.from_link(link, losses)
-    design = attenuator_design(n, g2, given, phases[protocol], p3_max)
+    design = attenuator_design(n, g2, given, phases[protocol], p3_max, limits)
     return _assemble(
-        protocol, "decoy", source, link, losses, design, None, comparators, loss_dB is None
+        protocol, "decoy", source, link, losses, design, eps_source, comparators, loss_dB is None
     )
 
 

@@ -105,6 +105,23 @@ class SourceFigures:
 
         return -float(ndtri(eps)) * self.multiphoton.u
 
+    def limits(self, eps: float) -> tuple[tuple[float, float], ...]:
+        """Corners (<n>, g2) of the box that misses the source with probability `eps` at most.
+
+        Takes the uncertainties as normal; a g2 below 0 counts as 0.
+        """
+        from scipy.special import ndtri
+
+        z = -float(ndtri(eps / 4))
+        n, g2 = self.mean_photon_number, self.g2_zero
+        corners = tuple(
+            (n.value + s * z * n.u, max(g2.value + t * z * g2.u, 0.0))
+            for s in (-1, 1)
+            for t in (-1, 1)
+        )
+        check_physical(*zip(*corners, strict=True))
+        return corners
+
     @property
     def covariance(self) -> NDArray[np.float64]:
         """Covariance of mean photon number and g2, shape (2, 2), from what they share."""

@@ -153,3 +153,26 @@ def test_three_photons_cost_and_are_limited() -> None:
         predict_with_decoy(protocol="efficient-bb84")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="needs a block"):
         predict_with_decoy(protocol="three-state-decoy", block_kind="asymptotic")
+
+
+def test_with_decoy_states_the_source_s_uncertainty_costs_little() -> None:
+    """s1 = N t1 Y1 with t1 ~ n (1 - g2 n) and Y1 ~ 1/n: <n> cancels, g2 enters through g2 n.
+
+    Near zero loss multi-photon pulses are given up instead, which costs a little more.
+    """
+    best, limited = (
+        predict_with_decoy(loss_dB=[5.0, 14.6, 25.0], eps_source=e, comparators=())
+        for e in (None, 1e-10)
+    )
+    for a, b, least in zip(best, limited, (0.95, 0.995, 0.995), strict=True):
+        assert least < b.rate_per_pulse / a.rate_per_pulse < 1
+        assert b.eps_source == 1e-10
+        assert b.rate_per_pulse_u > 0
+    without = [
+        predict(loss_dB=14.6, eps_source=e, comparators=())[0].rate_per_pulse for e in (None, 1e-10)
+    ]
+    assert without[1] / without[0] < 0.7  # p2 at its limit costs far more without decoy states
+    with pytest.raises(UsageError, match="eps_source"):
+        predict_with_decoy(eps_source=0.7)
+    with pytest.raises(UsageError, match="needs a block"):
+        predict_with_decoy(eps_source=1e-5, block_kind="asymptotic")
