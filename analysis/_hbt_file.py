@@ -18,7 +18,6 @@ from qdchar.tags.delay import locate_zero_peak
 from qdchar.tags.source import in_blocks
 
 from ._blocks import jackknife
-from ._hbt_histogram import analyse_histogram, is_histogram, read_histogram
 from ._intervals import LEVEL_68, LEVEL_95, Interval, jeffreys_share, stretch
 
 _BLOCKS = 40
@@ -26,7 +25,7 @@ _MOST_BINS = 1 << 15
 _RANGE_S = 150e-9
 
 
-def analyse_file(
+def analyse_tags(
     path: Path,
     *,
     delay_s: float | None = None,
@@ -35,51 +34,15 @@ def analyse_file(
     window_s: float | None = None,
     range_s: float = _RANGE_S,
 ) -> Result:
-    """Find g2(0) from a file of time tags or a histogram, without a pulse clock.
-
-    Parameters
-    ----------
-    path
-        Time tags (PicoQuant PTU, qutools quTAG, Photon-HDF5), or a histogram: ``.npz`` with
-        ``delay_ns`` and ``counts[bin, snapshot]``, or text with the same two columns.
-    delay_s
-        Electronic delay at which the zero peak sits [s]; measured if not given.
-    period_s
-        Pulse period [s]; by default that of the file's header, else measured.
-    channels
-        Channels of the two detectors; needed if the file has more than two, and not exactly one
-        pair of them is antibunched.
-    window_s
-        Take pairs within this distance of a peak's centre [s]; half a period by default.
-    range_s
-        Take delays up to this [s].
-
-    Returns
-    -------
-    Result
-        ``g2_zero`` with its intervals, ``electronic_delay`` [s] and ``pulse_period`` [s]. From
-        tags also ``blinking_amplitude`` and ``g2_zero_time_averaged``.
-
-    Raises
-    ------
-    UsageError
-        If it is not clear which channels hold the detectors.
-    InconclusiveError
-        If there is no comb of peaks, or not exactly one low peak and no delay is given.
-    RecordError
-        If the file is damaged or contradicts itself.
+    """Find g2(0) from the peak areas of a correlation; arguments as in `hbt.analyse_file`.
 
     Notes
     -----
-    From tags, g2(0) is the area of the zero peak over the mean of the others within the range, as
-    is usual for a histogram. Under blinking slower than the range this is the g2 of the on-state.
-    A key rate that uses the time-averaged photon number needs the other normalisation, by the
-    product of the singles of time blocks, ``g2_zero_time_averaged``; it is larger by 1 + b.
-
-    A histogram is fitted with overlapping peaks, see `_hbt_histogram.analyse_histogram`.
+    g2(0) is the area of the zero peak over the mean of the others up to `range_s`, as is usual for
+    a histogram. Under blinking slower than the range this is the g2 of the on-state. A key rate
+    that uses the time-averaged photon number needs the other normalisation, by the product of the
+    singles of time blocks, ``g2_zero_time_averaged``; it is larger by 1 + b.
     """
-    if is_histogram(path):
-        return analyse_histogram(read_histogram(path), path.name, delay_s, period_s)
     source = open_tags(path)
     picoseconds = tuple(None if x is None else x * 1e12 for x in (period_s, delay_s))
     pairs = [channels] if channels else _candidate_pairs(source, path)

@@ -15,21 +15,24 @@ from qdchar.fit import Result
 from qdchar.tags import PulseClock, TagSource, folded_histogram, open_tags, sync_clock
 
 from ._decay import Array
+from ._pulses import wired_run
 from ._reconvolution import DecayFit, fit_decay, fit_emg
 
 _TEXT = (".txt", ".csv", ".dat", ".asc")
-_MOST_BINS = 8192
+_BIN_PS = 4.0
+_MOST_BINS = 1 << 15
 
 
 @dataclass(frozen=True)
 class _Decay:
-    """Counts by time after the pulse, in bins that make one period."""
+    """Counts by time after the pulse, in bins that make one period, and whose they are."""
 
     counts: Array
     bin_s: float
+    channel: int | None = None
 
 
-def analyse_file(
+def analyse_one_detector(
     path: Path,
     *,
     response: Path | None = None,
@@ -38,58 +41,21 @@ def analyse_file(
     sync_divider: int = 1,
     period_s: float | None = None,
 ) -> Result:
-    """Find the lifetime from a file, without or with a measured instrument response.
-
-    Parameters
-    ----------
-    path
-        Time tags (a PicoQuant T3 file, or any file with a clock channel), or a decay histogram as
-        text: two columns, time and counts, under a header ``time_ns counts``, or channel numbers
-        with the line ``Time calibration: ... ns/ch`` above them.
-    response
-        The instrument response in the same form. Without it the response is taken for a Gaussian
-        whose width is fitted.
-    channel
-        Detector channel; by default the one with most clicks.
-    sync_channel, sync_divider, period_s
-        Clock channel, pulses per clock tag, approximate pulse period [s], where the file is not
-        T3. With filtered sync, where most clock tags are missing, the period is needed.
-
-    Returns
-    -------
-    Result
-        ``lifetime`` and ``temporal_fwhm`` [s], and without `response` also ``response_fwhm`` [s].
-
-    Raises
-    ------
-    UsageError
-        If the file is not T3 and no clock channel is given.
-    InconclusiveError, RecordError
-        If there are too few counts, the fit fails, or the file is damaged.
-
-    Notes
-    -----
-    A measured response allows two decays, taken where the Bayesian information criterion favours
-    them by more than 10; then ``lifetime`` is the mean, each decay weighted with its photons.
-
-    With a fitted Gaussian response a lifetime below the response's width rests on the response
-    being Gaussian; the result then carries a problem.
-    """
+    """Find the lifetime from one channel or one histogram, see `lifetime.analyse_file`."""
     decay = _read(path, channel, sync_channel, sync_divider, period_s)
+    label = f"lifetime, {path.name}"
     if response is None:
-        fitted = fit_emg(f"Decay, {path.name}", f"lifetime, {path.name}", decay.counts, decay.bin_s)
+        fitted = fit_emg(f"Decay, {path.name}", label, decay.counts, decay.bin_s)
         method = "exponential behind a Gaussian response of fitted width, Poisson likelihood"
         return Result(_figures(fitted, method), (fitted.fit,), fitted.problems)
-    measured = _read(response, channel, sync_channel, sync_divider, period_s)
+    measured = _read(response, decay.channel, sync_channel, sync_divider, period_s)
     if abs(measured.bin_s - decay.bin_s) > 1e-6 * decay.bin_s:
         raise UsageError(
             f"{response}: bins of {measured.bin_s * 1e12:.4f} ps, but {decay.bin_s * 1e12:.4f} ps "
             f"in {path}; record both alike"
         )
     counts, shape = _common(decay.counts, measured.counts, path)
-    fitted = fit_decay(
-        f"Decay, {path.name}", f"lifetime, {path.name}", counts, shape, decay.bin_s, components=2
-    )
+    fitted = fit_decay(f"Decay, {path.name}", label, counts, shape, decay.bin_s, components=2)
     method = f"reconvolution with the measured response ({response.name}), Poisson likelihood"
     return Result(_figures(fitted, method), (fitted.fit,), fitted.problems)
 
@@ -148,10 +114,14 @@ def _read(
     if path.suffix.lower() in _TEXT:
         return _read_text(path)
     source = open_tags(path)
+    run = wired_run(path)
+    if run is not None and sync_channel is None:
+        sync_channel, sync_divider = run.channel_sync, run.sync_divider
     clock = _clock(source, path, sync_channel, sync_divider, period_s)
     chosen = _busiest(source, sync_channel, path) if channel is None else channel
     step = source.resolution_ps
-    n_bins = min(round(clock.period_ps / step), _MOST_BINS)
+    # tags are spread over the tagger's step, so that bins may be finer
+    n_bins = min(round(clock.period_ps / min(step, _BIN_PS)), _MOST_BINS)
     # A first look finds the peak; the second puts it a quarter of a period after the start.
     coarse = folded_histogram(source, chosen, clock, n_bins=64).counts
     if not coarse.any():
@@ -160,7 +130,7 @@ def _read(
     folded = folded_histogram(
         source, chosen, clock, n_bins=n_bins, offset_ps=offset, dither_ps=step
     )
-    return _Decay(folded.counts.astype(np.float64), folded.bin_ps * 1e-12)
+    return _Decay(folded.counts.astype(np.float64), folded.bin_ps * 1e-12, chosen)
 
 
 def _clock(

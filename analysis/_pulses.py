@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qdchar.errors import InconclusiveError
-from qdchar.measurement import TagRun
+from qdchar.estimate import Contribution, Estimate
+from qdchar.measurement import About, TagRun
 from qdchar.tags import (
     PulseClock,
     PulseStatistics,
@@ -50,6 +52,20 @@ class PulsedRun:
         """Name of the run in budgets: the same run is the same error source everywhere."""
         return self.run.file.name
 
+    def period(self) -> Estimate:
+        """Return the pulse period as a figure."""
+        return Estimate(
+            name="pulse_period",
+            value=self.clock.period_ps * 1e-12,
+            unit="s",
+            definition="time between excitation pulses",
+            method="regression on the clock channel",
+            plane="laser",
+            budget=(
+                Contribution(f"clock regression, {self.label}", self.clock.u_period_ps * 1e-12),
+            ),
+        )
+
     def count(
         self, *, blind_pulses: int, n_max: int = 0, n_blocks: int = N_BLOCKS
     ) -> PulseStatistics:
@@ -65,6 +81,23 @@ class PulsedRun:
             offset_a_ps=self.offset_a_ps,
             offset_b_ps=self.offset_b_ps,
         )
+
+
+def wired_run(path: Path) -> TagRun | None:
+    """Return the run that a file of time tags describes, if it names its channels."""
+    tags = open_tags(path)
+    wiring = tags.metadata.attributes
+    channels = [wiring.get(n) for n in ("channel_a", "channel_b", "channel_sync", "sync_divider")]
+    if not all(isinstance(n, int) for n in channels):
+        return None
+    a, b, sync, divider = (int(n) for n in channels if n is not None)
+    about = About(
+        protocol=str(wiring.get("protocol", "")),
+        started=tags.metadata.created,
+        path=str(wiring.get("light_path", "")),
+        simulated=bool(wiring.get("simulated", False)),
+    )
+    return TagRun(about, path, a, b, sync, divider, tags.duration_s)
 
 
 def open_run(run: TagRun, delay_s: float | None = None) -> PulsedRun:
@@ -84,19 +117,29 @@ def open_run(run: TagRun, delay_s: float | None = None) -> PulsedRun:
     """
     tags = open_tags(run.file)
     clock = clock_of(run, tags)
-    start = []
-    for channel, name in ((run.channel_a, "A"), (run.channel_b, "B")):
-        counts = folded_histogram(tags, channel, clock, n_bins=_PHASE_BINS).counts
-        if not counts.any():
-            raise InconclusiveError(
-                f"{run.file}: detector {name} (channel {channel}) has no clicks; is its light "
-                "path open, and the channel number right?"
-            )
-        start.append((_peak(counts) - 0.25) * clock.period_ps)
+    start = [window_start_ps(run, tags, clock, name) for name in "AB"]
     expected = start[0] + (0.0 if delay_s is None else delay_s * 1e12)
     # The detectors see the same pulse; a difference of whole periods is only the fold's doing.
     start[1] += round((expected - start[1]) / clock.period_ps) * clock.period_ps
     return PulsedRun(run, tags, clock, start[0], start[1])
+
+
+def window_start_ps(run: TagRun, tags: TagSource, clock: PulseClock, detector: str) -> float:
+    """Return where the pulse window of detector "A" or "B" begins after the clock's pulse [ps].
+
+    Raises
+    ------
+    InconclusiveError
+        If the detector has no clicks.
+    """
+    channel = run.channel_a if detector == "A" else run.channel_b
+    counts = folded_histogram(tags, channel, clock, n_bins=_PHASE_BINS).counts
+    if not counts.any():
+        raise InconclusiveError(
+            f"{run.file}: detector {detector} (channel {channel}) has no clicks; is its light "
+            "path open, and the channel number right?"
+        )
+    return (_peak(counts) - 0.25) * clock.period_ps
 
 
 def clock_of(run: TagRun, tags: TagSource) -> PulseClock:

@@ -52,9 +52,14 @@ class Recovery:
     resolved: bool
 
     @property
+    def until_recovered(self) -> NDArray[np.float64]:
+        """Relative efficiency at the pulses up to recovery, shape (blind_pulses,)."""
+        return self.relative[: self.blind_pulses]
+
+    @property
     def lost_pulses(self) -> float:
         """Pulses lost after a click: the m of R = p/(1 + m p), not whole if recovery is gradual."""
-        return float(np.sum(1.0 - self.relative[: self.blind_pulses]))
+        return float(np.sum(1.0 - self.until_recovered))
 
 
 def recovery(gaps: Sequence[int] | NDArray[np.int64], clicks: int) -> Recovery:

@@ -20,6 +20,8 @@ that is emitted; only the dark counts of one's own detectors are taken out. It i
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -29,12 +31,12 @@ from qdchar.measurement import TagRun
 
 from ._blinking import on_fraction, on_state_probability
 from ._blocks import Table, jackknife, product_of_rates
-from ._hbt_file import analyse_file
+from ._hbt_file import analyse_tags
+from ._hbt_histogram import analyse_histogram, is_histogram, read_histogram
 from ._intervals import K_95, LEVEL_68, LEVEL_95, Interval, jeffreys, stretch, widen
 from ._live import LiveCounts, live_counts
-from ._pulses import open_run
-
-__all__ = ["analyse", "analyse_file"]
+from ._pulses import open_run, wired_run
+from ._side_peaks import expected_areas
 
 _NEGLIGIBLE = 0.1
 
@@ -153,6 +155,66 @@ def analyse(
     )
 
 
+def analyse_file(
+    path: Path,
+    *,
+    delay_s: float | None = None,
+    period_s: float | None = None,
+    channels: tuple[int, int] | None = None,
+    window_s: float | None = None,
+) -> Result:
+    """Find g2(0) from a file of time tags or a histogram.
+
+    Parameters
+    ----------
+    path
+        Time tags (PicoQuant PTU, qutools quTAG, Photon-HDF5), or a histogram: ``.npz`` with
+        ``delay_ns`` and ``counts[bin, snapshot]``, or text, see
+        `qdchar.analysis._hbt_histogram.read_histogram`.
+    delay_s
+        Electronic delay at which the zero peak sits [s]; measured if not given.
+    period_s
+        Pulse period [s]; by default that of the file's header, else measured.
+    channels
+        Channels of the two detectors; needed if the file has more than two, and not exactly one
+        pair of them is antibunched.
+    window_s
+        Take pairs within this distance of a peak's centre [s]; half a period by default.
+
+    Returns
+    -------
+    Result
+        ``g2_zero`` with its intervals and ``pulse_period`` [s]; where there is no pulse clock in
+        the file also ``electronic_delay`` [s], and from tags ``blinking_amplitude`` and
+        ``g2_zero_time_averaged``.
+
+    Raises
+    ------
+    UsageError
+        If it is not clear which channels hold the detectors.
+    InconclusiveError
+        If there is no comb of peaks, or not exactly one low peak and no delay is given.
+    RecordError
+        If the file is damaged or contradicts itself.
+
+    Notes
+    -----
+    A run of qdchar's own, which knows its clock channel, is counted on live pulses as in
+    `analyse`, unless period, channels or window are given. Other tags are taken by the areas of
+    their peaks (`_hbt_file.analyse_tags`), a histogram is fitted
+    (`_hbt_histogram.analyse_histogram`).
+    """
+    if is_histogram(path):
+        return analyse_histogram(read_histogram(path), path.name, delay_s, period_s)
+    run = wired_run(path)
+    if run is None or any(given is not None for given in (period_s, channels, window_s)):
+        return analyse_tags(
+            path, delay_s=delay_s, period_s=period_s, channels=channels, window_s=window_s
+        )
+    result = analyse(run, name="g2_zero", plane="detectors", delay_s=delay_s)
+    return replace(result, estimates=(*result.estimates, open_run(run).period()))
+
+
 def _expected(table: Table, dark: float) -> tuple[float, float]:
     """Coincidences with dark counts, and those of independent photons, on live pulses.
 
@@ -204,45 +266,54 @@ def _time_averaged(
 
 
 def _peaks(counts: LiveCounts, g2: Estimate) -> tuple[Fit, tuple[str, ...]]:
-    """Peak areas over those of independent light, against the lag."""
-    s = counts.statistics
+    """Raw areas of all peaks, beside those expected from the light, dead time and blinking."""
+    s, blinking = counts.statistics, counts.blinking
     lags = np.arange(-s.n_max, s.n_max + 1)
     product = product_of_rates(np.column_stack([s.n_pulses, s.s_a, s.s_b]))
     areas = s.peak_areas.sum(axis=0)
-    y, u = areas / product, np.sqrt(areas + 0.5) / product
-    shown = (lags == 0) | (np.abs(lags) >= counts.blinking.lags[0])
-    model = np.where(lags == 0, g2.value, 1.0 + counts.blinking.amplitude)
-    pulls = np.where(shown, (y - model) / u, 0.0)
-    lowest = int(lags[np.argmin(areas)])
-    problems: tuple[str, ...] = ()
-    if lowest != 0 and areas[lags == lowest][0] + 5.0 * math.sqrt(areas.min() + 1.0) < int(
-        areas[lags == 0][0]
-    ):
-        problems = (
-            f"the peak at {lowest} pulses is lower than the one at zero: is there an electronic "
-            "delay between the detectors? Give it",
-        )
-    x = lags * s.clock.period_ps * 1e-3
+    pulses, q = float(s.n_pulses.sum()), blinking.on_fraction
+    p_a, p_b = (
+        on_state_probability(float(clicks.sum()) / pulses, r.lost_pulses, q)
+        for clicks, r in ((s.s_a, counts.recovery_a), (s.s_b, counts.recovery_b))
+    )
+    model = expected_areas(
+        p_a,
+        p_b,
+        max(g2.value, 0.0) * q * p_a * p_b,
+        counts.recovery_a.until_recovered,
+        counts.recovery_b.until_recovered,
+        s.n_max,
+    )
+    model *= 1.0 + blinking.amplitude * np.exp(-blinking.decay_per_pulse * np.abs(lags))
+    y, u = areas / product, np.sqrt(np.maximum(model * product, 0.5)) / product
+    pulls = (y - model) / u
+    x = np.asarray(lags * s.clock.period_ps * 1e-3, dtype=np.float64)
     curve = Curve(
-        title="Peak areas over those of independent light",
+        title="Peak areas, raw, over those of independent light",
         x_label="delay (ns)",
         y_label="normalised peak area",
-        x=x[shown],
-        y=y[shown],
-        u_y=u[shown],
-        model=model[shown],
-        residuals=pulls[shown],
-        x_line=x[shown],
-        y_line=model[shown],
+        x=x,
+        y=y,
+        u_y=u,
+        model=model,
+        residuals=pulls,
+        x_line=x,
+        y_line=model,
     )
     fit = Fit(
-        model="peak areas",
+        model="expected from g2(0), dead time and blinking",
         names=("g2_zero", "blinking_amplitude"),
-        values=np.array([g2.value, counts.blinking.amplitude]),
-        covariance=np.diag([g2.u**2, counts.blinking.u**2]),
+        values=np.array([g2.value, blinking.amplitude]),
+        covariance=np.diag([g2.u**2, blinking.u**2]),
         statistic="chi2",
-        minimum=float(np.sum(pulls[shown] ** 2)),
-        dof=int(np.count_nonzero(shown)) - 2,
+        minimum=float(np.sum(pulls**2)),
+        dof=len(lags) - 2,
         curves=(curve,),
     )
-    return fit, problems
+    zero, lowest = int(areas[lags == 0][0]), int(np.argmin(areas))
+    if zero - areas[lowest] > 5.0 * math.sqrt(zero + areas[lowest] + 1.0):
+        return fit, (
+            f"the peak at {lags[lowest]:+d} pulses is lower than the one at zero: is there an "
+            "electronic delay between the detectors? Give it",
+        )
+    return fit, ()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -20,13 +21,12 @@ from qdchar.tags import TagChunk
 from qdchar.tags.folding import Folder
 
 from ._decay import Array
-from ._lifetime_file import analyse_file
+from ._hbt_histogram import is_histogram
+from ._lifetime_file import analyse_one_detector
 from ._live import LiveCounts, live_counts
-from ._pulses import PulsedRun, open_run
+from ._pulses import PulsedRun, open_run, wired_run
 from ._reconvolution import fit_decay
 from .dead_time import recoveries
-
-__all__ = ["analyse", "analyse_file"]
 
 _BIN_S = 2e-12
 """Far below the response's width, for the kernel of `_decay.decay_kernel`."""
@@ -131,6 +131,73 @@ def analyse(
         (lifetime, temporal_fwhm(lifetime), _response_fwhm(laser, response.file.name)),
         tuple(d.fit for d in decays),
         tuple(problems),
+    )
+
+
+def analyse_file(
+    path: Path,
+    *,
+    response: Path | None = None,
+    channel: int | None = None,
+    sync_channel: int | None = None,
+    sync_divider: int = 1,
+    period_s: float | None = None,
+) -> Result:
+    """Find the lifetime from a file, without or with a measured instrument response.
+
+    Parameters
+    ----------
+    path
+        Time tags (a PicoQuant T3 file, or any file with a clock channel), or a decay histogram as
+        text: two columns, time and counts, under a header ``time_ns counts``, or channel numbers
+        with the line ``Time calibration: ... ns/ch`` above them.
+    response
+        The instrument response in the same form. Without it the response is taken for a Gaussian
+        whose width is fitted.
+    channel
+        Detector channel; by default the one with most clicks.
+    sync_channel, sync_divider, period_s
+        Clock channel, pulses per clock tag, approximate pulse period [s], where the file neither
+        is T3 nor names them. With filtered sync, where most clock tags are missing, the period is
+        needed.
+
+    Returns
+    -------
+    Result
+        ``lifetime`` and ``temporal_fwhm`` [s]; ``response_fwhm`` [s] where it is fitted or both
+        detectors were recorded.
+
+    Raises
+    ------
+    UsageError
+        If the file is not T3 and no clock channel is given.
+    InconclusiveError, RecordError
+        If there are too few counts, the fit fails, or the file is damaged.
+
+    Notes
+    -----
+    Two runs of qdchar's own, which know their channels, are taken as by `analyse`, unless a channel
+    is named.
+
+    A measured response allows two decays, taken where the Bayesian information criterion favours
+    them by more than 10; then ``lifetime`` is the mean, each decay weighted with its photons.
+
+    With a fitted Gaussian response a lifetime below the response's width rests on the response
+    being Gaussian; the result then carries a problem.
+    """
+    if response is not None and channel is None and sync_channel is None:
+        emission, laser = (
+            None if is_histogram(file) else wired_run(file) for file in (path, response)
+        )
+        if emission is not None and laser is not None:
+            return analyse(emission, laser, plane="detectors")
+    return analyse_one_detector(
+        path,
+        response=response,
+        channel=channel,
+        sync_channel=sync_channel,
+        sync_divider=sync_divider,
+        period_s=period_s,
     )
 
 

@@ -10,6 +10,7 @@ from scipy import stats
 
 from qdchar.analysis import hbt
 from qdchar.analysis._intervals import jeffreys, jeffreys_share
+from qdchar.analysis._side_peaks import expected_areas
 from qdchar.estimate import Contribution, Estimate
 from qdchar.measurement import About, TagRun
 from qdchar.tags import TagWriter
@@ -210,3 +211,65 @@ def test_jeffreys_without_background_is_the_textbook_interval() -> None:
     # one in zero peak, 8271 in 22 side peaks: as good as Poisson
     low, high = jeffreys_share(1, 8271, 0.95)
     assert (low * 8271, high * 8271) == pytest.approx(jeffreys(1, 0.95), rel=1e-3)
+
+
+@pytest.mark.parametrize("dead_ns", [0.0, 15.0, 30.0, 60.0])
+def test_raw_peaks_are_those_expected_with_dead_time(tmp_path: Path, dead_ns: float) -> None:
+    rng = np.random.default_rng(11)
+    light = replace(SOURCE, dead_ps=1e3 * dead_ns, split=0.4)
+    (fit,) = hbt.analyse(record(tmp_path, "run", rng, 2_000_000, light)).fits
+    # peaks share clicks, so chi-square scatters more than sqrt(2 dof), and the mean stays
+    assert fit.minimum / fit.dof == pytest.approx(1.0, abs=0.3)
+
+
+def test_dead_time_lifts_the_near_peaks_as_published_simulations_say() -> None:
+    p = 0.253
+    one, two = (
+        expected_areas(p, p, 0.0205 * p**2, np.zeros(m), np.zeros(m), 20)[20:] for m in (1, 2)
+    )
+    assert one[1] == pytest.approx(1.25, abs=0.005)
+    assert two[1:4] == pytest.approx([1.20, 1.20, 0.90], abs=0.005)
+    # singles normalisation without gating: 10 % low
+    assert two[0] / 0.0205 == pytest.approx(0.90, abs=0.005)
+    assert two[20] == pytest.approx(1.0, abs=1e-5)
+
+
+def test_expected_peaks_against_a_pulse_by_pulse_simulation() -> None:
+    # gradual recovery, two unlike detectors
+    rng = np.random.default_rng(12)
+    recovery_a, recovery_b = np.array([0.0, 0.4]), np.array([0.0, 0.0, 0.7])
+    p_a, p_b, p_both, pulses = 0.4, 0.2, 0.01, 400_000
+    since = [99, 99]
+    clicks = np.zeros((2, pulses), bool)
+    draws = rng.random((pulses, 3))
+    for i in range(pulses):
+        u, v, w = draws[i]
+        photon = (
+            (True, True) if u < p_both
+            else (True, False) if u < p_a
+            else (False, True) if u < p_a + p_b - p_both
+            else (False, False)
+        )  # fmt: skip
+        for d, (recovery, chance) in enumerate(((recovery_a, v), (recovery_b, w))):
+            live = 1.0 if since[d] > len(recovery) else recovery[since[d] - 1]
+            clicks[d, i] = photon[d] and chance < live
+            since[d] = 1 if clicks[d, i] else since[d] + 1
+    a, b = clicks
+    areas = expected_areas(p_a, p_b, p_both, recovery_a, recovery_b, 6)
+    for lag in range(-6, 7):
+        pairs = np.sum(a[6:-6] & b[6 + lag : pulses - 6 + lag])
+        expected = areas[6 + lag] * a.mean() * b.mean() * (pulses - 12)
+        assert pairs == pytest.approx(expected, abs=5 * np.sqrt(expected) + 1)
+
+
+def test_run_that_knows_its_channels(tmp_path: Path) -> None:
+    rng = np.random.default_rng(13)
+    times, channels, span = tags(rng, 600_000, SOURCE)
+    wiring = {"channel_a": A, "channel_b": B, "channel_sync": 7, "sync_divider": 1000}
+    with TagWriter(tmp_path / "own.h5", resolution_ps=1.0, attributes=wiring) as writer:
+        writer.append(times, channels, covered_until_ps=span)
+    found = hbt.analyse_file(tmp_path / "own.h5")
+    assert "live gating" in found["g2_zero"].method
+    assert found["g2_zero"].value == pytest.approx(0.0205, abs=3 * found["g2_zero"].u)
+    period = found["pulse_period"]
+    assert period.value == pytest.approx(PERIOD_PS * 1e-12, abs=4 * period.u)
