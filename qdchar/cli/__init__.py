@@ -21,9 +21,12 @@ VERBS = {
     "safe": "Bring everything to safety.",
     "fit": "Analyse one file: hbt, lifetime, rabi, etalon, cavity.",
     "keyrate": "Predict the secret key rate of a source on a link.",
+    "figures": "Draw the paper's key-rate figures with one's own source in them.",
     "report": "Make the pages and figures of a run.",
     "compare": "Compare the records of two runs.",
     "history": "Show how a source changed over the runs of a folder.",
+    "convert": "Turn a time-tag file into another format.",
+    "info": "Describe a time-tag file.",
     "twin": "Serve the simulated lab on fixed ports.",
 }
 
