@@ -218,8 +218,8 @@ def test_raw_peaks_are_those_expected_with_dead_time(tmp_path: Path, dead_ns: fl
     rng = np.random.default_rng(11)
     light = replace(SOURCE, dead_ps=1e3 * dead_ns, split=0.4)
     (fit,) = hbt.analyse(record(tmp_path, "run", rng, 2_000_000, light)).fits
-    # peaks share clicks, so chi-square scatters more than sqrt(2 dof), and the mean stays
-    assert fit.minimum / fit.dof == pytest.approx(1.0, abs=0.3)
+    # given the singles, pairs of bright light scatter less than Poisson: (1 - R_A)(1 - R_B)
+    assert 0.4 < fit.minimum / fit.dof < 1.4
 
 
 def test_dead_time_lifts_the_near_peaks_as_published_simulations_say() -> None:
