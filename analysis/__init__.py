@@ -9,6 +9,7 @@ from . import (
     etalon,
     hbt,
     lifetime,
+    misalignment,
     rabi,
     transmitter,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "etalon",
     "hbt",
     "lifetime",
+    "misalignment",
     "rabi",
     "transmitter",
 ]

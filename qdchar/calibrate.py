@@ -14,9 +14,13 @@ from qdchar.link import Link
 from qdchar.recipe import Recipe
 from qdchar.record import SourceRecord, make_record
 from qdchar.run import Run
-from qdchar.session import Session
+from qdchar.session import MEASUREMENTS, Session
 from qdchar.station import Station
 from qdchar.verdict import Verdict, judge
+
+
+OPTIONAL = ("misalignment",)
+"""Measurements whose instruments not every station has; their figures are then the link's."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,12 @@ def calibrate(
         session.make("brightness")
         session.make("transmitter")
         session.make("hbt_after")
+        for name in OPTIONAL:
+            missing = [r for r in MEASUREMENTS[name].roles if r not in station.file.roles]
+            if missing:
+                display.say(f"{name}: left out, the station has no {' and no '.join(missing)}")
+            else:
+                session.make(name)
     finally:
         _keep_snapshot(session)
     record = _record(session)
@@ -77,7 +87,12 @@ def calibrate(
     figures = SourceFigures.from_estimates(
         *(record.estimate(n) for n in ("mean_photon_number", "g2_zero", "clock_rate"))
     )
-    (rate,) = predict(figures, link, protocol=recipe.protocol, accounting=recipe.accounting)
+    (rate,) = predict(
+        figures,
+        link.measured_in(record),
+        protocol=recipe.protocol,
+        accounting=recipe.accounting,
+    )
     run.keep_json("keyrate.json", rate.as_json())
     verdict = judge(record, rate, recipe)
     run.finish(str(verdict))

@@ -16,14 +16,26 @@ import difflib
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
 
-from qdchar.errors import UsageError
+from qdchar.errors import InconclusiveError, UsageError
 from qdchar.estimate import Contribution, Estimate, propagate
 
+if TYPE_CHECKING:
+    from qdchar.record import SourceRecord
+
 _METHOD = "given (link file)"
+_MEASURED_WITH_THE_SOURCE = ("misalignment",)
+"""Constants that are as much the transmitter's as the link's."""
 
 
 class Quantity(BaseModel):
@@ -128,6 +140,7 @@ class Link(BaseModel):
     security: Literal["published", "rigorous"] = "published"
     block: float = 1e8
     block_kind: Literal["received", "sent", "asymptotic"] = "received"
+    _measured: dict[str, Estimate] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="after")
     def _within_what_is_allowed(self) -> Link:
@@ -160,7 +173,7 @@ class Link(BaseModel):
 
         Each constant's uncertainty is an error source of its own, named ``link: <name>``.
         """
-        given = {name: self._estimate(name) for name in _DEFINITIONS}
+        given = {name: self._estimate(name) for name in _DEFINITIONS} | self._measured
         dark, gate = given["dark_count_rate"], given["gate_width"]
         given["dark_count_probability"] = Estimate(
             name="dark_count_probability",
@@ -172,6 +185,30 @@ class Link(BaseModel):
             budget=propagate([(dark, gate.value), (gate, dark.value)]),
         )
         return given
+
+    def measured_in(self, record: SourceRecord) -> Link:
+        """Return the link with what was measured together with the source: the misalignment.
+
+        The figure keeps its budget, and so its correlation with the source's other figures. A
+        record that does not hold it leaves the link as it is.
+
+        Raises
+        ------
+        InconclusiveError
+            If what was measured is none that a link can have.
+        """
+        found = [n for n in _MEASURED_WITH_THE_SOURCE if n in record.quantities]
+        measured = {name: record.estimate(name) for name in found}
+        for name, estimate in measured.items():
+            allowed, holds = _ALLOWED[name]
+            if not holds(estimate.value):
+                raise InconclusiveError(
+                    f"{name} was measured as {estimate.value:.4g}; a key needs {allowed}"
+                )
+        changed = {n: Quantity(value=e.value, u=e.u) for n, e in measured.items()}
+        link = self.model_copy(update=changed)
+        link._measured = {**self._measured, **measured}
+        return link
 
     def _estimate(self, name: str) -> Estimate:
         given: Quantity = getattr(self, name)

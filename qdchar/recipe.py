@@ -17,6 +17,7 @@ from qdchar.protocols.dead_time import DeadTimeSettings
 from qdchar.protocols.etalon import EtalonSettings
 from qdchar.protocols.hbt import HbtSettings
 from qdchar.protocols.lifetime import LifetimeSettings
+from qdchar.protocols.misalignment import MisalignmentSettings
 from qdchar.protocols.rabi import RabiSettings
 from qdchar.protocols.transmitter import TransmitterSettings
 from qdchar.record import Name, explain
@@ -59,6 +60,7 @@ class Recipe(Settings):
     hbt: HbtSettings = HbtSettings()
     lifetime: LifetimeSettings = LifetimeSettings()
     transmitter: TransmitterSettings = TransmitterSettings()
+    misalignment: MisalignmentSettings = MisalignmentSettings()
     protocol: Literal["efficient-bb84", "three-state"] = "efficient-bb84"
     accounting: Literal["alice", "joint"] = "alice"
     limits: dict[Name, Bound] = Field(default_factory=dict)

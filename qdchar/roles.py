@@ -112,7 +112,9 @@ class LightPath(Instrument, Protocol):
 
     Positions used by the protocols: ``before`` (the source's fibre, before the transmitter),
     ``after`` (through the transmitter), ``laser`` (pump pulses alone, same fibres and detectors),
-    ``narrow`` (a narrow continuous laser through the transmitter's etalon), ``blocked``.
+    ``narrow`` (a narrow continuous laser through the transmitter's etalon), ``blocked``,
+    ``receiver`` (through the transmitter, then through the polarisation analyser, one of its two
+    outputs on each detector).
     """
 
     def select(self, position: str) -> None:
@@ -120,6 +122,38 @@ class LightPath(Instrument, Protocol):
 
     def selected(self) -> str:
         """Get the position that is in use."""
+
+
+ORTHOGONAL: Mapping[str, str] = {"H": "V", "V": "H", "D": "A", "A": "D", "R": "L", "L": "R"}
+"""The six polarisation states of the three bases, each with the one orthogonal to it."""
+
+
+class PolarisationModulator(Instrument, CanDoHarm, Protocol):
+    """Sets the polarisation that the transmitter sends; safe is: its outputs off."""
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """States that it can send, names from `ORTHOGONAL`."""
+
+    def select(self, state: str) -> None:
+        """Send a state; returns when it has settled."""
+
+    def selected(self) -> str:
+        """Get the state that is being sent; empty if it is none of them."""
+
+
+class PolarisationAnalyser(Instrument, Protocol):
+    """Wave plates and a polarising beam splitter with a detector at each output."""
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """States that it can turn to detector A, names from `ORTHOGONAL`."""
+
+    def select(self, state: str) -> None:
+        """Turn a state to detector A and the orthogonal one to B; returns when it has settled."""
+
+    def selected(self) -> str:
+        """Get the state that is turned to detector A; empty if it is none of them."""
 
 
 @dataclass(frozen=True)

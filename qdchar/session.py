@@ -20,7 +20,15 @@ from qdchar.fit import Result
 from qdchar.measurement import Progress
 from qdchar.notation import text
 from qdchar.recipe import Recipe
-from qdchar.roles import Attenuator, LightPath, PowerMeter, TimeTagger, VoltageAxis
+from qdchar.roles import (
+    Attenuator,
+    LightPath,
+    PolarisationAnalyser,
+    PolarisationModulator,
+    PowerMeter,
+    TimeTagger,
+    VoltageAxis,
+)
 from qdchar.run import Run, Step
 from qdchar.station import Station
 
@@ -71,6 +79,16 @@ class Session:
     def etalon(self) -> VoltageAxis:
         """The etalon's piezo."""
         return self.station.role("etalon_piezo", VoltageAxis)
+
+    @property
+    def modulator(self) -> PolarisationModulator:
+        """The transmitter's polarisation modulator."""
+        return self.station.role("modulator", PolarisationModulator)
+
+    @property
+    def analyser(self) -> PolarisationAnalyser:
+        """The receiver's polarisation analyser."""
+        return self.station.role("analyser", PolarisationAnalyser)
 
     def make(self, name: str) -> Result:
         """Make one of `MEASUREMENTS`: measure, analyse, keep, and show."""
@@ -197,9 +215,11 @@ def _lifetime(s: Session, progress: Progress) -> Result:
 def _etalon(s: Session, progress: Progress) -> Result:
     settings = s.recipe.etalon
     lifetime, darks = s.need("lifetime", "lifetime"), s.need("dark_count_rate", "dark")
+    before = s.hold_cavity()
     scans = measure.etalon.measure(
         s.light, s.etalon, s.tagger, s.run.raw, settings, s.hold_cavity, progress
     )
+    after = s.hold_cavity()
     result = analyse.etalon.analyse(
         scans.narrow,
         scans.source,
@@ -212,7 +232,7 @@ def _etalon(s: Session, progress: Progress) -> Result:
     )
     peak = result["etalon_peak_voltage"].value
     measure.etalon.park(s.light, s.etalon, s.tagger, s.run.raw / "etalon_park.csv", settings, peak)
-    return result
+    return analyse.detuning.line_on_resonance(result, s.lifetime_excess(before, after))
 
 
 def _brightness(s: Session, progress: Progress) -> Result:
@@ -263,12 +283,29 @@ def _hbt(
     return work
 
 
+def _misalignment(s: Session, progress: Progress) -> Result:
+    darks = s.need("dark_count_rate", "dark")
+    runs = measure.misalignment.measure(
+        s.light,
+        s.modulator,
+        s.analyser,
+        s.tagger,
+        s.run.raw,
+        s.recipe.misalignment,
+        s.hold_cavity,
+        progress,
+    )
+    return analyse.misalignment.analyse(runs, dark_count_rate=darks)
+
+
 @dataclass(frozen=True)
 class Measurement:
     """One entry of the command line's table."""
 
     title: str
     work: Callable[[Session, Progress], Result]
+    roles: tuple[str, ...] = ()
+    """What not every station has; a calibration leaves the measurement out without them."""
 
 
 MEASUREMENTS: Mapping[str, Measurement] = {
@@ -284,4 +321,5 @@ MEASUREMENTS: Mapping[str, Measurement] = {
     "hbt_after": Measurement(
         "g2 at the transmitter output", _hbt("after", "g2_zero", "transmitter output")
     ),
+    "misalignment": Measurement("misalignment", _misalignment, ("modulator", "analyser")),
 }

@@ -5,11 +5,13 @@ All of it is drawn from the seed. Certificates are all that a station file may k
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 
+from .polarisation import AXES
 from .truth import Truth
 
 
@@ -39,6 +41,10 @@ class Bench:
         Effective voltage at which an order of the etalon meets the dot.
     narrow_offset_Hz
         Frequency of the narrow laser against the dot.
+    misalignment
+        Probability of the wrong output by polarisation state; the mean is the truth's.
+    outputs
+        Transmissions from the analyser's two outputs to the detectors.
     calibrations
         Certificates; their errors are drawn, the truth stays what it is.
     """
@@ -49,11 +55,13 @@ class Bench:
     delay_b_ps: float
     etalon_peak_V: float
     narrow_offset_Hz: float
+    misalignment: Mapping[str, float]
+    outputs: tuple[float, float]
     calibrations: tuple[Calibration, ...]
 
     @classmethod
-    def drawn(cls, truth: Truth, rng: np.random.Generator) -> Self:
-        """Draw a lab."""
+    def drawn(cls, truth: Truth, rng: np.random.Generator, receiver: np.random.Generator) -> Self:
+        """Draw a lab; what came later has a generator of its own, so that older labs stay alike."""
         efficiency = truth.detectors.efficiency
         certified = 1.0
         while certified >= 1.0:
@@ -66,6 +74,10 @@ class Bench:
             delay_b_ps=rng.uniform(5500.0, 7500.0),
             etalon_peak_V=0.5 * truth.etalon.range_V + rng.uniform(-8.0, 8.0),
             narrow_offset_Hz=rng.uniform(-10e9, 10e9),
+            misalignment=_by_state(
+                truth.transmitter.misalignment, truth.transmitter.misalignment_spread, receiver
+            ),
+            outputs=(receiver.uniform(0.93, 1.0), receiver.uniform(0.93, 1.0)),
             calibrations=(
                 Calibration("detector_efficiency", certified, 0.025 * certified, "1"),
                 Calibration("power_meter_gain", 1.0, 0.005, "1"),
@@ -81,3 +93,10 @@ class Bench:
                 Calibration("purcell_expected", 14.0, 3.0, "1"),
             ),
         )
+
+
+def _by_state(mean: float, spread: float, rng: np.random.Generator) -> dict[str, float]:
+    """Spread a probability over the six states about its mean, which is kept exactly."""
+    deviation = np.clip(rng.standard_normal(len(AXES)), -2.5, 2.5)
+    deviation -= deviation.mean()
+    return {name: float(mean * (1.0 + spread * d)) for name, d in zip(AXES, deviation, strict=True)}

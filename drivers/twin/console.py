@@ -57,6 +57,15 @@ class Lab(Protocol):
     def etalon_voltage(self) -> float:
         """Get the voltage on the etalon [V]."""
 
+    def set_modulator(self, channel: int, voltage_V: float) -> None:
+        """Apply a voltage to an input of the polarisation modulator's amplifiers [V]."""
+
+    def turn_plate(self, name: str, angle_deg: float) -> None:
+        """Turn the mount of one of the analyser's wave plates [degrees]."""
+
+    def plate_deg(self, name: str) -> float:
+        """Get the angle of a wave plate's mount [degrees]."""
+
     def select_path(self, name: str) -> None:
         """Select which light reaches the detectors."""
 

@@ -1,4 +1,4 @@
-"""The simulated light path: a 1 x 5 optical switch behind the SCPI of the N773x class."""
+"""The simulated light path: a 1 x N optical switch behind the SCPI of the N773x class."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from .console import PARAMETER, ScpiConsole, ScpiError
 
-PORTS = ("before", "after", "laser", "narrow", "blocked")
-"""Ports 1 to 5."""
+PORTS = ("before", "after", "laser", "narrow", "blocked", "receiver")
+"""Ports from 1 on."""
 
 
 class SwitchConsole(ScpiConsole):

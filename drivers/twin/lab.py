@@ -8,7 +8,7 @@ sequence of commands give the same data.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -29,16 +29,20 @@ from .detectors import (
 )
 from .optics import etalon_transmission, excitation, purcell_factor, reexcitation
 from .piezo import Piezo, virgin_effective_V
+from .polarisation import analysed, depolarised, passed, sent
 from .sampler import Hardware, Segments, TagSampler
 from .truth import Truth
 
 Array = NDArray[np.float64]
 
-PATHS = ("before", "after", "laser", "narrow", "blocked")
+PATHS = ("before", "after", "laser", "narrow", "blocked", "receiver")
 AXES = (1, 2, 3)
+MODULATOR_CHANNELS = (1, 2)
+PLATES = ("quarter", "half")
 STEPPER_AXIS, FINE_AXIS = 1, 3
 PIEZO_RANGE_V = (0.0, 150.0)
 ATTENUATION_RANGE_dB = (0.0, 60.0)
+MODULATOR_RANGE_V = (-20.0, 20.0)
 
 VIBRATION_s = 1e-3
 """Time after which the vibration of the cavity has forgotten itself."""
@@ -64,11 +68,11 @@ class Lab:
     channel_b = 2
 
     def __init__(self, truth: Truth, seed: int) -> None:
-        bench, meter, counts, tags, stepper = map(
-            np.random.default_rng, np.random.SeedSequence(seed).spawn(5)
+        bench, meter, counts, tags, stepper, receiver = map(
+            np.random.default_rng, np.random.SeedSequence(seed).spawn(6)
         )
         self.truth = truth
-        self.bench = Bench.drawn(truth, bench)
+        self.bench = Bench.drawn(truth, bench, receiver)
         self.serial = f"SIM-{seed}"
         self.sync_divider = truth.detectors.sync_divider
         self.resolution_ps = float(truth.detectors.resolution_ps)
@@ -83,6 +87,8 @@ class Lab:
         self._attenuation_dB = ATTENUATION_RANGE_dB[1]
         self._shutter_open = False
         self._path = "blocked"
+        self._modulator_V = dict.fromkeys(MODULATOR_CHANNELS, 0.0)
+        self._plates_deg = dict.fromkeys(PLATES, 0.0)
         self._passages = lru_cache(maxsize=8)(self._tabulate_passage)
 
     # What instruments do
@@ -152,10 +158,28 @@ class Lab:
         with self._lock:
             return self._etalon.voltage_V
 
+    def set_modulator(self, channel: int, voltage_V: float) -> None:
+        """Apply a voltage to the input of one of the polarisation modulator's amplifiers [V]."""
+        _within("voltage", voltage_V, MODULATOR_RANGE_V, "V")
+        _one_of("channel", channel, MODULATOR_CHANNELS)
+        with self._lock:
+            self._modulator_V[channel] = voltage_V
+
+    def turn_plate(self, name: str, angle_deg: float) -> None:
+        """Turn the mount of one of the analyser's wave plates [degrees]."""
+        _one_of("plate", name, PLATES)
+        with self._lock:
+            self._plates_deg[name] = angle_deg
+
+    def plate_deg(self, name: str) -> float:
+        """Get the angle of a wave plate's mount [degrees]."""
+        _one_of("plate", name, PLATES)
+        with self._lock:
+            return self._plates_deg[name]
+
     def select_path(self, name: str) -> None:
         """Choose what light reaches the detectors."""
-        if name not in PATHS:
-            raise ValueError(f"light path {name!r}: there are {', '.join(PATHS)}")
+        _one_of("light path", name, PATHS)
         with self._lock:
             self._path = name
 
@@ -259,7 +283,7 @@ class Lab:
         pair = 0.5 * s.reexcitation_g2 * early * np.square(s.dot_photons * coupling)
         laser = fade * s.leaked_photons * power_W / s.pi_power_W
         passage = np.ones_like(mirror_m)
-        if self._path == "after":
+        if self._path in ("after", "receiver"):
             detuning_Hz = self._etalon_Hz(float(times_s.mean()))
             passage = self.truth.passage * self._dot_passage(detuning_Hz, lifetime_s)
             laser = laser * self.truth.passage * self.truth.leak_share(detuning_Hz)
@@ -294,8 +318,21 @@ class Lab:
         return np.interp(1.0 / lifetime_s, *self._passages(detuning_Hz))
 
     def _efficiencies(self) -> tuple[float, float]:
+        """Give the detection efficiencies of A and B, the share of the light in them."""
         d = self.truth.detectors
+        if self._path == "receiver":
+            right, (a, b) = self._first_output(), self.bench.outputs
+            return d.efficiency * a * right, d.efficiency * b * (1.0 - right)
         return d.efficiency * d.share_a, d.efficiency * (1.0 - d.share_a)
+
+    def _first_output(self) -> float:
+        """Probability that a photon leaves the analyser by its first output."""
+        t, a = self.truth.transmitter, self.truth.analyser
+        voltages_V = self._modulator_V[1], self._modulator_V[2]
+        state = depolarised(sent(voltages_V, t.half_wave_V), self.bench.misalignment)
+        quarter_deg = self._plates_deg["quarter"] - a.quarter_zero_deg
+        half_deg = self._plates_deg["half"] - a.half_zero_deg
+        return passed(state, analysed(quarter_deg, half_deg))
 
     def _steady_Hz(self, light: Light) -> tuple[float, float]:
         """Dark counts and continuous light of both detectors; half of the darks each."""
@@ -377,7 +414,7 @@ class Lab:
     def _segments(self, pulses_left: int) -> Segments:
         """Light on the detectors over the next piece of a stream; the cavity vibrates in it."""
         clock_Hz = self.truth.source.clock_Hz
-        tuned = self._path in ("before", "after")
+        tuned = self._path in ("before", "after", "receiver")
         length_s = CHUNK_s if tuned else 10.0 * CHUNK_s
         total = min(pulses_left, round(length_s * clock_Hz))
         each = round(VIBRATION_s * clock_Hz) if tuned else total
@@ -401,6 +438,10 @@ def _within(what: str, value: float, limits: tuple[float, float], unit: str) -> 
         raise ValueError(f"{what} of {value:g} {unit}: must be {limits[0]:g} to {limits[1]:g}")
 
 
+def _one_of(what: str, given: object, known: Sequence[object]) -> None:
+    if given not in known:
+        raise ValueError(f"{what} {given!r}: there are {', '.join(map(str, known))}")
+
+
 def _axis(axis: int) -> None:
-    if axis not in AXES:
-        raise ValueError(f"axis {axis}: there are {', '.join(map(str, AXES))}")
+    _one_of("axis", axis, AXES)

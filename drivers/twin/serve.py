@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from .console_anc300 import PASSWORD
 from .console_switch import PORTS
 from .consoles import (
+    AnalyserConsole,
     AttenuatorConsole,
     AttocubeConsole,
     EtalonPiezoConsole,
+    ModulatorConsole,
     PowerMeterConsole,
     SwitchConsole,
     TaggerConsole,
@@ -26,6 +28,8 @@ _CONSOLES = {
     "etalon_piezo": EtalonPiezoConsole,
     "light_path": SwitchConsole,
     "tagger": TaggerConsole,
+    "modulator": ModulatorConsole,
+    "analyser": AnalyserConsole,
 }
 
 
@@ -61,7 +65,7 @@ def serve(
     truth, seed
         See `Lab`.
     base_port
-        First of six consecutive ports; free ones where not given.
+        First of as many consecutive ports as there are consoles; free ones where not given.
     host
         Where to listen.
 
@@ -96,6 +100,7 @@ def station_toml(served: Served) -> str:
     """
     a, source = served.addresses, served.lab.truth.source
     wavelength_m = repr(source.wavelength_m)
+    v, analyser = served.lab.truth.transmitter.half_wave_V, served.lab.truth.analyser
     positions = ", ".join(f"{name} = {k}" for k, name in enumerate(PORTS, start=1))
     lowest_dB, highest_dB = ATTENUATION_RANGE_dB
     certificates = "\n".join(
@@ -168,4 +173,22 @@ positions = {{ {positions} }}
 [roles.tagger]
 driver = "qdchar.drivers.tag_stream:TagStream"
 address = "{a["tagger"]}"
+
+[roles.modulator]
+driver = "qdchar.drivers.keysight_33500:Keysight33500"
+address = "{a["modulator"]}"
+limits_V = [-5.0, 5.0]
+
+[roles.modulator.states]
+H = [0.0, 0.0]
+V = [{v!r}, 0.0]
+D = [{v / 2!r}, 0.0]
+A = [{-v / 2!r}, 0.0]
+R = [{v / 2!r}, {v / 2!r}]
+L = [{v / 2!r}, {-v / 2!r}]
+
+[roles.analyser]
+driver = "qdchar.drivers.elliptec_ell14:WavePlateAnalyser"
+address = "{a["analyser"]}"
+zeros_deg = [{analyser.quarter_zero_deg!r}, {analyser.half_zero_deg!r}]
 """

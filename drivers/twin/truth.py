@@ -159,8 +159,20 @@ class Transmitter:
     etalon_fwhm_Hz: float = 5.4e9
     etalon_fsr_Hz: float = 100e9
     misalignment: float = 0.0254
+    misalignment_spread: float = 0.15
+    """Standard deviation from one polarisation state to another, relative."""
+    half_wave_V: float = 2.5
+    """At the inputs of the modulator's amplifiers."""
     narrow_photons_per_s: float = 1.4e6
     """Of the narrow laser, at the detectors with the etalon at its peak."""
+
+
+@dataclass(frozen=True)
+class Analyser:
+    """Wave plates in their mounts: angles at which the fast axes are along H."""
+
+    quarter_zero_deg: float = 31.5
+    half_zero_deg: float = 118.2
 
 
 @dataclass(frozen=True)
@@ -187,6 +199,7 @@ class Truth:
     piezo: CavityPiezo = field(default_factory=CavityPiezo)
     etalon: EtalonPiezo = field(default_factory=EtalonPiezo)
     transmitter: Transmitter = field(default_factory=Transmitter)
+    analyser: Analyser = field(default_factory=Analyser)
     detectors: Detectors = field(default_factory=Detectors)
 
     @classmethod

@@ -116,17 +116,21 @@ def keyrate(
 ) -> None:
     """Predict the key rate of a source and compare it with coherent light.
 
-    The source is RECORD, a source record, or --source; without either, the paper's Table 1.
+    The source is RECORD, a source record, or --source; without either, the paper's Table 1. A
+    misalignment that the record holds stands for the link's.
     """
     from qdchar.keyrate import predict, predict_with_decoy
     from qdchar.keyrate.advantage import maximum_loss
     from qdchar.link import load_link
+    from qdchar.record import load_record
 
     if published:
         _print_published(as_json)
         return
     figures = source_figures(record, source)
     link = load_link(link_file)
+    if record is not None:
+        link = link.measured_in(load_record(record))
     if counts_file is not None:
         _print_session(counts_file, figures, link, as_json)
         return

@@ -31,6 +31,9 @@ class FakeLab:
         self.etalon_V = 0.0
         self.etalon_history: list[float] = []
         self.path = "blocked"
+        self.modulator_V = {1: 0.0, 2: 0.0}
+        self.modulator_history: list[tuple[int, float]] = []
+        self.plates_deg = {"quarter": 10.0, "half": 20.0}
         self.power_W = 1e-6
         self.time_s = 0.0
         self.tags_per_block = 1000
@@ -72,6 +75,16 @@ class FakeLab:
 
     def etalon_voltage(self) -> float:
         return self.etalon_V
+
+    def set_modulator(self, channel: int, voltage_V: float) -> None:
+        self.modulator_V[channel] = voltage_V
+        self.modulator_history.append((channel, voltage_V))
+
+    def turn_plate(self, name: str, angle_deg: float) -> None:
+        self.plates_deg[name] = angle_deg
+
+    def plate_deg(self, name: str) -> float:
+        return self.plates_deg[name]
 
     def select_path(self, name: str) -> None:
         self.path = name

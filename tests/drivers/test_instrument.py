@@ -11,6 +11,8 @@ import pytest
 
 from qdchar import roles
 from qdchar.drivers.attocube_anc300 import ANC300, OffsetAxis, StepperAxis
+from qdchar.drivers.elliptec_ell14 import WavePlateAnalyser
+from qdchar.drivers.keysight_33500 import Keysight33500
 from qdchar.drivers.keysight_n776x import N776x
 from qdchar.drivers.optical_switch import OpticalSwitch
 from qdchar.drivers.tag_stream import TagStream
@@ -19,6 +21,7 @@ from qdchar.drivers.thorlabs_pm100 import PM100
 from qdchar.drivers.twin import consoles
 from qdchar.errors import InstrumentError, UsageError
 
+STATES_V = {"H": [0.0, 0.0], "V": [2.5, 0.0]}
 POSITIONS = {"before": 1, "after": 2, "laser": 3, "narrow": 4, "blocked": 5}
 
 DRIVERS = {
@@ -40,6 +43,14 @@ DRIVERS = {
         lambda at: OpticalSwitch(at, positions=POSITIONS, timeout_s=0.5),
     ),
     "tagger": (consoles.TaggerConsole, lambda at: TagStream(at, timeout_s=0.5)),
+    "modulator": (
+        consoles.ModulatorConsole,
+        lambda at: Keysight33500(at, states=STATES_V, limits_V=[-5, 5], timeout_s=0.5),
+    ),
+    "analyser": (
+        consoles.AnalyserConsole,
+        lambda at: WavePlateAnalyser(at, zeros_deg=[0.0, 0.0], timeout_s=0.5),
+    ),
 }
 every_driver = pytest.mark.parametrize(("console", "make"), DRIVERS.values(), ids=DRIVERS)
 
@@ -245,6 +256,8 @@ def test_several_clients_are_served_at_once(lab, console, make):
         (PM100, roles.PowerMeter),
         (N776x, roles.Attenuator),
         (OpticalSwitch, roles.LightPath),
+        (Keysight33500, roles.PolarisationModulator),
+        (WavePlateAnalyser, roles.PolarisationAnalyser),
         (TagStream, roles.TimeTagger),
     ],
 )

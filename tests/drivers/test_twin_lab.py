@@ -8,10 +8,12 @@ import time
 import numpy as np
 import pytest
 
+from qdchar.drivers.elliptec_ell14 import ANGLES_DEG
 from qdchar.drivers.twin.bench import Bench
 from qdchar.drivers.twin.detectors import blind_pulses, clicks_per_pulse, draw_counts
 from qdchar.drivers.twin.lab import PATHS, Lab
 from qdchar.drivers.twin.truth import Truth
+from qdchar.roles import ORTHOGONAL
 
 PULSES_PER_S = 76.13e6
 
@@ -179,7 +181,9 @@ def test_power_meter_is_off_by_its_certificate_and_noisy() -> None:
 
 def test_certificates_err_as_they_say() -> None:
     truth = Truth()
-    benches = [Bench.drawn(truth, np.random.default_rng(s)) for s in range(400)]
+    benches = [
+        Bench.drawn(truth, np.random.default_rng(s), np.random.default_rng(s)) for s in range(400)
+    ]
     true = {"detector_efficiency": 0.712, "etalon_fsr": 100e9}
     for name, value in true.items():
         found = [c for b in benches for c in b.calibrations if c.name == name]
@@ -302,3 +306,29 @@ def test_blind_pulses_near_whole_periods() -> None:
         assert float(blind_pulses(dead_s, PULSES_PER_S, lifetime_s)) == pytest.approx(
             expected, abs=0.005
         )
+
+
+def test_receiver_errs_as_often_as_it_should_in_the_mean_over_the_states() -> None:
+    """Modulator and analyser set by hand; unequal outputs cancel with the analyser turned."""
+    lab = lab_at_pi("receiver", modulator__misalignment="0.03", detector__dead_time="0")
+    v, zero = lab.truth.transmitter.half_wave_V, lab.truth.analyser
+    volts = {"H": (0, 0), "V": (v, 0), "D": (v / 2, 0), "A": (-v / 2, 0)}
+    volts |= {"R": (v / 2, v / 2), "L": (v / 2, -v / 2)}
+
+    def clicks(sent: str, analysed: str) -> np.ndarray:
+        for channel in (1, 2):
+            lab.set_modulator(channel, volts[sent][channel - 1])
+        quarter, half = ANGLES_DEG[analysed]
+        lab.turn_plate("quarter", zero.quarter_zero_deg + quarter)
+        lab.turn_plate("half", zero.half_zero_deg + half)
+        return np.array(lab.count(2.0), dtype=float)
+
+    found = {}
+    for state, other in ORTHOGONAL.items():
+        (r1, w1), (w2, r2) = clicks(state, state), clicks(state, other)
+        odds = np.sqrt(w1 * w2 / r1 / r2)
+        found[state] = odds / (1 + odds)
+        assert found[state] == pytest.approx(lab.bench.misalignment[state], rel=0.01)
+    assert np.mean(list(found.values())) == pytest.approx(0.03, rel=4e-3)
+    assert np.std(list(found.values())) > 1e-3
+    assert sum(clicks("H", "D")) == pytest.approx(2 * clicks("H", "D")[0], rel=0.1)

@@ -1,0 +1,353 @@
+"""Misalignment: how often a photon meets the wrong detector of its basis.
+
+Each state is recorded twice: turned to detector A, where clicks of B are wrong, and with the
+analyser turned to the orthogonal state, where the detectors have changed places. With wrong
+clicks w and right clicks r on live pulses, efficiency ratio e = eta_B/eta_A,
+
+    p = W/(W + R) ,    W = w_1/e + w_2 ,    R = r_1 + r_2/e .
+
+An error of e raises one half of W and R and lowers the other: it cancels in first order, as does
+a change of brightness between the two recordings. Both detectors are counted on the same live
+pulses, before which neither clicked, so dead time and blinking drop out of their ratio whatever
+they are like.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from qdchar.errors import InconclusiveError
+from qdchar.estimate import Contribution, Estimate, propagate
+from qdchar.fit import Curve, Fit, Result
+from qdchar.measurement import TagRun
+from qdchar.roles import ORTHOGONAL
+from qdchar.tags import open_tags
+
+from ._blocks import Table, jackknife
+from ._intervals import LEVEL_68, LEVEL_95, Interval, jeffreys_share
+from ._pulses import PulsedRun, clock_of, window_start_ps
+from .dead_time import blind_pulses
+
+_BLOCKS = 40
+_CHANCE = 1e-4
+"""Of the two orientations disagreeing by chance; below it is a problem."""
+
+
+@dataclass(frozen=True)
+class _Recording:
+    """Counts on live pulses by time block, shape (k,), and the dark counts among them."""
+
+    right: Table
+    wrong: Table
+    both: float
+    dark: float
+    on_b: bool
+    """Whether right clicks are those of B."""
+
+
+@dataclass(frozen=True)
+class _State:
+    """One state's misalignment with its intervals."""
+
+    name: str
+    value: float
+    u: float
+    wrong: float
+    right: float
+    dark: float
+    apart: float
+    """Difference of the two orientations over its standard error."""
+
+    @property
+    def source(self) -> str:
+        return f"wrong clicks, state {self.name}"
+
+
+def analyse(runs: Sequence[TagRun], *, dark_count_rate: Estimate | None = None) -> Result:
+    """Find the misalignment of a transmitter with its receiver's analyser.
+
+    Parameters
+    ----------
+    runs
+        Two for each state, as `qdchar.protocols.misalignment` records them: ``prepared`` and
+        ``analysed`` (the state that was turned to detector A) stand in their settings.
+    dark_count_rate
+        Total of both detectors [Hz]; subtracted if given, half from each.
+
+    Returns
+    -------
+    Result
+        ``misalignment``: mean over the states, and ``misalignment_worst``: that of the worst one,
+        both (wrong - dark)/(total - dark) with intervals.
+
+    Raises
+    ------
+    InconclusiveError
+        If a state was not recorded both ways, the clock is lost, or nothing clicked.
+
+    Notes
+    -----
+    Two photons that meet on the right detector are one click; their share follows from those that
+    meet on both detectors. The uncertainty is the larger of Jeffreys' interval for the wrong
+    clicks and a block jackknife.
+
+    What is measured is the system's: the analyser's own extinction is in it, as it is in a key.
+    The worst of several states is picked by its value: where the states differ by less than their
+    errors it comes out high.
+    """
+    pairs = _paired(runs)
+    starts = _window_starts(pairs)
+    dark_Hz = 0.0 if dark_count_rate is None else dark_count_rate.value
+    recordings = {
+        state: (_count(direct, starts, dark_Hz, False), _count(swapped, starts, dark_Hz, True))
+        for state, (direct, swapped) in pairs.items()
+    }
+    ratio = _efficiency_ratio([r for pair in recordings.values() for r in pair])
+    lost, u_lost = _pairs_on_the_right(list(recordings.values()))
+    states = [_state(name, pair, ratio, lost) for name, pair in recordings.items()]
+
+    shared: list[Contribution] = []
+    if dark_count_rate is not None and dark_Hz > 0:
+        # darks are as frequent on either detector, so twice as many as wrong ones among all
+        slope = -float(np.mean([s.dark / (s.wrong + s.right) for s in states])) / dark_Hz
+        shared += propagate([(dark_count_rate, slope)])
+    value = float(np.mean([s.value for s in states]))
+    shared.append(Contribution("pairs of photons on one detector", value * u_lost, "B"))
+    method = (
+        f"{len(states)} states, each with the detectors both ways round; efficiency ratio B/A "
+        f"{ratio:.4f} cancels; live gating"
+    )
+    n = len(states)
+    mean = _estimate(
+        "misalignment",
+        f"wrong clicks over all, darks removed; mean of the states {', '.join(pairs)}",
+        method,
+        value,
+        [Contribution(s.source, s.u / n) for s in states],
+        shared,
+        states,
+    )
+    worst = max(states, key=lambda s: s.value)
+    highest = _estimate(
+        "misalignment_worst",
+        "wrong clicks over all, darks removed; state with the highest value",
+        f"state {worst.name} of {', '.join(pairs)}; {method}",
+        worst.value,
+        [Contribution(worst.source, worst.u)],
+        shared,
+        [worst],
+    )
+    return Result((mean, highest), (_fit(states, value),), _problems(states))
+
+
+def _paired(runs: Sequence[TagRun]) -> Mapping[str, tuple[TagRun, TagRun]]:
+    """Sort runs by state: turned to A, and the orthogonal one turned to A."""
+    known = {
+        (str(r.about.settings.get("prepared")), str(r.about.settings.get("analysed"))): r
+        for r in runs
+    }
+    states = list(dict.fromkeys(prepared for prepared, _ in known))
+    if not states:
+        raise InconclusiveError("misalignment: no state was recorded")
+    for state in states:
+        for analysed in (state, ORTHOGONAL.get(state, state)):
+            if (state, analysed) not in known:
+                raise InconclusiveError(
+                    f"misalignment: state {state} was not recorded with {analysed} turned to "
+                    "detector A; both ways round are needed, so that the detectors' efficiencies "
+                    "cancel"
+                )
+    return {s: (known[s, s], known[s, ORTHOGONAL[s]]) for s in states}
+
+
+def _window_starts(pairs: Mapping[str, tuple[TagRun, TagRun]]) -> tuple[float, float]:
+    """Where the pulse windows of A and B begin: each from a run in which it has the light."""
+    direct, swapped = next(iter(pairs.values()))
+    start = []
+    for run, name in ((direct, "A"), (swapped, "B")):
+        tags = open_tags(run.file)
+        start.append(window_start_ps(run, tags, clock_of(run, tags), name))
+    return start[0], start[1]
+
+
+def _count(run: TagRun, starts: tuple[float, float], dark_Hz: float, swapped: bool) -> _Recording:
+    tags = open_tags(run.file)
+    pulsed = PulsedRun(run, tags, clock_of(run, tags), *starts)
+    gate = blind_pulses(pulsed.count(blind_pulses=0, n_blocks=_BLOCKS))
+    s = pulsed.count(blind_pulses=gate, n_blocks=_BLOCKS)
+    a, b = s.n_a.astype(np.float64), s.n_b.astype(np.float64)
+    return _Recording(
+        right=b if swapped else a,
+        wrong=a if swapped else b,
+        both=float(s.c0.sum()),
+        dark=0.5 * dark_Hz / s.clock.frequency_hz * float(s.n_live.sum()),
+        on_b=swapped,
+    )
+
+
+def _efficiency_ratio(recordings: Sequence[_Recording]) -> float:
+    """eta_B over eta_A: over all recordings both detectors were offered the same light."""
+    b = sum(float((r.right if r.on_b else r.wrong).sum()) for r in recordings)
+    a = sum(float((r.wrong if r.on_b else r.right).sum()) for r in recordings)
+    if a <= 0 or b <= 0:
+        raise InconclusiveError(
+            "misalignment: a detector has no clicks on live pulses in any setting of the "
+            "analyser; is its output connected? Is the source tuned?"
+        )
+    return b / a
+
+
+def _pairs_on_the_right(pairs: Sequence[tuple[_Recording, _Recording]]) -> tuple[float, float]:
+    """Right clicks that stand for two photons, as a share of all, and its standard error.
+
+    A pair meets both detectors with probability 2 p (1 - p), the right one alone with (1 - p)^2.
+    """
+    recordings = [r for pair in pairs for r in pair]
+    both = sum(r.both for r in recordings)
+    right = sum(float(r.right.sum()) for r in recordings)
+    wrong = sum(float(r.wrong.sum()) for r in recordings)
+    per_pair = right / (2.0 * max(wrong, 1.0)) / right
+    return both * per_pair, math.sqrt(both + 1.0) * per_pair
+
+
+def _photons(recording: _Recording, ratio: float, lost: float) -> Table:
+    """Wrong and right photons by time block, in units of A's efficiency, shape (k, 2)."""
+    to_right, to_wrong = (ratio, 1.0) if recording.on_b else (1.0, ratio)
+    dark = recording.dark / len(recording.right)
+    return np.column_stack(
+        [
+            (recording.wrong - dark) / to_wrong,
+            (recording.right - dark) * (1.0 + lost) / to_right,
+        ]
+    )
+
+
+def _share(table: Table) -> float:
+    wrong, right = table.sum(axis=0)
+    return float(wrong / (wrong + right))
+
+
+def _state(name: str, pair: tuple[_Recording, _Recording], ratio: float, lost: float) -> _State:
+    tables = [_photons(r, ratio, lost) for r in pair]
+    total = tables[0] + tables[1]
+    wrong = sum(float(r.wrong.sum()) for r in pair)
+    right = sum(float(r.right.sum()) for r in pair)
+    if right + wrong <= 0 or total.sum() <= 0:
+        raise InconclusiveError(f"misalignment: nothing clicked with state {name} sent")
+    value = _share(total)
+    low, high = _odds_interval(wrong, right, LEVEL_68)
+    # the interval is for counts; efficiencies scale it as they scale the value
+    scale = (1.0 - value) ** 2 * (right / float(total[:, 1].sum()))
+    u_counting = 0.5 * (high - low) * scale
+    u = max(u_counting, jackknife(_share, total))
+    apart = _share(tables[0]) - _share(tables[1])
+    by_orientation = [
+        (float(r.wrong.sum()) + 1.0) / float(r.right.sum() + r.wrong.sum() + 1.0) ** 2 for r in pair
+    ]
+    return _State(
+        name=name,
+        value=value,
+        u=u,
+        wrong=wrong,
+        right=right,
+        dark=sum(r.dark for r in pair),
+        apart=apart / math.sqrt(sum(by_orientation)),
+    )
+
+
+def _odds_interval(wrong: float, right: float, level: float) -> Interval:
+    return jeffreys_share(round(wrong), round(right), level)
+
+
+def _estimate(
+    name: str,
+    definition: str,
+    method: str,
+    value: float,
+    own: list[Contribution],
+    shared: list[Contribution],
+    states: Sequence[_State],
+) -> Estimate:
+    budget = (*own, *shared)
+    u = math.sqrt(sum(c.u**2 for c in budget))
+    wrong, right = sum(s.wrong for s in states), sum(s.right for s in states)
+    counted = _probability(*_odds_interval(wrong, right, LEVEL_68))
+    u_counted = 0.5 * (counted[1] - counted[0])
+    centre = wrong / (wrong + right)
+
+    def interval(level: float) -> Interval:
+        """Widen the counts' interval about the value to what the budget says."""
+        low, high = _probability(*_odds_interval(wrong, right, level))
+        larger = u / u_counted
+        return (
+            max(value + larger * (low - centre), 0.0),
+            value + larger * (high - centre),
+        )
+
+    return Estimate(
+        name=name,
+        value=value,
+        unit="1",
+        definition=definition,
+        method=method,
+        plane="transmitter output to receiver's detectors",
+        budget=budget,
+        interval_68=interval(LEVEL_68),
+        interval_95=interval(LEVEL_95),
+    )
+
+
+def _probability(low: float, high: float) -> Interval:
+    return low / (1.0 + low), high / (1.0 + high)
+
+
+def _problems(states: Sequence[_State]) -> tuple[str, ...]:
+    problems = [
+        f"state {s.name} meets the wrong detector with probability {s.value:.3f}: are the "
+        "modulator's voltages or the wave plates' angles of two states mixed up?"
+        for s in states
+        if s.value > 0.5
+    ]
+    chi2 = sum(s.apart**2 for s in states)
+    if stats.chi2.sf(chi2, len(states)) < _CHANCE:
+        worst = max(states, key=lambda s: abs(s.apart))
+        problems.append(
+            f"the two orientations of the analyser disagree (chi2 {chi2:.0f} for {len(states)} "
+            f"states, most for {worst.name}): is an angle of the wave plates off, or does the "
+            "polarisation drift?"
+        )
+    return tuple(problems)
+
+
+def _fit(states: Sequence[_State], mean: float) -> Fit:
+    x = np.arange(1.0, len(states) + 1.0)
+    y, u = (np.array([getattr(s, name) for s in states]) for name in ("value", "u"))
+    pulls = (y - mean) / u
+    return Fit(
+        model="mean over states",
+        names=("misalignment",),
+        values=np.array([mean]),
+        covariance=np.array([[float(np.sum(u**2)) / len(states) ** 2]]),
+        statistic="chi2",
+        minimum=float(np.sum(pulls**2)),
+        dof=len(states) - 1,
+        curves=(
+            Curve(
+                title=f"Misalignment by state ({', '.join(s.name for s in states)})",
+                x_label="state",
+                y_label="wrong over all clicks",
+                x=x,
+                y=y,
+                u_y=u,
+                model=np.full(len(x), mean),
+                residuals=pulls,
+                x_line=x[[0, -1]],
+                y_line=np.full(2, mean),
+            ),
+        ),
+    )
