@@ -29,7 +29,10 @@ from ._reconvolution import fit_decay
 from .dead_time import recoveries
 
 _BIN_S = 2e-12
-"""Far below the response's width, for the kernel of `_decay.decay_kernel`."""
+"""Far below the response's width, as `_decay.decayed` wants it."""
+
+_MOST_WANDER = 0.1
+"""Of the response's FWHM: it adds in quadrature, 0.5 % of the width."""
 
 
 def analyse(
@@ -78,8 +81,8 @@ def analyse(
     shift takes it up. Which it is is not known: s/4 is added, with a rectangular distribution from
     0 to s/2. s = C0/(2 n_B) on detector A, from the coincidences on live pulses.
     """
-    pulsed = open_run(emission)
-    emitted, laser = _fold(pulsed), _fold(open_run(response))
+    pulsed, pulsed_laser = open_run(emission), open_run(response)
+    emitted, laser = _fold(pulsed), _fold(pulsed_laser)
     label = emission.file.name
     decays = [
         fit_decay(
@@ -108,6 +111,13 @@ def analyse(
             f"the two detectors give lifetimes that differ by {apart * 1e12:.2f} ps, more than "
             "their errors allow: was the response taken at the same count rate?"
         )
+    fwhm = _response_fwhm(laser, response.file.name)
+    for r in (pulsed, pulsed_laser):
+        if r.wander_ps > _MOST_WANDER * fwhm.value * 1e12:
+            problems.append(
+                f"{r.label}: the laser's pulses wander by {r.wander_ps:.1f} ps about a regular "
+                "train, which widens the decay or the response; record shorter"
+            )
     method = "reconvolution with the measured response, Poisson likelihood, both detectors"
     value, inputs = measured, []
     if excess is not None:
@@ -128,7 +138,7 @@ def analyse(
         ),
     )
     return Result(
-        (lifetime, temporal_fwhm(lifetime), _response_fwhm(laser, response.file.name)),
+        (lifetime, temporal_fwhm(lifetime), fwhm),
         tuple(d.fit for d in decays),
         tuple(problems),
     )

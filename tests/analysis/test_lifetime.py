@@ -7,14 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pulsed_light import PERIOD_PS, Light, record
+from pulsed_light import PERIOD_PS, Light, record, tags
 from scipy import integrate, stats
 
 from qdchar.analysis import lifetime
 from qdchar.analysis._decay import decayed, emg_cdf, emg_histogram
+from qdchar.analysis._pulses import wander_ps
 from qdchar.analysis._reconvolution import fit_decay, fit_emg
 from qdchar.errors import InconclusiveError, RecordError, UsageError
 from qdchar.estimate import Contribution, Estimate
+from qdchar.tags import PulseClock, TagWriter, open_tags, sync_clock
 
 # few two-photon pulses: which of two photons comes first is another test's business
 LIGHT = Light(mean_photons=0.292, g2=0.00698)
@@ -305,3 +307,24 @@ def test_too_few_counts_are_refused() -> None:
     few = clicks(rng, 50, 76e-12, 25e-12, 3e-9, 1000)
     with pytest.raises(InconclusiveError, match="50 counts"):
         fit_decay("", "test", few, 100 * few, PERIOD / 1000)
+
+
+def test_laser_that_drifts_is_noticed(tmp_path: Path) -> None:
+    # the period changes by 2e-8 over 10 ms
+    rng = np.random.default_rng(14)
+    response = record(tmp_path, "response", rng, 100_000, replace(LIGHT, lifetime_ps=0.0))
+    times, channels, span = tags(rng, 760_000, LIGHT)
+    drifted = (times * (1 + 2e-8 * times / span)).astype(np.int64)
+    file = tmp_path / "drift.h5"
+    with TagWriter(file, resolution_ps=1.0) as writer:
+        writer.append(drifted, channels)
+    run = replace(response, file=file)
+    assert wander_ps(*_sync(file), 1000) == pytest.approx(2e-8 * span / math.sqrt(180), rel=0.1)
+    assert "wander" in lifetime.analyse(run, response).problems[-1]
+    assert wander_ps(*_sync(response.file), 1000) < 1.0
+
+
+def _sync(file: Path) -> tuple[np.ndarray, PulseClock]:
+    tags_ = open_tags(file)
+    sync = np.concatenate([c.times_ps[c.channels == 7] for c in tags_.chunks()])
+    return sync, sync_clock(sync, 1000)
