@@ -173,15 +173,15 @@ def _sync_times(run: TagRun, tags: TagSource) -> NDArray[np.int64]:
 def wander_ps(sync_ps: NDArray[np.int64], clock: PulseClock, divider: int) -> float:
     """Return how far the laser's pulses wander about a regular train, rms [ps].
 
-    Means of 32 stretches of the clock signal, less what its jitter leaves in them: a drift of the
+    Means of up to 32 stretches of the clock signal, less what its jitter leaves in them: a drift of the
     repetition rate by 1e-10 moves the pulses by 0.3 ns within 10 s, and smears every phase so.
     """
     since = (sync_ps - clock.reference_ps).astype(np.float64) - clock.t0_ps
     interval = clock.period_ps * divider
     residual = since - np.rint(since / interval) * interval
-    stretches = np.array_split(residual, min(_STRETCHES, len(residual)))
+    stretches = np.array_split(residual, max(min(_STRETCHES, len(residual) // 10), 1))
     means = np.array([r.mean() for r in stretches])
-    white = float(np.mean([r.var() / len(r) for r in stretches]))
+    white = float(np.mean([r.var(ddof=1) / len(r) for r in stretches]))
     return math.sqrt(max(float(means.var()) - white, 0.0))
 
 
