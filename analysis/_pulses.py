@@ -173,8 +173,8 @@ def _sync_times(run: TagRun, tags: TagSource) -> NDArray[np.int64]:
 def wander_ps(sync_ps: NDArray[np.int64], clock: PulseClock, divider: int) -> float:
     """Return how far the laser's pulses wander about a regular train, rms [ps].
 
-    Means of up to 32 stretches of the clock signal, less what its jitter leaves in them: a drift of the
-    repetition rate by 1e-10 moves the pulses by 0.3 ns within 10 s, and smears every phase so.
+    From the means of up to 32 stretches of the clock signal, less what its jitter leaves in them. A
+    drift of the repetition rate by 1e-10 moves the pulses by 0.3 ns within 10 s.
     """
     since = (sync_ps - clock.reference_ps).astype(np.float64) - clock.t0_ps
     interval = clock.period_ps * divider

@@ -8,6 +8,7 @@ import pytest
 from pulsed_light import PERIOD_PS, A, B, Light, record
 
 from qdchar.analysis import brightness
+from qdchar.analysis._blocks import jackknife
 from qdchar.errors import InconclusiveError
 from qdchar.estimate import Contribution, Estimate, covariance
 from qdchar.tags import open_tags
@@ -190,3 +191,39 @@ def test_silent_detector_is_named(tmp_path: Path) -> None:
     run = record(tmp_path, "run", rng, 50_000, replace(SOURCE, split=1.0, dark_hz=0.0))
     with pytest.raises(InconclusiveError, match="detector B"):
         photons(run)
+
+
+def test_jackknife_of_a_mean_is_its_standard_error() -> None:
+    rng = np.random.default_rng(13)
+    table = rng.normal(5.0, 2.0, (200, 1))
+    found = jackknife(lambda t: float(t.mean()), table)
+    assert found == pytest.approx(table.std(ddof=1) / np.sqrt(200), rel=1e-9)
+
+
+def test_jackknife_of_a_ratio_is_that_of_repeated_experiments() -> None:
+    rng = np.random.default_rng(14)
+
+    def ratio(t: np.ndarray) -> float:
+        return float(t[:, 0].sum() / t[:, 1].sum())
+
+    found, values = [], []
+    for _ in range(200):
+        common = rng.gamma(20.0, 1.0, 100)
+        table = np.column_stack([rng.poisson(3 * common), rng.poisson(50 * common)])
+        found.append(jackknife(ratio, table))
+        values.append(ratio(table))
+    assert np.mean(found) == pytest.approx(np.std(values), rel=0.15)  # a scatter of 200 runs: 5 %
+
+
+def test_jackknife_sees_slow_wander() -> None:
+    # neighbours that agree: blocks are joined to groups before they are left out
+    rng = np.random.default_rng(15)
+    found, values = [], []
+    for _ in range(300):
+        slow = np.repeat(rng.normal(0.0, 1.0, 40), 5)[:, None]
+        table = slow + rng.normal(0.0, 0.3, (200, 1))
+        found.append(jackknife(lambda t: float(t.mean()), table))
+        values.append(table.mean())
+    assert np.mean(found) == pytest.approx(np.std(values), rel=0.2)
+    with pytest.raises(ValueError, match="at least 20"):
+        jackknife(lambda t: float(t.mean()), np.zeros((5, 1)))
