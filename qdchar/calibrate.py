@@ -60,7 +60,7 @@ def calibrate(
     etalon parked on the line; and the cavity creeps, so the loop on its light is closed again
     before each measurement that depends on it.
     """
-    session = Session(station, run, recipe, display)
+    session = Session(station, run, recipe, display, link)
     _check_ranges(session)
     run.keep_json("snapshot_before.json", station.snapshot())
     try:
@@ -74,6 +74,7 @@ def calibrate(
         session.make("brightness")
         session.make("transmitter")
         session.make("hbt_after")
+        session.make("gate")
         for name in OPTIONAL:
             missing = [r for r in MEASUREMENTS[name].roles if r not in station.file.roles]
             if missing:

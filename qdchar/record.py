@@ -82,6 +82,7 @@ VOCABULARY: Mapping[str, Term] = {
     "detector_efficiency": Term("1", "η_D", "detection efficiency"),
     "dark_count_rate": Term("Hz", "DC", "total over the detectors"),
     "gate_width": Term("s", "t_GW", "width of the time gate"),
+    "gate_captured_fraction": Term("1", "ε_g", "share of the signal in the time gate"),
     "dark_count_probability": Term("1", "p_DC", "per pulse, total over the detectors"),
     "dead_time": Term("s", "t_d", "dead time of a detector"),
     "visibility": Term("1", "V", "two-photon interference visibility"),

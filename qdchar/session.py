@@ -17,7 +17,8 @@ from qdchar import protocols as measure
 from qdchar.display import Display
 from qdchar.estimate import Estimate
 from qdchar.fit import Result
-from qdchar.measurement import Progress
+from qdchar.link import Link
+from qdchar.measurement import Progress, TagRun
 from qdchar.notation import text
 from qdchar.recipe import Recipe
 from qdchar.roles import (
@@ -42,10 +43,21 @@ class Session:
         Estimates by name, in the order found.
     problems
         Reasons not to trust them, in plain words.
+    emission
+        Tags of the emission, once the lifetime was measured.
     """
 
-    def __init__(self, station: Station, run: Run, recipe: Recipe, display: Display) -> None:
+    def __init__(
+        self,
+        station: Station,
+        run: Run,
+        recipe: Recipe,
+        display: Display,
+        link: Link | None = None,
+    ) -> None:
         self.station, self.run, self.recipe, self.display = station, run, recipe, display
+        self.link = Link() if link is None else link
+        self.emission: TagRun | None = None
         self.found: dict[str, Estimate] = {}
         self.problems: list[str] = []
         self._holds = 0
@@ -207,6 +219,7 @@ def _lifetime(s: Session, progress: Progress) -> Result:
         s.light, s.pump, s.tagger, s.run.raw, s.recipe.lifetime, progress
     )
     after = s.hold_cavity()
+    s.emission = runs.emission
     return analyse.lifetime.analyse(
         runs.emission, runs.response, excess=s.lifetime_excess(before, after)
     )
@@ -283,6 +296,20 @@ def _hbt(
     return work
 
 
+def _gate(s: Session, progress: Progress) -> Result:
+    darks = s.need("dark_count_rate", "dark")
+    s.blind_pulses()  # the dead time, measured if need be
+    if s.emission is None:
+        s.make("lifetime")
+    assert s.emission is not None
+    return analyse.gate.analyse(
+        s.emission,
+        gate_width=s.link.estimates()["gate_width"],
+        dark_count_rate=darks,
+        dead_time=s.found["dead_time"],
+    )
+
+
 def _misalignment(s: Session, progress: Progress) -> Result:
     darks = s.need("dark_count_rate", "dark")
     runs = measure.misalignment.measure(
@@ -321,5 +348,6 @@ MEASUREMENTS: Mapping[str, Measurement] = {
     "hbt_after": Measurement(
         "g2 at the transmitter output", _hbt("after", "g2_zero", "transmitter output")
     ),
+    "gate": Measurement("time gate", _gate),
     "misalignment": Measurement("misalignment", _misalignment, ("modulator", "analyser")),
 }
