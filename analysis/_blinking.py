@@ -98,12 +98,17 @@ def on_fraction(amplitude: float) -> float:
 
 
 def blinking_table(statistics: PulseStatistics, first_lag: int) -> Table:
-    """Return pulses, singles and the areas at each lag from `first_lag`, block by block."""
+    """Return pulses, singles and the areas at each lag from `first_lag`, block by block.
+
+    A record of N pulses holds N - n pairs of pulses n apart; areas are scaled to N.
+    """
     n_max = statistics.n_max
     later = statistics.peak_areas[:, n_max + first_lag :]
     earlier = statistics.peak_areas[:, n_max - first_lag :: -1]
     singles = [statistics.n_pulses, statistics.s_a, statistics.s_b]
-    return np.column_stack([*singles, (later + earlier) / 2]).astype(np.float64)
+    pulses = statistics.n_pulses.sum()
+    complete = pulses / (pulses - np.arange(first_lag, n_max + 1))
+    return np.column_stack([*singles, complete * (later + earlier) / 2]).astype(np.float64)
 
 
 def blinking(statistics: PulseStatistics, first_lag: int) -> Blinking:
