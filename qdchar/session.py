@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from qdchar import analysis as analyse
 from qdchar import protocols as measure
 from qdchar.display import Display
@@ -60,7 +62,7 @@ class Session:
         self.emission: TagRun | None = None
         self.found: dict[str, Estimate] = {}
         self.problems: list[str] = []
-        self._holds = 0
+        self._holds: list[measure.Held] = []
 
     @property
     def light(self) -> LightPath:
@@ -133,16 +135,25 @@ class Session:
         """Pulses that fall into a detector's dead time."""
         return math.floor(self.need("dead_time", "dead_time").value * self.clock_rate_Hz())
 
-    def hold_cavity(self) -> measure.Held:
+    def hold_cavity(self) -> None:
         """Close the loop on the cavity's light once more."""
-        self._holds += 1
-        file = self.run.raw / f"cavity_hold_{self._holds:02d}.csv"
-        return measure.cavity.hold(self.light, self.cavity, self.tagger, file, self.recipe.cavity)
+        file = self.run.raw / f"cavity_hold_{len(self._holds) + 1:02d}.csv"
+        self._holds.append(
+            measure.cavity.hold(self.light, self.cavity, self.tagger, file, self.recipe.cavity)
+        )
 
-    def lifetime_excess(self, before: measure.Held, after: measure.Held) -> Estimate:
-        """Say what vibration, and drift between two visits to the loop, added to the lifetime."""
-        drift_V = after.voltage_V - before.voltage_V
-        residual_V = math.sqrt(drift_V**2 / 3.0 + before.offset_V**2 + before.u_offset_V**2)
+    def lifetime_excess(self, since: int) -> Estimate:
+        """Say what vibration, and drift between visits to the loop, added to the lifetime.
+
+        Parameters
+        ----------
+        since
+            Number of the first visit that counts, see `visits`.
+        """
+        held = self._holds[since:]
+        drift = np.diff([h.voltage_V for h in held])
+        missed = [h.offset_V**2 + h.u_offset_V**2 for h in held]
+        residual_V = math.sqrt(float(np.mean(drift**2)) / 3.0 + float(np.mean(missed)))
         per_volt = self.need("cavity_metres_per_volt", "cavity").value
         return analyse.detuning.lifetime_excess(
             self.station.calibration("purcell_expected"),
@@ -150,6 +161,11 @@ class Session:
             self.station.calibration("cavity_vibration"),
             per_volt * residual_V,
         )
+
+    @property
+    def visits(self) -> int:
+        """How often the loop on the cavity's light was closed so far."""
+        return len(self._holds)
 
     def pump_at_pi(self) -> None:
         """Set the pump to the pi pulse by its monitor."""
@@ -214,25 +230,25 @@ def _rabi(s: Session, progress: Progress) -> Result:
 
 
 def _lifetime(s: Session, progress: Progress) -> Result:
-    before = s.hold_cavity()
+    since = s.visits
+    s.hold_cavity()
     runs = measure.lifetime.measure(
         s.light, s.pump, s.tagger, s.run.raw, s.recipe.lifetime, progress
     )
-    after = s.hold_cavity()
+    s.hold_cavity()
     s.emission = runs.emission
-    return analyse.lifetime.analyse(
-        runs.emission, runs.response, excess=s.lifetime_excess(before, after)
-    )
+    excess = s.lifetime_excess(since)
+    return analyse.lifetime.analyse(runs.emission, runs.response, excess=excess)
 
 
 def _etalon(s: Session, progress: Progress) -> Result:
     settings = s.recipe.etalon
     lifetime, darks = s.need("lifetime", "lifetime"), s.need("dark_count_rate", "dark")
-    before = s.hold_cavity()
+    since = s.visits
     scans = measure.etalon.measure(
         s.light, s.etalon, s.tagger, s.run.raw, settings, s.hold_cavity, progress
     )
-    after = s.hold_cavity()
+    s.hold_cavity()
     result = analyse.etalon.analyse(
         scans.narrow,
         scans.source,
@@ -245,7 +261,7 @@ def _etalon(s: Session, progress: Progress) -> Result:
     )
     peak = result["etalon_peak_voltage"].value
     measure.etalon.park(s.light, s.etalon, s.tagger, s.run.raw / "etalon_park.csv", settings, peak)
-    return analyse.detuning.line_on_resonance(result, s.lifetime_excess(before, after))
+    return analyse.detuning.line_on_resonance(result, s.lifetime_excess(since))
 
 
 def _brightness(s: Session, progress: Progress) -> Result:
@@ -263,18 +279,18 @@ def _transmitter(s: Session, progress: Progress) -> Result:
     darks = s.need("dark_count_rate", "dark")
     line = [s.need(n, "etalon") for n in ("linewidth_lorentz", "linewidth_gauss")]
     etalon = [s.found[n] for n in ("etalon_fwhm", "etalon_fsr")]
-    before = s.hold_cavity()
+    since = s.visits
     runs = measure.transmitter.measure(
         s.light, s.tagger, s.run.raw, s.recipe.transmitter, s.hold_cavity, progress
     )
-    after = s.hold_cavity()
+    s.hold_cavity()
     result = analyse.transmitter.analyse(
         runs.before,
         (runs.after,),
         detector_efficiency=s.station.calibration("detector_efficiency"),
         dark_count_rate=darks,
     )
-    excess = analyse.detuning.transmission_excess(s.lifetime_excess(before, after), *line, *etalon)
+    excess = analyse.detuning.transmission_excess(s.lifetime_excess(since), *line, *etalon)
     estimates = [
         analyse.detuning.on_resonance(e, excess) if e.name == "transmitter_efficiency" else e
         for e in result.estimates
@@ -294,6 +310,27 @@ def _hbt(
         return analyse.hbt.analyse(run, name=name, plane=plane)
 
     return work
+
+
+def _detector_efficiency(s: Session, progress: Progress) -> Result:
+    settings = s.recipe.detector_efficiency
+    attenuation = s.station.calibration("laser_path_attenuation")
+    blind, darks = s.blind_pulses(), s.need("dark_count_rate", "dark")
+    file = s.run.raw / "detector_efficiency.csv"
+    scan = measure.detector_efficiency.measure(
+        s.light, s.pump, s.monitor, s.tagger, file, settings, progress
+    )
+    return analyse.detector_efficiency.analyse(
+        scan,
+        clock_rate_Hz=s.clock_rate_Hz(),
+        blind_pulses=blind,
+        wavelength_m=s.station.file.wavelength_m,
+        power_gain=s.station.calibration("power_meter_gain"),
+        path_attenuation=attenuation,
+        dark_count_rate=darks,
+        reading_u_rel=settings.reading_u_rel / math.sqrt(settings.readings),
+        certificate=s.station.calibration("detector_efficiency"),
+    )
 
 
 def _gate(s: Session, progress: Progress) -> Result:
@@ -332,7 +369,16 @@ class Measurement:
     title: str
     work: Callable[[Session, Progress], Result]
     roles: tuple[str, ...] = ()
-    """What not every station has; a calibration leaves the measurement out without them."""
+    calibrations: tuple[str, ...] = ()
+    """What not every station has; a calibration leaves the measurement out without it."""
+
+    def missing(self, station: Station) -> str:
+        """Say what a station lacks for it; empty if nothing."""
+        lacks = [f"roles.{r}" for r in self.roles if r not in station.file.roles]
+        lacks += [
+            f"calibrations.{c}" for c in self.calibrations if c not in station.file.calibrations
+        ]
+        return ", ".join(lacks)
 
 
 MEASUREMENTS: Mapping[str, Measurement] = {
@@ -349,5 +395,10 @@ MEASUREMENTS: Mapping[str, Measurement] = {
         "g2 at the transmitter output", _hbt("after", "g2_zero", "transmitter output")
     ),
     "gate": Measurement("time gate", _gate),
+    "detector_efficiency": Measurement(
+        "detector efficiency",
+        _detector_efficiency,
+        calibrations=("laser_path_attenuation",),
+    ),
     "misalignment": Measurement("misalignment", _misalignment, ("modulator", "analyser")),
 }
