@@ -18,9 +18,8 @@ from qdchar.session import MEASUREMENTS, Session
 from qdchar.station import Station
 from qdchar.verdict import Verdict, judge
 
-
-OPTIONAL = ("misalignment",)
-"""Measurements whose instruments not every station has; their figures are then the link's."""
+OPTIONAL = ("detector_efficiency", "misalignment")
+"""Measurements for which not every station has the instruments or certificates."""
 
 
 @dataclass(frozen=True)
@@ -76,9 +75,8 @@ def calibrate(
         session.make("hbt_after")
         session.make("gate")
         for name in OPTIONAL:
-            missing = [r for r in MEASUREMENTS[name].roles if r not in station.file.roles]
-            if missing:
-                display.say(f"{name}: left out, the station has no {' and no '.join(missing)}")
+            if missing := MEASUREMENTS[name].missing(station):
+                display.say(f"{name}: left out, the station file has no {missing}")
             else:
                 session.make(name)
     finally:

@@ -14,6 +14,7 @@ from qdchar.protocols.brightness import BrightnessSettings
 from qdchar.protocols.cavity import CavitySettings
 from qdchar.protocols.dark import DarkSettings
 from qdchar.protocols.dead_time import DeadTimeSettings
+from qdchar.protocols.detector_efficiency import DetectorEfficiencySettings
 from qdchar.protocols.etalon import EtalonSettings
 from qdchar.protocols.hbt import HbtSettings
 from qdchar.protocols.lifetime import LifetimeSettings
@@ -60,6 +61,7 @@ class Recipe(Settings):
     hbt: HbtSettings = HbtSettings()
     lifetime: LifetimeSettings = LifetimeSettings()
     transmitter: TransmitterSettings = TransmitterSettings()
+    detector_efficiency: DetectorEfficiencySettings = DetectorEfficiencySettings()
     misalignment: MisalignmentSettings = MisalignmentSettings()
     protocol: Literal["efficient-bb84", "three-state"] = "efficient-bb84"
     accounting: Literal["alice", "joint"] = "alice"

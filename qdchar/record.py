@@ -80,6 +80,7 @@ VOCABULARY: Mapping[str, Term] = {
     "channel_loss": Term("dB", "loss", "loss of the channel"),
     "fiber_optics_efficiency": Term("1", "η_FO", "receiver optics"),
     "detector_efficiency": Term("1", "η_D", "detection efficiency"),
+    "detector_efficiency_measured": Term("1", "η_D,m", "detection efficiency by substitution"),
     "dark_count_rate": Term("Hz", "DC", "total over the detectors"),
     "gate_width": Term("s", "t_GW", "width of the time gate"),
     "gate_captured_fraction": Term("1", "ε_g", "share of the signal in the time gate"),

@@ -91,6 +91,12 @@ class Bench:
                     "m",
                 ),
                 Calibration("purcell_expected", 14.0, 3.0, "1"),
+                Calibration(
+                    "laser_path_attenuation",
+                    truth.laser_path_dB + 0.05 * receiver.standard_normal(),
+                    0.05,
+                    "dB",
+                ),
             ),
         )
 

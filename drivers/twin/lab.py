@@ -267,7 +267,7 @@ class Lab:
         if self._path == "blocked":
             return dark
         if self._path == "laser":
-            laser = fade * self.truth.laser.photons_per_W * power_W
+            laser = np.full_like(mirror_m, self.truth.laser.photons_per_W * power_W)
             return Light(nothing, nothing, laser, nothing, lifetime_s)
         if self._path == "narrow":
             photons = self.truth.transmitter.narrow_photons_per_s

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from scipy import constants
+
 from qdchar.errors import UsageError
 
 from .optics import (
@@ -263,6 +265,12 @@ class Truth:
         return self.transmitter.efficiency / self.highest_transmitter_efficiency
 
     @property
+    def laser_path_dB(self) -> float:
+        """Attenuation from the power meter's plane to the detectors on the way ``laser`` [dB]."""
+        photon_J = constants.h * constants.c / self.source.wavelength_m
+        return -10.0 * math.log10(self.laser.photons_per_W * self.source.clock_Hz * photon_J)
+
+    @property
     def cavity_fsr_m(self) -> float:
         """Displacement from one order of the cavity to the next, half a wavelength [m]."""
         return 0.5 * self.source.wavelength_m
@@ -332,6 +340,7 @@ class Truth:
             ("etalon_finesse", t.etalon_fsr_Hz / t.etalon_fwhm_Hz, "1"),
             ("misalignment", t.misalignment, "1"),
             ("detector_efficiency", d.efficiency, "1"),
+            ("detector_efficiency_measured", d.efficiency, "1"),
             ("dark_count_rate", d.dark_count_Hz, "Hz"),
             ("dead_time", d.dead_time_s, "s"),
             ("detector_jitter", d.jitter_s, "s"),

@@ -1,0 +1,148 @@
+"""Detector efficiency by substitution against laser pulses drawn from first principles."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click_scans import CLOCK_HZ, coverage, given
+
+from qdchar.analysis.detector_efficiency import analyse
+from qdchar.errors import InconclusiveError
+from qdchar.estimate import covariance
+from qdchar.fit import Result
+from qdchar.measurement import About, Scan
+
+WAVELENGTH_M = 884.5e-9
+PHOTON_J = 6.62607015e-34 * 299792458.0 / WAVELENGTH_M
+ETA = 0.712
+PATH_DB, READING = 29.15, 1e-3
+POWERS_W = np.geomspace(0.5e-9, 3e-9, 5)
+
+
+def clicks(rng: np.random.Generator, mean: float, pulses: int, blind: int) -> int:
+    """Clicks of a detector that a click blinds for some pulses, from gap to gap."""
+    p = 1.0 - np.exp(-mean)
+    gaps = blind + rng.geometric(p, int(pulses * p * 1.05 + 200))
+    return int(np.searchsorted(np.cumsum(gaps), pulses))
+
+
+def experiment(
+    rng: np.random.Generator,
+    *,
+    blind: int = 2,
+    pulses: int = 400_000,
+    certified: float = ETA,
+    bend: float = 0.0,
+) -> Result:
+    """One lab: its certificates are off by their uncertainties, its readings by their noise."""
+    gain = given("power_meter_gain", 1.0, 0.005)
+    path = given("laser_path_attenuation", PATH_DB + rng.normal(0.0, 0.05), 0.05, "dB")
+    true_gain = 1.0 + rng.normal(0.0, 0.005)
+    darks = 2000.0
+    table = []
+    for power in POWERS_W:
+        mu = power * 10 ** (-PATH_DB / 10) / PHOTON_J / CLOCK_HZ * (1 + bend * power / 3e-9)
+        table.append(
+            [
+                clicks(rng, ETA * share * mu + darks / 2 / CLOCK_HZ, pulses, blind)
+                for share in (0.49, 0.51)
+            ]
+        )
+    readings = POWERS_W * true_gain * (1.0 + rng.normal(0.0, READING, len(POWERS_W)))
+    scan = Scan(
+        About("test"),
+        "power_W",
+        readings,
+        np.array(table, dtype=np.int64),
+        np.full(len(POWERS_W), pulses / CLOCK_HZ),
+        Path("laser.csv"),
+    )
+    return analyse(
+        scan,
+        clock_rate_Hz=CLOCK_HZ,
+        blind_pulses=blind,
+        wavelength_m=WAVELENGTH_M,
+        power_gain=gain,
+        path_attenuation=path,
+        dark_count_rate=given("dark_count_rate", darks, 20.0, "Hz"),
+        reading_u_rel=READING,
+        certificate=given("detector_efficiency", certified, 0.025 * certified),
+    )
+
+
+@pytest.mark.parametrize("blind", [0, 2, 5])
+def test_intervals_cover(blind) -> None:
+    rng = np.random.default_rng(3)
+    runs = 300
+
+    def simulate():
+        return {e.name: e for e in experiment(rng, blind=blind).estimates}
+
+    mean, sd, one, two = coverage(simulate, {"detector_efficiency_measured": ETA}, runs)[
+        "detector_efficiency_measured"
+    ]
+    assert abs(mean) < 4 / np.sqrt(runs)
+    assert 0.85 < sd < 1.15
+    assert abs(one - 0.683) < 4 * np.sqrt(0.683 * 0.317 / runs)
+    assert two > 0.95 - 4 * np.sqrt(0.95 * 0.05 / runs)
+
+
+def test_counting_alone_covers_too() -> None:
+    """The scatter of repeated scans in one lab is the statistical part of the budget."""
+    values, u = [], 0.0
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        e = experiment(rng, pulses=100_000)["detector_efficiency_measured"]
+        shared = {c.source: c.u for c in e.budget}
+        u = shared["laser counts and readings, laser.csv"]
+        drawn = np.random.default_rng(seed).normal(0, 1, 2)  # what the lab drew first
+        values.append(e.value * 10 ** (-0.005 * drawn[0]) * (1 + 0.005 * drawn[1]))
+    assert np.std(values) == pytest.approx(u, rel=0.2)
+    assert np.mean(values) == pytest.approx(ETA, abs=4 * u / np.sqrt(200))
+
+
+def test_a_certificate_that_is_off_is_a_problem() -> None:
+    rng = np.random.default_rng(1)
+    assert not experiment(rng).problems
+    (problem,) = experiment(rng, certified=0.60).problems
+    assert "by substitution, 0.6000 by certificate" in problem
+    assert "standard uncertainties apart" in problem
+
+
+def test_detectors_that_are_not_linear_are_a_problem() -> None:
+    result = experiment(np.random.default_rng(2), pulses=4_000_000, bend=-0.1)
+    assert "not proportional to the power" in result.problems[0]
+    plain = experiment(np.random.default_rng(2), pulses=4_000_000)
+    assert result.estimates[0].u_statistical > plain.estimates[0].u_statistical
+
+
+def test_the_power_meter_is_one_error_source_with_other_figures() -> None:
+    e = experiment(np.random.default_rng(4))["detector_efficiency_measured"]
+    gain = given("power_meter_gain", 1.0, 0.005)
+    assert covariance([e, gain])[0, 1] == pytest.approx(e.value * 0.005**2)
+
+
+def test_no_light_is_said() -> None:
+    dark = Scan(
+        About("test"),
+        "power_W",
+        POWERS_W,
+        np.zeros((5, 2), np.int64),
+        np.ones(5),
+        Path("laser.csv"),
+    )
+    one = given("x", 1.0, 0.0)
+    with pytest.raises(InconclusiveError, match=r"laser\.csv: no click in the laser's path"):
+        analyse(
+            dark,
+            clock_rate_Hz=CLOCK_HZ,
+            blind_pulses=2,
+            wavelength_m=WAVELENGTH_M,
+            power_gain=one,
+            path_attenuation=replace(one, value=29.0),
+            dark_count_rate=one,
+            reading_u_rel=READING,
+        )

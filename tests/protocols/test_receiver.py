@@ -1,0 +1,131 @@
+"""What the protocols of transmitter and receiver do to the instruments, in which order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qdchar.errors import UsageError
+from qdchar.protocols import detector_efficiency, misalignment
+from qdchar.protocols.detector_efficiency import DetectorEfficiencySettings
+from qdchar.protocols.misalignment import MisalignmentSettings
+from qdchar.roles import Counts, Identity, TagBlock
+
+
+@dataclass
+class Bench:
+    """Light path, attenuator, monitor, tagger, modulator and analyser in one, with a diary."""
+
+    diary: list[tuple[str, object]] = field(default_factory=list)
+    dB: float = 13.0
+    path: str = "before"
+    fail: bool = False
+    channel_a, channel_b, channel_sync = 1, 2, 0
+    sync_divider, resolution_ps = 100, 1.0
+    limits_dB = (0.0, 60.0)
+
+    def identify(self) -> Identity:
+        return Identity("", "", "", "", "", simulated=True)
+
+    def select(self, position: str) -> None:
+        self.diary.append(("path", position))
+        self.path = position
+
+    def open_shutter(self) -> None:
+        self.diary.append(("shutter", True))
+
+    def check(self, *_: float) -> None:
+        pass
+
+    def set_attenuation(self, dB: float) -> None:
+        self.diary.append(("attenuation", dB))
+        self.dB = dB
+
+    def attenuation(self) -> float:
+        return self.dB
+
+    def power_W(self) -> float:
+        reading = 200e-9 * 10 ** (-self.dB / 10)
+        return reading * (1 + 1e-4 * np.sin(len(self.diary)))
+
+    def count(self, dwell_s: float) -> Counts:
+        if self.fail:
+            raise RuntimeError("cable pulled")
+        return Counts((100, 90), dwell_s)
+
+    def stream(self, duration_s: float):
+        yield TagBlock(np.array([5]), np.array([1], np.uint8), 0, round(duration_s * 1e12))
+
+
+@dataclass
+class Selector:
+    """A modulator or an analyser."""
+
+    diary: list[tuple[str, object]]
+    name: str
+    states: tuple[str, ...]
+
+    def select(self, state: str) -> None:
+        self.diary.append((self.name, state))
+
+
+def test_the_laser_meets_the_detectors_through_a_closed_attenuator(tmp_path: Path) -> None:
+    bench = Bench()
+    settings = DetectorEfficiencySettings(lowest_W=1e-9, highest_W=4e-9, points=3)
+    scan = detector_efficiency.measure(bench, bench, bench, bench, tmp_path / "x.csv", settings)
+    assert bench.diary[:2] == [("attenuation", 60.0), ("path", "laser")]
+    # back to the source before the light grows, and to where the pump was
+    assert bench.diary[-2:] == [("path", "before"), ("attenuation", 13.0)]
+    assert scan.x == pytest.approx([1e-9, 2e-9, 4e-9], rel=4e-3)
+    assert list(scan.x) == sorted(scan.x)
+
+
+def test_the_pump_is_put_back_when_something_breaks(tmp_path: Path) -> None:
+    bench = Bench(fail=True)
+    with pytest.raises(RuntimeError, match="cable pulled"):
+        detector_efficiency.measure(
+            bench, bench, bench, bench, tmp_path / "x.csv", DetectorEfficiencySettings()
+        )
+    assert (bench.path, bench.dB) == ("before", 13.0)
+
+
+def test_every_state_is_recorded_with_both_detectors_right(tmp_path: Path) -> None:
+    bench = Bench()
+    modulator = Selector(bench.diary, "modulator", ("H", "V", "D", "A", "R"))
+    analyser = Selector(bench.diary, "analyser", ("H", "V", "D", "A", "R", "L"))
+    held: list[int] = []
+    runs = misalignment.measure(
+        bench,
+        modulator,
+        analyser,
+        bench,
+        tmp_path,
+        MisalignmentSettings(duration_s=1e-3),
+        lambda: held.append(len(bench.diary)),
+    )
+    # R alone is no basis: its partner cannot be sent
+    asked = [(r.about.settings["prepared"], r.about.settings["analysed"]) for r in runs]
+    assert asked == [(s, a) for s, o in ("HV", "VH", "DA", "AD") for a in (s, o)]
+    assert held == [0]
+    assert bench.diary[0] == ("path", "receiver")
+    assert [e for e in bench.diary if e[0] == "modulator"] == [("modulator", s) for s in "HVDA"]
+    assert all(r.file.exists() for r in runs)
+    assert {r.about.path for r in runs} == {"receiver"}
+
+
+def test_instruments_without_a_common_basis_are_refused(tmp_path: Path) -> None:
+    bench = Bench()
+    with pytest.raises(UsageError, match="no whole basis in common: the one has H, D"):
+        misalignment.measure(
+            bench,
+            Selector(bench.diary, "modulator", ("H", "D")),
+            Selector(bench.diary, "analyser", ("H", "V", "D", "A")),
+            bench,
+            tmp_path,
+            MisalignmentSettings(),
+            lambda: None,
+        )
+    assert not bench.diary
