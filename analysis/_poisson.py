@@ -207,7 +207,8 @@ class Solution:
 
         if not free:
             return float(np.sum(function({}) ** 2))
-        result = _lmfit(self.label, free, function, loose)
+        # only the minimum is asked for, not its covariance: the quick derivatives do
+        result = _lmfit(self.label, free, function, loose, "2-point")
         return float(np.sum(np.asarray(result.residual) ** 2))
 
     def profile(self, name: str, delta: float = DELTA_68) -> tuple[float, float]:
@@ -384,7 +385,11 @@ def minimise_reweighted(
 
 
 def _lmfit(
-    label: str, free: Mapping[str, Free], residuals: Residuals, given: Mapping[str, Estimate]
+    label: str,
+    free: Mapping[str, Free],
+    residuals: Residuals,
+    given: Mapping[str, Estimate],
+    jacobian: str = "3-point",
 ) -> Any:
     """Run lmfit with every parameter in units of its scale."""
     parameters = lmfit.Parameters()
@@ -412,7 +417,7 @@ def _lmfit(
     for method in ("dogbox", "trf"):
         result = minimiser.least_squares(
             method=method,
-            jac="3-point",
+            jac=jacobian,
             x_scale="jac",
             ftol=1e-10,
             xtol=1e-10,
