@@ -1,0 +1,148 @@
+"""Do the intervals cover? Hundreds of calibrations of simulated labs with known truth.
+
+    python validation/interval_coverage.py default --runs 500 --workers 2
+    python validation/interval_coverage.py --summary
+
+Each run serves a simulated lab, calibrates it through its sockets with a quick recipe, and appends
+one line a figure to ``validation/coverage_LAB.csv``. Seeds in the table are left out, so a study
+goes on where it stopped. With ``--summary`` the tables on disk are put together as coverage.
+
+The labs differ from the default one in what spoils estimators: blinking, a long dead time, a faint
+source, drift.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import csv
+import tempfile
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+HERE = Path(__file__).parent
+LABS: Mapping[str, Mapping[str, str]] = {
+    "default": {},
+    "other-source": {
+        "source.lifetime": "60e-12",
+        "source.g2": "0.05",
+        "source.collection_efficiency": "0.45",
+        "source.pi_power": "25e-9",
+        "cavity.resonance_V": "22.5",
+    },
+    "blinking": {"source.blinking_on_fraction": "0.75", "source.blinking_time": "1e-5"},
+    "dead-time-60": {"detector.dead_time": "60e-9"},
+    "drift": {"drift.brightness_per_hour": "-0.5"},
+}
+QUICK: dict[str, Any] = {
+    "hbt": {"before_s": 0.1, "after_s": 0.4},
+    "brightness": {"duration_s": 0.05},
+    "transmitter": {"before_s": 0.03, "after_s": 0.1},
+    "lifetime": {"emission_s": 0.05, "response_s": 0.1},
+}
+NO_SINGLE_TRUTH = ("cavity_resonance_voltage",)
+HEADER = ("seed", "quantity", "truth", "value", "u", "low_68", "high_68", "low_95", "high_95")
+
+
+class _Quiet:
+    def say(self, text: str) -> None: ...
+
+    @contextlib.contextmanager
+    def step(self, title: str) -> Iterator[Any]:
+        yield lambda done, total, text: None
+
+
+def one_run(lab: str, seed: int) -> list[tuple[object, ...]]:
+    """Calibrate one simulated lab and return its lines of the table."""
+    from qdchar.calibrate import calibrate
+    from qdchar.drivers.twin.serve import serve, station_toml
+    from qdchar.drivers.twin.truth import Truth
+    from qdchar.link import load_link
+    from qdchar.recipe import Recipe
+    from qdchar.run import Run
+    from qdchar.station import load_station
+
+    truth = Truth.from_settings(LABS[lab])
+    true = {name: value for name, value, _ in truth.quantities()}
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        station_file = folder / "station.toml"
+        station_file.write_text(station_toml(stack.enter_context(serve(truth, seed))))
+        run = stack.enter_context(Run.create(folder, "study", "coverage"))
+        station = stack.enter_context(load_station(station_file, say=lambda _: None))
+        recipe = Recipe.model_validate(QUICK)
+        record = calibrate(station, run, recipe, load_link(None), _Quiet()).record  # type: ignore[arg-type]
+    rows: list[tuple[object, ...]] = []
+    for name, figure in record.quantities.items():
+        if name in true and name not in NO_SINGLE_TRUTH and figure.u > 0:
+            v, u = figure.value, figure.u
+            low_68, high_68 = figure.interval_68 or (v - u, v + u)
+            low_95, high_95 = figure.interval_95 or (v - 1.96 * u, v + 1.96 * u)
+            rows.append((seed, name, true[name], v, u, low_68, high_68, low_95, high_95))
+    return rows
+
+
+def study(lab: str, runs: int, workers: int) -> None:
+    """Make the missing runs of one lab."""
+    table = HERE / f"coverage_{lab}.csv"
+    known: set[int] = set()
+    if table.exists():
+        with table.open(encoding="utf-8") as stream:
+            known = {int(r["seed"]) for r in csv.DictReader(stream)}
+    else:
+        table.write_text(",".join(HEADER) + "\n", encoding="utf-8")
+    missing = [s for s in range(1, runs + 1) if s not in known]
+    with ProcessPoolExecutor(workers) as pool:
+        jobs = {pool.submit(one_run, lab, seed): seed for seed in missing}
+        for done, job in enumerate(as_completed(jobs), start=1):
+            if job.exception() is not None:
+                print(f"{lab}, seed {jobs[job]}: {job.exception()}", flush=True)
+                continue
+            with table.open("a", encoding="utf-8", newline="") as stream:
+                csv.writer(stream, lineterminator="\n").writerows(job.result())
+            print(f"{lab}: {done} of {len(missing)}", flush=True)
+
+
+def summary(table: Path) -> str:
+    """Coverage of the 68 % and 95 % intervals, mean and scatter of the pulls, by quantity."""
+    with table.open(encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    lines = [f"{'quantity':<26}{'runs':>5}{'68 %':>7}{'95 %':>7}{'mean':>7}{'sd':>6}"]
+    for name in dict.fromkeys(r["quantity"] for r in rows):
+        part = [
+            {k: float(v) for k, v in r.items() if k != "quantity"}
+            for r in rows
+            if r["quantity"] == name
+        ]
+        inside = [
+            100.0 * np.mean([r[f"low_{p}"] <= r["truth"] <= r[f"high_{p}"] for r in part])
+            for p in (68, 95)
+        ]
+        pulls = np.array([(r["value"] - r["truth"]) / r["u"] for r in part])
+        lines.append(
+            f"{name:<26}{len(part):>5}{inside[0]:>7.1f}{inside[1]:>7.1f}"
+            f"{pulls.mean():>7.2f}{pulls.std():>6.2f}"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run a study, or show what the tables say."""
+    parser = argparse.ArgumentParser(description="coverage of the intervals on simulated labs")
+    parser.add_argument("labs", nargs="*", choices=(*LABS, []))
+    parser.add_argument("--runs", type=int, default=500)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--summary", action="store_true")
+    options = parser.parse_args()
+    for lab in options.labs:
+        study(lab, options.runs, options.workers)
+    for table in sorted(HERE.glob("coverage_*.csv")):
+        print(f"\n{table.stem.removeprefix('coverage_')}\n{summary(table)}")
+
+
+if __name__ == "__main__":
+    main()
