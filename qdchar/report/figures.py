@@ -57,7 +57,7 @@ def draw_curve(curve: Curve) -> Figure:
         if curve.log_y and np.any(curve.y > 0):
             above.set_yscale("log")
             above.set_ylim(bottom=0.5 * float(curve.y[curve.y > 0].min()))
-        above.legend()
+        above.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncol=2)
         below.axhspan(-2.0, 2.0, color=SOFT, alpha=0.25, lw=0)
         below.plot(curve.x, curve.residuals, ".", ms=2.5, color=DATA)
         span = max(4.0, 1.1 * float(np.max(np.abs(curve.residuals), initial=0.0)))
