@@ -11,6 +11,9 @@ import click
 from qdchar.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from qdchar.estimate import Estimate
     from qdchar.keyrate import KeyRate, SourceFigures
     from qdchar.link import Link
 
@@ -120,7 +123,7 @@ def keyrate(
     misalignment that the record holds stands for the link's.
     """
     from qdchar.keyrate import predict, predict_with_decoy
-    from qdchar.keyrate.advantage import maximum_loss
+    from qdchar.keyrate.crossing import crossings, maximum_loss
     from qdchar.link import load_link
     from qdchar.record import load_record
 
@@ -160,16 +163,17 @@ def keyrate(
             p_z=p_z,
             attenuation=attenuation,
         )
-    click.echo(_table(points, figures, link))
-    reach = None
-    if p_z is None and attenuation is None:
-        reach = maximum_loss(
-            figures,
-            link.model_copy(update={"block": points[0].block, "block_kind": points[0].block_kind}),
-            protocol=protocol,
-            accounting=accounting or "alice",
-        )
-        click.echo("no key at any loss" if reach is None else f"largest loss: {reach:.2f} dB")
+    reach, ends = None, {}
+    optimised = p_z is None and attenuation is None
+    if optimised:
+        block_of = {"block": points[0].block, "block_kind": points[0].block_kind}
+        named = link.model_copy(update=block_of)
+        proof: Any = {"protocol": protocol, "accounting": accounting or "alice"}
+        reach = maximum_loss(figures, named, **proof)
+        ends = crossings(figures, named, [c.name for c in points[0].comparators], **proof)
+    click.echo(_table(points, figures, link, ends))
+    if optimised:
+        click.echo("no key at any loss" if reach is None else f"largest loss: {_in_dB(reach)}")
     if as_json:
         click.echo(
             json.dumps(
@@ -178,7 +182,14 @@ def keyrate(
                     "accounting": points[0].accounting,
                     "block": points[0].block,
                     "block_kind": points[0].block_kind,
-                    "maximum_loss_dB": reach,
+                    "maximum_loss_dB": None if reach is None else reach.value,
+                    "maximum_loss_dB_u": None if reach is None else _uncertainty(reach),
+                    "crossings": {
+                        name: None
+                        if end is None
+                        else {"value": end.value, "u": _uncertainty(end), "unit": end.unit}
+                        for name, end in ends.items()
+                    },
                     "source": {
                         e.name: {"value": e.value, "u": e.u, "unit": e.unit}
                         for e in (figures.mean_photon_number, figures.g2_zero, figures.clock_rate)
@@ -228,7 +239,24 @@ def source_figures(record: Path | None, text: str | None) -> SourceFigures:
     )
 
 
-def _table(points: tuple[KeyRate, ...], source: SourceFigures, link: Link) -> str:
+def _in_dB(loss: Estimate) -> str:
+    u = _uncertainty(loss)
+    return f"{loss.value:g} dB or more" if u is None else f"{loss.value:.2f} +- {u:.2g} dB"
+
+
+def _uncertainty(loss: Estimate) -> float | None:
+    """None for a loss that is a lower limit."""
+    from qdchar.keyrate.crossing import beyond_search
+
+    return None if beyond_search(loss) else loss.u
+
+
+def _table(
+    points: tuple[KeyRate, ...],
+    source: SourceFigures,
+    link: Link,
+    ends: Mapping[str, Estimate | None],
+) -> str:
     from qdchar.keyrate import ASSUMPTION
     from qdchar.keyrate.comparators import COMPARATORS
     from qdchar.keyrate.published import measured_at
@@ -263,17 +291,24 @@ def _table(points: tuple[KeyRate, ...], source: SourceFigures, link: Link) -> st
             f"{p.rate_bps:10.4g} {p.p_z:7.4f} {p.attenuation:6.3f} {100 * p.qber:6.3f} "
             f"{100 * p.phase_error:6.2f} {seconds:>8}{beside}"
         )
-    lines += ["", "Coherent light on the same link: bit/pulse (the source's advantage in dB)"]
+    lines += ["", "Coherent light on the same link: bit/pulse (the source's advantage, dB +- u)"]
     names = [c.name for c in first.comparators]
     width = max((len(name) for name in names), default=0)
-    heads = "".join(f"{p.loss_dB:>17.2f} dB" for p in points)
+    heads = "".join(f"{p.loss_dB:>25.2f} dB" for p in points)
+    if ends:
+        heads += f"{'ahead up to':>20}"
     lines.append(f"{'':{width}}{heads}")
     for name in names:
         cells = ""
         for p in points:
             c = p.comparator(name)
-            gain = "  -  " if c.advantage_dB is None else f"{c.advantage_dB:+.2f}"
-            cells += f"{f'{c.rate_per_pulse:.3g} ({gain})':>20}"
+            gain = "-"
+            if c.advantage_dB is not None:
+                gain = f"{c.advantage_dB:+.2f} +- {c.advantage_dB_u:.2f}"
+            cells += f"{f'{c.rate_per_pulse:.3g} ({gain})':>28}"
+        if name in ends:
+            end = ends[name]
+            cells += f"{'never' if end is None else _in_dB(end):>20}"
         lines.append(f"{name:{width}}{cells}")
     lines.append("")
     lines += [f"{name}: {COMPARATORS[name].description}" for name in names]

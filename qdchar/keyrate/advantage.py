@@ -1,4 +1,4 @@
-"""Where a source beats coherent light: crossing, reach, map and boundary."""
+"""Which sources beat coherent light at a given loss: map and boundary."""
 
 from __future__ import annotations
 
@@ -13,18 +13,12 @@ from qdchar.link import Link
 
 from .comparators import COMPARATORS
 from .conditions import Conditions
-from .design import attenuator_design
 from .optimise import Effort
-from .result import PHASE, DecoyProtocol, Protocol
+from .result import PHASE, Protocol
 from .single_photon import best_single_photon_key
 from .single_photon_counts import Accounting
-from .source import SourceFigures
 
 Floats = NDArray[np.float64]
-
-# Losses at which a crossing or a reach is looked for [dB].
-_FARTHEST_DB = 80.0
-_COARSE_DB = 1.0
 
 # Enough for 0.9999 of the optimum over the plane of sources, in half the time.
 _LIGHT_EFFORT = Effort(samples=96, starts=1, steps=45)
@@ -55,68 +49,6 @@ class AdvantageMap:
     comparator: str
     rate: Floats
     advantage_dB: Floats
-
-
-def _rate(
-    source: SourceFigures, protocol: Protocol | DecoyProtocol, accounting: Accounting
-) -> Callable[[Conditions], Floats]:
-    n, g2 = source.mean_photon_number.value, source.g2_zero.value
-    if protocol == "efficient-bb84" or protocol == "three-state":
-        phase = PHASE[protocol]
-        return lambda given: best_single_photon_key(n, g2, given, phase, accounting).rate
-    phase = PHASE[protocol.removesuffix("-decoy")]
-    return lambda given: attenuator_design(n, g2, given, phase, 0.0).rate
-
-
-def maximum_loss(
-    source: SourceFigures,
-    link: Link,
-    *,
-    protocol: Protocol | DecoyProtocol = "efficient-bb84",
-    accounting: Accounting = "alice",
-) -> float | None:
-    """Largest channel loss with a key [dB]; None where even no loss gives one.
-
-    Found to 1e-3 dB, by narrowing a bracket with 41 losses at a time; not beyond 80 dB. The
-    accounting is not used with decoy states.
-    """
-    rate = _rate(source, protocol, accounting)
-    return _last(lambda loss: rate(Conditions.from_link(link, loss)) > 0)
-
-
-def crossing_loss(
-    source: SourceFigures,
-    link: Link,
-    comparator: str,
-    *,
-    protocol: Protocol | DecoyProtocol = "efficient-bb84",
-    accounting: Accounting = "alice",
-) -> float | None:
-    """Largest channel loss at which the source is ahead of coherent light [dB].
-
-    None where it is never ahead.
-    """
-    rate, other = _rate(source, protocol, accounting), COMPARATORS[comparator].rate
-
-    def ahead(loss: Floats) -> NDArray[np.bool_]:
-        given = Conditions.from_link(link, loss)
-        return np.asarray(rate(given) > other(given))
-
-    return _last(ahead)
-
-
-def _last(holds: Callable[[Floats], NDArray[np.bool_]]) -> float | None:
-    """Largest loss at which a condition holds."""
-    losses = np.arange(0.0, _FARTHEST_DB + _COARSE_DB, _COARSE_DB)
-    for _ in range(3):
-        true = np.flatnonzero(holds(losses))
-        if not len(true):
-            return None
-        last = int(true[-1])
-        if last == len(losses) - 1:
-            break
-        losses = np.linspace(losses[last], losses[last + 1], 41)
-    return float(losses[last])
 
 
 def advantage_map(

@@ -63,11 +63,15 @@ def expected_counts(settings: CoherentSettings, given: Conditions) -> tuple[Deco
 
 
 def coherent_key(
-    settings: CoherentSettings, given: Conditions, phase: Phase = "eb", bound: Bound = "yin"
+    settings: CoherentSettings,
+    given: Conditions,
+    phase: Phase = "eb",
+    bound: Bound = "yin",
+    capped: bool = True,
 ) -> DecoyKey:
     """Key of given settings, from the counts expected on a link."""
     counts, sent = expected_counts(settings, given)
-    bounds = CoherentBounds(settings.light, elementary_eps(given), bound)
+    bounds = CoherentBounds(settings.light, elementary_eps(given), bound, capped)
     return decoy_key(counts, sent, settings.p_z, bounds, given, phase)
 
 
@@ -99,6 +103,7 @@ def best_coherent_key(
     phase: Phase = "eb",
     bound: Bound = "yin",
     effort: Effort | None = None,
+    capped: bool = True,
 ) -> tuple[DecoyKey, CoherentSettings]:
     """Key with all parameters optimised, of each point by itself.
 
@@ -110,6 +115,8 @@ def best_coherent_key(
         The protocol.
     effort
         How hard to search.
+    capped
+        As in `qdchar.keyrate.decoy.CoherentBounds`.
 
     Returns
     -------
@@ -124,7 +131,7 @@ def best_coherent_key(
 
     def score(x: Floats, rows: Rows) -> Floats:
         settings, part = coherent_settings(x, decoys), flat.part(rows)
-        return coherent_key(settings, part, phase, bound).score
+        return coherent_key(settings, part, phase, bound, capped).score
 
     best = maximise(
         score,
@@ -135,7 +142,7 @@ def best_coherent_key(
         known=_TYPICAL[:, :dimensions],
     )
     settings = coherent_settings(best[:, None, :], decoys)
-    key = coherent_key(settings, flat, phase, bound)
+    key = coherent_key(settings, flat, phase, bound, capped)
     light = settings.light
     return (
         DecoyKey(*(getattr(key, f.name).reshape(shape) for f in fields(key))),

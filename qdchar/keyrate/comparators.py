@@ -8,13 +8,29 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .coherent import best_infinite_decoy
-from .coherent_finite import Decoys, best_coherent_key
+from .coherent import best_infinite_decoy, infinite_decoy_rate
+from .coherent_finite import Decoys, best_coherent_key, coherent_key
 from .conditions import Conditions
 from .ideal import coherent_rate
 from .single_photon_counts import Phase
 
 Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Light:
+    """Coherent light at its best settings.
+
+    Attributes
+    ----------
+    rate
+        Secret bits per sent pulse.
+    rate_at
+        Rate at these settings under other conditions of the same shape.
+    """
+
+    rate: Floats
+    rate_at: Callable[[Conditions], Floats]
 
 
 @dataclass(frozen=True)
@@ -27,24 +43,40 @@ class Comparator:
         As it stands in every output.
     description
         One line for a table's foot.
-    rate
-        Best secret bits per sent pulse under given conditions, all parameters optimised.
+    best
+        Coherent light under given conditions, all parameters optimised.
     finite
         A finite-key protocol: not defined without a block.
     """
 
     name: str
     description: str
-    rate: Callable[[Conditions], Floats]
+    best: Callable[[Conditions], Light]
     finite: bool = False
 
+    def rate(self, given: Conditions) -> Floats:
+        """Best secret bits per sent pulse under given conditions."""
+        return self.best(given).rate
 
-def _ideal(given: Conditions) -> Floats:
-    return coherent_rate(given.eta) * np.ones(given.shape)
+
+def _ideal(given: Conditions) -> Light:
+    def rate_at(other: Conditions) -> Floats:
+        return coherent_rate(other.eta) * np.ones(other.shape)
+
+    return Light(rate_at(given), rate_at)
 
 
-def _finite(decoys: Decoys, phase: Phase) -> Callable[[Conditions], Floats]:
-    return lambda given: best_coherent_key(given, decoys, phase)[0].rate
+def _infinite(given: Conditions) -> Light:
+    rate, mean = best_infinite_decoy(given)
+    return Light(rate, lambda other: infinite_decoy_rate(mean, other))
+
+
+def _finite(decoys: Decoys, phase: Phase) -> Callable[[Conditions], Light]:
+    def best(given: Conditions) -> Light:
+        key, settings = best_coherent_key(given, decoys, phase)
+        return Light(key.rate, lambda other: coherent_key(settings, other, phase).rate)
+
+    return best
 
 
 COMPARATORS = {
@@ -58,7 +90,7 @@ COMPARATORS = {
         Comparator(
             "wcp-infinite-decoy",
             "coherent light, infinitely many decoy states, asymptotic, with the link's errors",
-            lambda given: best_infinite_decoy(given)[0],
+            _infinite,
         ),
         Comparator(
             "wcp-vacuum-weak-three-state",
@@ -77,6 +109,12 @@ COMPARATORS = {
             "wcp-one-decoy-bb84",
             "coherent light, efficient BB84, one decoy state, same block, Yin's bounds",
             _finite("one-decoy", "eb"),
+            finite=True,
+        ),
+        Comparator(
+            "wcp-one-decoy-three-state",
+            "coherent light, three states, one decoy state, same block, Yin's bounds",
+            _finite("one-decoy", "lt"),
             finite=True,
         ),
     )

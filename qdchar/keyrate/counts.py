@@ -156,6 +156,7 @@ def coherent_session(
     bound
         Tail bounds, "yin" or "hoeffding".
     """
+    _check_intensities(light.mean, light.share)
     _check(counts, settings=len(light.mean))
     _check_setting(pulses_sent, p_z)
     given = Conditions.from_link(link)
@@ -265,6 +266,18 @@ def _check(counts: BasisCounts | DecoyCounts, settings: int | None = None) -> No
     ):
         if np.any(np.asarray(getattr(counts, part)) > np.asarray(getattr(counts, whole))):
             raise UsageError(f"session: {part} exceeds {whole}")
+
+
+def _check_intensities(mean: Floats, share: Floats) -> None:
+    """Refuse settings that the closed-form bounds are not made for."""
+    if mean.shape != share.shape or len(mean) not in (2, 3):
+        raise UsageError("session: two or three means, and as many shares")
+    if np.any(share <= 0) or abs(share.sum() - 1) > 1e-9:
+        raise UsageError("session: shares are above 0 and add up to 1")
+    if not mean[0] > mean[1] > 0 or (len(mean) == 3 and mean[2] != 0):
+        raise UsageError(
+            "session: means fall from the signal; with three the last is the vacuum, 0"
+        )
 
 
 def _check_setting(pulses_sent: float, p_z: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -9,20 +10,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qdchar.errors import UsageError
-from qdchar.estimate import Estimate, propagate
-from qdchar.link import Link, Quantity
+from qdchar.estimate import Contribution, Estimate, propagate
+from qdchar.link import Link
 
-from .comparators import COMPARATORS, comparators_for
+from .comparators import COMPARATORS, Light, comparators_for
 from .conditions import BlockKind, Conditions
 from .design import Design, attenuator_design, single_photon_design
 from .result import PHASE, Comparison, DecoyProtocol, KeyRate, Protocol, advantage_dB
 from .single_photon_counts import Accounting
+from .slopes import Response, slopes
 from .source import SourceFigures
 
 Floats = NDArray[np.float64]
 
-# Relative step of the numerical derivatives: truncation and rounding both stay below 1e-5.
-_STEP = 1e-3
+_DB = 10 / math.log(10)
 
 
 def predict(
@@ -198,9 +199,13 @@ def _assemble(
 ) -> tuple[KeyRate, ...]:
     """Put uncertainty and comparators beside a design."""
     given = Conditions.from_link(link, losses)
-    sensitivities = _sensitivities(source, link, losses, design, own_loss)
+    rate_slopes = slopes(source, link, losses, design.rate_at, own_loss=own_loss)
     names = _asked(comparators, given)
-    others = {name: COMPARATORS[name].rate(given) for name in names}
+    others = {name: COMPARATORS[name].best(given) for name in names}
+    light_slopes = {
+        name: slopes(source, link, losses, _of_link(light), own_loss=own_loss)
+        for name, light in others.items()
+    }
     clock = source.clock_rate.value
     finite = link.block_kind != "asymptotic"
     return tuple(
@@ -211,7 +216,7 @@ def _assemble(
             block_kind=link.block_kind,
             loss_dB=float(losses[i]),
             rate_per_pulse=float(design.rate[i]),
-            budget=propagate([(estimate, float(slope[i])) for estimate, slope in sensitivities]),
+            budget=propagate([(estimate, float(slope[i])) for estimate, slope in rate_slopes]),
             rate_bps=float(design.rate[i]) * clock,
             p_z=float(design.p_z[i]),
             attenuation=float(design.attenuation[i]),
@@ -224,15 +229,40 @@ def _assemble(
             pulses_sent=float(design.pulses_sent[i]) if finite else None,
             acquisition_time_s=float(design.pulses_sent[i]) / clock if finite else None,
             comparators=tuple(
-                Comparison(
-                    name, float(rate[i]), advantage_dB(float(design.rate[i]), float(rate[i]))
-                )
-                for name, rate in others.items()
+                _compare(name, design, rate_slopes, light, light_slopes[name], i)
+                for name, light in others.items()
             ),
             decoy=None if design.decoy is None else design.decoy[i],
         )
         for i in range(len(losses))
     )
+
+
+def _of_link(light: Light) -> Response:
+    return lambda n, g2, given: light.rate_at(given)
+
+
+def _compare(
+    name: str,
+    design: Design,
+    rate_slopes: Sequence[tuple[Estimate, Floats]],
+    light: Light,
+    light_slopes: Sequence[tuple[Estimate, Floats]],
+    i: int,
+) -> Comparison:
+    """Source and coherent light at the i-th loss; what both share moves the ratio by what it must.
+
+    The advantage is 10 log10(R / W), its derivative (10 / ln 10) (dR / R - dW / W).
+    """
+    rate, other = float(design.rate[i]), float(light.rate[i])
+    advantage = advantage_dB(rate, other)
+    budget: tuple[Contribution, ...] = ()
+    if advantage is not None:
+        budget = propagate(
+            (estimate, _DB * (float(up[i]) / rate - float(down[i]) / other))
+            for (estimate, up), (_, down) in zip(rate_slopes, light_slopes, strict=True)
+        )
+    return Comparison(name, other, advantage, budget)
 
 
 def _asked(names: Sequence[str] | None, given: Conditions) -> Sequence[str]:
@@ -268,47 +298,3 @@ def _check_options(
     ):
         if wrong:
             raise UsageError(f"key rate: {message}")
-
-
-def _sensitivities(
-    source: SourceFigures, link: Link, losses: Floats, design: Design, own_loss: bool
-) -> list[tuple[Estimate, Floats]]:
-    """Return the derivatives of the rate by every uncertain input, at fixed settings.
-
-    At an optimum the settings move the rate in second order only (envelope theorem).
-    """
-
-    def rate(n: float, g2: float, changed: Link) -> Floats:
-        shift = changed.channel_loss.value - link.channel_loss.value
-        return design.rate_at(n, g2, Conditions.from_link(changed, losses + shift))
-
-    n, g2 = source.mean_photon_number, source.g2_zero
-    result: list[tuple[Estimate, Floats]] = []
-    for estimate in (n, g2):
-        if estimate.u == 0:
-            continue
-        low, high = _around(estimate.value, estimate.u)
-        pair = [
-            rate(x if estimate is n else n.value, x if estimate is g2 else g2.value, link)
-            for x in (low, high)
-        ]
-        result.append((estimate, (pair[1] - pair[0]) / (high - low)))
-    for name, estimate in link.estimates().items():
-        given = getattr(link, name)
-        if estimate.u == 0 or not isinstance(given, Quantity):
-            continue
-        if name == "channel_loss" and not own_loss:
-            continue
-        low, high = _around(estimate.value, estimate.u)
-        pair = [
-            rate(n.value, g2.value, link.model_copy(update={name: Quantity(value=x)}))
-            for x in (low, high)
-        ]
-        result.append((estimate, (pair[1] - pair[0]) / (high - low)))
-    return result
-
-
-def _around(value: float, u: float) -> tuple[float, float]:
-    """Two arguments for a derivative, neither of them below zero."""
-    step = _STEP * (value or u)
-    return max(value - step, 0.0), value + step

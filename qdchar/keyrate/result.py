@@ -48,11 +48,22 @@ class Comparison:
         Secret bits per sent pulse.
     advantage_dB
         The source's rate over this one [dB]; None where either rate is zero.
+    budget
+        Contributions to the uncertainty of `advantage_dB` [dB]: what moves both rates, such as
+        the channel's loss, counts by the difference that it makes.
     """
 
     name: str
     rate_per_pulse: float
     advantage_dB: float | None
+    budget: tuple[Contribution, ...] = ()
+
+    @property
+    def advantage_dB_u(self) -> float | None:
+        """Standard uncertainty of `advantage_dB`; None without one."""
+        if self.advantage_dB is None:
+            return None
+        return math.sqrt(sum(c.u**2 for c in self.budget))
 
 
 @dataclass(frozen=True)
@@ -151,7 +162,11 @@ class KeyRate:
             "acquisition_time_s": self.acquisition_time_s,
             "decoy": None if self.decoy is None else asdict(self.decoy),
             "comparators": {
-                c.name: {"rate_per_pulse": c.rate_per_pulse, "advantage_dB": c.advantage_dB}
+                c.name: {
+                    "rate_per_pulse": c.rate_per_pulse,
+                    "advantage_dB": c.advantage_dB,
+                    "advantage_dB_u": c.advantage_dB_u,
+                }
                 for c in self.comparators
             },
         }

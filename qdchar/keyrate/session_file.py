@@ -30,7 +30,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from qdchar.errors import UsageError
@@ -162,7 +161,6 @@ def session_key(session: SessionFile, source: SourceFigures, link: Link) -> Sess
             protocol=session.protocol,
         )
     mean, share = np.asarray(settings.mean, dtype=np.float64), np.asarray(settings.share)
-    _check_intensities(mean, share)
     return coherent_session(
         per_setting,
         session.pulses_sent,
@@ -171,15 +169,3 @@ def session_key(session: SessionFile, source: SourceFigures, link: Link) -> Sess
         p_z=session.p_z,
         protocol=session.protocol,
     )
-
-
-def _check_intensities(mean: NDArray[np.float64], share: NDArray[np.float64]) -> None:
-    """Refuse settings that the closed-form bounds are not made for."""
-    if mean.shape != share.shape or len(mean) not in (2, 3):
-        raise UsageError("session: two or three means, and as many shares")
-    if np.any(share <= 0) or abs(share.sum() - 1) > 1e-9:
-        raise UsageError("session: shares are above 0 and add up to 1")
-    if not mean[0] > mean[1] > 0 or (len(mean) == 3 and mean[2] != 0):
-        raise UsageError(
-            "session: means fall from the signal; with three the last is the vacuum, 0"
-        )

@@ -6,57 +6,12 @@ import numpy as np
 import pytest
 
 from qdchar.keyrate import SourceFigures, predict
-from qdchar.keyrate.advantage import (
-    advantage_map,
-    crossing_loss,
-    maximum_g2,
-    maximum_loss,
-    minimum_mean,
-)
-from qdchar.keyrate.result import Protocol
+from qdchar.keyrate.advantage import advantage_map, maximum_g2, minimum_mean
 from qdchar.keyrate.sensitivity import sensitivities
-from qdchar.keyrate.single_photon_counts import Accounting
 from qdchar.link import Link
 
 SOURCE, LINK = SourceFigures(), Link()
 PAPER = "wcp-vacuum-weak-three-state"
-
-
-@pytest.mark.parametrize(
-    ("protocol", "accounting", "crossing"),
-    [
-        ("efficient-bb84", "alice", 17.9),
-        ("efficient-bb84", "joint", 24.4),
-        ("three-state", "joint", 18.8),
-    ],
-)
-def test_crossings(protocol: Protocol, accounting: Accounting, crossing: float) -> None:
-    """An independent computation, to its printed digit; the paper says 19 dB."""
-    found = crossing_loss(SOURCE, LINK, PAPER, protocol=protocol, accounting=accounting)
-    assert found == pytest.approx(crossing, abs=0.06)
-
-
-def test_the_crossing_is_where_the_advantage_ends() -> None:
-    loss = crossing_loss(SOURCE, LINK, "wcp-infinite-decoy")
-    assert loss is not None
-    here, beyond = predict(loss_dB=[loss - 1e-2, loss + 1e-2], comparators=("wcp-infinite-decoy",))
-    advantages = [p.comparator("wcp-infinite-decoy").advantage_dB or 0.0 for p in (here, beyond)]
-    assert advantages[0] > 0 > advantages[1]
-    assert abs(advantages[0]) < 0.02
-
-
-def test_never_ahead_and_no_key() -> None:
-    assert crossing_loss(SOURCE, LINK, "wcp-ideal") is None
-    noisy = Link(misalignment=0.2)  # type: ignore[arg-type]
-    assert maximum_loss(SOURCE, noisy) is None
-
-
-def test_maximum_loss_is_where_the_key_ends() -> None:
-    loss = maximum_loss(SOURCE, LINK)
-    assert loss is not None
-    near, far = predict(loss_dB=[loss - 1e-3, loss + 2e-2], comparators=())
-    assert near.rate_per_pulse > 0
-    assert far.rate_per_pulse == 0
 
 
 def test_boundaries_at_no_loss() -> None:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -77,15 +77,24 @@ def test_one_decoy_wins_in_short_blocks_only() -> None:
     assert ahead == [True, True, False]
 
 
-def test_two_decoys_tend_to_infinitely_many_from_below() -> None:
-    limit, _ = best_infinite_decoy(conditions(5.0))
-    rates = [
-        float(best_coherent_key(conditions(5.0, block=b))[0].rate) for b in (1e6, 1e8, 1e11, 1e15)
-    ]
+@pytest.mark.parametrize(("decoys", "phase"), PROTOCOLS)
+def test_a_block_tends_to_an_endless_one_from_below(decoys: Decoys, phase: Phase) -> None:
+    """Two decoys to infinitely many; one, which cannot tell multi-photon errors, to its own limit.
+
+    Without failure probability (eps = 1 for each of 22 bounds) nothing scatters.
+    """
+    given = replace(conditions(5.0), block=np.array([1e6, 1e8, 1e11, 1e15, 1e19]))
+    rates = best_coherent_key(given, decoys, phase)[0].rate
     assert np.all(np.diff(rates) > 0)
-    assert rates[-1] < limit
-    # sqrt-slow in the block, through the weak setting: 1 % at 1e15 pulses
-    assert rates[-1] == pytest.approx(limit, rel=0.02)
+    certain = replace(conditions(5.0, block=1e25), eps_pe=np.asarray(22.0))
+    own = best_coherent_key(certain, decoys, phase)[0].rate
+    infinite, _ = best_infinite_decoy(conditions(5.0))
+    assert rates[-1] < own < infinite
+    # slow in the block, through the weak setting, whose mean must fall
+    assert rates[-1] == pytest.approx(own, rel=0.01)
+    if decoys == "vacuum+weak":
+        # the search keeps the weak mean at a thousandth of the signal's or more
+        assert own == pytest.approx(infinite, rel=5e-3)
 
 
 @pytest.mark.parametrize("bound", ["yin", "hoeffding"])
@@ -119,38 +128,6 @@ def test_bounds_hold_for_simulated_counts(bound: Bound, decoys: Decoys) -> None:
     assert np.mean(single > sent * (photons * clicks)[1].sum()) <= 4 * eps
     assert np.mean(worst < sent * (photons * wrong)[1].sum()) <= 4 * eps
     assert single.mean() > 0.5 * counts[:, 1].sum(axis=1).mean()
-
-
-@pytest.mark.parametrize(("decoys", "phase"), PROTOCOLS)
-def test_nothing_raises_the_rate_that_should_lower_it(decoys: Decoys, phase: Phase) -> None:
-    rng = np.random.default_rng(21)
-    size = 12_000
-    base = replace(
-        conditions(0.0),
-        eta=10 ** -rng.uniform(0.4, 4, size),
-        p_dark=10 ** rng.uniform(-9, -5, size),
-        e_mis=rng.uniform(0, 0.09, size),
-        block=10 ** rng.uniform(6, 12, size),
-    )
-    low, high = _LOWER.copy(), _UPPER.copy()
-    low[:] = [1, -1.2, -1.5, -1, -1]
-    high[:] = [5, -0.1, -0.3, 3, 3]
-    d = 4 if decoys == "one-decoy" else 5
-    settings = coherent_settings(rng.uniform(low[:d], high[:d], (size, d)), decoys)
-
-    def rate(given: Conditions) -> Any:
-        key = coherent_key(settings, given, phase)
-        for f in fields(key):
-            assert np.all(np.isfinite(getattr(key, f.name))), f.name
-        return key.rate
-
-    before = rate(base)
-    if (decoys, phase) != ("one-decoy", "lt"):  # that one rarely has a key at random settings
-        assert np.mean(before > 0) > 0.02
-    slack = 1e-12  # rounding of a difference of large counts
-    assert np.all(rate(replace(base, e_mis=base.e_mis * 1.1 + 1e-4)) <= before + slack)
-    assert np.all(rate(replace(base, p_dark=base.p_dark * 1.5)) <= before + slack)
-    assert np.all(rate(replace(base, eta=base.eta * 0.97)) <= before + slack)
 
 
 def test_edges_give_zero_without_a_warning() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -54,7 +55,8 @@ def test_every_field_of_the_design_is_in_the_json() -> None:
         "comparators",
     } <= point.keys()
     for comparator in point["comparators"].values():
-        assert comparator.keys() == {"rate_per_pulse", "advantage_dB"}
+        assert comparator.keys() == {"rate_per_pulse", "advantage_dB", "advantage_dB_u"}
+        assert comparator["advantage_dB_u"] > 0
 
 
 def test_source_options_and_held_settings() -> None:
@@ -68,13 +70,30 @@ def test_source_options_and_held_settings() -> None:
     assert point["rate_bps"] == pytest.approx(1e9 * point["rate_per_pulse"])
 
 
-def test_the_largest_loss_is_said() -> None:
+def test_reach_and_crossings_are_said_with_their_uncertainty() -> None:
     result = run("--loss", "3", "--json")
     answer = json.loads(result.stdout.splitlines()[-1])
     assert answer["maximum_loss_dB"] == pytest.approx(31.3, abs=0.1)
-    assert "largest loss: 31.3" in result.stdout
-    endless = run("--loss", "3", "--json", "--protocol", "efficient-bb84-decoy", "--block", "1e12")
-    assert json.loads(endless.stdout.splitlines()[-1])["maximum_loss_dB"] > 50
+    assert answer["maximum_loss_dB_u"] == pytest.approx(0.20, abs=0.01)
+    assert "largest loss: 31.32 +- 0.2 dB" in result.stdout
+    paper = answer["crossings"]["wcp-vacuum-weak-three-state"]
+    assert paper["value"] == pytest.approx(17.93, abs=0.01)
+    assert paper["u"] == pytest.approx(0.40, abs=0.01)
+    assert paper["unit"] == "dB"
+    assert answer["crossings"]["wcp-ideal"] is None
+    lines = {line.split()[0]: line for line in result.stdout.splitlines() if "wcp" in line}
+    assert "never" in run("--loss", "3").stdout
+    assert lines.keys() >= answer["crossings"].keys()
+
+
+def test_a_reach_beyond_the_search_is_a_lower_limit(tmp_path: Path) -> None:
+    link = tmp_path / "link.toml"
+    link.write_text("dark_count_rate = 0.0\n")
+    result = run("--source", "n=0.9,g2=0", "--link", str(link), "--loss", "3", "--json")
+    answer = json.loads(result.stdout.splitlines()[-1])
+    assert answer["maximum_loss_dB"] == 80
+    assert answer["maximum_loss_dB_u"] is None
+    assert "largest loss: 80 dB or more" in result.stdout
 
 
 def test_without_a_loss_it_is_the_link_s_own() -> None:

@@ -59,5 +59,5 @@ def test_published_table() -> None:
     result = CliRunner().invoke(keyrate, ["--published", "--json"])
     assert result.exit_code == 0
     rows = json.loads(result.stdout.splitlines()[-1])["published"]
-    assert len(rows) == 17
+    assert len(rows) == 18
     assert "No variant within 5 %" in result.stdout

@@ -7,6 +7,7 @@ from qdchar.errors import UsageError
 from qdchar.estimate import Contribution, Estimate
 from qdchar.keyrate import SourceFigures, predict, predict_with_decoy
 from qdchar.keyrate.conditions import Conditions
+from qdchar.keyrate.monte_carlo import sample_rates
 from qdchar.keyrate.single_photon import best_single_photon_key
 from qdchar.link import Link, Quantity
 
@@ -83,7 +84,44 @@ def test_comparators_and_advantages() -> None:
     )
     assert far.rate_per_pulse == 0
     assert far.comparator("wcp-infinite-decoy").advantage_dB is None
+    assert far.comparator("wcp-infinite-decoy").advantage_dB_u is None
     assert far.rate_per_pulse_u == 0
+
+
+def test_what_both_share_cancels_in_the_advantage() -> None:
+    """Rates of single photons with decoys and of ideal light: both in proportion to eta."""
+    link = Link(
+        channel_loss=Quantity(value=10.0, u=1.1),
+        detector_efficiency=Quantity(value=0.71, u=0.02),
+        dark_count_rate=0.0,  # type: ignore[arg-type]
+    )
+    (point,) = predict_with_decoy(link=link, block_kind="asymptotic")
+    # 1.1 dB are 25 % of the rate by themselves
+    assert point.rate_per_pulse_u > 0.25 * point.rate_per_pulse
+    alone = 10 / np.log(10) * 0.008 / 0.292
+    for comparison in point.comparators:
+        # what is left: <n>, and gains that are not quite linear
+        assert comparison.advantage_dB_u == pytest.approx(alone, rel=0.02)
+        parts = {c.source: abs(c.u) for c in comparison.budget}
+        assert parts["link: channel_loss"] < 0.02
+
+
+def test_the_advantage_s_uncertainty_is_that_of_drawn_links() -> None:
+    """Source and link drawn together, coherent light and source optimised anew in each draw."""
+    link = Link(
+        channel_loss=Quantity(value=12.0, u=0.4),
+        detector_efficiency=Quantity(value=0.7, u=0.01),
+        misalignment=Quantity(value=0.025, u=0.003),
+    )
+    names = ("wcp-infinite-decoy", "wcp-vacuum-weak-bb84")
+    (point,) = predict(link=link, comparators=names)
+    drawn = sample_rates(
+        SourceFigures(), link, draws=500, rng=np.random.default_rng(19), comparators=names
+    )
+    for name in names:
+        spread = np.std(10 * np.log10(drawn.rates / drawn.comparators[name]), ddof=1)
+        # 500 draws know it to 3.2 %
+        assert point.comparator(name).advantage_dB_u == pytest.approx(spread, rel=0.08)
 
 
 def test_asymptotic_has_no_block() -> None:

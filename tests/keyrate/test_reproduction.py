@@ -5,7 +5,9 @@ import pytest
 from qdchar.keyrate.coherent_finite import best_coherent_key
 from qdchar.keyrate.conditions import Conditions
 from qdchar.keyrate.published import MEASURED, measured_at
-from qdchar.keyrate.reproduction import Reproduction, linear_gain_rate, reproduce
+from qdchar.keyrate.reproduction import linear_gain_rate, reproduce
+from qdchar.keyrate.strathclyde import DECOY_READINGS, last_leading_block
+from qdchar.keyrate.variants import Reproduction
 from qdchar.link import Link
 
 
@@ -69,6 +71,22 @@ def test_the_fitted_anchors_of_the_other_paper(rows: dict[str, Reproduction]) ->
     assert rate.closest[1] == pytest.approx(0, abs=2e-3)
     reach = rows["reach, endless block (two constants fitted)"]
     assert reach.closest[1] == pytest.approx(0, abs=6e-3)
+
+
+@pytest.mark.parametrize(("receiver", "block"), [(0.55, 2.4e9), (0.60, 5.2e9), (0.65, 1.1e10)])
+def test_where_the_lead_ends_in_a_longer_block(receiver: float, block: float) -> None:
+    """An independent computation, to its printed digit: errors not capped, four bounds."""
+    found = last_leading_block("alice", DECOY_READINGS[3], receiver)
+    assert found == pytest.approx(block, rel=0.045)
+    capped = last_leading_block("alice", DECOY_READINGS[0], receiver)
+    assert capped is not None
+    assert capped < 0.25 * block
+
+
+def test_multi_photons_as_bob_detects_them_never_lose_the_lead() -> None:
+    """With joint accounting there is no crossing, whatever the reading: not what is published."""
+    for reading in DECOY_READINGS[::2]:
+        assert last_leading_block("joint", reading, 0.60) is None
 
 
 def test_linear_gain_is_the_limit_of_a_weak_channel() -> None:
