@@ -10,8 +10,10 @@ from . import (
     etalon,
     gate,
     hbt,
+    hom,
     lifetime,
     misalignment,
+    phase,
     rabi,
     transmitter,
 )
@@ -26,8 +28,10 @@ __all__ = [
     "etalon",
     "gate",
     "hbt",
+    "hom",
     "lifetime",
     "misalignment",
+    "phase",
     "rabi",
     "transmitter",
 ]

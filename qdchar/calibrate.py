@@ -18,7 +18,7 @@ from qdchar.session import MEASUREMENTS, Session
 from qdchar.station import Station
 from qdchar.verdict import Verdict, judge
 
-OPTIONAL = ("detector_efficiency", "misalignment")
+OPTIONAL = ("detector_efficiency", "misalignment", "phase", "hom")
 """Measurements for which not every station has the instruments or certificates."""
 
 
@@ -79,6 +79,7 @@ def calibrate(
                 display.say(f"{name}: left out, the station file has no {missing}")
             else:
                 session.make(name)
+        session.light.select("after")  # as a key exchange wants it
     finally:
         _keep_snapshot(session)
     record = _record(session)
@@ -102,6 +103,8 @@ def _check_ranges(s: Session) -> None:
     """Hold every range of the recipe against the station's limits, before anything moves."""
     for settings, axis in ((s.recipe.cavity, s.cavity), (s.recipe.etalon, s.etalon)):
         axis.check(*(v for v in (settings.start_V, settings.stop_V) if v is not None))
+    if not MEASUREMENTS["phase"].missing(s.station):
+        s.phase.check(s.recipe.phase.start_V, s.recipe.phase.stop_V)
     s.pump.check(s.recipe.rabi.lowest_dB)
 
 

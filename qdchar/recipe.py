@@ -17,8 +17,10 @@ from qdchar.protocols.dead_time import DeadTimeSettings
 from qdchar.protocols.detector_efficiency import DetectorEfficiencySettings
 from qdchar.protocols.etalon import EtalonSettings
 from qdchar.protocols.hbt import HbtSettings
+from qdchar.protocols.hom import HomSettings
 from qdchar.protocols.lifetime import LifetimeSettings
 from qdchar.protocols.misalignment import MisalignmentSettings
+from qdchar.protocols.phase import PhaseSettings
 from qdchar.protocols.rabi import RabiSettings
 from qdchar.protocols.transmitter import TransmitterSettings
 from qdchar.record import Name, explain
@@ -63,6 +65,8 @@ class Recipe(Settings):
     transmitter: TransmitterSettings = TransmitterSettings()
     detector_efficiency: DetectorEfficiencySettings = DetectorEfficiencySettings()
     misalignment: MisalignmentSettings = MisalignmentSettings()
+    phase: PhaseSettings = PhaseSettings()
+    hom: HomSettings = HomSettings()
     protocol: Literal["efficient-bb84", "three-state"] = "efficient-bb84"
     accounting: Literal["alice", "joint"] = "alice"
     limits: dict[Name, Bound] = Field(default_factory=dict)

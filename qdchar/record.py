@@ -86,7 +86,9 @@ VOCABULARY: Mapping[str, Term] = {
     "gate_captured_fraction": Term("1", "ε_g", "share of the signal in the time gate"),
     "dark_count_probability": Term("1", "p_DC", "per pulse, total over the detectors"),
     "dead_time": Term("s", "t_d", "dead time of a detector"),
-    "visibility": Term("1", "V", "two-photon interference visibility"),
+    "visibility": Term("1", "V", "two-photon interference visibility, raw"),
+    "indistinguishability": Term("1", "M", "overlap of two photons from consecutive pulses"),
+    "phase_visibility": Term("1", "V_φ", "first-order coherence of consecutive pulses"),
     "electronic_delay": Term("s", "t_0", "delay at which the zero-delay peak sits"),
     "pulse_period": Term("s", "T", "pulse period"),
 }

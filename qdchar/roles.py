@@ -114,7 +114,11 @@ class LightPath(Instrument, Protocol):
     ``after`` (through the transmitter), ``laser`` (pump pulses alone, same fibres and detectors),
     ``narrow`` (a narrow continuous laser through the transmitter's etalon), ``blocked``,
     ``receiver`` (through the transmitter, then through the polarisation analyser, one of its two
-    outputs on each detector).
+    outputs on each detector), ``interferometer`` (through the transmitter, then through an
+    interferometer that is unbalanced by one pulse period, an output on each detector).
+
+    The polarisation in the interferometer's arms is a path of its own, with the positions
+    ``parallel`` and ``orthogonal``.
     """
 
     def select(self, position: str) -> None:

@@ -104,6 +104,16 @@ class Session:
         """The receiver's polarisation analyser."""
         return self.station.role("analyser", PolarisationAnalyser)
 
+    @property
+    def phase(self) -> VoltageAxis:
+        """The phase piezo of the unbalanced interferometer."""
+        return self.station.role("interferometer_phase", VoltageAxis)
+
+    @property
+    def arms(self) -> LightPath:
+        """The polarisation in the interferometer's arms."""
+        return self.station.role("interferometer_polarisation", LightPath)
+
     def make(self, name: str) -> Result:
         """Make one of `MEASUREMENTS`: measure, analyse, keep, and show."""
         what = MEASUREMENTS[name]
@@ -362,6 +372,37 @@ def _misalignment(s: Session, progress: Progress) -> Result:
     return analyse.misalignment.analyse(runs, dark_count_rate=darks)
 
 
+def _phase(s: Session, progress: Progress) -> Result:
+    blind = s.blind_pulses()
+    file = s.run.raw / "phase.csv"
+    scan = measure.phase.measure(
+        s.light, s.arms, s.phase, s.tagger, file, s.recipe.phase, s.hold_cavity, progress
+    )
+    return analyse.phase.analyse(
+        scan,
+        fringe=s.station.calibration("interferometer_fringe"),
+        reflectance=s.station.calibration("interferometer_reflectance"),
+        overlap=s.station.calibration("interferometer_overlap"),
+        clock_rate_Hz=s.clock_rate_Hz(),
+        blind_pulses=blind,
+    )
+
+
+def _hom(s: Session, progress: Progress) -> Result:
+    darks, g2 = s.need("dark_count_rate", "dark"), s.need("g2_zero", "hbt_after")
+    runs = measure.hom.measure(
+        s.light, s.arms, s.tagger, s.run.raw, s.recipe.hom, s.hold_cavity, progress
+    )
+    return analyse.hom.analyse(
+        runs,
+        g2=g2,
+        reflectance=s.station.calibration("interferometer_reflectance"),
+        overlap=s.station.calibration("interferometer_overlap"),
+        dark_count_rate=darks,
+        blinking=s.found.get("blinking_amplitude"),
+    )
+
+
 @dataclass(frozen=True)
 class Measurement:
     """One entry of the command line's table."""
@@ -401,4 +442,16 @@ MEASUREMENTS: Mapping[str, Measurement] = {
         calibrations=("laser_path_attenuation",),
     ),
     "misalignment": Measurement("misalignment", _misalignment, ("modulator", "analyser")),
+    "phase": Measurement(
+        "phase randomisation",
+        _phase,
+        ("interferometer_phase", "interferometer_polarisation"),
+        ("interferometer_fringe", "interferometer_reflectance", "interferometer_overlap"),
+    ),
+    "hom": Measurement(
+        "two-photon interference",
+        _hom,
+        ("interferometer_polarisation",),
+        ("interferometer_reflectance", "interferometer_overlap"),
+    ),
 }

@@ -35,6 +35,10 @@ REQUIRED = (
     "linewidth",
     "pi_power",
     "transmitter_efficiency",
+    "misalignment",
+    "detector_efficiency_measured",
+    "visibility",
+    "indistinguishability",
 )
 
 
@@ -77,7 +81,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
 @pytest.mark.parametrize("name", REQUIRED)
 def test_the_truth_lies_within_four_u(outcome: Outcome, name: str) -> None:
     figure = outcome.line["quantities"][name]
-    # 4 u: eight figures of one seed; a miss by chance has odds of 1 in 2000
+    # 4 u: a dozen figures of one seed; a miss by chance has odds of 1 in 1300
     assert abs(figure["value"] - outcome.truth[name]["value"]) < 4 * figure["u"]
     assert figure["u"] < 0.1 * figure["value"]
 

@@ -43,6 +43,8 @@ class Bench:
         Frequency of the narrow laser against the dot.
     misalignment
         Probability of the wrong output by polarisation state; the mean is the truth's.
+    phase_rad
+        Of the interferometer at 0 V.
     outputs
         Transmissions from the analyser's two outputs to the detectors.
     calibrations
@@ -57,6 +59,7 @@ class Bench:
     narrow_offset_Hz: float
     misalignment: Mapping[str, float]
     outputs: tuple[float, float]
+    phase_rad: float
     calibrations: tuple[Calibration, ...]
 
     @classmethod
@@ -66,6 +69,7 @@ class Bench:
         certified = 1.0
         while certified >= 1.0:
             certified = efficiency * (1.0 + 0.025 * rng.standard_normal())
+        arms = truth.interferometer
         fsr, vibration = truth.transmitter.etalon_fsr_Hz, truth.piezo.vibration_m
         return cls(
             meter_gain=1.0 + 0.005 * rng.standard_normal(),
@@ -78,6 +82,7 @@ class Bench:
                 truth.transmitter.misalignment, truth.transmitter.misalignment_spread, receiver
             ),
             outputs=(receiver.uniform(0.93, 1.0), receiver.uniform(0.93, 1.0)),
+            phase_rad=receiver.uniform(0.0, 2.0 * np.pi),
             calibrations=(
                 Calibration("detector_efficiency", certified, 0.025 * certified, "1"),
                 Calibration("power_meter_gain", 1.0, 0.005, "1"),
@@ -96,6 +101,14 @@ class Bench:
                     truth.laser_path_dB + 0.05 * receiver.standard_normal(),
                     0.05,
                     "dB",
+                ),
+                *(
+                    Calibration(name, value + u * receiver.standard_normal(), u, unit)
+                    for name, value, u, unit in (
+                        ("interferometer_reflectance", arms.reflectance, 0.002, "1"),
+                        ("interferometer_overlap", arms.overlap, 0.001, "1"),
+                        ("interferometer_fringe", arms.fringe_V, 0.005 * arms.fringe_V, "V"),
+                    )
                 ),
             ),
         )

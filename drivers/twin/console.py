@@ -66,6 +66,18 @@ class Lab(Protocol):
     def plate_deg(self, name: str) -> float:
         """Get the angle of a wave plate's mount [degrees]."""
 
+    def set_phase_voltage(self, V: float) -> None:
+        """Apply a voltage to the piezo of the interferometer's phase [V]."""
+
+    def phase_voltage(self) -> float:
+        """Get the voltage on the piezo of the interferometer's phase [V]."""
+
+    def select_arms(self, name: str) -> None:
+        """Have the interferometer's arms polarised alike or not."""
+
+    def selected_arms(self) -> str:
+        """Tell how the interferometer's arms are polarised."""
+
     def select_path(self, name: str) -> None:
         """Select which light reaches the detectors."""
 

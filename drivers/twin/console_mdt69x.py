@@ -1,4 +1,4 @@
-"""The simulated etalon piezo: an MDT694A behind a serial-to-TCP server."""
+"""The simulated etalon and phase piezos: each an MDT694A behind a serial-to-TCP server."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class EtalonPiezoConsole(Listener):
 
     def _answer(self, line: str) -> str:
         if line == "XR?":
-            return f"*[{self.lab.etalon_voltage():7.3f}]\r"
+            return f"*[{self._voltage():7.3f}]\r"
         if line == "%":
             return f"*[{LIMIT_V:7.2f}]\r"
         if line == "I":
@@ -47,5 +47,21 @@ class EtalonPiezoConsole(Listener):
         match = re.fullmatch(r"XV(\d+(?:\.\d*)?)", line)
         if match is None or float(match[1]) > LIMIT_V:
             return "!"
-        self.lab.set_etalon_voltage(float(match[1]))
+        self._set_voltage(float(match[1]))
         return "*"
+
+    def _voltage(self) -> float:
+        return self.lab.etalon_voltage()
+
+    def _set_voltage(self, voltage_V: float) -> None:
+        self.lab.set_etalon_voltage(voltage_V)
+
+
+class PhasePiezoConsole(EtalonPiezoConsole):
+    """The same controller, on the phase of the interferometer."""
+
+    def _voltage(self) -> float:
+        return self.lab.phase_voltage()
+
+    def _set_voltage(self, voltage_V: float) -> None:
+        self.lab.set_phase_voltage(voltage_V)

@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from .console import PARAMETER, ScpiConsole, ScpiError
 
-PORTS = ("before", "after", "laser", "narrow", "blocked", "receiver")
-"""Ports from 1 on."""
+PORTS = ("before", "after", "laser", "narrow", "blocked", "receiver", "interferometer")
+"""Ports of the first switch, from 1 on."""
+ARMS = ("parallel", "orthogonal")
+"""Ports of the second one, which turns the polarisation in one arm of the interferometer."""
 
 
 class SwitchConsole(ScpiConsole):
-    """SCPI of the N773x class."""
+    """SCPI of the N773x class, with two switches."""
 
     vendor, model, firmware = "Keysight Technologies", "N7731A", "1.19"
 
     def commands(self) -> dict[str, Callable[[str], str | None]]:
-        """Give the switch's own commands."""
+        """Give the switches' own commands."""
         return {
             "ROUTe1[:CHANnel1]?": lambda _: f"A,{PORTS.index(self.lab.selected_path()) + 1}",
-            "ROUTe1[:CHANnel1]": self._set_route,
+            "ROUTe1[:CHANnel1]": lambda text: self.lab.select_path(_port(text, PORTS)),
             "ROUTe1[:CHANnel1]:CONFig?": lambda _: f"A,A;1,{len(PORTS)}",
+            "ROUTe2[:CHANnel1]?": lambda _: f"A,{ARMS.index(self.lab.selected_arms()) + 1}",
+            "ROUTe2[:CHANnel1]": lambda text: self.lab.select_arms(_port(text, ARMS)),
+            "ROUTe2[:CHANnel1]:CONFig?": lambda _: f"A,A;1,{len(ARMS)}",
         }
 
-    def _set_route(self, text: str) -> None:
-        match = re.fullmatch(r"A\s*,\s*([1-9]\d*)", text, re.IGNORECASE)
-        if match is None or int(match[1]) > len(PORTS):
-            raise ScpiError(*PARAMETER)
-        self.lab.select_path(PORTS[int(match[1]) - 1])
+
+def _port(text: str, ports: Sequence[str]) -> str:
+    match = re.fullmatch(r"A\s*,\s*([1-9]\d*)", text, re.IGNORECASE)
+    if match is None or int(match[1]) > len(ports):
+        raise ScpiError(*PARAMETER)
+    return ports[int(match[1]) - 1]

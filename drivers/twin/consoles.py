@@ -5,7 +5,7 @@ from __future__ import annotations
 from .console_33500 import ModulatorConsole
 from .console_anc300 import AttocubeConsole
 from .console_ell14 import AnalyserConsole
-from .console_mdt69x import EtalonPiezoConsole
+from .console_mdt69x import EtalonPiezoConsole, PhasePiezoConsole
 from .console_n776x import AttenuatorConsole
 from .console_pm100 import PowerMeterConsole
 from .console_switch import SwitchConsole
@@ -17,6 +17,7 @@ __all__ = [
     "AttocubeConsole",
     "EtalonPiezoConsole",
     "ModulatorConsole",
+    "PhasePiezoConsole",
     "PowerMeterConsole",
     "SwitchConsole",
     "TaggerConsole",

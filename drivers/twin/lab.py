@@ -30,12 +30,14 @@ from .detectors import (
 from .optics import etalon_transmission, excitation, purcell_factor, reexcitation
 from .piezo import Piezo, virgin_effective_V
 from .polarisation import analysed, depolarised, passed, sent
-from .sampler import Hardware, Segments, TagSampler
+from .sampler import AnySegments, Hardware, Segments, TagSampler
+from .train import TrainSegments, cases, splitters
 from .truth import Truth
 
 Array = NDArray[np.float64]
 
-PATHS = ("before", "after", "laser", "narrow", "blocked", "receiver")
+PATHS = ("before", "after", "laser", "narrow", "blocked", "receiver", "interferometer")
+ARMS = ("parallel", "orthogonal")
 AXES = (1, 2, 3)
 MODULATOR_CHANNELS = (1, 2)
 PLATES = ("quarter", "half")
@@ -88,6 +90,8 @@ class Lab:
         self._shutter_open = False
         self._path = "blocked"
         self._modulator_V = dict.fromkeys(MODULATOR_CHANNELS, 0.0)
+        self._arms = ARMS[0]
+        self._phase_V = 0.0
         self._plates_deg = dict.fromkeys(PLATES, 0.0)
         self._passages = lru_cache(maxsize=8)(self._tabulate_passage)
 
@@ -177,6 +181,28 @@ class Lab:
         with self._lock:
             return self._plates_deg[name]
 
+    def set_phase_voltage(self, V: float) -> None:
+        """Apply a voltage [V] to the piezo of the interferometer's phase."""
+        _within("voltage", V, PIEZO_RANGE_V, "V")
+        with self._lock:
+            self._phase_V = V
+
+    def phase_voltage(self) -> float:
+        """Get the voltage of the piezo of the interferometer's phase [V]."""
+        with self._lock:
+            return self._phase_V
+
+    def select_arms(self, name: str) -> None:
+        """Have the interferometer's arms polarised alike or not."""
+        _one_of("arms", name, ARMS)
+        with self._lock:
+            self._arms = name
+
+    def selected_arms(self) -> str:
+        """Get how the interferometer's arms are polarised."""
+        with self._lock:
+            return self._arms
+
     def select_path(self, name: str) -> None:
         """Choose what light reaches the detectors."""
         _one_of("light path", name, PATHS)
@@ -200,11 +226,14 @@ class Lab:
 
         Counts are drawn from the statistics of the clicks, not from tags: the mean and variance
         of a renewal process per detector. That a photon on one detector is missing on the other
-        is left out; it lowers the noise of the sum.
+        is left out; it lowers the noise of the sum. Behind the interferometer, where clicks of
+        consecutive pulses are not independent, it is tags that are counted.
         """
         if not 0.0 < dwell_s < 1e6:
             raise ValueError(f"dwell of {dwell_s:g} s: must be more than 0 and less than 1e6 s")
         with self._lock:
+            if self._path == "interferometer":
+                return self._count_tags(dwell_s)
             mean, variance = self._count_statistics(dwell_s)
             self.advance(dwell_s)
             a, b = (
@@ -221,18 +250,10 @@ class Lab:
         if not 0.0 < duration_s < 1e6:
             raise ValueError(f"duration of {duration_s:g} s: must be more than 0, less than 1e6 s")
         with self._lock:
-            sampler = TagSampler(
-                self._hardware(),
-                self.truth.source.clock_Hz,
-                self._now_ps,
-                round(duration_s * 1e12),
-                int(self._tags.integers(2**63)),
-                bool(self._tags.random() >= self.truth.source.on_fraction),
-            )
+            sampler = self._sampler(duration_s)
         while not sampler.done:
             with self._lock:
-                block = sampler.draw(self._segments(sampler.pulses_left))
-                self._now_ps += block.stop_ps - block.start_ps
+                block = self._draw(sampler)
             yield block
 
     # What happens in it
@@ -240,6 +261,28 @@ class Lab:
     @property
     def _now_s(self) -> float:
         return self._now_ps * 1e-12
+
+    def _sampler(self, duration_s: float) -> TagSampler:
+        return TagSampler(
+            self._hardware(),
+            self.truth.source.clock_Hz,
+            self._now_ps,
+            round(duration_s * 1e12),
+            int(self._tags.integers(2**63)),
+            bool(self._tags.random() >= self.truth.source.on_fraction),
+        )
+
+    def _draw(self, sampler: TagSampler) -> TagBlock:
+        """Draw the next piece of a stream, and let its time pass."""
+        block = sampler.draw(self._segments(sampler.pulses_left))
+        self._now_ps += block.stop_ps - block.start_ps
+        return block
+
+    def _count_tags(self, dwell_s: float) -> tuple[int, int]:
+        sampler, clicks = self._sampler(dwell_s), np.zeros(3, np.int64)
+        while not sampler.done:
+            clicks += np.bincount(self._draw(sampler).channels, minlength=3)
+        return int(clicks[self.channel_a]), int(clicks[self.channel_b])
 
     def _power_W(self) -> float:
         """Power at the dot [W]."""
@@ -283,7 +326,7 @@ class Lab:
         pair = 0.5 * s.reexcitation_g2 * early * np.square(s.dot_photons * coupling)
         laser = fade * s.leaked_photons * power_W / s.pi_power_W
         passage = np.ones_like(mirror_m)
-        if self._path in ("after", "receiver"):
+        if self._path in ("after", "receiver", "interferometer"):
             detuning_Hz = self._etalon_Hz(float(times_s.mean()))
             passage = self.truth.passage * self._dot_passage(detuning_Hz, lifetime_s)
             laser = laser * self.truth.passage * self.truth.leak_share(detuning_Hz)
@@ -411,10 +454,10 @@ class Lab:
             switch_on=s.on_fraction * period_s / s.blinking_time_s if blinks else 0.0,
         )
 
-    def _segments(self, pulses_left: int) -> Segments:
+    def _segments(self, pulses_left: int) -> AnySegments:
         """Light on the detectors over the next piece of a stream; the cavity vibrates in it."""
         clock_Hz = self.truth.source.clock_Hz
-        tuned = self._path in ("before", "after", "receiver")
+        tuned = self._path in ("before", "after", "receiver", "interferometer")
         length_s = CHUNK_s if tuned else 10.0 * CHUNK_s
         total = min(pulses_left, round(length_s * clock_Hz))
         each = round(VIBRATION_s * clock_Hz) if tuned else total
@@ -423,6 +466,8 @@ class Lab:
         times_s = self._now_s + (starts + 0.5 * pulses) / clock_Hz
         shaken = self._tags.normal(0.0, self.truth.piezo.vibration_m, len(starts))
         light = self._light(self._mirror_m(times_s) + shaken, times_s)
+        if self._path == "interferometer":
+            return self._train(pulses, light)
         eta = self._efficiencies()
         tables = np.stack([click_table(light, *eta, shining) for shining in (True, False)], axis=1)
         return Segments(
@@ -430,6 +475,26 @@ class Lab:
             tables=tables.reshape(len(starts), 2, 16),
             lifetime_s=light.lifetime_s,
             steady_Hz=self._steady_Hz(light),
+        )
+
+    def _train(self, pulses: NDArray[np.int64], light: Light) -> TrainSegments:
+        """Light behind the interferometer; its arms interfere where they are polarised alike."""
+        s, i = self.truth.source, self.truth.interferometer
+        alike = 1.0 if self._arms == "parallel" else 0.0
+        efficiency = self.truth.detectors.efficiency
+        return TrainSegments(
+            pulses=pulses,
+            cases=np.stack(
+                [cases(light, efficiency, i.reflectance, on) for on in (True, False)], axis=1
+            ),
+            lifetime_s=light.lifetime_s,
+            steady_Hz=self._steady_Hz(light),
+            splitters=splitters(
+                i.reflectance,
+                alike * s.indistinguishability * i.overlap**2,
+                alike * s.coherence * i.overlap,
+                self.bench.phase_rad + 2.0 * np.pi * self._phase_V / i.fringe_V,
+            ),
         )
 
 

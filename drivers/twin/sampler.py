@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numba as nb
 import numpy as np
@@ -185,6 +185,8 @@ class Carry(NamedTuple):
         int64, shape (1,): pulse at which the blinking dot switches next.
     dim
         int64, shape (1,): 0 while the dot shines, 1 while not.
+    long
+        int64, shape (1,): what is under way in the long arm of an interferometer, see `train`.
     """
 
     rng: NDArray[np.uint64]
@@ -194,6 +196,30 @@ class Carry(NamedTuple):
     sync: NDArray[np.int64]
     switch: NDArray[np.int64]
     dim: NDArray[np.int64]
+    long: NDArray[np.int64]
+
+
+@_compiled
+def _flush(
+    end_ps: float,
+    hardware: Hardware,
+    carry: Carry,
+    ticks: NDArray[np.int64],
+    channels: NDArray[np.uint8],
+    n: int,
+) -> int:
+    """Add the clicks that were held back: nothing that comes later can arrive before the next."""
+    for d in range(2):
+        click = carry.late_ps[d]
+        if click < end_ps:
+            carry.late_ps[d] = -_NEVER
+            if click - carry.last_ps[d] >= hardware.dead_ps:
+                carry.last_ps[d] = click
+                carry.rng[0] += _GAMMA
+                jitter = hardware.jitter_ps * _normal(_bits(carry.rng[0]))
+                t = click + hardware.delay_ps[d] + jitter
+                n = _insert(ticks, channels, n, t / hardware.step_ps, d + 1)
+    return n
 
 
 @_compiled
@@ -374,17 +400,7 @@ def sample(
     carry.last_ps[0], carry.last_ps[1] = last_a, last_b
     end_ps = first_ps + segment_end[-1] * period_ps
     n = _unpulsed(end_ps, first_ps, steady, hardware, carry, ticks, channels, n)
-    for d in range(2):
-        # nothing that comes later can arrive before the next pulse
-        click = carry.late_ps[d]
-        if click < end_ps:
-            carry.late_ps[d] = -_NEVER
-            if click - carry.last_ps[d] >= dead_ps:
-                carry.last_ps[d] = click
-                carry.rng[0] += _GAMMA
-                t = click + hardware.delay_ps[d] + jitter_ps * _normal(_bits(carry.rng[0]))
-                n = _insert(ticks, channels, n, t * per_step, d + 1)
-    return n
+    return _flush(end_ps, hardware, carry, ticks, channels, n)
 
 
 @dataclass(frozen=True)
@@ -407,6 +423,67 @@ class Segments:
     tables: Array
     lifetime_s: Array
     steady_Hz: tuple[float, float]
+
+    @property
+    def most_clicks(self) -> float:
+        """Mean number of clicks, counting no dead time."""
+        both = np.concatenate((np.zeros(1), np.ones(3)))
+        clicks = (both[:, None] + both[None, :]).ravel()
+        return float((self.tables @ clicks).max(axis=1) @ self.pulses)
+
+    def sample(
+        self,
+        steady: Array,
+        first_ps: float,
+        hardware: Hardware,
+        carry: Carry,
+        ticks: NDArray[np.int64],
+        channels: NDArray[np.uint8],
+        n: int,
+    ) -> int:
+        """Draw the tags, see the function of that name."""
+        return int(
+            sample(
+                np.cumsum(self.pulses),
+                self.tables,
+                self.lifetime_s * 1e12,
+                steady,
+                first_ps,
+                hardware,
+                carry,
+                ticks,
+                channels,
+                n,
+            )
+        )
+
+
+class AnySegments(Protocol):
+    """What `TagSampler` draws from."""
+
+    @property
+    def pulses(self) -> NDArray[np.int64]:
+        """Pulses in each segment."""
+
+    @property
+    def steady_Hz(self) -> tuple[float, float]:
+        """Rates of steady light and dark counts at A and B."""
+
+    @property
+    def most_clicks(self) -> float:
+        """Mean number of clicks, counting no dead time."""
+
+    def sample(
+        self,
+        steady: Array,
+        first_ps: float,
+        hardware: Hardware,
+        carry: Carry,
+        ticks: NDArray[np.int64],
+        channels: NDArray[np.uint8],
+        n: int,
+    ) -> int:
+        """Draw the tags behind the `n` that are there; returns how many there are then."""
 
 
 class TagSampler:
@@ -464,6 +541,7 @@ class TagSampler:
             sync=np.array([-self._pulse % hardware.divider], np.int64),
             switch=np.array([0], np.int64),
             dim=np.array([int(dim)], np.int64),
+            long=np.zeros(1, np.int64),
         )
         leave = hardware.switch_on if dim else hardware.switch_off
         wait = np.random.default_rng(seed).exponential(1.0 / leave) if leave > 0.0 else _FAR
@@ -486,7 +564,7 @@ class TagSampler:
         end = math.ceil((self._start_ps + self._duration_ps + self._margin_ps) / self._period)
         return end + 1 - self._pulse
 
-    def draw(self, light: Segments) -> TagBlock:
+    def draw(self, light: AnySegments) -> TagBlock:
         """Draw the tags of the next pulses."""
         ticks, first_ps = self._locate(self._pulse)
         shift = ticks - self._base
@@ -498,11 +576,7 @@ class TagSampler:
         room = n + self._room(light)
         out_ticks, out_channels = np.empty(room, np.int64), np.empty(room, np.uint8)
         out_ticks[:n], out_channels[:n] = waiting_ticks - shift, waiting_channels
-        end = np.cumsum(light.pulses)
-        n = sample(
-            end,
-            light.tables,
-            light.lifetime_s * 1e12,
+        n = light.sample(
             np.array(self._steady),
             first_ps,
             self._hardware,
@@ -513,8 +587,9 @@ class TagSampler:
         )
         if n >= room - _SPARE:
             raise RuntimeError(f"more tags than the {room} that there was room for")
-        self._pulse += int(end[-1])
-        self._rebase(int(end[-1]), first_ps)
+        pulses = int(light.pulses.sum())
+        self._pulse += pulses
+        self._rebase(pulses, first_ps)
         return self._cut(out_ticks[:n], out_channels[:n])
 
     def _set_steady(self, steady_Hz: tuple[float, float], first_ps: float) -> None:
@@ -527,11 +602,9 @@ class TagSampler:
                 self._carry.next_ps[d + 1] = first_ps + wait
             self._steady = steady
 
-    def _room(self, light: Segments) -> int:
+    def _room(self, light: AnySegments) -> int:
         """Tags that these pulses give at the very most."""
-        both = np.concatenate((np.zeros(1), np.ones(3)))
-        clicks = (both[:, None] + both[None, :]).ravel()
-        mean = float((light.tables @ clicks).max(axis=1) @ light.pulses)
+        mean = light.most_clicks
         total = int(light.pulses.sum())
         mean += sum(light.steady_Hz) * total * float(self._period) * 1e-12
         mean += total / self._hardware.divider

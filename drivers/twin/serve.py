@@ -7,13 +7,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from .console_anc300 import PASSWORD
-from .console_switch import PORTS
+from .console_switch import ARMS, PORTS
 from .consoles import (
     AnalyserConsole,
     AttenuatorConsole,
     AttocubeConsole,
     EtalonPiezoConsole,
     ModulatorConsole,
+    PhasePiezoConsole,
     PowerMeterConsole,
     SwitchConsole,
     TaggerConsole,
@@ -30,6 +31,7 @@ _CONSOLES = {
     "tagger": TaggerConsole,
     "modulator": ModulatorConsole,
     "analyser": AnalyserConsole,
+    "interferometer_phase": PhasePiezoConsole,
 }
 
 
@@ -89,8 +91,11 @@ def _compile() -> None:
 
     On a lab of its own: the one to be served must start with fresh random numbers.
     """
-    for _ in Lab(Truth(), seed=0).stream(1e-4):
-        pass
+    for path in ("before", "interferometer"):
+        lab = Lab(Truth(), seed=0)
+        lab.select_path(path)
+        for _ in lab.stream(1e-4):
+            pass
 
 
 def station_toml(served: Served) -> str:
@@ -102,6 +107,7 @@ def station_toml(served: Served) -> str:
     wavelength_m = repr(source.wavelength_m)
     v, analyser = served.lab.truth.transmitter.half_wave_V, served.lab.truth.analyser
     positions = ", ".join(f"{name} = {k}" for k, name in enumerate(PORTS, start=1))
+    arms = ", ".join(f"{name} = {k}" for k, name in enumerate(ARMS, start=1))
     lowest_dB, highest_dB = ATTENUATION_RANGE_dB
     certificates = "\n".join(
         f"[calibrations.{c.name}]\n"
@@ -169,6 +175,18 @@ on_interrupt = "hold"
 driver = "qdchar.drivers.optical_switch:OpticalSwitch"
 address = "{a["light_path"]}"
 positions = {{ {positions} }}
+
+[roles.interferometer_polarisation]
+driver = "qdchar.drivers.optical_switch:OpticalSwitch"
+address = "{a["light_path"]}"
+slot = 2
+positions = {{ {arms} }}
+
+[roles.interferometer_phase]
+driver = "qdchar.drivers.thorlabs_mdt69x:MDT69x"
+address = "{a["interferometer_phase"]}"
+limits_V = [0.0, 100.0]
+slew_V_per_s = 1000.0
 
 [roles.tagger]
 driver = "qdchar.drivers.tag_stream:TagStream"

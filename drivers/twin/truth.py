@@ -47,6 +47,11 @@ class Source:
         g2(0) in the fibre, at P_pi on resonance.
     pi_power_W, damping
         Power at the dot for a pulse of area pi; damping per theta^2.
+    indistinguishability
+        Overlap of two photons of the dot from consecutive pulses.
+    coherence
+        First-order coherence of consecutive pulses; resonant pulses of area pi leave none. The
+        leaked laser's phase is taken for random.
     on_fraction, blinking_time_s
         Of the telegraph: mean share of time on, and 1/(1/t_on + 1/t_off) [s].
     fade_per_hour
@@ -62,6 +67,8 @@ class Source:
     g2: float = 0.0205
     pi_power_W: float = 10e-9
     damping: float = 0.012
+    indistinguishability: float = 0.9856
+    coherence: float = 0.0
     on_fraction: float = 1.0
     blinking_time_s: float = 1e-3
     fade_per_hour: float = 0.0
@@ -178,6 +185,25 @@ class Analyser:
 
 
 @dataclass(frozen=True)
+class Interferometer:
+    """Unbalanced by one pulse period, behind the transmitter; two like splitters.
+
+    Attributes
+    ----------
+    reflectance
+        Of either splitter.
+    overlap
+        Visibility of its fringes with coherent light and equal arms, 1 - eps.
+    fringe_V
+        Voltage of its phase piezo for one fringe.
+    """
+
+    reflectance: float = 0.47
+    overlap: float = 0.995
+    fringe_V: float = 24.0
+
+
+@dataclass(frozen=True)
 class Detectors:
     """Beam splitter, detectors and time tagger."""
 
@@ -202,6 +228,7 @@ class Truth:
     etalon: EtalonPiezo = field(default_factory=EtalonPiezo)
     transmitter: Transmitter = field(default_factory=Transmitter)
     analyser: Analyser = field(default_factory=Analyser)
+    interferometer: Interferometer = field(default_factory=Interferometer)
     detectors: Detectors = field(default_factory=Detectors)
 
     @classmethod
@@ -288,6 +315,16 @@ class Truth:
         pairs = q * s.reexcitation_g2 * dot**2 + 2.0 * q * dot * leak + leak**2
         return mean, pairs / mean**2
 
+    def _visibility(self, dot_share: float, leak_share: float) -> float:
+        """Lack of coincidences of photons that meet in the interferometer, parallel arms."""
+        s, i = self.source, self.interferometer
+        dot, leak, q = s.dot_photons * dot_share, s.leaked_photons * leak_share, s.on_fraction
+        meeting = q * (dot + leak) ** 2 + (1.0 - q) * leak**2
+        mean, g2 = self._photons(dot_share, leak_share)
+        r, t = i.reflectance, 1.0 - i.reflectance
+        interfering = 2.0 * r * t * s.indistinguishability * i.overlap**2 * q * dot**2
+        return interfering / ((r**2 + t**2) * (meeting + g2 * mean**2))
+
     def quantities(self) -> tuple[tuple[str, float, str], ...]:
         """Return the true figures under the record's names: name, value, unit.
 
@@ -338,6 +375,13 @@ class Truth:
             ("etalon_fwhm", t.etalon_fwhm_Hz, "Hz"),
             ("etalon_fsr", t.etalon_fsr_Hz, "Hz"),
             ("etalon_finesse", t.etalon_fsr_Hz / t.etalon_fwhm_Hz, "1"),
+            (
+                "visibility",
+                self._visibility(self.passage * dot_share, self.passage * leak_share),
+                "1",
+            ),
+            ("indistinguishability", s.indistinguishability, "1"),
+            ("phase_visibility", s.coherence, "1"),
             ("misalignment", t.misalignment, "1"),
             ("detector_efficiency", d.efficiency, "1"),
             ("detector_efficiency_measured", d.efficiency, "1"),
@@ -400,6 +444,9 @@ _SETTINGS: Mapping[str, _Setting] = {
         " (from the Fourier limit 1/(2 pi T1) up)",
     ),
     "source.pi_power": _Setting("W", _between(0.2e-9, 80e-9), _to("source", "pi_power_W")),
+    "source.indistinguishability": _Setting(
+        "1", _between(0.0, 1.0), _to("source", "indistinguishability")
+    ),
     "source.blinking_on_fraction": _Setting("1", _between(0.05, 1.0), _to("source", "on_fraction")),
     "source.blinking_time": _Setting("s", _between(1e-7, 10.0), _to("source", "blinking_time_s")),
     "cavity.resonance_V": _Setting("V", _between(1.0, 59.0), _to("cavity", "resonance_V")),

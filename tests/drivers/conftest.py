@@ -33,6 +33,8 @@ class FakeLab:
         self.path = "blocked"
         self.modulator_V = {1: 0.0, 2: 0.0}
         self.modulator_history: list[tuple[int, float]] = []
+        self.phase_V = 0.0
+        self.arms = "parallel"
         self.plates_deg = {"quarter": 10.0, "half": 20.0}
         self.power_W = 1e-6
         self.time_s = 0.0
@@ -85,6 +87,18 @@ class FakeLab:
 
     def plate_deg(self, name: str) -> float:
         return self.plates_deg[name]
+
+    def set_phase_voltage(self, V: float) -> None:
+        self.phase_V = V
+
+    def phase_voltage(self) -> float:
+        return self.phase_V
+
+    def select_arms(self, name: str) -> None:
+        self.arms = name
+
+    def selected_arms(self) -> str:
+        return self.arms
 
     def select_path(self, name: str) -> None:
         self.path = name

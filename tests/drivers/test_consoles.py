@@ -197,7 +197,7 @@ def test_switch_routes(lab):
         terminal.write("rout1:chan1 A,2")
         assert terminal.ask("ROUT1:CHAN1?") == "A,2"
         assert lab.path == "after"
-        assert terminal.ask("ROUT1:CHAN1:CONF?") == "A,A;1,6"
+        assert terminal.ask("ROUT1:CHAN1:CONF?") == "A,A;1,7"
         terminal.write("ROUT1:CHAN1 A,9")
         assert terminal.ask("SYST:ERR?").startswith("-224")
 

@@ -118,7 +118,7 @@ def test_twin_serves_until_it_is_told_to_stop(end: object, tmp_path: Path) -> No
     assert process.stdin is not None
     line = json.loads(process.stdout.readline())
     assert line["station"] == str(station)
-    assert len(set(line["ports"].values())) == 8
+    assert len(set(line["ports"].values())) == 9
     with load_station(station, lambda _: None) as opened:
         assert opened.role("tagger", roles.TimeTagger).count(1.0).dwell_s == 1.0
     if isinstance(end, signal.Signals):

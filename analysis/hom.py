@@ -1,0 +1,333 @@
+"""Two-photon interference of consecutive photons, and how alike they are.
+
+Behind an interferometer that is unbalanced by one pulse period, a photon through the long arm
+meets its successor through the short one. Per pulse, with two splitters of reflectance R and
+transmittance T, photons leave by different outputs with
+
+    C = n^2 R T { (R^2 + T^2) (1 + g2) - 2 R T (1 - eps)^2 M } ,
+
+where M is the overlap of the two with arms polarised alike, and 0 with orthogonal ones; the term
+with g2 is two photons of one pulse, which share an arm and do not interfere. So
+
+    V = 1 - C_par/C_orth ,    M = V (1 + g2) (R^2 + T^2)/(2 R T)/(1 - eps)^2 .
+
+The formula of Santori et al., Nature 419, 594 (2002), has 1 + 2 g2. It is for excitation in pairs
+of pulses, where two photons of one pulse also leave in the time slots on either side; of a train
+that is always as dense, each slot holds one pair that can meet and the like of one pulse's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qdchar.errors import InconclusiveError
+from qdchar.estimate import Contribution, Estimate, propagate
+from qdchar.fit import Curve, Fit, Result
+from qdchar.measurement import TagRun
+from qdchar.tags import PulseStatistics
+
+from ._blocks import Table, jackknife
+from ._intervals import K_95, LEVEL_68, LEVEL_95, Interval, jeffreys, stretch, widen
+from ._pulses import open_run
+from .dead_time import blind_pulses
+
+Array = NDArray[np.float64]
+
+FORMULA = "V (1 + g2) (R^2 + T^2)/(2 R T)/(1 - eps)^2, one pulse per period"
+_BLOCKS = 50
+_LAGS = 12
+_SHOWN = 4
+
+
+def analyse(
+    runs: Sequence[TagRun],
+    *,
+    g2: Estimate,
+    reflectance: Estimate,
+    overlap: Estimate,
+    dark_count_rate: Estimate | None = None,
+    blinking: Estimate | None = None,
+) -> Result:
+    """Find the visibility of two-photon interference, raw and corrected.
+
+    Parameters
+    ----------
+    runs
+        Time tags behind the interferometer; ``arms`` in their settings is ``parallel`` or
+        ``orthogonal``.
+    g2
+        At the interferometer's input, raw and time-averaged.
+    reflectance
+        R of the splitters, T = 1 - R.
+    overlap
+        Fringe visibility of the interferometer with coherent light and equal arms, 1 - eps.
+    dark_count_rate
+        Total of both detectors [Hz]; coincidences with dark counts are subtracted if given.
+    blinking
+        Amplitude b; consecutive photons come from a source that is on, so that g2/(1 + b) counts.
+
+    Returns
+    -------
+    Result
+        ``visibility``: V as measured, only darks removed; ``indistinguishability``: M by the
+        formula above.
+
+    Raises
+    ------
+    InconclusiveError
+        If a setting is missing, a detector silent or the clock lost.
+
+    Notes
+    -----
+    Only live pulses count, before which neither detector clicked for longer than it is blind.
+    Whether anything clicks does not depend on interference, only where it does: so both settings
+    have the same live pulses, and dead time and blinking drop out of C_par/C_orth. Pulses with any
+    click, n_A + n_B - C, do not depend on it either; their square takes out what the brightness
+    changed between the settings. A live pulse follows one that no short arm gave a click, so that
+    a photon is in the long arm more often, by 1/(1 - T q) with q clicks per pulse; two photons of
+    the pulse itself, both in the short arm, are not. That is allowed for: V is lower by
+    g2 q T^3/(R^2 + T^2), some 1e-4.
+
+    The multi-photon part may be as alike as the rest, or not interfere at all ("separable noise":
+    M is then greater by 1/(1 - g2), Ollivier et al., PRL 126, 063602). Where it comes from is not
+    known here: the middle is reported, with a rectangular distribution between the two.
+    """
+    by_arms = {
+        arms: [_counted(r) for r in runs if r.about.settings.get("arms") == arms]
+        for arms in ("parallel", "orthogonal")
+    }
+    for arms, counted in by_arms.items():
+        if not counted:
+            raise InconclusiveError(
+                f"two-photon interference: no run with {arms} arms; both settings are needed"
+            )
+    label = ", ".join(r.file.name for r in runs)
+    dark = 0.0
+    if dark_count_rate is not None:
+        dark = dark_count_rate.value / by_arms["parallel"][0].clock.frequency_hz
+    tables = {arms: _table(counted) for arms, counted in by_arms.items()}
+    parallel, orthogonal = tables["parallel"], tables["orthogonal"]
+    coincidences, by_dark = _coincidences(parallel, dark)
+    others, _ = _coincidences(orthogonal, dark)
+    if others <= 0:
+        raise InconclusiveError(
+            f"{label}: no coincidences with orthogonal arms; record longer, or look for the light"
+        )
+    unit = _normalised(parallel, 1.0) / _normalised(orthogonal, others)
+    pairs = g2.value / (1.0 if blinking is None else 1.0 + blinking.value)
+    visibility = _visibility(
+        unit, coincidences, by_dark, others, parallel, orthogonal, dark, dark_count_rate, label
+    )
+    gated = all(s.blind_pulses > 0 for counted in by_arms.values() for s in counted)
+    if gated:
+        rarer = _pairs_rarer(orthogonal, pairs, reflectance.value)
+        visibility = _of_all_pulses(visibility, rarer, label)
+    alike = _indistinguishability(visibility, g2, reflectance, overlap, blinking)
+    return Result((visibility, alike), (_fit(by_arms, visibility),))
+
+
+def _counted(run: TagRun) -> PulseStatistics:
+    pulsed = open_run(run)
+    gate = blind_pulses(pulsed.count(blind_pulses=0, n_blocks=_BLOCKS))
+    return pulsed.count(blind_pulses=gate, n_blocks=_BLOCKS, n_max=_LAGS)
+
+
+def _table(counted: Sequence[PulseStatistics]) -> Table:
+    """Live pulses, clicks of A and B, and coincidences by time block, shape (k, 4)."""
+    total = np.zeros((_BLOCKS, 4))
+    for s in counted:
+        total += np.column_stack([s.n_live, s.n_a, s.n_b, s.c0])
+    return total
+
+
+def _coincidences(table: Table, dark: float) -> tuple[float, float]:
+    """Coincidences of photons, and those with a dark count (half of the darks on each)."""
+    _, a, b, both = table.sum(axis=0)
+    by_dark = 0.5 * dark * (a + b)
+    return float(both - by_dark), float(by_dark)
+
+
+def _normalised(table: Table, coincidences: float) -> float:
+    """Coincidences per live pulse over the square of the chance of any click."""
+    live, a, b, both = table.sum(axis=0)
+    return float(coincidences * live / (a + b - both) ** 2)
+
+
+def _ratio(table: Table, dark: float) -> float:
+    """C_par/C_orth of a table with both, shape (k, 8)."""
+    parallel, orthogonal = table[:, :4], table[:, 4:]
+    return _normalised(parallel, _coincidences(parallel, dark)[0]) / _normalised(
+        orthogonal, _coincidences(orthogonal, dark)[0]
+    )
+
+
+def _visibility(
+    unit: float,
+    coincidences: float,
+    by_dark: float,
+    others: float,
+    parallel: Table,
+    orthogonal: Table,
+    dark: float,
+    dark_count_rate: Estimate | None,
+    label: str,
+) -> Estimate:
+    """V = 1 - unit * coincidences, with Jeffreys' interval for these or the jackknife."""
+    ratio = unit * coincidences
+    count = round(coincidences + by_dark)
+    u_counting = {
+        level: [unit * end for end in jeffreys(count, level, by_dark)]
+        for level in (LEVEL_68, LEVEL_95)
+    }
+    low, high = u_counting[LEVEL_68]
+    u_poisson = 0.5 * (high - low)
+    u_blocks = jackknife(lambda t: _ratio(t, dark), np.hstack([parallel, orthogonal]))
+    clicks = [float(t[:, 1:3].sum()) for t in (parallel, orthogonal)]
+    u_reference = ratio * math.sqrt(1.0 / others + sum(4.0 / c for c in clicks))
+    larger = max(1.0, u_blocks / math.hypot(u_poisson, u_reference))
+    budget = [
+        Contribution(f"coincidences, parallel arms, {label}", larger * u_poisson),
+        Contribution(f"coincidences, orthogonal arms, {label}", larger * u_reference),
+    ]
+    if dark_count_rate is not None and dark_count_rate.value > 0:
+        budget += propagate([(dark_count_rate, unit * by_dark / dark_count_rate.value)])
+    u_others = math.sqrt(sum(c.u**2 for c in budget[1:]))
+
+    def interval(level: float, k: float) -> Interval:
+        ends = u_counting[level]
+        low, high = widen(ratio, stretch(ratio, (ends[0], ends[1]), larger), k, u_others)
+        return 1.0 - high, min(1.0 - low, 1.0)
+
+    return Estimate(
+        name="visibility",
+        value=1.0 - ratio,
+        unit="1",
+        definition=(
+            "V = 1 - C_par/C_orth of consecutive photons, raw; receiver's dark counts removed"
+        ),
+        method=(
+            f"live gating; {count} coincidences with parallel arms, {round(others)} with "
+            "orthogonal ones"
+        ),
+        plane="transmitter output, delay of one pulse period",
+        budget=tuple(budget),
+        interval_68=interval(LEVEL_68, 1.0),
+        interval_95=interval(LEVEL_95, K_95),
+    )
+
+
+def _pairs_rarer(table: Table, pairs: float, reflectance: float) -> float:
+    """Relative excess of V on live pulses, where two photons of one pulse are rarer."""
+    live, a, b, both = table.sum(axis=0)
+    r, t = reflectance, 1.0 - reflectance
+    return float(pairs * (a + b - both) / live * t**3 / (r**2 + t**2))
+
+
+def _of_all_pulses(live: Estimate, excess: float, label: str) -> Estimate:
+    """Take the excess off; its model is good to about half of it."""
+    shift = -excess * live.value
+
+    def moved(interval: Interval | None) -> Interval | None:
+        return None if interval is None else (interval[0] + shift, interval[1] + shift)
+
+    return replace(
+        live,
+        value=live.value + shift,
+        budget=(
+            *live.budget,
+            Contribution(f"pairs on live pulses, {label}", 0.5 * shift, "B"),
+        ),
+        interval_68=moved(live.interval_68),
+        interval_95=moved(live.interval_95),
+    )
+
+
+def _indistinguishability(
+    visibility: Estimate,
+    g2: Estimate,
+    reflectance: Estimate,
+    overlap: Estimate,
+    blinking: Estimate | None,
+) -> Estimate:
+    v, r, o = visibility.value, reflectance.value, overlap.value
+    t = 1.0 - r
+    bunching = 1.0 if blinking is None else 1.0 + blinking.value
+    pairs = g2.value / bunching
+    splitting = (r**2 + t**2) / (2.0 * r * t)
+    alike = v * (1.0 + pairs) * splitting / o**2
+    value = alike * (1.0 + 0.5 * pairs)
+    # d ln[(R^2 + T^2)/(R T)]/dR
+    slope = 2.0 * (r - t) / (r**2 + t**2) - (t - r) / (r * t)
+    by_pairs = value * (1.0 / (1.0 + pairs) + 0.5 / (1.0 + 0.5 * pairs))
+    inputs = [
+        (visibility, value / v if v else 0.0),
+        (g2, by_pairs / bunching),
+        (reflectance, value * slope),
+        (overlap, -2.0 * value / o),
+    ]
+    if blinking is not None:
+        inputs.append((blinking, -by_pairs * pairs / bunching))
+    budget = (
+        *propagate(inputs),
+        Contribution("origin of the multi-photon part", 0.5 * alike * pairs / math.sqrt(3.0), "B"),
+    )
+    u = math.sqrt(sum(c.u**2 for c in budget))
+    near_bound = value + K_95 * u > 1.0
+    return Estimate(
+        name="indistinguishability",
+        value=value,
+        unit="1",
+        definition="M: overlap of two photons from consecutive pulses",
+        method=(
+            f"{FORMULA}; g2 {pairs:.4g}, R:T {r:.3f}:{t:.3f}, 1 - eps {o:.4f}; multi-photon part "
+            "between as alike as the rest and not interfering (Ollivier, PRL 126, 063602)"
+        ),
+        plane=visibility.plane,
+        budget=budget,
+        interval_68=(value - u, min(value + u, 1.0)) if near_bound else None,
+        interval_95=(value - K_95 * u, min(value + K_95 * u, 1.0)) if near_bound else None,
+    )
+
+
+def _fit(by_arms: dict[str, list[PulseStatistics]], visibility: Estimate) -> Fit:
+    """Peak areas of both settings over those far from zero, as they are, dead time and all."""
+    lags = np.arange(-_LAGS, _LAGS + 1)
+    shown = np.abs(lags) <= _SHOWN
+    x = lags[shown].astype(np.float64)
+    curves = []
+    for arms, counted in by_arms.items():
+        areas = np.zeros(len(lags))
+        for s in counted:
+            areas += s.peak_areas.sum(axis=0)
+        far = float(areas[~shown].mean())
+        centre = 0.5 * (1.0 - visibility.value) if arms == "parallel" else 0.5
+        expected = np.select([x == 0.0, np.abs(x) == 1.0], [centre, 0.75], 1.0)
+        curves.append(
+            Curve(
+                title=f"Two-photon interference, {arms} arms (line: like splitters, no dead time)",
+                x_label="delay (pulses)",
+                y_label="peak area over that of far peaks",
+                x=x,
+                y=areas[shown] / far,
+                u_y=np.sqrt(areas[shown] + 0.5) / far,
+                model=expected,
+                residuals=np.zeros(len(x)),
+                x_line=x,
+                y_line=expected,
+            )
+        )
+    return Fit(
+        model="ratio of coincidences",
+        names=("visibility",),
+        values=np.array([visibility.value]),
+        covariance=np.array([[visibility.u**2]]),
+        statistic="chi2",
+        minimum=0.0,
+        dof=0,
+        curves=tuple(curves),
+    )

@@ -1,0 +1,288 @@
+"""Draws the tags behind an interferometer that is unbalanced by one pulse period.
+
+A photon that takes the long arm arrives with the next pulse, where it meets one that took the
+short arm: what a pulse does to the detectors depends on the one before. So the kernel goes from
+pulse to pulse and remembers what is under way in the long arm. Photons that nobody would detect
+are left out from the beginning, which loss allows as long as both detectors are alike.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .detectors import Light
+from .sampler import (
+    _FAR,
+    _GAMMA,
+    _SPARE,
+    Carry,
+    Hardware,
+    _bits,
+    _compiled,
+    _exponential,
+    _flush,
+    _insert,
+    _normal,
+    _uniform,
+    _unpulsed,
+)
+
+Array = NDArray[np.float64]
+
+# Photons of one pulse that will be detected: of the dot in the short and the long arm, of the
+# laser in the short and the long arm.
+_CASES: NDArray[np.int64] = np.array(
+    [
+        (0, 0, 0, 0),
+        (1, 0, 0, 0),
+        (0, 1, 0, 0),
+        (0, 0, 1, 0),
+        (0, 0, 0, 1),
+        (2, 0, 0, 0),
+        (1, 1, 0, 0),
+        (0, 2, 0, 0),
+        (1, 0, 1, 0),
+        (1, 0, 0, 1),
+        (0, 1, 1, 0),
+        (0, 1, 0, 1),
+    ]
+)
+_LASER_UNDER_WAY = 4
+"""In the carry: photons of the dot in the long arm, plus this for one of the laser."""
+
+
+@dataclass(frozen=True)
+class Splitters:
+    """What happens to photons that leave the interferometer.
+
+    Attributes
+    ----------
+    short_to_a, long_to_a
+        Probabilities that a photon from either arm leaves to detector A.
+    bunching
+        What interference adds to the probability that two photons of the dot, one from each arm,
+        leave together to A, and together to B.
+    """
+
+    short_to_a: float
+    long_to_a: float
+    bunching: float
+
+
+def splitters(reflectance: float, overlap: float, coherence: float, phase: float) -> Splitters:
+    """Two like splitters; a photon is transmitted into the short arm, and out of it to A.
+
+    Parameters
+    ----------
+    reflectance
+        Of either splitter.
+    overlap
+        Of two photons in the interference of two, the interferometer's own included.
+    coherence
+        Of consecutive pulses in the interference of one, the interferometer's own included.
+    phase
+        Of the interferometer [rad].
+    """
+    transmittance = 1.0 - reflectance
+    shift = 2.0 * reflectance * transmittance * coherence * math.cos(phase)
+    if not min(reflectance, transmittance) - abs(shift) >= 0.0:
+        raise ValueError(f"a coherence of {coherence:g} is more than this model can do")
+    return Splitters(
+        transmittance + shift, reflectance + shift, reflectance * transmittance * overlap
+    )
+
+
+def cases(light: Light, efficiency: float, reflectance: float, shining: bool) -> Array:
+    """Probabilities of the photons of one pulse, shape (n, 12), sums to one.
+
+    Parameters
+    ----------
+    light
+        At the interferometer's input.
+    efficiency
+        Of either detector.
+    reflectance
+        Of the splitter, into the long arm.
+    shining
+        Whether the dot blinks on.
+    """
+    eta = light.passage * efficiency
+    on = 1.0 if shining else 0.0
+    one = on * (light.single * eta + 2.0 * light.pair * eta * (1.0 - eta))
+    two = on * light.pair * eta**2
+    none = 1.0 - one - two
+    laser = -np.expm1(-light.laser * efficiency)
+    short, long = 1.0 - reflectance, reflectance
+    return np.stack(
+        [
+            none * (1.0 - laser),
+            one * (1.0 - laser) * short,
+            one * (1.0 - laser) * long,
+            none * laser * short,
+            none * laser * long,
+            two * short**2,
+            two * 2.0 * short * long,
+            two * long**2,
+            one * laser * short**2,
+            one * laser * short * long,
+            one * laser * short * long,
+            one * laser * long**2,
+        ],
+        axis=1,
+    )
+
+
+@_compiled
+def sample_train(
+    segment_end: NDArray[np.int64],
+    cumulated: Array,
+    lifetime_ps: Array,
+    steady: Array,
+    short_to_a: float,
+    long_to_a: float,
+    bunching: float,
+    first_ps: float,
+    hardware: Hardware,
+    carry: Carry,
+    ticks: NDArray[np.int64],
+    channels: NDArray[np.uint8],
+    n: int,
+) -> int:
+    """Draw the tags of a run of pulses; see `sampler.sample` for what the arguments are.
+
+    `cumulated` has shape (s, 2, 12): see `cases`, summed up.
+    """
+    room = len(ticks) - _SPARE
+    both_to_a = short_to_a * long_to_a + bunching
+    both_to_b = (1.0 - short_to_a) * (1.0 - long_to_a) + bunching
+    arrival = np.empty(2)
+    unpulsed_ps = carry.next_ps.min()
+    i = np.int64(0)
+    for s in range(len(segment_end)):
+        t1 = lifetime_ps[s]
+        while i < segment_end[s]:
+            if carry.switch[0] <= i:
+                carry.dim[0] = 1 - carry.dim[0]
+                leave = hardware.switch_off if carry.dim[0] == 0 else hardware.switch_on
+                carry.rng[0] += _GAMMA
+                wait = -math.log(_uniform(_bits(carry.rng[0]))) / leave
+                carry.switch[0] = i + 1 + np.int64(min(wait, _FAR))
+            pulse_ps = first_ps + i * hardware.period_ps
+            i += 1
+            carry.rng[0] += _GAMMA
+            draw = _uniform(_bits(carry.rng[0]))
+            chances = cumulated[s, carry.dim[0]]
+            case = 0
+            while case < 11 and draw >= chances[case]:
+                case += 1
+            under_way = carry.long[0]
+            if case == 0 and under_way == 0:
+                continue
+            short, laser_short = _CASES[case, 0], _CASES[case, 2]
+            carry.long[0] = _CASES[case, 1] + _LASER_UNDER_WAY * _CASES[case, 3]
+            long, laser_long = under_way % _LASER_UNDER_WAY, under_way // _LASER_UNDER_WAY
+            if unpulsed_ps < pulse_ps:
+                n = _unpulsed(pulse_ps, first_ps, steady, hardware, carry, ticks, channels, n)
+                unpulsed_ps = carry.next_ps.min()
+            if n >= room:
+                return n
+            arrival[0] = arrival[1] = np.inf
+            if short > 0 and long > 0:
+                short, long = short - 1, long - 1
+                carry.rng[0] += _GAMMA
+                where = _uniform(_bits(carry.rng[0]))
+                first = 0 if where < both_to_a or where >= both_to_a + both_to_b else 1
+                second = 0 if where < both_to_a else 1
+                for port in (first, second):
+                    carry.rng[0] += _GAMMA
+                    t = pulse_ps + t1 * _exponential(_bits(carry.rng[0]))
+                    arrival[port] = min(arrival[port], t)
+            for k in range(short + long + laser_short + laser_long):
+                from_dot = k < short + long
+                from_short = k < short or short + long <= k < short + long + laser_short
+                carry.rng[0] += _GAMMA
+                to_a = short_to_a if from_short else long_to_a
+                port = 0 if _uniform(_bits(carry.rng[0])) < to_a else 1
+                t = pulse_ps
+                if from_dot:
+                    carry.rng[0] += _GAMMA
+                    t += t1 * _exponential(_bits(carry.rng[0]))
+                arrival[port] = min(arrival[port], t)
+            for d in range(2):
+                if arrival[d] == np.inf:
+                    continue
+                click = min(arrival[d], carry.late_ps[d])
+                carry.late_ps[d] = max(arrival[d], carry.late_ps[d])
+                if click - carry.last_ps[d] >= hardware.dead_ps:
+                    carry.last_ps[d] = click
+                    carry.rng[0] += _GAMMA
+                    jitter = hardware.jitter_ps * _normal(_bits(carry.rng[0]))
+                    t = click + hardware.delay_ps[d] + jitter
+                    n = _insert(ticks, channels, n, t / hardware.step_ps, d + 1)
+    end_ps = first_ps + segment_end[-1] * hardware.period_ps
+    n = _unpulsed(end_ps, first_ps, steady, hardware, carry, ticks, channels, n)
+    return _flush(end_ps, hardware, carry, ticks, channels, n)
+
+
+@dataclass(frozen=True)
+class TrainSegments:
+    """Light behind the interferometer over a run of pulses, as `sampler.Segments`.
+
+    Attributes
+    ----------
+    pulses
+        int64, shape (s,): pulses in each segment.
+    cases
+        Shape (s, 2, 12): see `cases`, while the dot shines and while not.
+    lifetime_s
+        Shape (s,).
+    steady_Hz
+        Rates of steady light and dark counts at A and B.
+    splitters
+        See there.
+    """
+
+    pulses: NDArray[np.int64]
+    cases: Array
+    lifetime_s: Array
+    steady_Hz: tuple[float, float]
+    splitters: Splitters
+
+    @property
+    def most_clicks(self) -> float:
+        """Mean number of clicks, counting no dead time."""
+        photons = _CASES.sum(axis=1).astype(np.float64)
+        return float((self.cases @ photons).max(axis=1) @ self.pulses)
+
+    def sample(
+        self,
+        steady: Array,
+        first_ps: float,
+        hardware: Hardware,
+        carry: Carry,
+        ticks: NDArray[np.int64],
+        channels: NDArray[np.uint8],
+        n: int,
+    ) -> int:
+        """Draw the tags, see `sample_train`."""
+        return int(
+            sample_train(
+                np.cumsum(self.pulses),
+                np.cumsum(self.cases, axis=2),
+                self.lifetime_s * 1e12,
+                steady,
+                self.splitters.short_to_a,
+                self.splitters.long_to_a,
+                self.splitters.bunching,
+                first_ps,
+                hardware,
+                carry,
+                ticks,
+                channels,
+                n,
+            )
+        )

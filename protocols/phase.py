@@ -1,0 +1,77 @@
+"""Phase randomisation: clicks behind an unbalanced interferometer against its phase."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from pydantic import Field
+
+from qdchar.measurement import About, Progress, Scan, ScanWriter, Settings, silent
+from qdchar.roles import LightPath, TimeTagger, VoltageAxis
+
+from ._climb import total_rate
+
+
+class PhaseSettings(Settings):
+    """Range of the phase piezo: more than one fringe, always upward."""
+
+    start_V: float = 5.0
+    stop_V: float = 77.0
+    points: int = Field(36, ge=8)
+    dwell_s: float = Field(0.02, gt=0)
+
+
+def measure(
+    light: LightPath,
+    arms: LightPath,
+    axis: VoltageAxis,
+    tagger: TimeTagger,
+    file: Path,
+    settings: PhaseSettings,
+    hold: Callable[[], object],
+    progress: Progress = silent,
+) -> Scan:
+    """Scan the phase with the arms polarised alike, and leave the piezo where it began.
+
+    Parameters
+    ----------
+    arms
+        Polarisation in the interferometer's arms: positions ``parallel`` and ``orthogonal``.
+    hold
+        Called first, to bring the source onto its resonance; it may change the light path.
+
+    Returns
+    -------
+    Scan
+        Against ``voltage_V``.
+
+    Raises
+    ------
+    RefusedError
+        If the range exceeds the axis' limits; nothing was moved.
+    """
+    axis.check(settings.start_V, settings.stop_V)
+    hold()
+    light.select("interferometer")
+    arms.select("parallel")
+    about = About(
+        protocol="phase",
+        path="interferometer",
+        simulated=tagger.identify().simulated,
+        settings=settings.model_dump(),
+    )
+    began_V = axis.voltage()
+    try:
+        with ScanWriter(file, "voltage_V", about) as scan:
+            for k, voltage in enumerate(
+                np.linspace(settings.start_V, settings.stop_V, settings.points)
+            ):
+                axis.set_voltage(float(voltage))
+                counts = tagger.count(settings.dwell_s)
+                scan.add(float(voltage), counts)
+                progress(k + 1, settings.points, f"{voltage:.1f} V, {total_rate(counts):.3g}/s")
+    finally:
+        axis.set_voltage(began_V)
+    return scan.scan()

@@ -1,0 +1,137 @@
+"""Two-photon interference against a train of photons drawn one by one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click_scans import given
+from pulse_train import Arms, record
+from pulsed_light import Light
+
+from qdchar.analysis import hom
+from qdchar.errors import InconclusiveError
+from qdchar.fit import Result
+
+LIGHT = Light(mean_photons=0.29, g2=0.007)
+
+
+def raw(light: Light, arms: Arms) -> float:
+    """V of the photons themselves: pairs that meet, and pairs of one pulse."""
+    r, t = arms.reflectance, 1 - arms.reflectance
+    pairs = light.g2 * light.on_fraction  # g2 while it shines
+    interfering = 2 * r * t * arms.alike * arms.overlap**2
+    return interfering / ((r**2 + t**2) * (1 + pairs))
+
+
+def measured(
+    folder: Path,
+    rng: np.random.Generator,
+    pulses: int,
+    light: Light,
+    arms: Arms,
+    dimmer: float = 1.0,
+    uncertain: float = 0.0,
+) -> Result:
+    """Both settings; the second is dimmer, the certificates are off by their errors."""
+    second = replace(light, mean_photons=light.mean_photons * dimmer)
+    runs = [
+        record(folder, "parallel", rng, pulses, light, arms),
+        record(folder, "orthogonal", rng, pulses, second, replace(arms, parallel=False)),
+    ]
+    u_r, u_o, u_g = 0.004 * uncertain, 0.002 * uncertain, 1e-4
+    b = 1 / light.on_fraction - 1
+    return hom.analyse(
+        runs,
+        g2=given("g2_zero", rng.normal(light.g2, u_g), u_g),
+        reflectance=given("r", rng.normal(arms.reflectance, u_r), u_r),
+        overlap=given("o", rng.normal(arms.overlap, u_o), u_o),
+        dark_count_rate=given("dark_count_rate", light.dark_hz, 0.1 * light.dark_hz, "Hz"),
+        blinking=given("blinking_amplitude", b, 0.0) if b else None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("light", "arms", "dimmer"),
+    [
+        (LIGHT, Arms(), 0.9),
+        (replace(LIGHT, g2=0.05, dead_ps=60_000.0), Arms(alike=0.6, reflectance=0.42), 1.0),
+        (replace(LIGHT, mean_photons=0.3, on_fraction=0.75), Arms(alike=0.9), 1.0),
+    ],
+    ids=["drift between the settings", "poor photons, uneven splitters", "blinking"],
+)
+def test_intervals_cover(tmp_path, light, arms, dimmer) -> None:
+    rng = np.random.default_rng(5)
+    runs = 100
+    true = {"visibility": raw(light, arms), "indistinguishability": arms.alike}
+    pulls = {name: [] for name in true}
+    inside = {name: [] for name in true}
+    for _ in range(runs):
+        result = measured(tmp_path, rng, 300_000, light, arms, dimmer, uncertain=1.0)
+        for name, value in true.items():
+            e = result[name]
+            pulls[name].append((e.value - value) / e.u)
+            one = e.interval_68 or (e.value - e.u, e.value + e.u)
+            two = e.interval_95 or (e.value - 1.96 * e.u, e.value + 1.96 * e.u)
+            inside[name].append([low <= value <= high for low, high in (one, two)])
+    for name in true:
+        within_68, within_95 = np.mean(inside[name], axis=0)
+        # three binomial standard deviations of 100 runs
+        assert within_68 > 0.68 - 3 * np.sqrt(0.68 * 0.32 / runs), name
+        assert within_95 > 0.95 - 3 * np.sqrt(0.95 * 0.05 / runs), name
+        # the multi-photon part's origin is a doubt that is the same in all runs
+        assert abs(np.mean(pulls[name])) < 0.5, name
+        assert np.std(pulls[name]) < 1.25, name
+
+
+def test_one_long_run_finds_the_visibility(tmp_path) -> None:
+    rng = np.random.default_rng(6)
+    arms = Arms(alike=0.5)
+    result = measured(tmp_path, rng, 4_000_000, LIGHT, arms)
+    v = result["visibility"]
+    assert v.u < 0.009
+    assert v.value == pytest.approx(raw(LIGHT, arms), abs=3 * v.u)
+    m = result["indistinguishability"]
+    assert m.value == pytest.approx(0.5, abs=3 * m.u)
+    assert "one pulse per period" in m.method
+
+
+def test_the_pattern_of_peaks_is_that_of_a_train(tmp_path) -> None:
+    """3/4 beside, 1/2 or nothing at zero, where no dead time shapes the peaks."""
+    rng = np.random.default_rng(7)
+    light = replace(LIGHT, dead_ps=0.0, g2=0.0, mean_photons=0.15)
+    arms = Arms(reflectance=0.5, overlap=1.0, alike=1.0)
+    result = measured(tmp_path, rng, 2_000_000, light, arms)
+    for curve in result.fits[0].curves:
+        pulls = (curve.y - curve.model) / curve.u_y
+        assert np.max(np.abs(pulls)) < 4.5
+    assert result["visibility"].value == pytest.approx(1.0, abs=1e-3)
+
+
+def test_the_formula_of_pairs_of_pulses_would_be_off(tmp_path) -> None:
+    """At g2 = 0.2 the two differ by 17 %; a train needs 1 + g2."""
+    rng = np.random.default_rng(8)
+    light = replace(LIGHT, g2=0.2, dead_ps=0.0)
+    arms = Arms(alike=0.8, reflectance=0.5, overlap=1.0)
+    v = measured(tmp_path, rng, 4_000_000, light, arms)["visibility"]
+    assert v.value * 1.2 == pytest.approx(0.8, abs=4 * v.u)
+    assert v.value * 1.4 > 0.8 + 10 * v.u
+
+
+def test_an_interval_of_perfect_photons_ends_at_one(tmp_path) -> None:
+    rng = np.random.default_rng(9)
+    light = replace(LIGHT, g2=0.0)
+    arms = Arms(alike=1.0, overlap=1.0, reflectance=0.5)
+    m = measured(tmp_path, rng, 100_000, light, arms)["indistinguishability"]
+    assert m.interval_95 is not None
+    assert m.interval_95[1] == 1.0
+
+
+def test_what_is_missing_is_named(tmp_path) -> None:
+    rng = np.random.default_rng(10)
+    run = record(tmp_path, "parallel", rng, 20_000, LIGHT, Arms())
+    one = given("x", 0.5, 0.0)
+    with pytest.raises(InconclusiveError, match="no run with orthogonal arms"):
+        hom.analyse([run], g2=one, reflectance=one, overlap=one)
