@@ -348,7 +348,7 @@ def _line(solution: Solution, fsr: Estimate, noise: float) -> tuple[Estimate, Es
             "Gauss part of the line, full width at half maximum",
         ),
     )
-    bounded = solution.near_bound("lorentz_share") or solution.near_bound("line")
+    bounded = solution.near_bound("lorentz_share", within=5.0) or solution.near_bound("line")
     estimates = []
     for name, width, gradient, minimum_at, what in rows:
         near = None
