@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import cast
 
 from qdchar import __version__
 from qdchar.analysis.brightness import photon_numbers
 from qdchar.display import Display
-from qdchar.errors import QdcharError
+from qdchar.errors import InconclusiveError, QdcharError
 from qdchar.keyrate import KeyRate, SourceFigures, predict
 from qdchar.link import Link
 from qdchar.recipe import Recipe
 from qdchar.record import SourceRecord, make_record
+from qdchar.roles import VoltageAxis
 from qdchar.run import Run
 from qdchar.session import MEASUREMENTS, Session
 from qdchar.station import Station
@@ -20,6 +22,9 @@ from qdchar.verdict import Verdict, judge
 
 OPTIONAL = ("detector_efficiency", "misalignment", "phase", "hom")
 """Measurements for which not every station has the instruments or certificates."""
+
+BY_THEMSELVES = ("phase", "hom")
+"""No other figure and no key rate rests on these: a source too faint for them is no problem."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +80,7 @@ def calibrate(
         session.make("hbt_after")
         session.make("gate")
         for name in OPTIONAL:
-            if missing := MEASUREMENTS[name].missing(station):
-                display.say(f"{name}: left out, the station file has no {missing}")
-            else:
-                session.make(name)
+            _make_optional(session, name)
         session.light.select("after")  # as a key exchange wants it
     finally:
         _keep_snapshot(session)
@@ -99,12 +101,27 @@ def calibrate(
     return Calibration(record, rate, verdict)
 
 
+def _make_optional(s: Session, name: str) -> None:
+    """Make a measurement that not every lab can; what was measured before is not lost with it."""
+    if missing := MEASUREMENTS[name].missing(s.station):
+        s.display.say(f"{name}: left out, the station file has no {missing}")
+        return
+    try:
+        s.make(name)
+    except InconclusiveError as error:
+        s.display.say(f"    NOT MEASURED: {error}")
+        if name not in BY_THEMSELVES:
+            s.problems.append(f"{MEASUREMENTS[name].title}: not measured: {error}")
+
+
 def _check_ranges(s: Session) -> None:
     """Hold every range of the recipe against the station's limits, before anything moves."""
     for settings, axis in ((s.recipe.cavity, s.cavity), (s.recipe.etalon, s.etalon)):
         axis.check(*(v for v in (settings.start_V, settings.stop_V) if v is not None))
     if not MEASUREMENTS["phase"].missing(s.station):
-        s.phase.check(s.recipe.phase.start_V, s.recipe.phase.stop_V)
+        # looked at without taking it: until it is moved it is left alone on the way out
+        axis = cast(VoltageAxis, dict(s.station.instruments())["interferometer_phase"])
+        axis.check(s.recipe.phase.start_V, s.recipe.phase.stop_V)
     s.pump.check(s.recipe.rabi.lowest_dB)
 
 
