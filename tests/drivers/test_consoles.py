@@ -202,6 +202,27 @@ def test_switch_routes(lab):
         assert terminal.ask("SYST:ERR?").startswith("-224")
 
 
+def test_second_switch_turns_the_polarisation_of_an_arm(lab):
+    with consoles.SwitchConsole(lab) as served, Terminal(served) as terminal:
+        assert terminal.ask("ROUT2:CHAN1?") == "A,1"
+        terminal.write("ROUT2:CHAN1 A,2")
+        assert terminal.ask("ROUT2:CHAN1?") == "A,2"
+        assert (lab.arms, lab.path) == ("orthogonal", "blocked")
+        assert terminal.ask("ROUT2:CHAN1:CONF?") == "A,A;1,2"
+
+
+def test_phase_piezo_is_another_one_of_the_same_kind(lab):
+    with consoles.PhasePiezoConsole(lab) as served, Terminal(served, "\r") as terminal:
+        terminal.write("XV40.000")
+        terminal.write("XR?")
+        want = b"XV40.000\r*XR?\r*[ 40.000]\r"
+        got = b""
+        while len(got) < len(want):
+            got += terminal.socket.recv(100)
+        assert got == want
+        assert (lab.phase_V, lab.etalon_V) == (40.0, 0.0)
+
+
 def test_etalon_piezo_with_and_without_echo(lab):
     with consoles.EtalonPiezoConsole(lab) as served, Terminal(served, "\r") as terminal:
         terminal.write("XV12.500")

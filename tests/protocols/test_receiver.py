@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qdchar.errors import UsageError
-from qdchar.protocols import detector_efficiency, misalignment
+from qdchar.errors import RefusedError, UsageError
+from qdchar.protocols import detector_efficiency, hom, misalignment, phase
 from qdchar.protocols.detector_efficiency import DetectorEfficiencySettings
+from qdchar.protocols.hom import HomSettings
 from qdchar.protocols.misalignment import MisalignmentSettings
+from qdchar.protocols.phase import PhaseSettings
 from qdchar.roles import Counts, Identity, TagBlock
 
 
@@ -129,3 +131,64 @@ def test_instruments_without_a_common_basis_are_refused(tmp_path: Path) -> None:
             lambda: None,
         )
     assert not bench.diary
+
+
+@dataclass
+class Axis:
+    """A piezo that notes where it was."""
+
+    limits_V: tuple[float, float] = (0.0, 100.0)
+    visited: list[float] = field(default_factory=lambda: [12.0])
+
+    def check(self, *voltages_V: float) -> None:
+        if not all(self.limits_V[0] <= v <= self.limits_V[1] for v in voltages_V):
+            raise RefusedError("out of limits")
+
+    def set_voltage(self, voltage_V: float) -> None:
+        self.visited.append(voltage_V)
+
+    def voltage(self) -> float:
+        return self.visited[-1]
+
+
+def test_the_phase_goes_upward_and_back_to_where_it_was(tmp_path: Path) -> None:
+    bench, axis = Bench(), Axis()
+    arms = Selector(bench.diary, "arms", ())
+    settings = PhaseSettings(start_V=10.0, stop_V=80.0, points=8)
+    scan = phase.measure(
+        bench, arms, axis, bench, tmp_path / "p.csv", settings, lambda: bench.select("before")
+    )
+    assert axis.visited == [12.0, *np.linspace(10.0, 80.0, 8), 12.0]
+    assert bench.diary == [("path", "before"), ("path", "interferometer"), ("arms", "parallel")]
+    assert len(scan) == 8
+
+
+def test_a_phase_beyond_the_limits_moves_nothing(tmp_path: Path) -> None:
+    bench, axis = Bench(), Axis(limits_V=(0.0, 60.0))
+    arms = Selector(bench.diary, "arms", ())
+    with pytest.raises(RefusedError):
+        phase.measure(bench, arms, axis, bench, tmp_path / "p.csv", PhaseSettings(), lambda: None)
+    assert axis.visited == [12.0]
+    assert not bench.diary
+
+
+def test_the_phase_is_put_back_when_something_breaks(tmp_path: Path) -> None:
+    bench, axis = Bench(fail=True), Axis()
+    arms = Selector(bench.diary, "arms", ())
+    with pytest.raises(RuntimeError, match="cable pulled"):
+        phase.measure(bench, arms, axis, bench, tmp_path / "p.csv", PhaseSettings(), lambda: None)
+    assert axis.visited[-1] == 12.0
+
+
+def test_interference_is_recorded_in_an_order_that_brackets(tmp_path: Path) -> None:
+    bench = Bench()
+    arms = Selector(bench.diary, "arms", ())
+    runs = hom.measure(
+        bench, arms, bench, tmp_path, HomSettings(duration_s=1e-3), lambda: bench.select("before")
+    )
+    said = [r.about.settings["arms"] for r in runs]
+    assert said == ["parallel", "orthogonal", "orthogonal", "parallel"]
+    # a drift that is linear in time has one middle for both
+    when = np.arange(4)
+    assert when[[s == "parallel" for s in said]].mean() == when.mean()
+    assert bench.diary[:2] == [("path", "before"), ("path", "interferometer")]
