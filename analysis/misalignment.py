@@ -36,6 +36,8 @@ from .dead_time import blind_pulses
 _BLOCKS = 40
 _CHANCE = 1e-4
 """Of the two orientations disagreeing by chance; below it is a problem."""
+_STEADY = 0.01
+"""What the brightness may change between the two recordings of a state without being noticed."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class _Recording:
 
     right: Table
     wrong: Table
+    live: float
     both: float
     dark: float
     on_b: bool
@@ -61,7 +64,7 @@ class _State:
     right: float
     dark: float
     apart: float
-    """Difference of the two orientations over its standard error."""
+    """How far the two orientations differ, over the standard error."""
 
     @property
     def source(self) -> str:
@@ -184,6 +187,7 @@ def _count(run: TagRun, starts: tuple[float, float], dark_Hz: float, swapped: bo
     return _Recording(
         right=b if swapped else a,
         wrong=a if swapped else b,
+        live=float(s.n_live.sum()),
         both=float(s.c0.sum()),
         dark=0.5 * dark_Hz / s.clock.frequency_hz * float(s.n_live.sum()),
         on_b=swapped,
@@ -191,9 +195,9 @@ def _count(run: TagRun, starts: tuple[float, float], dark_Hz: float, swapped: bo
 
 
 def _efficiency_ratio(recordings: Sequence[_Recording]) -> float:
-    """eta_B over eta_A: over all recordings both detectors were offered the same light."""
-    b = sum(float((r.right if r.on_b else r.wrong).sum()) for r in recordings)
-    a = sum(float((r.wrong if r.on_b else r.right).sum()) for r in recordings)
+    """eta_B over eta_A: per live pulse both were offered the same light over all recordings."""
+    b = sum(float((r.right if r.on_b else r.wrong).sum()) / r.live for r in recordings)
+    a = sum(float((r.wrong if r.on_b else r.right).sum()) / r.live for r in recordings)
     if a <= 0 or b <= 0:
         raise InconclusiveError(
             "misalignment: a detector has no clicks on live pulses in any setting of the "
@@ -245,10 +249,6 @@ def _state(name: str, pair: tuple[_Recording, _Recording], ratio: float, lost: f
     scale = (1.0 - value) ** 2 * (right / float(total[:, 1].sum()))
     u_counting = 0.5 * (high - low) * scale
     u = max(u_counting, jackknife(_share, total))
-    apart = _share(tables[0]) - _share(tables[1])
-    by_orientation = [
-        (float(r.wrong.sum()) + 1.0) / float(r.right.sum() + r.wrong.sum() + 1.0) ** 2 for r in pair
-    ]
     return _State(
         name=name,
         value=value,
@@ -256,8 +256,20 @@ def _state(name: str, pair: tuple[_Recording, _Recording], ratio: float, lost: f
         wrong=wrong,
         right=right,
         dark=sum(r.dark for r in pair),
-        apart=apart / math.sqrt(sum(by_orientation)),
+        apart=_apart(pair, ratio),
     )
+
+
+def _apart(pair: tuple[_Recording, _Recording], ratio: float) -> float:
+    """Logarithm of the odds one way round over those the other way, over its standard error.
+
+    Odds do not know how bright it was, nor how many pulses were live.
+    """
+    (r_1, w_1), (r_2, w_2) = (
+        (float(r.right.sum()) + 0.5, float(r.wrong.sum()) + 0.5) for r in pair
+    )
+    u = math.sqrt(1.0 / r_1 + 1.0 / w_1 + 1.0 / r_2 + 1.0 / w_2 + _STEADY**2)
+    return math.log(w_1 / r_1 / ratio / (w_2 / r_2 * ratio)) / u
 
 
 def _odds_interval(wrong: float, right: float, level: float) -> Interval:

@@ -73,9 +73,10 @@ def analyse(
     Notes
     -----
     The share of one output is free of the source's drift. The two quadratures are fitted, each
-    with a normal error s; the amplitude squared over s^2 is then noncentral chi-squared with two
-    degrees of freedom, from which the intervals follow exactly. A fringe voltage that is off by
-    1 % takes 0.1 % off a visibility over 2.5 fringes, far below its error where it is small.
+    with a normal error s, not below the scatter about the fit; the amplitude squared over s^2 is
+    then noncentral chi-squared with two degrees of freedom, from which the intervals follow
+    exactly. A fringe voltage that is off by 1 % takes 0.1 % off a visibility over 2.5 fringes, far
+    below its error where it is small.
     """
     if np.ptp(scan.x) < fringe.value:
         raise InconclusiveError(
@@ -87,9 +88,10 @@ def analyse(
         raise InconclusiveError(f"{scan.file}: an output without clicks; is the source tuned?")
     p = click_probability(scan.clicks / pulses[:, None], blind_pulses)
     a, b = p.T
-    # dp/dR = (1 + m p)^2
-    u_p = np.sqrt(clicks_variance(p, blind_pulses, pulses[:, None])) / pulses[:, None]
-    u_p *= np.square(1.0 + blind_pulses * p)
+    # A photon that clicks at one output does not at the other: what makes the clicks of one
+    # detector regular, 1 - p, makes those of both compete, and drops out of their share.
+    variance = clicks_variance(p, blind_pulses, pulses[:, None]) / (1.0 - p)
+    u_p = np.sqrt(variance) / pulses[:, None] * np.square(1.0 + blind_pulses * p)  # dp/dR
     share = a / (a + b)
     u = np.hypot(b * u_p[:, 0], a * u_p[:, 1]) / np.square(a + b)
 
@@ -105,7 +107,7 @@ def analyse(
             f"the outputs' shares scatter {chi2 / dof:.1f} times more than their counts: does the "
             "interferometer drift, or the detectors' efficiency?"
         )
-        cov *= chi2 / dof
+    cov *= max(chi2 / dof, 1.0)
 
     amplitude = float(np.hypot(fitted[1], fitted[2]))
     noise = math.sqrt(0.5 * (cov[1, 1] + cov[2, 2]))
