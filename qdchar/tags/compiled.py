@@ -29,9 +29,12 @@ def keep_recent(buffer: Int64s, count: int, keep_from: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def is_sorted(times: Int64s) -> bool:
-    """Tell whether no time lies before the one before it."""
-    back = 0
+def is_sorted(times: Int64s, after: int) -> bool:
+    """Tell whether no time lies before the one before it, nor the first before `after`.
+
+    The loops below rely on it: with times that go back they would write outside their arrays.
+    """
+    back = int(len(times) > 0 and times[0] < after)
     for i in range(1, len(times)):
         back += times[i] < times[i - 1]
     return back == 0

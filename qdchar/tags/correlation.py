@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from ..errors import UsageError
 from . import compiled
+from .order import EARLY as _EARLY
+from .order import check_order
 from .source import TagChunk, TagSource, in_blocks
 
 _FAST_DIVISION: Final = 31  # bits of delay up to which a division is a multiplication
 # Pairs a tag from which the one loop is faster than the other; see the benchmark.
 _SPARSE: Final = 0.1
 _DENSE: Final = 1.2
-_EARLY: Final = -(1 << 62)
 _LATE: Final = 1 << 62
 _NONE: Final = TagChunk(np.empty(0, np.int64), np.empty(0, np.uint8))
 
@@ -86,7 +87,7 @@ def pair_histogram(
     """
     a, b = (np.require(times, np.int64, ["C", "W"]) for times in (times_a, times_b))
     for times in (a, b):
-        if len(times) and not compiled.is_sorted(times):
+        if len(times) and not compiled.is_sorted(times, _EARLY):
             raise UsageError("the times are not in order: sort them")
     counts = np.zeros(n_bins + compiled.SPARE, np.int64)
     if len(a) and len(b):
@@ -176,6 +177,7 @@ class Correlator:
         self._reach = max(abs(start_ps), abs(self._stop_ps))
         self._clicks_a = self._clicks_b = 0
         self._carried = _NONE
+        self._last_ps = _EARLY
         self._waiting: list[TagChunk] = []
         self._n_waiting = 0
         self._histograms: queue.SimpleQueue[NDArray[np.int64]] = queue.SimpleQueue()
@@ -189,6 +191,7 @@ class Correlator:
         """Count the pairs that end in this chunk."""
         if not len(chunk):
             return
+        self._last_ps = check_order(chunk, self._last_ps)
         self._waiting.append(chunk)
         self._n_waiting += len(chunk)
         # While the reach is longer than a chunk, what is carried along would outweigh it.

@@ -180,7 +180,8 @@ class PtuFile:
         """Histogram the time after the sync of one channel, from T3 records directly.
 
         The quickest way to a lifetime: the same counts as folding the tags by the file's own
-        clock, with one bin a step, without making tags.
+        clock, with one bin a step, without making tags. The duration is that of the last overflow,
+        within 1024 periods.
 
         Raises
         ------
@@ -191,19 +192,21 @@ class PtuFile:
         if not kind.is_t3 or kind.picoharp:
             raise RecordError(f"{self.path} is {kind.name}: fold its tags instead")
         counts = np.zeros((4, 2 << 15), np.int64)
+        syncs = 0
         for _, raw in self.records(CHUNK_TAGS):
-            rec.count_dtimes(raw, channel, counts)
+            syncs += rec.count_dtimes(raw, channel, kind.wrap, kind.counted, counts)
         steps = counts[:, : 1 << 15].sum(axis=0)
         n_bins = math.ceil(self.header.global_ps / self.header.dtime_ps)
         beyond, clicks = int(steps[n_bins + 2 :].sum()), int(steps.sum())
         if beyond > _BEYOND * clicks:
             raise self._beyond_period(beyond, clicks, int(np.flatnonzero(steps)[-1]))
+        self._check_duration(syncs * self.header.global_ps * 1e-12)
         return FoldedHistogram(
             counts=steps[:n_bins],
             bin_ps=self.header.dtime_ps,
             clock=PulseClock(self.header.global_ps),
             offset_ps=0.0,
-            duration_s=self.duration_s,
+            duration_s=syncs * self.header.global_ps * 1e-12,
         )
 
     def records(self, size: int) -> Iterator[tuple[int, NDArray[np.uint32]]]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..errors import UsageError
 from . import compiled
 from .clock import PulseClock
+from .order import EARLY, check_order
 from .source import TagChunk, TagSource
 
 GAP_PULSES: Final = 64
@@ -127,6 +128,7 @@ class PulseCounter:
         self._state[compiled.LAST_CLICK] = self._first - 1
         self._state[[compiled.LAST_A, compiled.LAST_B]] = self._first - 1 - GAP_PULSES
         self._n_max = n_max
+        self._last_ps = EARLY
         self._pending = [np.empty(0, np.int64), np.empty(0, np.int64)]
         self._recent = [np.empty(n_max + 1, np.int64), np.empty(n_max + 1, np.int64)]
 
@@ -140,6 +142,7 @@ class PulseCounter:
         """Count the pulses that are complete with this chunk."""
         if not len(chunk):
             return
+        self._last_ps = check_order(chunk, self._last_ps)
         times, channels = chunk.native()
         for which in (0, 1):
             held = len(self._pending[which])
@@ -174,25 +177,49 @@ class PulseCounter:
             )
             self._recent[which] = recent[which][: int(self._state[place])].copy()
 
-    def statistics(self) -> PulseStatistics:
-        """End the count and give the result; nothing can be added afterwards."""
-        self._count(1 << 62)
+    def statistics(self, until_ps: int | None = None) -> PulseStatistics:
+        """Give the result so far; more may be added afterwards.
+
+        Parameters
+        ----------
+        until_ps
+            Time covered so far [ps]: blocks that are not complete by then are left out. By
+            default the whole span of time.
+
+        Raises
+        ------
+        UsageError
+            If no block is complete.
+        """
         n_blocks = len(self._live)
         end = self._first + n_blocks * self._block_pulses
+        if until_ps is not None:
+            reached = min(self._pulse(until_ps, origin) for origin in self._origins)
+            n_blocks = min(max(reached - self._first, 0) // self._block_pulses, n_blocks)
+            end = self._first + n_blocks * self._block_pulses
+        if n_blocks < 1:
+            raise UsageError(
+                f"the first block of {self._block_s:.3g} s is not complete: wait, or take more "
+                "blocks"
+            )
+        self._count(end)
+        live = self._live[:n_blocks].copy()
+        # the pulses since the last click have not been looked at
         compiled.add_live(
             int(self._state[compiled.LAST_CLICK]) + self.blind_pulses + 1, end,
-            self._first, self._block_pulses, n_blocks, self._live,
+            self._first, self._block_pulses, n_blocks, live,
         )  # fmt: skip
+        clicks, gated = self._clicks[:n_blocks], self._gated[:n_blocks]
         return PulseStatistics(
             n_pulses=np.full(n_blocks, self._block_pulses, np.int64),
-            s_a=self._clicks[:, 0].copy(),
-            s_b=self._clicks[:, 1].copy(),
-            c_ab=self._clicks[:, 2].copy(),
-            n_live=self._live,
-            n_a=self._gated[:, 0].copy(),
-            n_b=self._gated[:, 1].copy(),
-            c0=self._gated[:, 2].copy(),
-            peak_areas=self._areas,
+            s_a=clicks[:, 0].copy(),
+            s_b=clicks[:, 1].copy(),
+            c_ab=clicks[:, 2].copy(),
+            n_live=live,
+            n_a=gated[:, 0].copy(),
+            n_b=gated[:, 1].copy(),
+            c0=gated[:, 2].copy(),
+            peak_areas=self._areas[:n_blocks].copy(),
             gaps_a=self._gaps[0].copy(),
             gaps_b=self._gaps[1].copy(),
             blind_pulses=self.blind_pulses,
@@ -200,8 +227,12 @@ class PulseCounter:
             offset_a_ps=self.offset_a_ps,
             offset_b_ps=self.offset_b_ps,
             window_ps=self.window_ps,
-            block_s=self._block_pulses * self.clock.period_ps * 1e-12,
+            block_s=self._block_s,
         )
+
+    @property
+    def _block_s(self) -> float:
+        return self._block_pulses * self.clock.period_ps * 1e-12
 
 
 def pulse_statistics(

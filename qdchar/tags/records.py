@@ -212,12 +212,15 @@ def decode_picoharp(
 
 
 @njit(cache=True, nogil=True)
-def count_dtimes(raw: NDArray[np.uint32], channel: int, counts: NDArray[np.int64]) -> None:
+def count_dtimes(
+    raw: NDArray[np.uint32], channel: int, wrap: int, counted: bool, counts: NDArray[np.int64]
+) -> int:
     """Histogram the dtime of one channel straight from T3 records of the HydraHarp layout.
 
     counts has shape (4, 2 * 32 768): each fourth record has its own histogram, for two clicks in
     a row fall into the same bin often, and an addition would wait for the one before; what is
-    not wanted goes to the upper half instead of being branched around.
+    not wanted goes to the upper half instead of being branched around. Returns the sync pulses
+    that the overflows stand for.
     """
     n = np.uint64(len(raw))
     wanted = np.uint32(channel)
@@ -229,6 +232,12 @@ def count_dtimes(raw: NDArray[np.uint32], channel: int, counts: NDArray[np.int64
         other = np.uint64(0 if (record >> np.uint32(25)) == wanted else 32_768)
         counts[i & np.uint64(3), dtime + other] += 1
         i += one
+    # a loop of its own, which is vectorised
+    passed = np.uint64(0)
+    for j in range(len(raw)):
+        times = max(raw[j] & np.uint32(0x3FF), np.uint32(1)) if counted else np.uint32(1)
+        passed += np.uint64(times if raw[j] >= np.uint32(0xFE000000) else np.uint32(0))
+    return int(np.int64(passed)) * wrap
 
 
 @njit(cache=True, nogil=True)

@@ -25,7 +25,15 @@ from .source import CHUNK_TAGS, TagChunk, TagMetadata
 
 _CHUNK: Final = 1 << 16
 _FLUSH_S: Final = 1.0
-_KNOWN = ("format", "instrument", "created", "comment", "sync_period_ps")
+_KNOWN = (
+    "format",
+    "instrument",
+    "created",
+    "comment",
+    "sync_period_ps",
+    "timestamps_unit",
+    "resolution_ps",
+)
 
 
 class TagWriter:
@@ -96,10 +104,16 @@ class TagWriter:
         data["timestamps_specs/timestamps_unit"] = 1e-12
         self._timestamps = data.create_dataset(
             "timestamps", (0,), np.int64, maxshape=(None,), chunks=(_CHUNK,),
-            shuffle=True, compression="lzf",
+            shuffle=True, compression="lzf", fletcher32=True,
         )  # fmt: skip
         self._detectors = data.create_dataset(
-            "detectors", (0,), np.uint8, maxshape=(None,), chunks=(_CHUNK,), compression="lzf"
+            "detectors",
+            (0,),
+            np.uint8,
+            maxshape=(None,),
+            chunks=(_CHUNK,),
+            compression="lzf",
+            fletcher32=True,
         )
         identity = file.create_group("identity")
         identity["software"] = "qdchar"
@@ -108,8 +122,11 @@ class TagWriter:
         identity["format_version"] = "0.5"
         identity["format_url"] = "http://photon-hdf5.readthedocs.io/"
         user = file.create_group("user/qdchar")
-        user["resolution_ps"] = float(resolution_ps)
-        self._span = user.create_dataset("span_ps", data=np.array([start_ps, start_ps], np.int64))
+        # Attributes and tags have checksums in the file; a plain dataset has none, so the span
+        # carries its own, and the unit is kept a second time.
+        user.attrs["timestamps_unit"] = 1e-12
+        user.attrs["resolution_ps"] = float(resolution_ps)
+        self._span = user.create_dataset("span_ps", data=_checked_span(start_ps, start_ps))
         user.attrs["instrument"] = instrument
         user.attrs["created"] = created
         user.attrs["comment"] = comment
@@ -176,7 +193,7 @@ class TagWriter:
     def flush(self) -> None:
         """Bring everything so far to disk; it then survives a kill."""
         self._write(whole_chunks=False)
-        self._span[:] = (self.start_ps, self.stop_ps)
+        self._span[:] = _checked_span(self.start_ps, self.stop_ps)
         self._duration[()] = (self.stop_ps - self.start_ps) * 1e-12
         self._file.flush()
         self._flushed_at = time.monotonic()
@@ -215,6 +232,10 @@ class TagWriter:
         self.close()
 
 
+def _checked_span(start_ps: int, stop_ps: int) -> NDArray[np.int64]:
+    return np.array([start_ps, stop_ps, start_ps ^ stop_ps], np.int64)
+
+
 def _open(path: Path) -> h5py.File:
     try:
         return h5py.File(path, "r")
@@ -237,57 +258,63 @@ class StoredTags:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        with _open(self.path) as file:
-            try:
-                data = file["photon_data"]
-                timestamps, detectors = data["timestamps"], data["detectors"]
-                unit_s = float(data["timestamps_specs/timestamps_unit"][()])
-            except (KeyError, TypeError, ValueError, OSError) as error:
-                raise RecordError(
-                    f"{self.path} is HDF5, but not Photon-HDF5 with one photon_data group: {error}"
-                ) from error
-            for dataset in (timestamps, detectors):
-                if dataset.ndim != 1 or dataset.dtype.kind not in "iu":
-                    raise RecordError(
-                        f"{self.path}: {dataset.name} is {dataset.dtype} of shape "
-                        f"{dataset.shape}; wanted one row of integers"
-                    )
-            # The two are written one after the other: after a kill one may be a block ahead.
-            self._length = min(len(timestamps), len(detectors))
-            self._surplus = max(len(timestamps), len(detectors)) - self._length
-            self._unit_ps = unit_s * 1e12
-            if not 1e-3 <= self._unit_ps <= 1e9:
-                raise RecordError(
-                    f"{self.path}: timestamps_unit {unit_s:g} s is not a time-tag unit"
-                )
-            user = file.get("user/qdchar", None)
-            self._span: tuple[int, int] | None = None
-            self._resolution = self._unit_ps
-            attributes: dict[str, str | int | float | bool] = {}
-            if user is not None:
-                begin, end = user["span_ps"][:]
-                self._span = int(begin), int(end)
-                self._resolution = float(user["resolution_ps"][()])
-                attributes = {
-                    name: value.item() if isinstance(value, np.generic) else value
-                    for name, value in user.attrs.items()
-                }
-            sync_period = attributes.get("sync_period_ps")
-            self._metadata = TagMetadata(
-                format="Photon-HDF5",
-                instrument=str(attributes.get("instrument", "")),
-                created=str(attributes.get("created", "")),
-                comment=str(attributes.get("comment", "")),
-                sync_period_ps=None if sync_period is None else float(sync_period),
-                attributes={k: v for k, v in attributes.items() if k not in _KNOWN},
-            )
-            if self._length:
-                # Tags written after the span's last update count, and files of others have no span.
-                first = int(self._scaled(timestamps[:1])[0])
-                last = int(self._scaled(timestamps[self._length - 1 : self._length])[0])
-                begin, end = self._span or (first, last + 1)
-                self._span = begin, max(end, last + 1)
+        try:
+            with _open(self.path) as file:
+                self._read_head(file)
+        except (KeyError, TypeError, ValueError, OSError, RuntimeError) as error:
+            raise RecordError(
+                f"{self.path} is HDF5, but not Photon-HDF5 with one photon_data group, or damaged: "
+                f"{error}"
+            ) from error
         self._channels: tuple[int, ...] | None = None
+
+    def _read_head(self, file: h5py.File) -> None:
+        data = file["photon_data"]
+        timestamps, detectors = data["timestamps"], data["detectors"]
+        unit_s = float(data["timestamps_specs/timestamps_unit"][()])
+        for dataset in (timestamps, detectors):
+            if dataset.ndim != 1 or dataset.dtype.kind not in "iu" or dataset.dtype.itemsize > 8:
+                raise RecordError(
+                    f"{self.path}: {dataset.name} is {dataset.dtype} of shape {dataset.shape}; "
+                    "wanted one row of integers"
+                )
+        # The two are written one after the other: after a kill one may be a block ahead.
+        self._length = min(len(timestamps), len(detectors))
+        self._surplus = max(len(timestamps), len(detectors)) - self._length
+        self._unit_ps = self._resolution = unit_s * 1e12
+        if not 1e-3 <= self._unit_ps <= 1e9:
+            raise RecordError(f"{self.path}: timestamps_unit {unit_s:g} s is not a time-tag unit")
+        self._span: tuple[int, int] | None = None
+        attributes: dict[str, str | int | float | bool] = {}
+        if "user/qdchar" in file:
+            user = file["user/qdchar"]
+            attributes = {
+                name: value.item() if isinstance(value, np.generic) else value
+                for name, value in user.attrs.items()
+            }
+            self._resolution = float(attributes["resolution_ps"])
+            begin, end, check = (int(value) for value in user["span_ps"][:])
+            if begin ^ end != check or begin > end or unit_s != attributes["timestamps_unit"]:
+                raise RecordError(
+                    f"{self.path}: time covered ({begin} to {end} ps) or unit ({unit_s:g} s) do "
+                    "not agree with their check values: the file is damaged"
+                )
+            self._span = begin, end
+        sync_period = attributes.get("sync_period_ps")
+        self._metadata = TagMetadata(
+            format="Photon-HDF5",
+            instrument=str(attributes.get("instrument", "")),
+            created=str(attributes.get("created", "")),
+            comment=str(attributes.get("comment", "")),
+            sync_period_ps=None if sync_period is None else float(sync_period),
+            attributes={k: v for k, v in attributes.items() if k not in _KNOWN},
+        )
+        if self._length:
+            # Tags written after the span's last update count, and files of others have no span.
+            first = int(self._scaled(timestamps[:1])[0])
+            last = int(self._scaled(timestamps[self._length - 1 : self._length])[0])
+            begin, end = self._span or (first, last + 1)
+            self._span = begin, max(end, last + 1)
 
     def __len__(self) -> int:
         return self._length
@@ -316,7 +343,7 @@ class StoredTags:
                 detectors = file["photon_data/detectors"]
                 for begin in range(0, self._length, CHUNK_TAGS):
                     part = detectors[begin : min(begin + CHUNK_TAGS, self._length)]
-                    counts += np.bincount(part, minlength=256)[:256]
+                    counts += np.bincount(self._numbers(part, begin), minlength=256)
             self._channels = tuple(np.flatnonzero(counts).tolist())
         return self._channels
 
@@ -340,6 +367,8 @@ class StoredTags:
         )
 
     def _scaled(self, timestamps: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+        if timestamps.max(initial=0) > (1 << 62) / max(self._unit_ps, 1.0):
+            raise RecordError(f"{self.path}: a timestamp of {timestamps.max()} is beyond 53 days")
         times: NDArray[np.int64] = timestamps.astype(np.int64)
         unit = round(self._unit_ps)
         if abs(self._unit_ps - unit) <= 1e-9 * self._unit_ps:
@@ -348,6 +377,14 @@ class StoredTags:
         whole = int(self._unit_ps)
         rest: NDArray[np.int64] = np.rint(times * (self._unit_ps - whole)).astype(np.int64)
         return times * whole + rest
+
+    def _numbers(self, detectors: NDArray[np.integer[Any]], begin: int) -> NDArray[np.uint8]:
+        if detectors.min(initial=0) < 0 or detectors.max(initial=0) > 255:
+            raise RecordError(
+                f"{self.path}: tags from {begin} on have detector numbers beyond 0 to 255"
+            )
+        numbers: NDArray[np.uint8] = detectors.astype(np.uint8)
+        return numbers
 
     def chunks(self, size: int = CHUNK_TAGS) -> Iterator[TagChunk]:
         """Go through all tags, `size` at a time."""
@@ -358,8 +395,8 @@ class StoredTags:
                 part = slice(begin, min(begin + size, self._length))
                 try:
                     times = self._scaled(timestamps[part])
-                    channels = detectors[part].astype(np.uint8)
-                except OSError as error:
+                    channels = self._numbers(detectors[part], begin)
+                except (OSError, RuntimeError) as error:
                     raise RecordError(
                         f"{self.path}: tags {part.start} to {part.stop} are damaged: {error}"
                     ) from error

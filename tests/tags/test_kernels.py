@@ -11,7 +11,7 @@ from brute import pulse_statistics as brute_statistics
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qdchar.errors import UsageError
+from qdchar.errors import RecordError, UsageError
 from qdchar.tags import (
     PulseClock,
     TagArrays,
@@ -341,3 +341,20 @@ def test_blocks_add_up_and_hold_the_pairs_that_end_in_them() -> None:
         times[before].tolist(), channels[before].tolist(), 0, 1, -1_000, 10, 200
     )
     np.testing.assert_array_equal(blocks.block_counts[0], first)
+
+
+def test_a_stream_that_goes_back_in_time_is_refused() -> None:
+    forth = TagChunk(np.array([10, 20]), np.array([0, 1], np.uint8))
+    back = TagChunk(np.array([30, 25]), np.array([0, 1], np.uint8))
+    clock = PulseClock(5.0)
+    for counter in (
+        Correlator(0, 1, start_ps=0, bin_ps=1, n_bins=1),
+        PulseCounter(clock, 0, 1, start_ps=0, stop_ps=1000, blind_pulses=0),
+    ):
+        counter.add(forth)
+        with pytest.raises(RecordError, match="time order"):
+            counter.add(back)
+        with pytest.raises(RecordError, match="time order"):
+            counter.add(TagChunk(np.array([15]), np.array([0], np.uint8)))
+    with pytest.raises(UsageError, match="sort them"):
+        pair_histogram(back.times_ps, forth.times_ps, start_ps=0, bin_ps=1, n_bins=1)
