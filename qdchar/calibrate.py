@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import cast
 
 from qdchar import __version__
 from qdchar.analysis.brightness import photon_numbers
@@ -14,7 +13,7 @@ from qdchar.keyrate import KeyRate, SourceFigures, predict
 from qdchar.link import Link
 from qdchar.recipe import Recipe
 from qdchar.record import SourceRecord, make_record
-from qdchar.roles import VoltageAxis
+from qdchar.roles import Attenuator, VoltageAxis
 from qdchar.run import Run
 from qdchar.session import MEASUREMENTS, Session
 from qdchar.station import Station
@@ -115,14 +114,18 @@ def _make_optional(s: Session, name: str) -> None:
 
 
 def _check_ranges(s: Session) -> None:
-    """Hold every range of the recipe against the station's limits, before anything moves."""
-    for settings, axis in ((s.recipe.cavity, s.cavity), (s.recipe.etalon, s.etalon)):
+    """Hold every range of the recipe against the station's limits, before anything moves.
+
+    The instruments are looked at without being taken, so that a refusal leaves them as they are.
+    """
+    look, recipe = s.station.look, s.recipe
+    cavity, etalon = look("cavity_fine", VoltageAxis), look("etalon_piezo", VoltageAxis)
+    for settings, axis in ((recipe.cavity, cavity), (recipe.etalon, etalon)):
         axis.check(*(v for v in (settings.start_V, settings.stop_V) if v is not None))
     if not MEASUREMENTS["phase"].missing(s.station):
-        # looked at without taking it: until it is moved it is left alone on the way out
-        axis = cast(VoltageAxis, dict(s.station.instruments())["interferometer_phase"])
-        axis.check(s.recipe.phase.start_V, s.recipe.phase.stop_V)
-    s.pump.check(s.recipe.rabi.lowest_dB)
+        phase = look("interferometer_phase", VoltageAxis)
+        phase.check(recipe.phase.start_V, recipe.phase.stop_V)
+    look("pump_attenuator", Attenuator).check(recipe.rabi.lowest_dB)
 
 
 def _keep_snapshot(s: Session) -> None:

@@ -162,7 +162,8 @@ class Station:
     def role(self, name: str, kind: type[T]) -> T:
         """Hand out an instrument for use.
 
-        From here on it counts as moved: on the way out it is left as its policy says.
+        From here on it counts as moved: on the way out it is left as its policy says. To look at
+        its limits or its state only, take `look`.
 
         Parameters
         ----------
@@ -175,6 +176,15 @@ class Station:
         ------
         UsageError
             If the station file has no such role, or its driver lacks a method of the role.
+        """
+        device = self.look(name, kind)
+        self._roles[name].in_use = hasattr(device, "make_safe")
+        return device
+
+    def look(self, name: str, kind: type[T]) -> T:
+        """Hand out an instrument for looking only: on the way out it is left alone.
+
+        Parameters and errors as for `role`.
         """
         if name not in self._roles:
             raise UsageError(
@@ -192,7 +202,6 @@ class Station:
                 f"{self.origin}: roles.{name}: {role.table.driver} does not fit as "
                 f"{kind.__name__}: it has no {', '.join(missing)}"
             )
-        role.in_use = hasattr(role.device, "make_safe")
         return cast(T, role.device)
 
     def instruments(self) -> Iterator[tuple[str, Instrument]]:

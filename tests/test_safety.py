@@ -150,11 +150,13 @@ def test_a_recipe_is_refused_before_anything_moves(
 ) -> None:
     file = station_file.parent / "recipe.toml"
     file.write_text(recipe)
-    done = _calibrate(station_file, "--recipe", str(file))
-    assert done.returncode == code, done.stderr
-    assert says in json.loads(done.stdout.splitlines()[-1])["error"]
     with _console(station_file) as console:
-        assert console.voltage() == 0.0
+        console.ask("setm 3 off")  # the cavity is tuned, and must stay so
+        console.ask("seta 3 12.5")
+        done = _calibrate(station_file, "--recipe", str(file))
+        assert done.returncode == code, done.stderr
+        assert says in json.loads(done.stdout.splitlines()[-1])["error"]
+        assert console.voltage() == 12.5
 
 
 @pytest.mark.parametrize(
