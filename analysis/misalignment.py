@@ -37,7 +37,7 @@ _BLOCKS = 40
 _CHANCE = 1e-4
 """Of the two orientations disagreeing by chance; below it is a problem."""
 _STEADY = 0.01
-"""What the brightness may change between the two recordings of a state without being noticed."""
+"""Relative change of the brightness between two recordings that is not remarkable."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class _State:
     right: float
     dark: float
     apart: float
-    """How far the two orientations differ, over the standard error."""
+    """How far the two orientations differ from those of the other states, over the error."""
 
     @property
     def source(self) -> str:
@@ -110,8 +110,9 @@ def analyse(runs: Sequence[TagRun], *, dark_count_rate: Estimate | None = None) 
         state: (_count(direct, starts, dark_Hz, False), _count(swapped, starts, dark_Hz, True))
         for state, (direct, swapped) in pairs.items()
     }
-    ratio = _efficiency_ratio([r for pair in recordings.values() for r in pair])
-    lost, u_lost = _pairs_on_the_right(list(recordings.values()))
+    both_ways = list(recordings.values())
+    ratio = _efficiency_ratio(both_ways)
+    lost, u_lost = _pairs_on_the_right(both_ways)
     states = [_state(name, pair, ratio, lost) for name, pair in recordings.items()]
 
     shared: list[Contribution] = []
@@ -145,7 +146,9 @@ def analyse(runs: Sequence[TagRun], *, dark_count_rate: Estimate | None = None) 
         shared,
         [worst],
     )
-    return Result((mean, highest), (_fit(states, value),), _problems(states))
+    return Result(
+        (mean, highest), (_fit(states, value),), _problems(states, _turned(both_ways, ratio))
+    )
 
 
 def _paired(runs: Sequence[TagRun]) -> Mapping[str, tuple[TagRun, TagRun]]:
@@ -194,16 +197,48 @@ def _count(run: TagRun, starts: tuple[float, float], dark_Hz: float, swapped: bo
     )
 
 
-def _efficiency_ratio(recordings: Sequence[_Recording]) -> float:
-    """eta_B over eta_A: per live pulse both were offered the same light over all recordings."""
-    b = sum(float((r.right if r.on_b else r.wrong).sum()) / r.live for r in recordings)
-    a = sum(float((r.wrong if r.on_b else r.right).sum()) / r.live for r in recordings)
-    if a <= 0 or b <= 0:
-        raise InconclusiveError(
-            "misalignment: a detector has no clicks on live pulses in any setting of the "
-            "analyser; is its output connected? Is the source tuned?"
-        )
-    return b / a
+def _efficiency_ratio(pairs: Sequence[tuple[_Recording, _Recording]]) -> float:
+    """eta_B over eta_A, from the odds one way round over those the other way.
+
+    Odds do not know how bright it was, nor how many pulses were live.
+    """
+    for on_b in (False, True):
+        if not sum(float(r.right.sum()) for pair in pairs for r in pair if r.on_b == on_b):
+            raise InconclusiveError(
+                f"misalignment: detector {'B' if on_b else 'A'} has no clicks on live pulses when "
+                "the light is turned to it; is its output connected? Is the source tuned?"
+            )
+    each = [_log_ratio(pair) for pair in pairs]
+    weights = [1.0 / u**2 for _, u in each]
+    total = sum(w * value for w, (value, _) in zip(weights, each, strict=True))
+    return math.exp(total / sum(weights))
+
+
+def _log_ratio(pair: tuple[_Recording, _Recording]) -> tuple[float, float]:
+    """Logarithm of eta_B over eta_A from one state, and its standard error."""
+    (r_1, w_1), (r_2, w_2) = (
+        (float(r.right.sum()) + 0.5, max(float(r.wrong.sum()) - r.dark, 0.0) + 0.5) for r in pair
+    )
+    value = 0.5 * math.log(w_1 / r_1 * r_2 / w_2)
+    return value, 0.5 * math.sqrt(1.0 / r_1 + 1.0 / w_1 + 1.0 / r_2 + 1.0 / w_2)
+
+
+def _turned(pairs: Sequence[tuple[_Recording, _Recording]], ratio: float) -> float:
+    """How far right clicks per live pulse differ from the ratio of the efficiencies, over its u.
+
+    They do if the two orientations err differently in every state, or if the brightness changed,
+    which it does by chance and not in one direction.
+    """
+    change = np.array(
+        [
+            math.log((b.right.sum() + 0.5) / b.live) - math.log((a.right.sum() + 0.5) / a.live)
+            for a, b in pairs
+        ]
+    )
+    u_each = max(float(change.std(ddof=1)) if len(change) > 1 else 0.0, _STEADY)
+    _, u_ratio = zip(*(_log_ratio(pair) for pair in pairs), strict=True)
+    u = math.hypot(u_each / math.sqrt(len(change)), 1.0 / math.sqrt(sum(x**-2 for x in u_ratio)))
+    return float(change.mean() - math.log(ratio)) / u
 
 
 def _pairs_on_the_right(pairs: Sequence[tuple[_Recording, _Recording]]) -> tuple[float, float]:
@@ -261,15 +296,8 @@ def _state(name: str, pair: tuple[_Recording, _Recording], ratio: float, lost: f
 
 
 def _apart(pair: tuple[_Recording, _Recording], ratio: float) -> float:
-    """Logarithm of the odds one way round over those the other way, over its standard error.
-
-    Odds do not know how bright it was, nor how many pulses were live.
-    """
-    (r_1, w_1), (r_2, w_2) = (
-        (float(r.right.sum()) + 0.5, float(r.wrong.sum()) + 0.5) for r in pair
-    )
-    u = math.sqrt(1.0 / r_1 + 1.0 / w_1 + 1.0 / r_2 + 1.0 / w_2 + _STEADY**2)
-    return math.log(w_1 / r_1 / ratio / (w_2 / r_2 * ratio)) / u
+    value, u = _log_ratio(pair)
+    return (value - math.log(ratio)) / u
 
 
 def _odds_interval(wrong: float, right: float, level: float) -> Interval:
@@ -318,14 +346,14 @@ def _probability(low: float, high: float) -> Interval:
     return low / (1.0 + low), high / (1.0 + high)
 
 
-def _problems(states: Sequence[_State]) -> tuple[str, ...]:
+def _problems(states: Sequence[_State], turned: float) -> tuple[str, ...]:
     problems = [
         f"state {s.name} meets the wrong detector with probability {s.value:.3f}: are the "
         "modulator's voltages or the wave plates' angles of two states mixed up?"
         for s in states
         if s.value > 0.5
     ]
-    chi2 = sum(s.apart**2 for s in states)
+    chi2 = sum(s.apart**2 for s in states) + turned**2
     if stats.chi2.sf(chi2, len(states)) < _CHANCE:
         worst = max(states, key=lambda s: abs(s.apart))
         problems.append(
