@@ -11,18 +11,18 @@ Table = NDArray[np.float64]
 Statistic = Callable[[Table], float]
 
 FEWEST_BLOCKS = 20
-_LONG_BLOCKS = 5
+_LONG_BLOCKS = 2
 
 
 def long_blocks(table: Table) -> Table:
-    """Join blocks into five long ones, shape (5, columns).
+    """Join blocks into two long ones, shape (2, columns).
 
     Notes
     -----
     What is not linear in the counts is taken over these. Over the whole run a drift would raise
-    the product of averages above the average product; five blocks leave 1/25 of that. A block not
-    much longer than the blinking time would take bright stretches for drift, and the product grow
-    by 2 b tau_b/block; and a ratio of counts is biased by the inverse of the counts in a block.
+    the product of averages above the average product; two halves leave a quarter of that. Shorter
+    blocks would leave less, but take bright stretches of a blinking source for drift: the product
+    grows by 2 b tau_b/block, and a ratio of counts is biased by the inverse of a block's counts.
     """
     edges = np.arange(_LONG_BLOCKS) * len(table) // _LONG_BLOCKS
     return np.asarray(np.add.reduceat(table, edges, axis=0), dtype=np.float64)

@@ -20,7 +20,7 @@ that is emitted; only the dark counts of one's own detectors are taken out. It i
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,7 @@ from qdchar.estimate import Contribution, Estimate, propagate
 from qdchar.fit import Curve, Fit, Result
 from qdchar.measurement import TagRun
 
-from ._blinking import on_fraction, on_state_probability
+from ._blinking import blinking_table, on_fraction, on_state_probability
 from ._blocks import Table, jackknife, product_of_rates
 from ._hbt_file import analyse_tags
 from ._hbt_histogram import analyse_histogram, is_histogram, read_histogram
@@ -39,6 +39,7 @@ from ._pulses import open_run, wired_run
 from ._side_peaks import expected_areas
 
 _NEGLIGIBLE = 0.1
+"""A bias below this part of the statistical uncertainty is left alone."""
 
 
 def analyse(
@@ -93,40 +94,33 @@ def analyse(
     dark = 0.0 if dark_count_rate is None else dark_count_rate.value / s.clock.frequency_hz
 
     # C0 against the coincidences of independent photons.
-    table = np.column_stack([s.n_live, s.n_a, s.n_b, s.c0]).astype(np.float64)
+    live = np.column_stack([s.n_live, s.n_a, s.n_b, s.c0]).astype(np.float64)
     c0 = int(s.c0.sum())
-    by_dark, independent = _expected(table, dark)
-    value = (c0 - by_dark) / independent
+    by_dark, independent = _expected(live, dark)
     method = f"live gating, M = {s.blind_pulses} pulses; {c0} coincidences"
 
     # Under blinking, put live pulses back into the proportion of all pulses.
-    scale, others = 1.0, list[Contribution]()
-    if counts.blinking.significant and abs(counts.live_gating_bias) > _NEGLIGIBLE / math.sqrt(
-        c0 + 1.0
-    ):
-        scale, others = _time_averaged(counts, value, pulsed.label)
-        q = counts.blinking.on_fraction
-        method += (
-            f"; on-fraction {q:.3f} from the far side peaks takes the live-gated {value:.4g} to "
-            f"the time average (g2_on {value * scale * q:.4g})"
-        )
+    average = _time_average(counts, live, dark, pulsed.label)
+    value = average.scale * _g2(live, dark)
+    method += average.remark
 
     # Few coincidences: Jeffreys. Drift and blinking: jackknife. The larger.
-    per_coincidence = scale / independent
-    value *= scale
+    per_coincidence = average.scale / independent
     ends = [jeffreys(c0, level, by_dark) for level in (LEVEL_68, LEVEL_95)]
     poisson_68, poisson_95 = ((per_coincidence * a, per_coincidence * b) for a, b in ends)
     u_poisson = 0.5 * (poisson_68[1] - poisson_68[0])
-    u_blocks = scale * jackknife(lambda t: _g2(t, dark), table)
-    larger = max(1.0, u_blocks / u_poisson)
+    larger = max(1.0, average.u_blocks / u_poisson)
 
-    # Singles, on-fraction and dark counts widen what remains.
-    others.append(Contribution(f"singles, {pulsed.label}", value * _relative_singles(table)))
+    # Singles, the telegraph model and dark counts widen what remains.
+    others = [
+        Contribution(f"singles, {pulsed.label}", value * _relative_singles(live)),
+        *average.doubt,
+    ]
     if dark_count_rate is not None:
         method += f", {by_dark:.2g} of them with dark counts (removed)"
-        slope = (_g2(table, dark * 1.01 + 1e-15) - _g2(table, dark)) * scale
-        slope /= (dark * 0.01 + 1e-15) * s.clock.frequency_hz
-        others += propagate([(dark_count_rate, slope)])
+        step = 0.01 * dark + 1e-15
+        slope = average.scale * (_g2(live, dark + step) - _g2(live, dark)) / step
+        others += propagate([(dark_count_rate, slope / s.clock.frequency_hz)])
     u_other = math.sqrt(sum(c.u**2 for c in others))
 
     def interval(poisson: Interval, k: float) -> Interval:
@@ -237,32 +231,50 @@ def _relative_singles(table: Table) -> float:
     return math.sqrt(1.0 / n_a + 1.0 / n_b - 2.0 / n_live)
 
 
-def _time_averaged(
-    counts: LiveCounts, live_gated: float, label: str
-) -> tuple[float, list[Contribution]]:
-    """Return the time-averaged g2 over the live-gated one, and what that adds to the budget."""
-    s, b, u = counts.statistics, counts.blinking.amplitude, counts.blinking.u
-    pulses = float(s.n_pulses.sum())
+@dataclass(frozen=True)
+class _TimeAverage:
+    """From the live-gated g2 to the time-averaged one.
 
-    def factor(amplitude: float) -> float:
-        q = on_fraction(amplitude)
-        live_on = math.prod(  # number of live on-state pulses, from A and from B
-            float(n.sum()) / on_state_probability(float(clicks.sum()) / pulses, r.lost_pulses, q)
-            for n, clicks, r in (
-                (s.n_a, s.s_a, counts.recovery_a),
-                (s.n_b, s.s_b, counts.recovery_b),
-            )
-        )
-        # live-gated is C0 N_L/(n_A n_B) = g2_on N_L/N_L,on
-        return math.sqrt(live_on) / float(s.n_live.sum()) / q
+    `scale` is their ratio, `u_blocks` the jackknife's uncertainty of the product, `doubt` what the
+    model of blinking adds to the budget.
+    """
 
-    scale = factor(b)
+    scale: float
+    u_blocks: float
+    doubt: tuple[Contribution, ...] = ()
+    remark: str = ""
+
+
+def _time_average(counts: LiveCounts, live: Table, dark: float, label: str) -> _TimeAverage:
+    c0, b = float(live[:, 3].sum()), counts.blinking
+    if not b.significant or abs(counts.live_gating_bias) < _NEGLIGIBLE / math.sqrt(c0 + 1.0):
+        return _TimeAverage(1.0, jackknife(lambda t: _g2(t, dark), live))
+    table = np.hstack([live, blinking_table(counts.statistics, int(b.lags[0]))])
+    scale, live_gated = _live_on(counts, table), _g2(live, dark)
+    u_blocks = jackknife(lambda t: _g2(t, dark) * _live_on(counts, t), table)
     # an ideal telegraph moves the live-gated photon number and g2 by inverse factors
-    doubt = 1.0 + counts.live_gating_bias - scale
-    return scale, [
-        Contribution(f"side peaks, {label}", live_gated * (factor(b + u) - factor(b - u)) / 2.0),
-        Contribution(f"telegraph model, {label}", live_gated * doubt / math.sqrt(3.0), "B"),
+    doubt = live_gated * (1.0 + counts.live_gating_bias - scale)
+    return _TimeAverage(
+        scale,
+        u_blocks,
+        (Contribution(f"telegraph model, {label}", doubt / math.sqrt(3.0), "B"),),
+        f"; on-fraction {b.on_fraction:.3f} from the far side peaks takes the live-gated "
+        f"{live_gated:.4g} to the time average (g2_on {live_gated * scale * b.on_fraction:.4g})",
+    )
+
+
+def _live_on(counts: LiveCounts, table: Table) -> float:
+    """Share of live pulses on which the source is on, over its share of all: N_L,on/(q N_L).
+
+    `table` holds live pulses, their clicks and coincidences, then a `blinking_table`.
+    """
+    n_live, n_a, n_b, _, pulses, s_a, s_b = (float(x) for x in table[:, :7].sum(axis=0))
+    q = on_fraction(counts.blinking.of(table[:, 4:]))
+    live_on = [  # counted by A and by B
+        n / on_state_probability(s / pulses, r.lost_pulses, q)
+        for n, s, r in ((n_a, s_a, counts.recovery_a), (n_b, s_b, counts.recovery_b))
     ]
+    return math.sqrt(math.prod(live_on)) / n_live / q
 
 
 def _peaks(counts: LiveCounts, g2: Estimate) -> tuple[Fit, tuple[str, ...]]:
