@@ -164,7 +164,7 @@ def _result(c: _Correlation, label: str, window_s: float | None, remarks: str) -
         )
 
     side, chance = total / n_sides, float(by_chance.sum())
-    pairs = f"{k} pairs in the zero peak{window_text}"
+    pairs = f"{k} pair{'s' if k != 1 else ''} in the zero peak{window_text}"
     amplitude = side / chance - 1.0
     estimates = (
         g2(

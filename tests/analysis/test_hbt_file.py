@@ -22,7 +22,7 @@ def test_real_dot_from_a_t3_file(real_data: Path) -> None:
     g2 = result["g2_zero"]
     # two independent programs: 1 pair at zero against 376.0 a side peak, at +23.9 ns
     assert g2.value == pytest.approx(1 / 376.0, rel=1e-3)
-    assert "1 pairs in the zero peak against 376.0 a side peak" in g2.method
+    assert "1 pair in the zero peak against 376.0 a side peak" in g2.method
     assert g2.interval_68 is not None
     assert g2.interval_95 is not None
     below, above = g2.value - g2.interval_68[0], g2.interval_68[1] - g2.value
