@@ -81,6 +81,15 @@ def test_a_second_signal_does_not_break_the_way_to_safety(lab, first, code):
         assert process.returncode in (code, 143, -signal.SIGINT, -signal.SIGTERM)
 
 
+@pytest.fixture
+def ctrl_c_raises():
+    """Python's own handler, also where the tests run in the background and SIGINT is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c_raises")
 def test_signals_are_held_back_and_then_delivered():
     reached = []
     with pytest.raises(KeyboardInterrupt):  # noqa: PT012
@@ -93,6 +102,7 @@ def test_signals_are_held_back_and_then_delivered():
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.usefixtures("ctrl_c_raises")
 def test_nested_blocks_deliver_at_the_outermost_end():
     reached = []
     with pytest.raises(KeyboardInterrupt):  # noqa: PT012
