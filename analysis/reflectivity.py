@@ -1,0 +1,238 @@
+"""Reflectivity spectrum of a cavity: resonance, linewidth and quality factor from its dip."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import constants
+
+from qdchar.errors import InconclusiveError, RecordError
+from qdchar.estimate import Estimate, propagate
+from qdchar.fit import Curve, Result
+
+from ._peaks import find_peaks
+from ._poisson import Free, Solution, Values, deviance_residuals, minimise_reweighted
+from ._scatter import minimise_scattering
+
+Array = NDArray[np.float64]
+
+_LABEL = "reflectivity dip"
+_METHOD = "Lorentz dip with a dispersive part on a quadratic background"
+_REACH = 5.0
+"""Half range of the fit in widths of the dip: the wings are needed, the far background is not."""
+
+
+def analyse(
+    point: ArrayLike,
+    counts: ArrayLike,
+    *,
+    dispersion: Estimate,
+    wavelength_m: float,
+    at_point: float,
+) -> Result:
+    """Fit the dip that a cavity's resonance makes in the light reflected from it.
+
+    Parameters
+    ----------
+    point
+        Number of each pixel, shape (n,).
+    counts
+        What the camera counted there, shape (n,).
+    dispersion
+        Wavelength from pixel to pixel; negative where it falls [m].
+    wavelength_m
+        Vacuum wavelength at one pixel [m].
+    at_point
+        Which pixel that is.
+
+    Returns
+    -------
+    Result
+        ``cavity_quality_factor``, ``cavity_fwhm`` [Hz], ``cavity_fwhm_wavelength`` and
+        ``cavity_wavelength`` [m], ``reflectivity_contrast``.
+
+    Raises
+    ------
+    InconclusiveError
+        If there is no dip, or the spectrum does not determine it.
+
+    Notes
+    -----
+    ``B(x) [1 - (C - a u)/(1 + u^2)]``, ``u = 2 (x - x0)/w``: light reflected directly interferes
+    with that from the mode; an imperfect mode match gives the dispersive part a. B is quadratic.
+
+    A camera shows fringes and uneven pixels, a noise in proportion to the light: its size is found
+    from the scatter around the fit. Fringes make neighbours alike; n points with a correlation r
+    count for n (1 - r)/(1 + r), and the errors are widened by the root of that.
+
+    The width is as measured: the spectrometer's own resolution is not removed.
+    """
+    x, y = np.asarray(point, dtype=np.float64), np.asarray(counts, dtype=np.float64)
+    if x.shape != y.shape or x.ndim != 1 or len(x) < 20 or np.any(y < 0):
+        raise RecordError(
+            f"{_LABEL}: needed are at least 20 points with counts that are not negative; got "
+            f"shapes {x.shape} and {y.shape}"
+        )
+    near, free = _start(x, y)
+    x, y = x[near], y[near]
+    middle, half = float(x.mean()), float(np.ptp(x)) / 2.0
+
+    def background(v: Values, at: Array) -> Array:
+        t = (at - middle) / half
+        return np.asarray(v["level"] * (1.0 + v["slope"] * t + v["bend"] * t**2))
+
+    def model(v: Values, at: Array) -> Array:
+        u = 2.0 * (at - v["centre"]) / v["fwhm"]
+        dip = (v["contrast"] - v["asymmetry"] * u) / (1.0 + u**2)
+        return np.maximum(background(v, at) * (1.0 - dip), 1e-9)
+
+    def residuals(v: Values, held: Array) -> Array:
+        return deviance_residuals(y, model(v, x), held)
+
+    def weights(v: Values, noise: float) -> Array:
+        return 1.0 + noise**2 * model(v, x)
+
+    alone, noise = minimise_scattering(_LABEL, free, residuals, weights)
+    widened = _widening(alone.residuals)
+    solution = minimise_reweighted(
+        _LABEL,
+        {n: replace(f, start=alone[n]) for n, f in free.items()},
+        residuals,
+        lambda v: widened**2 * weights(v, noise),
+    )
+    method = f"{_METHOD}; noise of {noise:.2g} from the scatter"
+    if widened > 1.0:
+        method += f", errors times {widened:.2g} for neighbours that are alike"
+    v = solution.as_dict()
+    fine = np.linspace(x.min(), x.max(), 1000)
+    curve = Curve(
+        title="Reflectivity of the cavity",
+        x_label="pixel",
+        y_label="counts",
+        x=x,
+        y=y,
+        u_y=np.sqrt(weights(v, noise) * model(v, x)),
+        model=model(v, x),
+        residuals=-alone.residuals,
+        x_line=fine,
+        y_line=model(v, fine),
+    )
+    fit = alone.fit(_METHOD, "chi2", (curve,))
+    estimates = _estimates(solution, method, dispersion, wavelength_m, at_point)
+    return Result(estimates, (fit,), alone.problems)
+
+
+def analyse_file(
+    path: Path, *, dispersion: Estimate, wavelength_m: float, at_point: float
+) -> Result:
+    """Fit a spectrum from a text file of two columns, pixel and counts; see `analyse`.
+
+    Raises
+    ------
+    RecordError
+        If the file does not hold two columns of numbers.
+    """
+    try:
+        text = path.read_text(encoding="utf-8").replace(",", " ")
+        table = np.array([[float(c) for c in line.split()] for line in text.splitlines() if line])
+    except (OSError, ValueError) as error:
+        raise RecordError(f"{path}: not two columns of numbers: {error}") from None
+    if table.ndim != 2 or table.shape[1] != 2:
+        raise RecordError(f"{path}: two columns, pixel and counts, are needed")
+    return analyse(
+        table[:, 0],
+        table[:, 1],
+        dispersion=dispersion,
+        wavelength_m=wavelength_m,
+        at_point=at_point,
+    )
+
+
+def _start(x: Array, y: Array) -> tuple[NDArray[np.bool_], dict[str, Free]]:
+    """Find the deepest dip below a smooth background; return its surroundings and start values."""
+    t = (x - x.mean()) / (np.ptp(x) / 2.0)
+    above = np.ones(len(x), dtype=bool)
+    level = y
+    for _ in range(10):
+        level = np.polyval(np.polyfit(t[above], y[above], 2), t)
+        above = y > level - 0.05 * np.median(y)
+    depth = np.clip(1.0 - y / np.maximum(level, 1e-9), 0.0, None)
+    dips = find_peaks(x, depth, rel_height=0.9)
+    if not dips or dips[0].height < 3.0 * float(np.std(y[above] / level[above] - 1.0)):
+        raise InconclusiveError(
+            f"{_LABEL}: no dip stands out of the spectrum; is the cavity within the range, and the "
+            "lamp's light on its mode?"
+        )
+    dip = max(dips, key=lambda d: d.height)
+    near = np.abs(x - dip.centre) < _REACH * dip.fwhm
+    base = float(np.median(level[near]))
+    free = {
+        "centre": Free(dip.centre, dip.fwhm),
+        "fwhm": Free(dip.fwhm, dip.fwhm, low=0.1 * float(np.median(np.abs(np.diff(x))))),
+        "contrast": Free(min(dip.height, 1.0), 0.1),
+        "asymmetry": Free(0.0, 0.1),
+        "level": Free(base, base, low=0.0),
+        "slope": Free(0.0, 0.1),
+        "bend": Free(0.0, 0.1),
+    }
+    return near, free
+
+
+def _estimates(
+    solution: Solution,
+    method: str,
+    dispersion: Estimate,
+    wavelength_m: float,
+    at_point: float,
+) -> tuple[Estimate, ...]:
+    def of_fit(name: str, value: float, unit: str, gradient: dict[str, float]) -> Estimate:
+        return Estimate(name, value, unit, "", method, budget=solution.budget(gradient))
+
+    scale = abs(dispersion.value)
+    sign = 1.0 if dispersion.value > 0 else -1.0
+    pixels = of_fit("fwhm", solution["fwhm"], "1", {"fwhm": 1.0})
+    offset = of_fit("offset", solution["centre"] - at_point, "1", {"centre": 1.0})
+    centre = replace(
+        of_fit("cavity_wavelength", wavelength_m + offset.value * dispersion.value, "m", {}),
+        definition="vacuum wavelength of the resonance",
+        budget=propagate([(offset, dispersion.value), (dispersion, offset.value)]),
+    )
+    width = replace(
+        of_fit("cavity_fwhm_wavelength", pixels.value * scale, "m", {}),
+        definition="full width at half maximum of the dip, as measured",
+        budget=propagate([(pixels, scale), (dispersion, sign * pixels.value)]),
+    )
+    quality = centre.value / width.value
+    frequency = constants.c / centre.value / quality
+    return (
+        replace(
+            of_fit("cavity_quality_factor", quality, "1", {}),
+            definition="wavelength over full width at half maximum",
+            budget=propagate([(centre, quality / centre.value), (width, -quality / width.value)]),
+        ),
+        replace(
+            of_fit("cavity_fwhm", frequency, "Hz", {}),
+            definition="full width at half maximum of the mode, kappa/(2 pi)",
+            budget=propagate(
+                [(width, frequency / width.value), (centre, -2.0 * frequency / centre.value)]
+            ),
+        ),
+        width,
+        centre,
+        replace(
+            of_fit("reflectivity_contrast", solution["contrast"], "1", {"contrast": 1.0}),
+            definition="depth of the dip relative to the light beside it",
+        ),
+    )
+
+
+def _widening(residuals: Array) -> float:
+    """Return the factor on errors for the correlation of neighbouring residuals, at least 1."""
+    correlation = float(residuals[1:] @ residuals[:-1] / (residuals @ residuals))
+    if correlation * math.sqrt(len(residuals)) < 2.0:
+        return 1.0
+    return math.sqrt((1.0 + correlation) / (1.0 - correlation))
