@@ -1,0 +1,185 @@
+"""Saturation of a dot that is pumped above its resonance: no Rabi rotation, a level that fills."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from qdchar.errors import InconclusiveError, RecordError
+from qdchar.estimate import Estimate, propagate
+from qdchar.fit import Curve, Result
+from qdchar.measurement import Scan, read_scan
+
+from ._deadtime import fano, live_counts
+from ._poisson import Free, Solution, Values, deviance_residuals
+from ._scatter import drift_problem, minimise_scattering
+
+Array = NDArray[np.float64]
+Pumping = Literal["pulsed", "continuous"]
+
+_LABEL = "saturation scan"
+
+
+def filling(power: ArrayLike, saturation_power: float, pumping: Pumping) -> Array:
+    """Return the share of the saturated brightness that a pump power reaches.
+
+    ``1 - exp(-P/P_sat)`` for pulses, each of which captures a Poissonian number of carrier pairs;
+    ``P/(P + P_sat)`` for continuous light.
+
+    Examples
+    --------
+    >>> filling([0.0, 1.0], 1.0, "continuous")
+    array([0. , 0.5])
+    """
+    ratio = np.asarray(power, dtype=np.float64) / saturation_power
+    share = -np.expm1(-ratio) if pumping == "pulsed" else ratio / (1.0 + ratio)
+    return np.asarray(share, dtype=np.float64)
+
+
+def analyse(
+    scan: Scan,
+    *,
+    clock_rate_Hz: float,
+    blind_pulses: int,
+    power_gain: Estimate,
+    reading_u_rel: float = 0.005,
+    dark_count_rate_Hz: float = 0.0,
+    pumping: Pumping = "pulsed",
+) -> Result:
+    """Fit a power scan with non-resonant pumping.
+
+    Parameters
+    ----------
+    scan
+        Clicks against ``power_W``, the reading of the power monitor at each point.
+    clock_rate_Hz
+        Pulse rate [Hz]. With continuous pumping, any rate far above that of the clicks.
+    blind_pulses
+        Pulses for which a detector is blind after a click.
+    power_gain
+        True power over reading: a scale common to all points.
+    reading_u_rel
+        Standard uncertainty of a single reading, relative.
+    dark_count_rate_Hz
+        Of both detectors together [Hz].
+    pumping
+        ``"pulsed"`` or ``"continuous"``.
+
+    Returns
+    -------
+    Result
+        ``saturation_power`` [W] and ``saturated_rate``, detected without dead time [1/s].
+
+    Raises
+    ------
+    InconclusiveError
+        If the data do not determine a saturation.
+    RecordError
+        If the scan is not against ``power_W``.
+
+    Notes
+    -----
+    ``N = N_sat filling(P) + b P + c``: the background b, of the surroundings of the dot, does not
+    saturate; c are the known dark counts. Power noise enters as effective variance, brightness
+    noise is found from the scatter; see `qdchar.analysis.rabi`.
+    """
+    if scan.x_name != "power_W":
+        raise RecordError(f"{scan.file}: a power scan needs power_W, not {scan.x_name}")
+    light = live_counts(scan, clock_rate_Hz, blind_pulses)
+    pulses, dwell = scan.dwell_s * clock_rate_Hz, scan.dwell_s
+    power = np.maximum(scan.x, 0.0)
+    top = float(power.max())
+    if top <= 0.0 or len(power) < 5:
+        raise InconclusiveError(
+            f"{scan.file}: {len(power)} points up to {top:.3g} W; a saturation scan needs at least "
+            "5 points at positive power"
+        )
+    net = light.counts / dwell - dark_count_rate_Hz
+    height = float(net.max())
+
+    def rate(v: Values, at: Array) -> Array:
+        dot = v["rate"] * filling(at, v["power"], pumping)
+        return dot + v["background"] * at / top + dark_count_rate_Hz
+
+    def expected(v: Values) -> Array:
+        return np.maximum(dwell * rate(v, power), 1e-9)
+
+    def weights(v: Values, noise: float) -> Array:
+        mean = expected(v)
+        below, above = np.maximum(power - 1e-4 * top, 0.0), power + 1e-4 * top
+        slope = (rate(v, above) - rate(v, below)) / (above - below)
+        from_power = (dwell * slope * reading_u_rel * power) ** 2
+        return fano(mean, light, pulses, blind_pulses) + from_power / mean + noise**2 * mean
+
+    knee = float(np.min(power[net > 0.63 * height])) if height > 0.0 else top
+    free = {
+        "power": Free(max(knee, 1e-3 * top), max(knee, 1e-3 * top), low=1e-6 * top),
+        "rate": Free(height, height, low=0.0),
+        "background": Free(0.01 * height, 0.01 * height),
+    }
+    if height <= 0.0:
+        raise InconclusiveError(f"{scan.file}: the counts do not rise with the pump power")
+    solution, noise = minimise_scattering(
+        _LABEL,
+        free,
+        lambda v, held: deviance_residuals(light.counts, expected(v), held),
+        weights,
+    )
+    v = solution.as_dict()
+    fine = np.linspace(0.0, top, 400)
+    curve = Curve(
+        title="Saturation",
+        x_label="pump power (W)",
+        y_label="rate, dead time corrected (1/s)",
+        x=power,
+        y=light.counts / dwell,
+        u_y=np.sqrt(weights(v, noise) * expected(v)) / dwell,
+        model=rate(v, power),
+        residuals=-solution.residuals,
+        x_line=fine,
+        y_line=rate(v, fine),
+    )
+    problems = drift_problem(_LABEL, noise, solution.residuals)
+    if v["power"] > top:
+        problems += (
+            f"{_LABEL}: the saturation power {v['power']:.4g} W lies above the highest power of "
+            f"the scan ({top:.4g} W): an extrapolation; scan higher",
+        )
+    fit = solution.fit(f"{pumping} saturation + b P + c", "chi2", (curve,))
+    return Result(_estimates(solution, power_gain, pumping), (fit,), problems)
+
+
+def analyse_file(path: Path, **given: object) -> Result:
+    """Fit a power scan from a CSV file; `given` as for `analyse`."""
+    return analyse(read_scan(path), **given)  # type: ignore[arg-type]
+
+
+def _estimates(solution: Solution, gain: Estimate, pumping: Pumping) -> tuple[Estimate, Estimate]:
+    method = f"{pumping} saturation, effective variance of the power readings"
+    share = "1 - 1/e" if pumping == "pulsed" else "one half"
+    rate = Estimate(
+        name="saturated_rate",
+        value=solution["rate"],
+        unit="Hz",
+        definition="detected rate of the dot at full saturation, without dead time",
+        method=method,
+        plane="detectors",
+        budget=solution.budget({"rate": 1.0}),
+    )
+    reading = replace(rate, value=solution["power"], budget=solution.budget({"power": 1.0}))
+    return (
+        Estimate(
+            name="saturation_power",
+            value=gain.value * reading.value,
+            unit="W",
+            definition=f"pump power at {share} of the saturated brightness",
+            method=method,
+            plane="power monitor",
+            budget=propagate([(reading, gain.value), (gain, reading.value)]),
+        ),
+        rate,
+    )

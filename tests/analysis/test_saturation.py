@@ -1,0 +1,73 @@
+"""Saturation scans simulated from the formulas, with known truth."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from click_scans import CLOCK_HZ, coverage, given, pulsed
+
+from qdchar.analysis import saturation
+from qdchar.errors import InconclusiveError, RecordError
+from qdchar.estimate import Estimate
+from qdchar.fit import Result
+from qdchar.measurement import Scan
+
+SATURATION_W, BLIND = 2e-6, 2
+
+
+def _scan(
+    rng: np.random.Generator,
+    pumping: saturation.Pumping = "pulsed",
+    top: float = 5.0,
+    brightness: float = 0.3,
+) -> Scan:
+    true = SATURATION_W * np.linspace(0.05, top, 40)
+    ratio = true / SATURATION_W
+    share = 1 - np.exp(-ratio) if pumping == "pulsed" else ratio / (1 + ratio)
+    p = brightness / 2 * (share + 0.02 * ratio) + 20 / CLOCK_HZ
+    reading = true * (1 + 0.005 * rng.standard_normal(40))
+    return pulsed(rng, "power_W", reading, (p, p), 0.02, BLIND)
+
+
+def _fit(scan: Scan, **more) -> Result:
+    return saturation.analyse(
+        scan,
+        clock_rate_Hz=CLOCK_HZ,
+        blind_pulses=BLIND,
+        power_gain=given("power meter", 1.0, 0.0),
+        dark_count_rate_Hz=40.0,
+        **more,
+    )
+
+
+@pytest.mark.parametrize("pumping", ["pulsed", "continuous"])
+def test_intervals_cover(pumping: saturation.Pumping) -> None:
+    rng = np.random.default_rng(1)
+    truth = {"saturation_power": SATURATION_W, "saturated_rate": 0.3 * CLOCK_HZ}
+
+    def run() -> dict[str, Estimate]:
+        return {e.name: e for e in _fit(_scan(rng, pumping), pumping=pumping).estimates}
+
+    for name, (mean, sd, at_68, at_95) in coverage(run, truth, 100).items():
+        # 100 runs: mean to 0.1, sd to 0.07, coverages to 0.047 and 0.022; three of each
+        assert abs(mean) < 0.3, name
+        assert 0.78 < sd < 1.22, name
+        assert 0.54 < at_68 < 0.83, name
+        assert at_95 > 0.885, name
+
+
+def test_the_wrong_law_does_not_fit() -> None:
+    assert _fit(_scan(np.random.default_rng(2), "continuous"), pumping="pulsed").problems
+
+
+def test_what_cannot_be_said_is_not() -> None:
+    scan = _scan(np.random.default_rng(3))
+    with pytest.raises(RecordError, match="power_W"):
+        _fit(replace(scan, x_name="voltage_V"))
+    with pytest.raises(InconclusiveError, match="at least 5"):
+        _fit(replace(scan, x=0 * scan.x))
+    # a straight line up to 0.3 saturation powers: dot and background are alike
+    with pytest.raises(InconclusiveError, match="saturation scan"):
+        _fit(_scan(np.random.default_rng(4), top=0.3))
