@@ -17,7 +17,8 @@ from qdchar.measurement import Scan, read_scan
 from ._deadtime import fano, live_counts
 from ._lineshapes import lorentzian
 from ._peaks import Peak, find_peaks
-from ._poisson import Free, Solution, Values, deviance_residuals, minimise_reweighted
+from ._poisson import Free, Solution, Values, deviance_residuals
+from ._scatter import drift_problem, minimise_scattering
 
 Array = NDArray[np.float64]
 
@@ -84,10 +85,10 @@ def analyse(
         reach = _SHARE_OF_ORDER * calibration["cavity_fsr_voltage"].value
         near = np.abs(scan.x - highest.centre) < reach
         part = replace(scan, x=scan.x[near], clicks=scan.clicks[near], dwell_s=scan.dwell_s[near])
-    solution, curve = _resonance(part, highest, clock_rate_Hz, blind_pulses)
+    solution, noise, curve = _resonance(part, highest, clock_rate_Hz, blind_pulses)
     fits.append(solution.fit("Lorentz + background", "chi2", (curve,)))
     v = solution.as_dict()
-    problems = list(solution.problems)
+    problems = list(drift_problem(_LABEL, noise, solution.residuals))
     if not part.x.min() + v["fwhm"] / 2 < v["centre"] < part.x.max() - v["fwhm"] / 2:
         problems.append(
             f"{_LABEL}: the resonance at {v['centre']:.4g} V is less than half a width from an end "
@@ -158,8 +159,8 @@ def _peaks(scan: Scan, clock_rate_Hz: float, blind_pulses: int) -> list[Peak]:
 
 def _resonance(
     scan: Scan, peak: Peak, clock_rate_Hz: float, blind_pulses: int
-) -> tuple[Solution, Curve]:
-    """Fit one peak."""
+) -> tuple[Solution, float, Curve]:
+    """Fit one peak; returns the brightness noise found, too."""
     light = live_counts(scan, clock_rate_Hz, blind_pulses)
     pulses, volts = scan.dwell_s * clock_rate_Hz, scan.x
     floor = max(float(np.quantile(light.counts / pulses, 0.05)), 1e-12)
@@ -178,10 +179,10 @@ def _resonance(
     def expected(v: Values) -> Array:
         return pulses * per_pulse(v, volts)
 
-    def weights(v: Values) -> Array:
-        return fano(expected(v), light, pulses, blind_pulses)
+    def weights(v: Values, noise: float) -> Array:
+        return fano(expected(v), light, pulses, blind_pulses) + noise**2 * expected(v)
 
-    solution = minimise_reweighted(
+    solution, noise = minimise_scattering(
         _LABEL, free, lambda v, held: deviance_residuals(light.counts, expected(v), held), weights
     )
     v = solution.as_dict()
@@ -192,13 +193,13 @@ def _resonance(
         y_label="rate, dead time corrected (1/s)",
         x=volts,
         y=light.counts / scan.dwell_s,
-        u_y=np.sqrt(weights(v) * expected(v)) / scan.dwell_s,
+        u_y=np.sqrt(weights(v, noise) * expected(v)) / scan.dwell_s,
         model=expected(v) / scan.dwell_s,
         residuals=-solution.residuals,
         x_line=fine,
         y_line=clock_rate_Hz * per_pulse(v, fine),
     )
-    return solution, curve
+    return solution, noise, curve
 
 
 def _orders(
