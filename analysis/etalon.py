@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,20 +12,18 @@ from scipy import optimize
 
 from qdchar.errors import InconclusiveError, RecordError, UsageError
 from qdchar.estimate import Estimate, propagate
-from qdchar.fit import Curve, Result
+from qdchar.fit import Result
 from qdchar.measurement import Scan, read_scan
 
-from ._deadtime import LiveCounts, fano, fano_continuous, live_counts, live_counts_continuous
-from ._lineshapes import airy, airy_voigt, gauss_ratio, share_of_gauss, voigt_parts
-from ._peaks import find_peaks
+from ._deadtime import fano, fano_continuous, live_counts, live_counts_continuous
+from ._etalon_scans import AXIS, LABEL, Axis, EtalonData, starts
+from ._lineshapes import gauss_ratio, share_of_gauss, voigt_parts
 from ._poisson import Free, Solution, Values, deviance_residuals
 from ._scatter import drift_problem, minimise_scattering
 from ._spread import spread
 
 Array = NDArray[np.float64]
 
-_LABEL = "etalon scan"
-_AXIS = ("per_range", "quadratic", "cubic")
 _METHOD = "Airy with Voigt line in closed form, joint fit with the narrow-laser scan"
 
 
@@ -124,7 +121,7 @@ def analyse(
     def source_fano(mean: Array) -> Array:
         return fano(mean, light, pulses, blind_pulses)
 
-    emission = _Data("source", source, light, source_fano, dark_count_rate_Hz)
+    emission = EtalonData("source", source, light, source_fano, dark_count_rate_Hz)
     scans = [emission]
     if narrow is not None:
         laser = live_counts_continuous(narrow, dead_time_s)
@@ -133,10 +130,10 @@ def analyse(
         def narrow_fano(mean: Array) -> Array:
             return fano_continuous(mean, laser, dwell, dead_time_s)
 
-        scans.append(_Data("narrow", narrow, laser, narrow_fano, dark_count_rate_Hz))
+        scans.append(EtalonData("narrow", narrow, laser, narrow_fano, dark_count_rate_Hz))
 
-    axis = _Axis.of([s.scan for s in scans])
-    free, problems = _starts(scans, axis)
+    axis = Axis.of([s.scan for s in scans])
+    free, problems = starts(scans, axis)
     given = {}
     if kappa is not None:
         relative = propagate([(kappa, 1.0 / fsr.value), (fsr, -kappa.value / fsr.value**2)])
@@ -155,7 +152,7 @@ def analyse(
         own[: len(source)] += noise**2 * parts[0]
         return own
 
-    solution, noise = minimise_scattering(_LABEL, free, residuals, weights, given)
+    solution, noise = minimise_scattering(LABEL, free, residuals, weights, given)
     held = weights(solution.as_dict(), noise)
     curves = []
     start = 0
@@ -174,7 +171,7 @@ def analyse(
     ]
     if lifetime is not None:
         estimates += _fourier(line[0], lifetime)
-    drift = drift_problem(_LABEL, noise, solution.residuals[: len(source)])
+    drift = drift_problem(LABEL, noise, solution.residuals[: len(source)])
     return Result(tuple(estimates), (fit,), (*problems, *drift))
 
 
@@ -190,124 +187,6 @@ def analyse_file(path: Path, *, narrow: Path | None = None, **given: object) -> 
     """
     laser = None if narrow is None else read_scan(narrow)
     return analyse(laser, read_scan(path), **given)  # type: ignore[arg-type]
-
-
-@dataclass(frozen=True)
-class _Axis:
-    """Range of voltages, mapped to [-1, 1] so that the polynomial is well-conditioned."""
-
-    middle: float
-    half: float
-
-    @classmethod
-    def of(cls, scans: list[Scan]) -> _Axis:
-        low = min(float(s.x.min()) for s in scans)
-        high = max(float(s.x.max()) for s in scans)
-        if not high > low:
-            raise InconclusiveError(f"{scans[0].file}: all points are at one voltage")
-        return cls((low + high) / 2.0, (high - low) / 2.0)
-
-    def order(self, v: Values, volts: Array, offset: float) -> Array:
-        """Return the order of interference, up to a constant."""
-        t = (volts - self.middle) / self.half
-        return offset + t * (
-            v["per_range"] + t * (v.get("quadratic", 0.0) + t * v.get("cubic", 0.0))
-        )
-
-
-@dataclass(frozen=True)
-class _Data:
-    """One of the two scans, ``"source"`` or ``"narrow"``, with its part of the model."""
-
-    name: str
-    scan: Scan
-    light: LiveCounts
-    fano: Callable[[Array], Array]
-    dark_count_rate_Hz: float
-
-    def rate(self, v: Values, axis: _Axis, volts: Array) -> Array:
-        """Return the expected rate without dead time [Hz]."""
-        order = axis.order(v, volts, v[f"{self.name}_order"])
-        if self.name == "source":
-            lorentz, gauss = voigt_parts(v["line"], v["lorentz_share"])
-            shape = airy_voigt(order, v["etalon"], lorentz, gauss)
-            pump = v["source_pump"] * (1.0 + np.cos(2.0 * np.pi * order)) / 2.0
-        else:
-            shape = airy(order, v["etalon"])
-            pump = np.zeros_like(order)
-        flat = v[f"{self.name}_background"] + self.dark_count_rate_Hz
-        return v[f"{self.name}_height"] * shape + pump + flat
-
-    def expected(self, v: Values, axis: _Axis) -> Array:
-        """Return the expected counts without dead time."""
-        return np.maximum(self.scan.dwell_s * self.rate(v, axis, self.scan.x), 1e-9)
-
-    def curve(self, v: Values, axis: _Axis, held: Array, residuals: Array) -> Curve:
-        """Return data and fit, ready to draw."""
-        volts, dwell = self.scan.x, self.scan.dwell_s
-        fine = np.linspace(volts.min(), volts.max(), 1000)
-        light = {"source": "source", "narrow": "narrow laser"}[self.name]
-        expected = self.expected(v, axis)
-        return Curve(
-            title=f"Etalon scan, {light}",
-            x_label="etalon voltage (V)",
-            y_label="rate, dead time corrected (1/s)",
-            x=volts,
-            y=self.light.counts / dwell,
-            u_y=np.sqrt(held * expected) / dwell,
-            model=expected / dwell,
-            residuals=residuals,
-            x_line=fine,
-            y_line=self.rate(v, axis, fine),
-        )
-
-
-def _starts(scans: Sequence[_Data], axis: _Axis) -> tuple[dict[str, Free], tuple[str, ...]]:
-    """Start values from the peaks of the scans, which lie at whole orders."""
-    rates = [s.light.counts / s.scan.dwell_s for s in scans]
-    peaks = [find_peaks(s.scan.x, r) for s, r in zip(scans, rates, strict=True)]
-    seen = ", ".join(f"{len(p)} in the {s.name} scan" for s, p in zip(scans, peaks, strict=True))
-    if not all(peaks):
-        raise InconclusiveError(f"{_LABEL}: peaks found: {seen}; scan at least two orders in each")
-    degree = min(sum(map(len, peaks)) - len(scans), 3)
-    if degree < 1:
-        raise InconclusiveError(
-            f"{_LABEL}: peaks found: {seen}; at least one scan must show two whole peaks, to know "
-            "how many volts an order takes"
-        )
-    design, index = [], []
-    for i, found in enumerate(peaks):
-        for k, peak in enumerate(found):
-            t = (peak.centre - axis.middle) / axis.half
-            design.append([float(i == j) for j in range(len(scans))] + [t, t**2, t**3][:degree])
-            index.append(float(k))
-    fit = np.linalg.lstsq(np.array(design), np.array(index), rcond=None)[0]
-    per_range = float(fit[len(scans)])
-    free = {name: Free(0.0, 0.01 * abs(per_range)) for name in _AXIS}
-    for name, value in zip(_AXIS, fit[len(scans) :], strict=False):
-        free[name] = replace(free[name], start=float(value))
-    width = {}
-    for s, found, rate, offset in zip(scans, peaks, rates, fit, strict=False):
-        highest = max(p.height for p in found)
-        low = max(float(np.quantile(rate, 0.05)) - s.dark_count_rate_Hz, 1e-3 * highest)
-        width[s.name] = float(np.median([p.fwhm for p in found])) * per_range / axis.half
-        free[f"{s.name}_order"] = Free(float(offset), 0.01)
-        free[f"{s.name}_height"] = Free(highest, highest, low=0.0)
-        # not bounded at 0: a nuisance that may fluctuate below leaves the widths unbiased
-        free[f"{s.name}_background"] = Free(low, low)
-    etalon = min(max(width.get("narrow", 0.6 * width["source"]), 1e-3), 0.5)
-    line = max(width["source"] - 0.8 * etalon, 0.1 * etalon)
-    flat = free["source_background"]
-    free["source_pump"] = replace(flat, start=0.3 * flat.start)
-    free["etalon"] = Free(etalon, etalon, low=1e-4, high=0.9)
-    free["line"] = Free(line, line, low=0.0)
-    free["lorentz_share"] = Free(0.6, 0.3, low=0.0, high=1.0)
-    if degree > 1:
-        return free, ()
-    return free, (
-        f"{_LABEL}: peaks found: {seen}; too few to determine the piezo's nonlinearity, which goes "
-        "straight into the widths; scan more orders",
-    )
 
 
 def _line(solution: Solution, fsr: Estimate, noise: float) -> tuple[Estimate, Estimate, Estimate]:
@@ -425,7 +304,7 @@ def _etalon(solution: Solution, fsr: Estimate) -> tuple[Estimate, ...]:
     )
 
 
-def _parking(solution: Solution, axis: _Axis, source: Scan) -> Estimate:
+def _parking(solution: Solution, axis: Axis, source: Scan) -> Estimate:
     """Return the voltage of the source's transmission peak that is nearest to mid-scan."""
     v = solution.as_dict()
     low, high = float(source.x.min()), float(source.x.max())
@@ -433,7 +312,7 @@ def _parking(solution: Solution, axis: _Axis, source: Scan) -> Estimate:
     order = axis.order(v, grid, v["source_order"])
     if np.any(np.diff(order) <= 0):
         raise InconclusiveError(
-            f"{_LABEL}: the fitted frequency does not rise with the voltage all through the scan; "
+            f"{LABEL}: the fitted frequency does not rise with the voltage all through the scan; "
             "leave out the turning point"
         )
     peaks = [
@@ -447,11 +326,11 @@ def _parking(solution: Solution, axis: _Axis, source: Scan) -> Estimate:
         for k in range(math.ceil(order[0]), math.floor(order[-1]) + 1)
     ]
     if not peaks:
-        raise InconclusiveError(f"{_LABEL}: no transmission peak of the source within its scan")
+        raise InconclusiveError(f"{LABEL}: no transmission peak of the source within its scan")
     volts = min(peaks, key=lambda x: abs(x - (low + high) / 2.0))
     t = (volts - axis.middle) / axis.half
-    powers = {"source_order": 1.0, **{n: t ** (i + 1) for i, n in enumerate(_AXIS) if n in v}}
-    per_range = sum((i + 1) * v.get(n, 0.0) * t**i for i, n in enumerate(_AXIS))
+    powers = {"source_order": 1.0, **{n: t ** (i + 1) for i, n in enumerate(AXIS) if n in v}}
+    per_range = sum((i + 1) * v.get(n, 0.0) * t**i for i, n in enumerate(AXIS))
     return Estimate(
         name="etalon_peak_voltage",
         value=volts,

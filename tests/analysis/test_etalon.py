@@ -202,7 +202,7 @@ def test_blinking_is_noise_and_a_drift_is_a_problem() -> None:
     """15 % brightness noise of the source from point to point; the narrow laser does not blink."""
     rng = np.random.default_rng(12)
     pulls = []
-    for _ in range(12):
+    for _ in range(8):
         result = _fit(_scans(rng, flicker=0.15))
         e = result["linewidth"]
         low, high = e.interval_68 or (e.value - e.u, e.value + e.u)
@@ -210,7 +210,7 @@ def test_blinking_is_noise_and_a_drift_is_a_problem() -> None:
         assert result.problems == ()
         assert result["etalon_fwhm"].u < 0.01 * KAPPA
     assert float(e.method.split("noise of ")[1].split()[0]) == pytest.approx(0.15, rel=0.2)
-    assert 0.5 < np.std(pulls) < 1.6  # three standard errors of 12
+    assert 0.3 < np.std(pulls) < 1.8  # three standard errors of 8
     narrow, source = _scans(rng)
     fading = np.linspace(1.0, 0.8, len(source))[:, None]
     faded = replace(source, clicks=np.rint(source.clicks * fading).astype(np.int64))
