@@ -14,7 +14,10 @@ from . import (
     lifetime,
     misalignment,
     phase,
+    purcell,
     rabi,
+    reflectivity,
+    saturation,
     transmitter,
 )
 
@@ -32,6 +35,9 @@ __all__ = [
     "lifetime",
     "misalignment",
     "phase",
+    "purcell",
     "rabi",
+    "reflectivity",
+    "saturation",
     "transmitter",
 ]

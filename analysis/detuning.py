@@ -10,9 +10,8 @@ import math
 from dataclasses import replace
 
 from qdchar.estimate import Contribution, Estimate, propagate
-from qdchar.fit import Result
 
-from ._lineshapes import airy_voigt, voigt_fwhm
+from ._lineshapes import airy_voigt
 
 
 def lifetime_excess(
@@ -97,49 +96,6 @@ def transmission_excess(
         unit="1",
         definition="relative excess of the etalon's transmission over that on resonance",
         method="Airy with Voigt line, Lorentzian part as 1/T1",
-        budget=propagate([(lifetime, slope)]),
-    )
-
-
-def line_on_resonance(result: Result, lifetime: Estimate) -> Result:
-    """Take the effect of detuning off the linewidths of an etalon scan.
-
-    Parameters
-    ----------
-    result
-        Of `qdchar.analysis.etalon.analyse`.
-    lifetime
-        Relative excess of the lifetime during the scan, see `lifetime_excess`.
-    """
-    lorentz, gauss = result["linewidth_lorentz"], result["linewidth_gauss"]
-    whole = linewidth_excess(lifetime, lorentz, gauss)
-    part = linewidth_excess(lifetime, lorentz, replace(gauss, value=0.0))
-    excess = {"linewidth": whole, "linewidth_ratio": whole, "linewidth_lorentz": part}
-    estimates = (
-        on_resonance(e, excess[e.name]) if e.name in excess else e for e in result.estimates
-    )
-    return replace(result, estimates=tuple(estimates))
-
-
-def linewidth_excess(lifetime: Estimate, lorentz: Estimate, gauss: Estimate) -> Estimate:
-    """Relative excess (below zero) of the Voigt linewidth over that on resonance.
-
-    Parameters
-    ----------
-    lifetime
-        Relative excess of the lifetime, see `lifetime_excess`.
-    lorentz, gauss
-        Parts of the emission line as it was measured, FWHM [Hz].
-    """
-    on = voigt_fwhm(lorentz.value * (1.0 + lifetime.value), gauss.value)
-    value = voigt_fwhm(lorentz.value, gauss.value) / on - 1.0
-    slope = value / lifetime.value if lifetime.value else -lorentz.value / on
-    return Estimate(
-        name="linewidth_excess",
-        value=value,
-        unit="1",
-        definition="relative excess of the linewidth over that on resonance",
-        method="Voigt line, Lorentzian part as 1/T1",
         budget=propagate([(lifetime, slope)]),
     )
 

@@ -14,6 +14,8 @@ from qdchar.errors import InconclusiveError
 from qdchar.measurement import Progress, ScanWriter
 from qdchar.roles import Counts, TimeTagger, VoltageAxis
 
+MOST_REPEATS = 48
+
 
 @dataclass(frozen=True)
 class Held:
@@ -65,7 +67,7 @@ def climb(
 
     Near its peak a Lorentzian resonance has ``1/rate`` quadratic in the voltage, so three points
     give the middle exactly, without knowing the width [1]_. The offset is the mean of `repeats`
-    such triples; the loop ends when it is within the tolerance.
+    such triples, of more where the light flickers; the loop ends when it is within the tolerance.
 
     Parameters
     ----------
@@ -101,6 +103,8 @@ def climb(
         if abs(mean) <= tolerance_V:
             approach(axis, centre, 3.0 * dither_V)
             return Held(centre, mean, scatter, sum(rates) / repeats)
+        if scatter > tolerance_V:
+            repeats = min(2 * repeats, MOST_REPEATS)
         centre += max(-dither_V, min(dither_V, mean))
         axis.check(centre - 3.0 * dither_V, centre + dither_V)
     raise InconclusiveError(

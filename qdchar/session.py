@@ -268,10 +268,11 @@ def _etalon(s: Session, progress: Progress) -> Result:
         dead_time_s=s.found["dead_time"].value,
         dark_count_rate_Hz=darks.value,
         lifetime=lifetime,
+        excess=s.lifetime_excess(since),
     )
     peak = result["etalon_peak_voltage"].value
     measure.etalon.park(s.light, s.etalon, s.tagger, s.run.raw / "etalon_park.csv", settings, peak)
-    return analyse.detuning.line_on_resonance(result, s.lifetime_excess(since))
+    return result
 
 
 def _brightness(s: Session, progress: Progress) -> Result:
@@ -312,12 +313,13 @@ def _hbt(
     path: Literal["before", "after"], name: str, plane: str
 ) -> Callable[[Session, Progress], Result]:
     def work(s: Session, progress: Progress) -> Result:
+        darks = s.need("dark_count_rate", "dark")
         s.hold_cavity()
         file = s.run.raw / f"hbt_{path}.h5"
         run = measure.hbt.measure(
             s.light, s.tagger, file, s.recipe.hbt, path=path, progress=progress
         )
-        return analyse.hbt.analyse(run, name=name, plane=plane)
+        return analyse.hbt.analyse(run, name=name, plane=plane, dark_count_rate=darks)
 
     return work
 

@@ -35,8 +35,8 @@ REQUIRED = (
     "pi_power",
     "transmitter_efficiency",
 )
-NO_SINGLE_TRUTH = ("cavity_resonance_voltage",)
-"""Every order of the cavity will do, and hysteresis moves each: no one voltage is true."""
+NO_SINGLE_TRUTH = ("cavity_resonance_voltage", "phase_visibility")
+"""Every order of the cavity will do; the phase visibility is an amplitude, true at its bound 0."""
 
 HEADER = ("seed", "quantity", "truth", "value", "u", "pull", "exit_code", "seconds")
 

@@ -44,7 +44,7 @@ QUICK: dict[str, Any] = {
     "transmitter": {"before_s": 0.03, "after_s": 0.1},
     "lifetime": {"emission_s": 0.05, "response_s": 0.1},
 }
-NO_SINGLE_TRUTH = ("cavity_resonance_voltage",)
+NO_SINGLE_TRUTH = ("cavity_resonance_voltage", "phase_visibility")
 HEADER = ("seed", "quantity", "truth", "value", "u", "low_68", "high_68", "low_95", "high_95")
 
 

@@ -443,7 +443,7 @@ _SETTINGS: Mapping[str, _Setting] = {
         _set_linewidth,
         " (from the Fourier limit 1/(2 pi T1) up)",
     ),
-    "source.pi_power": _Setting("W", _between(0.2e-9, 80e-9), _to("source", "pi_power_W")),
+    "source.pi_power": _Setting("W", _between(1.3e-9, 80e-9), _to("source", "pi_power_W")),
     "source.indistinguishability": _Setting(
         "1", _between(0.0, 1.0), _to("source", "indistinguishability")
     ),

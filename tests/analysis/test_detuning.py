@@ -6,11 +6,9 @@ import math
 
 import numpy as np
 import pytest
-from scipy import special
 
 from qdchar.analysis import detuning
 from qdchar.estimate import Contribution, Estimate
-from qdchar.fit import Result
 
 F0, FWHM_M, BULK_S = 14.0, 0.763e-9, 1.137e-9
 
@@ -77,24 +75,3 @@ def test_an_excess_is_taken_off_with_its_uncertainty() -> None:
     corrected = detuning.on_resonance(measured, excess)
     assert corrected.value == pytest.approx(0.4)
     assert corrected.u == pytest.approx(math.hypot(0.001 / 1.05, 0.4 * 0.01 / 1.05))
-
-
-def test_the_linewidths_on_resonance_are_wider() -> None:
-    """A Lorentzian of 1/(2 pi T1) with T1 too long by 1 %, and wandering that does not care."""
-    parts = {"linewidth_lorentz": 2.1e9 / 1.01, "linewidth_gauss": 1.276e9}
-    voigt = {}
-    for name, lorentz in (("as measured", 2.1e9 / 1.01), ("on resonance", 2.1e9)):
-        nu = np.linspace(0, 4e9, 400_001)
-        profile = special.voigt_profile(nu, 1.276e9 / 2.3548200450309493, lorentz / 2)
-        voigt[name] = 2 * float(np.interp(-profile[0] / 2, -profile, nu))
-    result = Result(
-        tuple(
-            _estimate(n, v, 0.01e9, "Hz")
-            for n, v in {**parts, "linewidth": voigt["as measured"]}.items()
-        )
-    )
-    corrected = detuning.line_on_resonance(result, _estimate("lifetime_excess", 0.01, 0.003))
-    # the closed form of the Voigt width is good to 0.02 %
-    assert corrected["linewidth"].value == pytest.approx(voigt["on resonance"], rel=2e-4)
-    assert corrected["linewidth_lorentz"].value == pytest.approx(2.1e9, rel=1e-6)
-    assert corrected["linewidth_gauss"] == result["linewidth_gauss"]
