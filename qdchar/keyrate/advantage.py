@@ -13,15 +13,12 @@ from qdchar.link import Link
 
 from .comparators import COMPARATORS
 from .conditions import Conditions
-from .optimise import Effort
+from .optimise import LIGHT_EFFORT
 from .result import PHASE, Protocol
 from .single_photon import best_single_photon_key
 from .single_photon_counts import Accounting
 
 Floats = NDArray[np.float64]
-
-# Enough for 0.9999 of the optimum over the plane of sources, in half the time.
-_LIGHT_EFFORT = Effort(samples=96, starts=1, steps=45)
 
 
 @dataclass(frozen=True)
@@ -120,7 +117,7 @@ def _light_rate(
     n: Floats, g2: Floats, given: Conditions, protocol: Protocol, accounting: Accounting
 ) -> Floats:
     return best_single_photon_key(
-        n, g2, given, PHASE[protocol], accounting, effort=_LIGHT_EFFORT
+        n, g2, given, PHASE[protocol], accounting, effort=LIGHT_EFFORT
     ).rate
 
 

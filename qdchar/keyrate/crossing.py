@@ -24,6 +24,7 @@ Floats = NDArray[np.float64]
 
 # Where the search for a crossing or a largest loss ends [dB].
 _FARTHEST_DB = 80.0
+_COARSE_DB = 4.0
 
 # How far before the end of a key its slopes are taken, the step of a slope over loss, and the last
 # Newton step, whose square is what is left [dB].
@@ -96,50 +97,56 @@ class _Search:
     ) -> None:
         self._source, self._link = source, link
         self._protocol, self._accounting = protocol, accounting
-        self._loss = np.arange(0.0, _FARTHEST_DB + 1)
-        self._rate = self._design(self._loss).rate
 
     @cached_property
     def end(self) -> Estimate | None:
         """Where the key ends."""
         name, definition = "maximum_loss", f"largest loss with a key, {self._protocol}"
-        keyed = np.flatnonzero(self._rate > 0)
+        coarse = np.arange(0.0, _FARTHEST_DB + 1, _COARSE_DB)
+        keyed = np.flatnonzero(self._design(coarse).rate > 0)
         if not len(keyed):
             return None
-        if keyed[-1] == len(self._loss) - 1:
+        if keyed[-1] == len(coarse) - 1:
             return _at_least(name, definition)
-        low = float(self._loss[keyed[-1]])
-        for step in (0.1, 0.01, 0.001):
-            finer = low + step * np.arange(1.0, 10.0)
-            low += step * int(np.count_nonzero(self._design(finer).rate > 0))
+        low, width = float(coarse[keyed[-1]]), _COARSE_DB
+        while width > 1e-3:
+            width /= 8
+            finer = low + width * np.arange(1.0, 8.0)
+            low += width * int(np.count_nonzero(self._design(finer).rate > 0))
         # the rate has a kink where it ends: its slopes are those just before
-        low = round(low, 3)
         before = max(low - _BEFORE_THE_END_DB, 0.0)
         _, budget = self._move(np.array([before]), None)
         return _loss(name, definition, low, budget)
+
+    @cached_property
+    def _over_loss(self) -> tuple[Floats, Floats]:
+        """Losses 1 dB apart up to the end of the key, and the source's rate there."""
+        end = 0.0 if self.end is None else self.end.value
+        losses = np.append(np.arange(0.0, end, 1.0), end)
+        return losses, self._design(losses).rate
 
     def crossing(self, light: Comparator) -> Estimate | None:
         """Where the lead over coherent light ends."""
         name = "crossing_loss"
         definition = f"largest loss at which {self._protocol} is ahead of {light.name}"
-        keyed = self._rate > 0
-        other = np.full_like(self._rate, np.inf)
-        if keyed.any():
-            other[keyed] = light.rate(self._conditions(self._loss[keyed]))
-        ahead = np.flatnonzero(self._rate > other)
+        if self.end is None:
+            return None
+        losses, rate = self._over_loss
+        other = light.rate(self._conditions(losses))
+        ahead = np.flatnonzero(rate > other)
         if not len(ahead):
             return None
         last = int(ahead[-1])
-        if last == len(self._loss) - 1:
-            return _at_least(name, definition)
-        low, high = float(self._loss[last]), float(self._loss[last + 1])
-        if not keyed[last + 1]:
-            end = self.end
-            if end is not None and light.rate(self._conditions(np.array([end.value])))[0] == 0:
-                return replace(end, name=name, definition=definition)
-            high = low if end is None else end.value
-        # A = ln(R / W) is smooth: Newton's steps from the middle, kept between the two ends
+        if last == len(losses) - 1:
+            if beyond_search(self.end):
+                return _at_least(name, definition)
+            return replace(self.end, name=name, definition=definition)
+        low, high = float(losses[last]), float(losses[last + 1])
+        # A = ln(R / W) is smooth: Newton's steps from where a straight line ends, between the two
         loss = (low + high) / 2
+        if other[last] > 0:
+            before, after = np.log(rate[last : last + 2] / other[last : last + 2])
+            loss = low + (high - low) * float(before / (before - after))
         for _ in range(30):
             here = np.array([loss])
             best = light.best(self._conditions(here))

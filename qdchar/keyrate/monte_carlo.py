@@ -18,6 +18,7 @@ from qdchar.link import Link
 
 from .comparators import COMPARATORS
 from .conditions import Conditions
+from .optimise import LIGHT_EFFORT
 from .result import PHASE, Protocol
 from .single_photon import best_single_photon_key
 from .single_photon_counts import Accounting
@@ -120,7 +121,9 @@ def sample_rates(
         p_dark=(dark * gate)[possible],
         e_mis=e_mis[possible],
     )
-    key = best_single_photon_key(n[possible], g2[possible], conditions, PHASE[protocol], accounting)
+    key = best_single_photon_key(
+        n[possible], g2[possible], conditions, PHASE[protocol], accounting, effort=LIGHT_EFFORT
+    )
     link_is_exact = loss_dB is not None and all(given[name].u == 0 for name in names[1:])
     one = Conditions.from_link(link, loss_dB) if link_is_exact else conditions
     return RateDistribution(

@@ -29,7 +29,7 @@ def star(figure: Figure) -> tuple[float, float]:
 @pytest.mark.parametrize("name", ["fig1", "fig4b"])
 def test_the_star_is_the_user_s_source(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("qdchar.keyrate.figures._MAP_POINTS", 12)
-    monkeypatch.setattr("qdchar.keyrate.figures._LOSSES_DB", (0.0, 10.0))
+    monkeypatch.setattr("qdchar.keyrate.figures._LOSSES_DB", (0.0,))
     source = SourceFigures.from_values(0.5, 0.03)
     assert star(FIGURES[name](source, Link())) == (0.5, 0.03)
 
