@@ -186,6 +186,8 @@ def _number(path: Path, tags: dict[str, Value], name: str) -> float:
 
 def _snapped(value: float) -> float:
     """Undo the rounding of a decimal number of seconds turned into picoseconds."""
+    if not math.isfinite(value):
+        return value
     return float(round(value)) if abs(value - round(value)) <= 1e-12 * value else value
 
 

@@ -254,7 +254,8 @@ class TimeOrder:
                 self.largest_step_back_ps = max(self.largest_step_back_ps, -int(back.min()))
             late = len(back) > 0
         self._previous_ps = int(new[-1])
-        if late:
+        # A tag far ahead may have waited since before the previous block.
+        if late or (n_kept and new[0] < times_ps[n_kept - 1]):
             order = np.argsort(times_ps, kind="stable")
             times_ps, channels = times_ps[order], channels[order]
         if times_ps[0] < self._emitted_ps:

@@ -8,9 +8,11 @@ whatever was flushed stays readable when the process dies, and can be read while
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -22,18 +24,10 @@ from numpy.typing import NDArray
 from .. import __version__
 from ..errors import RecordError
 from .source import CHUNK_TAGS, TagChunk, TagMetadata
+from .unclosed import AsClosed, is_marked_open
 
 _CHUNK: Final = 1 << 16
 _FLUSH_S: Final = 1.0
-_KNOWN = (
-    "format",
-    "instrument",
-    "created",
-    "comment",
-    "sync_period_ps",
-    "timestamps_unit",
-    "resolution_ps",
-)
 
 
 class TagWriter:
@@ -122,20 +116,21 @@ class TagWriter:
         identity["format_version"] = "0.5"
         identity["format_url"] = "http://photon-hdf5.readthedocs.io/"
         user = file.create_group("user/qdchar")
-        # Attributes and tags have checksums in the file; a plain dataset has none, so the span
-        # carries its own, and the unit is kept a second time.
-        user.attrs["timestamps_unit"] = 1e-12
-        user.attrs["resolution_ps"] = float(resolution_ps)
+        # Tags and object headers have checksums in the file. A plain dataset has none, so the span
+        # carries its own and the unit is kept a second time; strings of variable length lie in a
+        # heap without one, on which a damaged byte can send the HDF5 library round in circles, so
+        # everything else is one string of fixed length in the object header.
+        about = {
+            "timestamps_unit": 1e-12,
+            "resolution_ps": float(resolution_ps),
+            "instrument": instrument,
+            "created": created,
+            "comment": comment,
+            "sync_period_ps": None if sync_period_ps is None else float(sync_period_ps),
+            "attributes": dict(attributes or {}),
+        }
+        user.attrs["about"] = np.bytes_(json.dumps(about, default=np.generic.item).encode())
         self._span = user.create_dataset("span_ps", data=_checked_span(start_ps, start_ps))
-        user.attrs["instrument"] = instrument
-        user.attrs["created"] = created
-        user.attrs["comment"] = comment
-        if sync_period_ps is not None:
-            user.attrs["sync_period_ps"] = float(sync_period_ps)
-        for name, value in (attributes or {}).items():
-            if name in _KNOWN:
-                raise RecordError(f"attribute {name!r} is a field of its own: give it by name")
-            user.attrs[name] = value
         file.swmr_mode = True
 
     def append(
@@ -236,15 +231,18 @@ def _checked_span(start_ps: int, stop_ps: int) -> NDArray[np.int64]:
     return np.array([start_ps, stop_ps, start_ps ^ stop_ps], np.int64)
 
 
-def _open(path: Path) -> h5py.File:
+@contextmanager
+def _open(path: Path) -> Iterator[h5py.File]:
     try:
-        return h5py.File(path, "r")
-    except (OSError, RuntimeError):
-        # The writer is still at it, or was killed: HDF5 then wants to be told that this is known.
-        try:
-            return h5py.File(path, "r", libver="latest", swmr=True)
-        except (OSError, ValueError, RuntimeError) as error:
-            raise RecordError(f"{path} cannot be read as HDF5: {error}") from error
+        with path.open("rb") as file:
+            marked = is_marked_open(file.read(64))
+        with (
+            AsClosed(path) if marked else nullcontext(path) as target,
+            h5py.File(target, "r", locking=False) as opened,
+        ):
+            yield opened
+    except (OSError, ValueError, RuntimeError) as error:
+        raise RecordError(f"{path} cannot be read as HDF5: {error}") from error
 
 
 class StoredTags:
@@ -258,14 +256,14 @@ class StoredTags:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        try:
-            with _open(self.path) as file:
+        with _open(self.path) as file:
+            try:
                 self._read_head(file)
-        except (KeyError, TypeError, ValueError, OSError, RuntimeError) as error:
-            raise RecordError(
-                f"{self.path} is HDF5, but not Photon-HDF5 with one photon_data group, or damaged: "
-                f"{error}"
-            ) from error
+            except (KeyError, TypeError, ValueError, OSError, RuntimeError) as error:
+                raise RecordError(
+                    f"{self.path} is HDF5, but not Photon-HDF5 with one photon_data group, or "
+                    f"damaged: {error}"
+                ) from error
         self._channels: tuple[int, ...] | None = None
 
     def _read_head(self, file: h5py.File) -> None:
@@ -285,30 +283,26 @@ class StoredTags:
         if not 1e-3 <= self._unit_ps <= 1e9:
             raise RecordError(f"{self.path}: timestamps_unit {unit_s:g} s is not a time-tag unit")
         self._span: tuple[int, int] | None = None
-        attributes: dict[str, str | int | float | bool] = {}
+        self._metadata = TagMetadata(format="Photon-HDF5")
         if "user/qdchar" in file:
             user = file["user/qdchar"]
-            attributes = {
-                name: value.item() if isinstance(value, np.generic) else value
-                for name, value in user.attrs.items()
-            }
-            self._resolution = float(attributes["resolution_ps"])
+            about = json.loads(bytes(user.attrs["about"]))
+            self._resolution = float(about["resolution_ps"])
             begin, end, check = (int(value) for value in user["span_ps"][:])
-            if begin ^ end != check or begin > end or unit_s != attributes["timestamps_unit"]:
+            if begin ^ end != check or begin > end or unit_s != about["timestamps_unit"]:
                 raise RecordError(
                     f"{self.path}: time covered ({begin} to {end} ps) or unit ({unit_s:g} s) do "
                     "not agree with their check values: the file is damaged"
                 )
             self._span = begin, end
-        sync_period = attributes.get("sync_period_ps")
-        self._metadata = TagMetadata(
-            format="Photon-HDF5",
-            instrument=str(attributes.get("instrument", "")),
-            created=str(attributes.get("created", "")),
-            comment=str(attributes.get("comment", "")),
-            sync_period_ps=None if sync_period is None else float(sync_period),
-            attributes={k: v for k, v in attributes.items() if k not in _KNOWN},
-        )
+            self._metadata = TagMetadata(
+                format="Photon-HDF5",
+                instrument=about["instrument"],
+                created=about["created"],
+                comment=about["comment"],
+                sync_period_ps=about["sync_period_ps"],
+                attributes=about["attributes"],
+            )
         if self._length:
             # Tags written after the span's last update count, and files of others have no span.
             first = int(self._scaled(timestamps[:1])[0])
