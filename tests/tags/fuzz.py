@@ -139,7 +139,7 @@ def check_ptufile(source: PtuFile, times: np.ndarray) -> bool:
     """Compare with ptufile, where it opens the file; its products of overflows are 32 bits wide."""
     header, kind = source.header, source.header.kind
     try:
-        with ptufile.PtuFile(source.path) as theirs:
+        with source.path.open("rb") as file, ptufile.PtuFile(file) as theirs:
             records = theirs.decode_records(theirs.read_records()[: source.n_records].copy())
             if len(records) != source.n_records:
                 return False

@@ -1,0 +1,116 @@
+"""``qdchar reprocess FILES...``: one analysis over an archive."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from qdchar.errors import RecordError
+
+from ._options import as_json
+
+
+def hbt(file: Path) -> dict[str, Any]:
+    """Find g2 of one file; imported by the workers."""
+    from qdchar.analysis import hbt as analysis
+
+    from ._quantities import quantities
+
+    result = analysis.analyse_file(file)
+    return {"quantities": quantities(result), "problems": list(result.problems)}
+
+
+def lifetime(file: Path) -> dict[str, Any]:
+    """Find the lifetime of one file; imported by the workers."""
+    from qdchar.analysis import lifetime as analysis
+
+    from ._quantities import quantities
+
+    result = analysis.analyse_file(file)
+    return {"quantities": quantities(result), "problems": list(result.problems)}
+
+
+def info(file: Path) -> dict[str, Any]:
+    """Count the clicks of one file; imported by the workers."""
+    from qdchar.tags import open_tags
+    from qdchar.tags.summary import summarise
+
+    summary = summarise(open_tags(file))
+    return {
+        "clicks": {str(channel): clicks for channel, clicks in summary.clicks.items()},
+        "duration_s": summary.duration_s,
+        "problems": list(summary.warnings),
+    }
+
+
+ANALYSES: dict[str, Callable[[Path], dict[str, Any]]] = {
+    "hbt": hbt,
+    "lifetime": lifetime,
+    "info": info,
+}
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--analysis", type=click.Choice(list(ANALYSES)), default="hbt", show_default=True)
+@click.option(
+    "--executor",
+    default="processes",
+    show_default=True,
+    help="serial, processes, or dask://HOST:PORT of a running scheduler.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Write each file's result here as it comes, one line of JSON a file.",
+)
+@as_json
+def reprocess(
+    files: tuple[Path, ...], analysis: str, executor: str, out: Path | None, json_line: bool
+) -> int:
+    """Run one analysis over all FILES; a file that fails is named, and the rest finished.
+
+    Ends with exit code 30 if any file failed.
+    """
+    from qdchar.tags.archive import map_files, open_executor
+
+    done: list[dict[str, Any]] = []
+    try:
+        sink = None if out is None else out.open("x")
+    except OSError as error:
+        raise RecordError(f"{out} cannot be written: {error.strerror}") from error
+    try:
+        with open_executor(executor) as pool:
+            for number, result in enumerate(map_files(ANALYSES[analysis], files, pool), start=1):
+                line = {"file": str(result.file), **(result.value or {})}
+                if result.error:
+                    line["error"] = result.error
+                done.append(line)
+                if sink is not None:
+                    sink.write(json.dumps(line) + "\n")
+                    sink.flush()
+                what = f"FAILED: {result.error}" if result.error else _short(line)
+                click.echo(f"[{number}/{len(files)}] {result.file}: {what}")
+    finally:
+        if sink is not None:
+            sink.close()
+    failed = [line for line in done if "error" in line]
+    click.echo(f"{len(done) - len(failed)} of {len(files)} files analysed, {len(failed)} failed")
+    code = RecordError.exit_code if failed else 0
+    if json_line:
+        done.sort(key=lambda line: str(line["file"]))
+        click.echo(json.dumps({"exit_code": code, "files": done}))
+    return code
+
+
+def _short(line: dict[str, Any]) -> str:
+    if "clicks" in line:
+        return f"{sum(line['clicks'].values()):,} clicks in {line['duration_s']:.3f} s"
+    return ", ".join(
+        f"{name} {figure['value']:.5g} ± {figure['u']:.2g}"
+        for name, figure in line["quantities"].items()
+    )
