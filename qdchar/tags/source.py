@@ -14,8 +14,8 @@ from ..errors import RecordError
 SYNC_CHANNEL: Final = 64
 """Number of the sync input of a T2 file: one beyond the last input a record can name."""
 
-CHUNK_TAGS: Final = 1 << 16
-"""Tags a chunk: half a megabyte of times, which stays in the second-level cache."""
+CHUNK_TAGS: Final = 1 << 17
+"""Tags a chunk: a megabyte of times, about what stays in the second-level cache."""
 
 REORDER_PS: Final = 10_000_000
 """How far back in time a late tag may fall and still be sorted in: 10 us, far above the
