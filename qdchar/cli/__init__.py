@@ -27,6 +27,7 @@ VERBS = {
     "history": "Show how a source changed over the runs of a folder.",
     "convert": "Turn a time-tag file into another format.",
     "info": "Describe a time-tag file.",
+    "reprocess": "Run one analysis over an archive, here or on a Dask cluster.",
     "twin": "Serve the simulated lab on fixed ports.",
 }
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +16,11 @@ from qdchar.errors import RecordError
 from ._options import as_json
 
 
-def hbt(file: Path) -> dict[str, Any]:
-    """Find g2 of one file; imported by the workers."""
-    from qdchar.analysis import hbt as analysis
-
+def fit(analysis: str, file: Path) -> dict[str, Any]:
+    """Make one analysis of one file; imported by the workers."""
     from ._quantities import quantities
 
-    result = analysis.analyse_file(file)
-    return {"quantities": quantities(result), "problems": list(result.problems)}
-
-
-def lifetime(file: Path) -> dict[str, Any]:
-    """Find the lifetime of one file; imported by the workers."""
-    from qdchar.analysis import lifetime as analysis
-
-    from ._quantities import quantities
-
-    result = analysis.analyse_file(file)
+    result = import_module(f"qdchar.analysis.{analysis}").analyse_file(file)
     return {"quantities": quantities(result), "problems": list(result.problems)}
 
 
@@ -48,8 +38,8 @@ def info(file: Path) -> dict[str, Any]:
 
 
 ANALYSES: dict[str, Callable[[Path], dict[str, Any]]] = {
-    "hbt": hbt,
-    "lifetime": lifetime,
+    "hbt": partial(fit, "hbt"),
+    "lifetime": partial(fit, "lifetime"),
     "info": info,
 }
 
