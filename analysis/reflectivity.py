@@ -10,12 +10,21 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import constants
 
-from qdchar.errors import InconclusiveError, RecordError
+from qdchar.errors import InconclusiveError, RecordError, UsageError
 from qdchar.estimate import Estimate, propagate
 from qdchar.fit import Curve, Result
 
+from ._intervals import K_95, Interval, widen
 from ._peaks import find_peaks
-from ._poisson import Free, Solution, Values, deviance_residuals, minimise_reweighted
+from ._poisson import (
+    DELTA_68,
+    DELTA_95,
+    Free,
+    Solution,
+    Values,
+    deviance_residuals,
+    minimise_reweighted,
+)
 from ._scatter import minimise_scattering
 
 Array = NDArray[np.float64]
@@ -52,8 +61,8 @@ def analyse(
     Returns
     -------
     Result
-        ``cavity_quality_factor``, ``cavity_fwhm`` [Hz], ``cavity_fwhm_wavelength`` and
-        ``cavity_wavelength`` [m], ``reflectivity_contrast``.
+        ``cavity_quality_factor`` with its intervals, ``cavity_fwhm`` [Hz],
+        ``cavity_fwhm_wavelength`` and ``cavity_wavelength`` [m], ``reflectivity_contrast``.
 
     Raises
     ------
@@ -109,16 +118,20 @@ def analyse(
         method += f", errors times {widened:.2g} for neighbours that are alike"
     v = solution.as_dict()
     fine = np.linspace(x.min(), x.max(), 1000)
+
+    def nanometres(at: Array) -> Array:
+        return (wavelength_m + (at - at_point) * dispersion.value) * 1e9
+
     curve = Curve(
         title="Reflectivity of the cavity",
-        x_label="pixel",
+        x_label="vacuum wavelength (nm)",
         y_label="counts",
-        x=x,
+        x=nanometres(x),
         y=y,
         u_y=np.sqrt(weights(v, noise) * model(v, x)),
         model=model(v, x),
         residuals=-alone.residuals,
-        x_line=fine,
+        x_line=nanometres(fine),
         y_line=model(v, fine),
     )
     fit = alone.fit(_METHOD, "chi2", (curve,))
@@ -127,22 +140,48 @@ def analyse(
 
 
 def analyse_file(
-    path: Path, *, dispersion: Estimate, wavelength_m: float, at_point: float
+    path: Path,
+    *,
+    dispersion: Estimate | None = None,
+    wavelength_m: float | None = None,
+    at_point: float | None = None,
 ) -> Result:
     """Fit a spectrum from a text file of two columns, pixel and counts; see `analyse`.
+
+    Parameters
+    ----------
+    path
+        Under a header ``wavelength_nm counts`` the first column is the vacuum wavelength, and the
+        axis needs no more.
+    dispersion, wavelength_m, at_point
+        The axis of a file that counts pixels, see `analyse`.
 
     Raises
     ------
     RecordError
         If the file does not hold two columns of numbers.
+    UsageError
+        If the axis is not known, or known twice.
     """
     try:
-        text = path.read_text(encoding="utf-8").replace(",", " ")
-        table = np.array([[float(c) for c in line.split()] for line in text.splitlines() if line])
+        lines = path.read_text(encoding="utf-8").replace(",", " ").splitlines()
+        with_axis = bool(lines) and lines[0].lstrip("# ").split()[:1] == ["wavelength_nm"]
+        rows = [[float(c) for c in line.split()] for line in lines[with_axis:] if line.strip()]
     except (OSError, ValueError) as error:
         raise RecordError(f"{path}: not two columns of numbers: {error}") from None
-    if table.ndim != 2 or table.shape[1] != 2:
+    if not rows or any(len(row) != 2 for row in rows):
         raise RecordError(f"{path}: two columns, pixel and counts, are needed")
+    table = np.array(rows)
+    if with_axis:
+        if any(given is not None for given in (dispersion, wavelength_m, at_point)):
+            raise UsageError(f"{path} holds wavelengths itself: give no axis")
+        dispersion = Estimate("dispersion", 1e-9, "m", "a nanometre", "given by the file")
+        wavelength_m, at_point = 0.0, 0.0
+    if dispersion is None or wavelength_m is None or at_point is None:
+        raise UsageError(
+            f"{path} counts pixels: give its axis (wavelength at one pixel, which one, and the "
+            "wavelength from pixel to pixel), or a file with the header 'wavelength_nm counts'"
+        )
     return analyse(
         table[:, 0],
         table[:, 1],
@@ -208,11 +247,23 @@ def _estimates(
     )
     quality = centre.value / width.value
     frequency = constants.c / centre.value / quality
+    budget = propagate([(centre, quality / centre.value), (width, -quality / width.value)])
+    of_width = quality * pixels.u / pixels.value
+    others = math.sqrt(max(sum(c.u**2 for c in budget) - of_width**2, 0.0))
+
+    def interval(delta: float, k: float) -> Interval:
+        """Follow the profile of the width, which decides, and add the rest as normal errors."""
+        narrow, broad = solution.profile("fwhm", delta)
+        alone = quality * pixels.value / broad, quality * pixels.value / narrow
+        return widen(quality, alone, k, others)
+
     return (
         replace(
             of_fit("cavity_quality_factor", quality, "1", {}),
             definition="wavelength over full width at half maximum",
-            budget=propagate([(centre, quality / centre.value), (width, -quality / width.value)]),
+            budget=budget,
+            interval_68=interval(DELTA_68, 1.0),
+            interval_95=interval(DELTA_95, K_95),
         ),
         replace(
             of_fit("cavity_fwhm", frequency, "Hz", {}),

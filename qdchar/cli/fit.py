@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -32,6 +32,15 @@ _blind = click.option(
     default=0,
     show_default=True,
     help="Pulses for which a detector is blind after a click.",
+)
+_gain = click.option(
+    "--gain", type=(float, float), default=(1.0, 0.0), help="Power meter's gain and its u."
+)
+_noise = click.option(
+    "--noise", type=float, default=0.005, show_default=True, help="Of one power reading."
+)
+_dark = click.option(
+    "--dark", type=float, default=0.0, show_default=True, help="Dark count rate [Hz]."
 )
 
 
@@ -108,11 +117,9 @@ def lifetime(
 @click.argument("file", type=_PATH)
 @_clock
 @_blind
-@click.option(
-    "--gain", type=(float, float), default=(1.0, 0.0), help="Power meter's gain and its u."
-)
-@click.option("--noise", type=float, default=0.005, show_default=True, help="Of one power reading.")
-@click.option("--dark", type=float, default=0.0, show_default=True, help="Dark count rate [Hz].")
+@_gain
+@_noise
+@_dark
 @_figure
 @as_json
 def rabi(
@@ -149,7 +156,7 @@ def rabi(
 @_clock
 @_blind
 @click.option("--dead-time", "dead_time_s", type=float, default=0.0, show_default=True, help="[s]")
-@click.option("--dark", type=float, default=0.0, show_default=True, help="Dark count rate [Hz].")
+@_dark
 @_figure
 @as_json
 def etalon(
@@ -200,6 +207,83 @@ def cavity(
 
     result = analysis.analyse_file(
         file, wavelength_m=wavelength_m, clock_rate_Hz=clock_Hz, blind_pulses=blind_pulses
+    )
+    return _show(result, figure, json_line)
+
+
+@fit.command()
+@click.argument("file", type=_PATH)
+@click.option("--wavelength", "wavelength_m", type=float, help="At one pixel, in vacuum [m].")
+@click.option("--at-pixel", type=float, help="Which pixel that is.")
+@click.option(
+    "--dispersion",
+    type=(float, float),
+    help="Wavelength per pixel, and its u [m]; may be negative.",
+)
+@_figure
+@as_json
+def reflectivity(
+    file: Path,
+    wavelength_m: float | None,
+    at_pixel: float | None,
+    dispersion: tuple[float, float] | None,
+    figure: Path | None,
+    json_line: bool,
+) -> int:
+    """Quality factor of a cavity from the dip in its reflectivity.
+
+    Two columns: pixel and counts, with the axis as options; or wavelength_nm and counts, so named
+    in the first line.
+    """
+    from qdchar.analysis import reflectivity as analysis
+
+    result = analysis.analyse_file(
+        file,
+        dispersion=None if dispersion is None else _given("dispersion", *dispersion, "m"),
+        wavelength_m=wavelength_m,
+        at_point=at_pixel,
+    )
+    return _show(result, figure, json_line)
+
+
+@fit.command()
+@click.argument("file", type=_PATH)
+@click.option(
+    "--pumping",
+    type=click.Choice(["pulsed", "continuous"]),
+    default="pulsed",
+    show_default=True,
+    help="1 - exp(-P/P_sat), or P/(P + P_sat).",
+)
+@_clock
+@_blind
+@_gain
+@_noise
+@_dark
+@_figure
+@as_json
+def saturation(
+    file: Path,
+    pumping: Literal["pulsed", "continuous"],
+    clock_Hz: float,
+    blind_pulses: int,
+    gain: tuple[float, float],
+    noise: float,
+    dark: float,
+    figure: Path | None,
+    json_line: bool,
+) -> int:
+    """Saturation power under non-resonant pumping, from a CSV file as for `rabi`."""
+    from qdchar.analysis import saturation as analysis
+
+    result = analysis.analyse_file(
+        file,
+        clock_rate_Hz=clock_Hz,
+        blind_pulses=blind_pulses,
+        power_gain=_given("power_meter_gain", *gain, "1"),
+        reading_u_rel=noise,
+        dark_count_rate_Hz=dark,
+        pumping=pumping,
     )
     return _show(result, figure, json_line)
 

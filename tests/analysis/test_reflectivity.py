@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 from click_scans import coverage, given
 
 from qdchar.analysis import reflectivity
-from qdchar.errors import InconclusiveError, RecordError
+from qdchar.cli import run as qdchar
+from qdchar.errors import InconclusiveError, RecordError, UsageError
 from qdchar.estimate import Estimate
 from qdchar.fit import Result
 
@@ -73,9 +75,26 @@ def test_micropillar(real_data: Path) -> None:
     # lambda/Q in hertz: c/(924.8 nm)/1770
     assert result["cavity_fwhm"].value == pytest.approx(299_792_458 / 924.82e-9 / q.value, rel=1e-4)
     curve = result.fits[0].curves[0]
-    dip = np.abs(curve.x - 685.5) < 12
+    dip = np.abs(curve.x - 924.82) < 12 * NM_PER_PIXEL
     assert abs(np.mean(curve.residuals[dip])) < 3 * np.std(curve.residuals) / dip.sum() ** 0.5
     assert result.problems == ()
+
+
+def test_micropillar_on_the_command_line(
+    real_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, figure = real_data / "qd_ascii" / "cavity_reflectivity.txt", tmp_path / "dip.png"
+    axis = ["--wavelength", "924.4782e-9", "--at-pixel", "670"]
+    axis += ["--dispersion", str(NM_PER_PIXEL * 1e-9), "0"]
+    assert qdchar(["fit", "reflectivity", str(file), *axis, "--figure", str(figure), "--json"]) == 0
+    q = json.loads(capsys.readouterr().out.splitlines()[-1])["quantities"]["cavity_quality_factor"]
+    assert q["value"] == pytest.approx(1770, abs=1.5 * q["u"])
+    low, high = q["interval_95"]
+    # a width that is known to 2 % makes Q lean to the high side a little
+    assert 1.9 * q["u"] < q["value"] - low < high - q["value"] < 2.2 * q["u"]
+    assert figure.stat().st_size > 10_000
+    # without its axis a width in pixels is no quality factor
+    assert qdchar(["fit", "reflectivity", str(file)]) == UsageError.exit_code
 
 
 def test_dispersion_is_in_the_budget_and_its_sign_only_turns_the_axis() -> None:
@@ -92,6 +111,21 @@ def test_dispersion_is_in_the_budget_and_its_sign_only_turns_the_axis() -> None:
     )
     assert turned["cavity_quality_factor"].value == pytest.approx(q, rel=2e-3)
     assert turned["cavity_wavelength"].value < CENTRE_NM * 1e-9
+
+
+def test_file_with_wavelengths_needs_no_axis(tmp_path: Path) -> None:
+    x, counts = _spectrum(np.random.default_rng(4))
+    file = tmp_path / "spectrum.csv"
+    nm = CENTRE_NM + (x - 670.0) * NM_PER_PIXEL
+    rows = "\n".join(f"{w:.6f},{c:.0f}" for w, c in zip(nm, counts, strict=True))
+    file.write_text("wavelength_nm,counts\n" + rows + "\n")
+    read, by_pixel = reflectivity.analyse_file(file), _fit((x, counts))
+    for name in ("cavity_quality_factor", "cavity_wavelength"):
+        # written to 1e-6 nm of a width of 0.5 nm
+        assert read[name].value == pytest.approx(by_pixel[name].value, rel=1e-5)
+        assert read[name].u == pytest.approx(by_pixel[name].u, rel=1e-2)
+    with pytest.raises(UsageError, match="give no axis"):
+        reflectivity.analyse_file(file, at_point=670.0)
 
 
 def test_what_cannot_be_said_is_not(tmp_path: Path) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from click_scans import CLOCK_HZ, coverage, given, pulsed
 
 from qdchar.analysis import saturation
+from qdchar.cli import run as qdchar
 from qdchar.errors import InconclusiveError, RecordError
 from qdchar.estimate import Estimate
 from qdchar.fit import Result
-from qdchar.measurement import Scan
+from qdchar.measurement import Scan, ScanWriter
+from qdchar.roles import Counts
 
 SATURATION_W, BLIND = 2e-6, 2
 
@@ -60,6 +64,25 @@ def test_intervals_cover(pumping: saturation.Pumping) -> None:
 
 def test_the_wrong_law_does_not_fit() -> None:
     assert _fit(_scan(np.random.default_rng(2), "continuous"), pumping="pulsed").problems
+
+
+@pytest.mark.parametrize(("pumping", "code"), [("pulsed", 0), ("continuous", 11)])
+def test_on_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], pumping: str, code: int
+) -> None:
+    scan, file = _scan(np.random.default_rng(5)), tmp_path / "saturation.csv"
+    with ScanWriter(file, scan.x_name, scan.about) as writer:
+        for power, (a, b), dwell in zip(scan.x, scan.clicks.tolist(), scan.dwell_s, strict=True):
+            writer.add(float(power), Counts((a, b), float(dwell)))
+    options = ["--clock", str(CLOCK_HZ), "--blind-pulses", str(BLIND), "--dark", "40"]
+    options += ["--gain", "1.05", "0.02", "--pumping", pumping, "--json"]
+    assert qdchar(["fit", "saturation", str(file), *options]) == code
+    line = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert bool(line["problems"]) == (code != 0)
+    if code == 0:
+        power = line["quantities"]["saturation_power"]
+        assert power["value"] == pytest.approx(1.05 * SATURATION_W, abs=3 * power["u"])
+        assert power["u"] > 0.02 * SATURATION_W  # the meter's certificate is in it
 
 
 def test_what_cannot_be_said_is_not() -> None:
