@@ -18,6 +18,7 @@ from qdchar.tags.delay import locate_zero_peak
 from qdchar.tags.source import in_blocks
 
 from ._blocks import jackknife
+from ._hbt_spread import upper_limit_share
 from ._intervals import LEVEL_68, LEVEL_95, Interval, jeffreys_share, stretch
 
 _BLOCKS = 40
@@ -137,9 +138,16 @@ def _result(c: _Correlation, label: str, window_s: float | None, remarks: str) -
     captured = 2 * window / period
     by_chance = np.prod(c.singles, axis=1) * (period * 1e-12 / c.block_s) * captured
     table = np.column_stack([zero, sides / n_sides, by_chance]).astype(np.float64)
-    window_text = "" if window_s is None else f" within {window / 1000:.3g} ns of their centres"
+    window_text = ""
+    if window_s is not None:
+        held = total / int(_areas(c, period / 2)[:, ~is_zero].sum())
+        window_text = (
+            f" within {window / 1000:.3g} ns of their centres, {100 * held:.4g} % of a side peak's"
+        )
 
-    def g2(name: str, column: int, mean: float, definition: str, method: str) -> Estimate:
+    def g2(
+        name: str, column: int, mean: float, definition: str, method: str
+    ) -> tuple[Estimate, float]:
         ends = [jeffreys_share(k, total, level) for level in (LEVEL_68, LEVEL_95)]
         scale = total / mean  # from k/total to k/mean
         poisson = [(low * scale, high * scale) for low, high in ends]
@@ -151,7 +159,8 @@ def _result(c: _Correlation, label: str, window_s: float | None, remarks: str) -
             low, high = stretch(value, poisson[which], larger)
             return max(low, 0.0), high
 
-        return Estimate(
+        limit = scale * upper_limit_share(k, total, LEVEL_95)
+        estimate = Estimate(
             name=name,
             value=value,
             unit="1",
@@ -162,24 +171,35 @@ def _result(c: _Correlation, label: str, window_s: float | None, remarks: str) -
             interval_68=interval(0),
             interval_95=interval(1),
         )
+        return estimate, value + larger * (limit - value)
 
     side, chance = total / n_sides, float(by_chance.sum())
     pairs = f"{k} pair{'s' if k != 1 else ''} in the zero peak{window_text}"
     amplitude = side / chance - 1.0
+    near, _ = g2(
+        "g2_zero",
+        1,
+        side,
+        "g2(0), raw, normalised to the side peaks (the on-state's under slow blinking)",
+        f"{pairs} against {side:.1f} a side peak ({n_sides} peaks)",
+    )
+    averaged, upper = g2(
+        "g2_zero_time_averaged",
+        2,
+        chance,
+        "g2(0), raw, time-averaged (g2_inf): normalised to the product of the singles",
+        f"{pairs} against {chance:.1f} of independent light at the same count rates",
+    )
     estimates = (
-        g2(
-            "g2_zero",
-            1,
-            side,
-            "g2(0), raw, normalised to the side peaks (the on-state's under slow blinking)",
-            f"{pairs} against {side:.1f} a side peak ({n_sides} peaks)",
-        ),
-        g2(
-            "g2_zero_time_averaged",
-            2,
-            chance,
-            "g2(0), raw, time-averaged (g2_inf): normalised to the product of the singles",
-            f"{pairs} against {chance:.1f} of independent light at the same count rates",
+        near,
+        averaged,
+        Estimate(
+            name="g2_zero_upper",
+            value=upper,
+            unit="1",
+            definition=f"one-sided 95 % upper limit of {averaged.name}; itself without uncertainty",
+            method="Clopper-Pearson limit of the pairs, stretched to the scatter of time blocks",
+            plane="detectors",
         ),
         Estimate(
             name="blinking_amplitude",

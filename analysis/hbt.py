@@ -12,34 +12,34 @@ Three things spoil this on a bright source, and each has its line in `analyse`:
 * Brightness drifts: multiply n_A by n_B in several blocks of time.
 * Clicks can be few: C0 is Poissonian, and its interval is not symmetric.
 
-What is reported is raw: laser leakage and re-excitation are in it, for an eavesdropper may use all
-that is emitted; only the dark counts of one's own detectors are taken out. It is time-averaged
-(g2_inf), because p2 = g2 <n>^2/2 wants the g2 that goes with a time-averaged <n>.
+What a key rate needs is raw: laser leakage and re-excitation are in it, for an eavesdropper may use
+all that is emitted; only the dark counts of one's own detectors are taken out. It is time-averaged
+(g2_inf), because p2 = g2 <n>^2/2 wants the g2 that goes with a time-averaged <n>. Beside it stand
+its one-sided limit, the g2 of the on-state, and the g2 without a background that was measured.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from qdchar.estimate import Contribution, Estimate, propagate
-from qdchar.fit import Curve, Fit, Result
+from qdchar.fit import Result
 from qdchar.measurement import TagRun
 
-from ._blinking import blinking_table, on_fraction, on_state_probability
-from ._blocks import Table, jackknife, product_of_rates
+from ._blocks import Table, product_of_rates
+from ._hbt_average import time_average
 from ._hbt_file import analyse_tags
 from ._hbt_histogram import analyse_histogram, is_histogram, read_histogram
-from ._intervals import K_95, LEVEL_68, LEVEL_95, Interval, jeffreys, stretch, widen
+from ._hbt_peaks import peaks
+from ._hbt_spread import Spread, spread
+from ._hbt_window import captured_fraction
 from ._live import LiveCounts, live_counts
 from ._pulses import open_run, wired_run
-from ._side_peaks import expected_areas
-
-_NEGLIGIBLE = 0.1
-"""A bias below this part of the statistical uncertainty is left alone."""
 
 
 def analyse(
@@ -48,6 +48,7 @@ def analyse(
     name: str = "g2_zero_source",
     plane: str = "fibre",
     dark_count_rate: Estimate | None = None,
+    background_rates: tuple[Estimate, Estimate] | None = None,
     delay_s: float | None = None,
 ) -> Result:
     """Find g2(0) from time tags with a pulse clock.
@@ -61,14 +62,18 @@ def analyse(
     dark_count_rate
         Total of both detectors [Hz]. Coincidences of a dark count with a photon, or of two dark
         counts, are no property of the light; they are taken out if given.
+    background_rates
+        Clicks that background light makes on detectors A and B if they are live, dark counts not
+        included [Hz]: leaked laser or room light, Poissonian and independent of the source.
     delay_s
         Electronic delay of detector B against A, if longer than half a period [s].
 
     Returns
     -------
     Result
-        ``<name>`` with ``interval_68`` and ``interval_95``, and ``blinking_amplitude``; curves of
-        the peak areas.
+        ``<name>`` with ``interval_68`` and ``interval_95``; ``<name>_upper``, its one-sided 95 %
+        limit; where the source blinks ``<name>_on``; with a background ``<name>_corrected``; and
+        ``blinking_amplitude``. Curves of the peak areas.
 
     Raises
     ------
@@ -87,66 +92,46 @@ def analyse(
         g2_inf = g2_on / q ,    g2_on = C0 / sqrt(n_A n_B p_A p_B) ,
 
     where n_A/p_A is the number of live on-state pulses.
+
+    With clicks d_A and d_B that are not the source's, on live pulses, its own light has
+
+        g2 = (C0 - n_A d_B/N - d_A n_B/N + d_A d_B/N) N / ((n_A - d_A) (n_B - d_B)) .
+
+    A key rate must not use it: it has to reckon with everything that is sent.
     """
     pulsed = open_run(run, delay_s)
     counts = live_counts(pulsed)
-    s = counts.statistics
-    dark = 0.0 if dark_count_rate is None else dark_count_rate.value / s.clock.frequency_hz
-
-    # C0 against the coincidences of independent photons.
-    live = np.column_stack([s.n_live, s.n_a, s.n_b, s.c0]).astype(np.float64)
-    c0 = int(s.c0.sum())
-    by_dark, independent = _expected(live, dark)
-    method = f"live gating, M = {s.blind_pulses} pulses; {c0} coincidences"
-
-    # Under blinking, put live pulses back into the proportion of all pulses.
-    average = _time_average(counts, live, dark, pulsed.label)
-    value = average.scale * _g2(live, dark)
-    method += average.remark
-
-    # Few coincidences: Jeffreys. Drift and blinking: jackknife. The larger.
-    per_coincidence = average.scale / independent
-    ends = [jeffreys(c0, level, by_dark) for level in (LEVEL_68, LEVEL_95)]
-    poisson_68, poisson_95 = ((per_coincidence * a, per_coincidence * b) for a, b in ends)
-    u_poisson = 0.5 * (poisson_68[1] - poisson_68[0])
-    larger = max(1.0, average.u_blocks / u_poisson)
-
-    # Singles, the telegraph model and dark counts widen what remains.
-    others = [
-        Contribution(f"singles, {pulsed.label}", value * _relative_singles(live)),
-        *average.doubt,
-    ]
+    darks: list[_Foreign] = []
     if dark_count_rate is not None:
-        method += f", {by_dark:.2g} of them with dark counts (removed)"
-        step = 0.01 * dark + 1e-15
-        slope = average.scale * (_g2(live, dark + step) - _g2(live, dark)) / step
-        others += propagate([(dark_count_rate, slope / s.clock.frequency_hz)])
-    u_other = math.sqrt(sum(c.u**2 for c in others))
-
-    def interval(poisson: Interval, k: float) -> Interval:
-        low, high = widen(value, stretch(value, poisson, larger), k, u_other)
-        return max(low, 0.0), high  # g2 cannot be negative: an interval may end there, not a value
-
-    estimate = Estimate(
-        name=name,
-        value=value,
-        unit="1",
-        definition=(
-            "g2(0), time-averaged (g2_inf), raw: laser leakage and re-excitation included"
-            + (", receiver dark counts removed" if dark_count_rate is not None else "")
-        ),
-        method=method,
-        plane=plane,
-        budget=(Contribution(f"coincidences, {pulsed.label}", larger * u_poisson), *others),
-        interval_68=interval(poisson_68, 1.0),
-        interval_95=interval(poisson_95, K_95),
+        darks.append(_Foreign("dark counts", dark_count_rate, (0.5, 0.5)))
+    raw = _measure(counts, pulsed.label, darks)
+    captured = captured_fraction(pulsed, 0.0 if dark_count_rate is None else dark_count_rate.value)
+    method = raw.method + (
+        f"; windows of one pulse period, which capture {100.0 * captured:.4g} % of the light or "
+        "more"
     )
-    fit, problems = _peaks(counts, estimate)
-    return Result(
-        (estimate, counts.blinking.estimate(pulsed.label, s.clock.period_ps * 1e-12)),
-        (fit,),
-        problems,
+    removed = "" if dark_count_rate is None else ", receiver dark counts removed"
+    g2 = raw.estimate(
+        name,
+        plane,
+        f"g2(0), time-averaged (g2_inf), raw: laser leakage and re-excitation included{removed}",
+        method,
     )
+    estimates = [g2, raw.limit(g2)]
+    if raw.on is not None:
+        what = "g2(0) of the on-state, g2_inf/(1 + b): not the one for time-averaged <n>"
+        estimates.append(raw.on.estimate(f"{name}_on", plane, f"{what}{removed}", method))
+    if background_rates is not None:
+        on_a, on_b = background_rates
+        light = [_Foreign("background", on_a, (1, 0)), _Foreign("background", on_b, (0, 1))]
+        corrected = _measure(counts, pulsed.label, [*darks, *light])
+        what = "g2(0), time-averaged, of the source alone: background light removed; not for keys"
+        estimates.append(
+            corrected.estimate(f"{name}_corrected", plane, f"{what}{removed}", corrected.method)
+        )
+    fit, problems = peaks(counts, g2)
+    blinking = counts.blinking.estimate(pulsed.label, counts.statistics.clock.period_ps * 1e-12)
+    return Result((*estimates, blinking), (fit,), problems)
 
 
 def analyse_file(
@@ -179,8 +164,8 @@ def analyse_file(
     -------
     Result
         ``g2_zero`` with its intervals and ``pulse_period`` [s]; where there is no pulse clock in
-        the file also ``electronic_delay`` [s], and from tags ``blinking_amplitude`` and
-        ``g2_zero_time_averaged``.
+        the file also ``electronic_delay`` [s], and from tags ``g2_zero_upper``,
+        ``blinking_amplitude`` and ``g2_zero_time_averaged``.
 
     Raises
     ------
@@ -209,123 +194,107 @@ def analyse_file(
     return replace(result, estimates=(*result.estimates, open_run(run).period()))
 
 
-def _expected(table: Table, dark: float) -> tuple[float, float]:
-    """Coincidences with dark counts, and those of independent photons, on live pulses.
+@dataclass(frozen=True)
+class _Foreign:
+    """A rate of clicks that are not the light's [Hz], and the shares of it that A and B get."""
 
-    `dark` is the dark counts of both detectors a pulse, half of them on each.
+    what: str
+    rate: Estimate
+    shares: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """One g2(0) with its uncertainty and how it was found; `on` is that of the on-state."""
+
+    value: float
+    spread: Spread
+    method: str
+    on: _Measured | None = None
+
+    def estimate(self, name: str, plane: str, definition: str, method: str) -> Estimate:
+        return Estimate(
+            name=name,
+            value=self.value,
+            unit="1",
+            definition=definition,
+            method=method,
+            plane=plane,
+            budget=self.spread.budget,
+            interval_68=self.spread.interval_68,
+            interval_95=self.spread.interval_95,
+        )
+
+    def limit(self, g2: Estimate) -> Estimate:
+        return Estimate(
+            name=f"{g2.name}_upper",
+            value=self.spread.upper_95,
+            unit="1",
+            definition=f"one-sided 95 % upper limit of {g2.name}; itself without uncertainty",
+            method="Poisson limit of the coincidences, widened by all else that is uncertain",
+            plane=g2.plane,
+        )
+
+
+def _measure(counts: LiveCounts, label: str, foreign: Sequence[_Foreign]) -> _Measured:
+    s = counts.statistics
+    unwanted = np.zeros(2)  # clicks a pulse on A and B
+    for f in foreign:
+        unwanted += np.multiply(f.shares, f.rate.value / s.clock.frequency_hz)
+
+    # C0 against the coincidences of independent photons.
+    live = np.column_stack([s.n_live, s.n_a, s.n_b, s.c0]).astype(np.float64)
+    c0 = int(s.c0.sum())
+    by_chance, independent = _expected(live, unwanted)
+    method = f"live gating, M = {s.blind_pulses} pulses; {c0} coincidences"
+
+    # Under blinking, put live pulses back into the proportion of all pulses.
+    average = time_average(counts, live, lambda table: _g2(table, unwanted), label)
+    value = average.scale * _g2(live, unwanted)
+    method += average.remark
+
+    # Singles, the telegraph model, dark counts and background widen what the coincidences leave.
+    others = [Contribution(f"singles, {label}", value * _relative_singles(live)), *average.doubt]
+    for f in foreign:
+        per_pulse = f.rate.value / s.clock.frequency_hz
+        step = 0.01 * per_pulse + 1e-15
+        more = unwanted + np.multiply(f.shares, step)
+        slope = average.scale * (_g2(live, more) - _g2(live, unwanted)) / step
+        others += propagate([(f.rate, slope / s.clock.frequency_hz)])
+    if foreign:
+        what = " or ".join(dict.fromkeys(f.what for f in foreign))
+        method += f", {by_chance:.2g} of them with {what} (removed)"
+
+    # Few coincidences: Poisson. Drift and blinking: jackknife. The larger.
+    def around(value: float, factor: float, u_blocks: float) -> Spread:
+        scaled = [replace(c, u=factor * c.u) for c in others]
+        per_coincidence = factor * average.scale / independent
+        return spread(value, per_coincidence, c0, by_chance, u_blocks, scaled, label)
+
+    on = None
+    if average.on is not None:
+        q = average.on.on_fraction
+        on = _Measured(q * value, around(q * value, q, average.on.u_blocks), method)
+    return _Measured(value, around(value, 1.0, average.u_blocks), method, on)
+
+
+def _expected(table: Table, unwanted: Table) -> tuple[float, float]:
+    """Coincidences with clicks not the light's, and those of independent photons, on live pulses.
+
+    `unwanted` is those clicks a pulse, on A and on B.
     """
     light = table[:, :3].copy()
-    light[:, 1:] -= 0.5 * dark * light[:, :1]
+    light[:, 1:] -= unwanted * light[:, :1]
     independent = product_of_rates(light)
     return product_of_rates(table) - independent, independent
 
 
-def _g2(table: Table, dark: float) -> float:
-    with_dark, independent = _expected(table, dark)
-    return (float(table[:, 3].sum()) - with_dark) / independent
+def _g2(table: Table, unwanted: Table) -> float:
+    by_chance, independent = _expected(table, unwanted)
+    return (float(table[:, 3].sum()) - by_chance) / independent
 
 
 def _relative_singles(table: Table) -> float:
     """Relative uncertainty of the product of the singles, binomial."""
     n_live, n_a, n_b, _ = table.sum(axis=0)
     return math.sqrt(1.0 / n_a + 1.0 / n_b - 2.0 / n_live)
-
-
-@dataclass(frozen=True)
-class _TimeAverage:
-    """From the live-gated g2 to the time-averaged one.
-
-    `scale` is their ratio, `u_blocks` the jackknife's uncertainty of the product, `doubt` what the
-    model of blinking adds to the budget.
-    """
-
-    scale: float
-    u_blocks: float
-    doubt: tuple[Contribution, ...] = ()
-    remark: str = ""
-
-
-def _time_average(counts: LiveCounts, live: Table, dark: float, label: str) -> _TimeAverage:
-    c0, b = float(live[:, 3].sum()), counts.blinking
-    if not b.significant or abs(counts.live_gating_bias) < _NEGLIGIBLE / math.sqrt(c0 + 1.0):
-        return _TimeAverage(1.0, jackknife(lambda t: _g2(t, dark), live))
-    table = np.hstack([live, blinking_table(counts.statistics, int(b.lags[0]))])
-    scale, live_gated = _live_on(counts, table), _g2(live, dark)
-    u_blocks = jackknife(lambda t: _g2(t, dark) * _live_on(counts, t), table)
-    # an ideal telegraph moves the live-gated photon number and g2 by inverse factors
-    doubt = live_gated * (1.0 + counts.live_gating_bias - scale)
-    return _TimeAverage(
-        scale,
-        u_blocks,
-        (Contribution(f"telegraph model, {label}", doubt / math.sqrt(3.0), "B"),),
-        f"; on-fraction {b.on_fraction:.3f} from the far side peaks takes the live-gated "
-        f"{live_gated:.4g} to the time average (g2_on {live_gated * scale * b.on_fraction:.4g})",
-    )
-
-
-def _live_on(counts: LiveCounts, table: Table) -> float:
-    """Share of live pulses on which the source is on, over its share of all: N_L,on/(q N_L).
-
-    `table` holds live pulses, their clicks and coincidences, then a `blinking_table`.
-    """
-    n_live, n_a, n_b, _, pulses, s_a, s_b = (float(x) for x in table[:, :7].sum(axis=0))
-    q = on_fraction(counts.blinking.of(table[:, 4:]))
-    live_on = [  # counted by A and by B
-        n / on_state_probability(s / pulses, r.lost_pulses, q)
-        for n, s, r in ((n_a, s_a, counts.recovery_a), (n_b, s_b, counts.recovery_b))
-    ]
-    return math.sqrt(math.prod(live_on)) / n_live / q
-
-
-def _peaks(counts: LiveCounts, g2: Estimate) -> tuple[Fit, tuple[str, ...]]:
-    """Raw areas of all peaks, beside those expected from the light, dead time and blinking."""
-    s, blinking = counts.statistics, counts.blinking
-    lags = np.arange(-s.n_max, s.n_max + 1)
-    product = product_of_rates(np.column_stack([s.n_pulses, s.s_a, s.s_b]))
-    areas = s.peak_areas.sum(axis=0)
-    pulses, q = float(s.n_pulses.sum()), blinking.on_fraction
-    p_a, p_b = (
-        on_state_probability(float(clicks.sum()) / pulses, r.lost_pulses, q)
-        for clicks, r in ((s.s_a, counts.recovery_a), (s.s_b, counts.recovery_b))
-    )
-    model = expected_areas(
-        p_a,
-        p_b,
-        max(g2.value, 0.0) * q * p_a * p_b,
-        counts.recovery_a.until_recovered,
-        counts.recovery_b.until_recovered,
-        s.n_max,
-    )
-    model *= 1.0 + blinking.amplitude * np.exp(-blinking.decay_per_pulse * np.abs(lags))
-    y, u = areas / product, np.sqrt(np.maximum(model * product, 0.5)) / product
-    pulls = (y - model) / u
-    x = np.asarray(lags * s.clock.period_ps * 1e-3, dtype=np.float64)
-    curve = Curve(
-        title="Peak areas, raw, over those of independent light",
-        x_label="delay (ns)",
-        y_label="normalised peak area",
-        x=x,
-        y=y,
-        u_y=u,
-        model=model,
-        residuals=pulls,
-        x_line=x,
-        y_line=model,
-    )
-    fit = Fit(
-        model="expected from g2(0), dead time and blinking",
-        names=("g2_zero", "blinking_amplitude"),
-        values=np.array([g2.value, blinking.amplitude]),
-        covariance=np.diag([g2.u**2, blinking.u**2]),
-        statistic="chi2",
-        minimum=float(np.sum(pulls**2)),
-        dof=len(lags) - 2,
-        curves=(curve,),
-    )
-    zero, lowest = int(areas[lags == 0][0]), int(np.argmin(areas))
-    if zero - areas[lowest] > 5.0 * math.sqrt(zero + areas[lowest] + 1.0):
-        return fit, (
-            f"the peak at {lags[lowest]:+d} pulses is lower than the one at zero: is there an "
-            "electronic delay between the detectors? Give it",
-        )
-    return fit, ()

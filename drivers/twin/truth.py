@@ -338,7 +338,9 @@ class Truth:
         p2 = 0.5 * g2 * mean**2
         area = brightest_area(s.damping)
         dot = s.on_fraction * s.dot_photons
-        blinking = (1.0 / s.on_fraction - 1.0) * (dot / collected) ** 2
+        off_per_on = 1.0 / s.on_fraction - 1.0
+        blinking = off_per_on * (dot / collected) ** 2
+        blinking_sent = off_per_on * (self.passage * dot_share * dot / mean) ** 2
         gauss = s.wandering_Hz * math.sqrt(8.0 * math.log(2.0))
         return (
             ("clock_rate", s.clock_Hz, "Hz"),
@@ -357,6 +359,8 @@ class Truth:
             ("p2", p2, "1"),
             ("g2_zero", g2, "1"),
             ("g2_zero_source", g2_source, "1"),
+            ("g2_zero_on", g2 / (1.0 + blinking_sent), "1"),
+            ("g2_zero_source_on", g2_source / (1.0 + blinking), "1"),
             ("laser_leakage", s.leaked_photons, "1"),
             ("blinking_amplitude", blinking, "1"),
             ("blinking_on_fraction", s.on_fraction, "1"),

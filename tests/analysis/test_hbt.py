@@ -9,6 +9,7 @@ from pulsed_light import PERIOD_PS, A, B, Light, record, tags
 from scipy import stats
 
 from qdchar.analysis import hbt
+from qdchar.analysis._hbt_spread import upper_limit
 from qdchar.analysis._intervals import jeffreys, jeffreys_share
 from qdchar.analysis._side_peaks import expected_areas
 from qdchar.estimate import Contribution, Estimate
@@ -75,11 +76,17 @@ def test_equals_a_count_by_hand(tmp_path: Path) -> None:
 )
 def test_intervals_cover(tmp_path: Path, light: Light, pulses: int) -> None:
     rng = np.random.default_rng(3)
-    estimates = [g2(record(tmp_path, f"run{i}", rng, pulses, light)) for i in range(RUNS)]
+    results = [
+        hbt.analyse(record(tmp_path, f"run{i}", rng, pulses, light), dark_count_rate=DARKS)
+        for i in range(RUNS)
+    ]
+    estimates = [r["g2_zero_source"] for r in results]
     in_68, in_95 = covered(estimates, light.g2)
     # 3 standard deviations of a binomial of 100 trials
     assert 0.54 < in_68 < 0.85
     assert in_95 > 0.88
+    below = np.mean([light.g2 <= r["g2_zero_source_upper"].value for r in results])
+    assert below > 0.885
     mean = np.mean([e.value for e in estimates])
     assert mean == pytest.approx(light.g2, abs=3 * np.std([e.value for e in estimates]) / 10)
 
@@ -99,6 +106,12 @@ def test_blinking_gives_the_time_average(tmp_path: Path) -> None:
     assert in_68 > 0.5
     assert in_95 > 0.85
     assert all("on-fraction" in e.method for e in found)
+    on = [r["g2_zero_source_on"] for r in results]
+    values = np.array([e.value for e in on])
+    assert values.mean() == pytest.approx(0.75 * 0.0205, abs=3 * values.std() / np.sqrt(40))
+    in_68, in_95 = covered(on, 0.75 * 0.0205)
+    assert in_68 > 0.5
+    assert in_95 > 0.85
     b = [r["blinking_amplitude"] for r in results]
     pulls = [(e.value - 1 / 3) / e.u for e in b]
     assert abs(np.mean(pulls)) < 3 / np.sqrt(40) + 0.2  # runs of 400 blinking times bias it a bit
@@ -108,8 +121,10 @@ def test_blinking_gives_the_time_average(tmp_path: Path) -> None:
 def test_steady_light_does_not_blink(tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     run = record(tmp_path, "run", rng, 3_000_000, replace(SOURCE, drift=0.05))
-    b = hbt.analyse(run)["blinking_amplitude"]
+    result = hbt.analyse(run)
+    b = result["blinking_amplitude"]
     assert abs(b.value) < 3 * b.u
+    assert "g2_zero_source_on" not in [e.name for e in result.estimates]
     assert b.u < 5e-4
 
 
@@ -141,8 +156,12 @@ def test_no_coincidence_is_an_upper_limit(tmp_path: Path) -> None:
     rng = np.random.default_rng(7)
     light = replace(SOURCE, g2=0.0, dark_hz=0.0, dead_ps=0.0)
     run = record(tmp_path, "run", rng, 300_000, light)
-    found = g2(run, dark_count_rate=None)
+    result = hbt.analyse(run)
+    found, upper = result["g2_zero_source"], result["g2_zero_source_upper"]
     assert found.value == 0.0
+    # Clopper's and Pearson's limit at no count is 2.996
+    assert upper.value == pytest.approx(2.996 / (300_000 * 0.2535**2), rel=0.03)
+    assert upper.u == 0.0
     assert found.interval_95 is not None
     assert found.interval_95[0] == 0.0
     # Jeffreys' limit at no count is 2.51, over the coincidences of independent light
@@ -155,6 +174,60 @@ def test_leakage_is_part_of_it(tmp_path: Path) -> None:
     light = replace(SOURCE, mean_photons=0.5, g2=0.005, background_per_pulse=0.05, dead_ps=0.0)
     found = g2(record(tmp_path, "run", rng, 3_000_000, light))
     assert found.value == pytest.approx((0.005 + 0.2 + 0.01) / 1.21, abs=3 * found.u)
+
+
+def test_measured_background_is_removed(tmp_path: Path) -> None:
+    # a leak of a tenth of the light, of which each detector's clicks are known to 1 %
+    rng = np.random.default_rng(14)
+    light = replace(
+        SOURCE, mean_photons=0.2, g2=0.005, background_per_pulse=0.02, split=0.4, dead_ps=15_000.0
+    )
+    per_s = 0.02 * light.efficiency / (PERIOD_PS * 1e-12)
+    rates = tuple(
+        Estimate("", s * per_s, "Hz", "", "", budget=(Contribution(n, 0.01 * s * per_s),))
+        for n, s in (("leak A", 0.4), ("leak B", 0.6))
+    )
+    results = [
+        hbt.analyse(
+            record(tmp_path, f"run{i}", rng, 200_000, light),
+            dark_count_rate=DARKS,
+            background_rates=rates,
+        )
+        for i in range(60)
+    ]
+    raw, own = ([r[n] for r in results] for n in ("g2_zero_source", "g2_zero_source_corrected"))
+    values = np.array([e.value for e in own])
+    assert values.mean() == pytest.approx(0.005, abs=3 * values.std() / np.sqrt(60))
+    in_68, in_95 = covered(own, 0.005)
+    assert in_68 > 0.5
+    assert in_95 > 0.87
+    # (g0 + 2x + x^2)/(1 + x)^2, and d(g0)/dx = -2 (1 - g2) (1 + x); with the
+    # clicks of both as they are, x moves by (1 + x) times what the background does
+    assert np.mean([e.value for e in raw]) == pytest.approx((0.005 + 0.21) / 1.21, rel=0.02)
+    budget = {c.source: c.u for c in own[0].budget}
+    expected = -2 * (1 - 0.215 / 1.21) * 1.1**2 * 0.1 * 0.01
+    assert budget["leak A"] + budget["leak B"] == pytest.approx(expected, rel=0.1)
+
+
+@pytest.mark.parametrize(("lifetime_ps", "spilt"), [(75.8, 0.0), (1_500.0, 1.5e-3)])
+def test_the_window_says_what_it_captures(tmp_path: Path, lifetime_ps: float, spilt: float) -> None:
+    rng = np.random.default_rng(15)
+    light = replace(SOURCE, lifetime_ps=lifetime_ps)
+    run = record(tmp_path, "run", rng, 1_000_000, light)
+    found = float(g2(run).method.split("capture ")[1].split(" %")[0]) / 100
+    # later than 3/4 of a period: exp(-0.75 T/T1), and the limit is up to twice as far
+    assert 1 - 2.2 * spilt - 1e-4 < found <= 1 - spilt
+
+
+@pytest.mark.parametrize("background", [0.0, 0.5, 3.0, 10.0])
+@pytest.mark.parametrize("signal", [0.0, 0.3, 1.0, 6.0, 40.0])
+def test_upper_limit_never_covers_less(signal: float, background: float) -> None:
+    counts = np.arange(400)
+    limits = np.array([upper_limit(int(k), 0.95, background) for k in counts])
+    assert np.all(limits > 0.0)
+    # summed over all outcomes; a limit that was equal to the signal would be above it
+    weight = stats.poisson.pmf(counts, signal + background)
+    assert np.sum(weight * (limits >= signal)) >= 0.95
 
 
 @pytest.mark.parametrize("delay_ns", [-5.0, 3.0, 20.0])

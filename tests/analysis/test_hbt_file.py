@@ -37,6 +37,8 @@ def test_real_dot_from_a_t3_file(real_data: Path) -> None:
     assert b.value == pytest.approx(376.0 / independent - 1, rel=0.01)
     averaged = result["g2_zero_time_averaged"]
     assert averaged.value == pytest.approx(1 / independent, rel=0.01)
+    # at one count a Poisson mean is at most 4.744
+    assert result["g2_zero_upper"].value == pytest.approx(4.744 / independent, rel=0.01)
     assert not result.problems
 
 
@@ -50,6 +52,8 @@ def test_narrow_window_takes_fewer_pairs(real_data: Path) -> None:
     whole = hbt.analyse_file(real_data / T3)["g2_zero"]
     narrow = hbt.analyse_file(real_data / T3, window_s=0.3e-9)["g2_zero"]
     assert "within 0.3 ns" in narrow.method
+    held = float(narrow.method.split("centres, ")[1].split(" %")[0])
+    assert 30.0 < held < 90.0
     assert narrow.method != whole.method
     with pytest.raises(UsageError, match="window"):
         hbt.analyse_file(real_data / T3, window_s=10e-9)

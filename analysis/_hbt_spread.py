@@ -1,0 +1,133 @@
+"""How far off a g2(0) may be that rests on few coincidences: intervals, and a limit from above."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scipy import stats
+
+from qdchar.estimate import Contribution
+
+from ._intervals import K_95, LEVEL_68, LEVEL_95, Interval, jeffreys, stretch, widen
+
+K_ONE_SIDED_95 = 1.644854
+"""Standard normal deviate that is exceeded in 5 % of cases."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Uncertainty of one g2(0).
+
+    Attributes
+    ----------
+    budget
+        Contributions to the standard uncertainty.
+    interval_68, interval_95
+        Central intervals; they may end at 0, which g2 cannot be below.
+    upper_95
+        One-sided limit: a true value above it would give so low a result in at most 5 % of cases.
+    """
+
+    budget: tuple[Contribution, ...]
+    interval_68: Interval
+    interval_95: Interval
+    upper_95: float
+
+
+def spread(
+    value: float,
+    per_coincidence: float,
+    count: int,
+    background: float,
+    u_blocks: float,
+    others: Sequence[Contribution],
+    label: str,
+) -> Spread:
+    """Put the uncertainty of a g2(0) together.
+
+    Parameters
+    ----------
+    value, per_coincidence
+        g2(0), and by how much one more coincidence raises it.
+    count, background
+        Coincidences at zero, and how many of them are expected not to be the light's.
+    u_blocks
+        Standard uncertainty from the scatter of time blocks.
+    others
+        What else is uncertain, independent of the coincidences.
+    label
+        Name of the run in the budget.
+
+    Notes
+    -----
+    Poisson intervals do not see drift and blinking, the blocks do, but not the skewness of a few
+    counts: where the blocks scatter more, the Poisson intervals are stretched to their scatter.
+    """
+    ends = [jeffreys(count, level, background) for level in (LEVEL_68, LEVEL_95)]
+    poisson_68, poisson_95 = ((per_coincidence * a, per_coincidence * b) for a, b in ends)
+    u_poisson = 0.5 * (poisson_68[1] - poisson_68[0])
+    larger = max(1.0, u_blocks / u_poisson)
+    u_other = math.sqrt(sum(c.u**2 for c in others))
+
+    def interval(poisson: Interval, k: float) -> Interval:
+        low, high = widen(value, stretch(value, poisson, larger), k, u_other)
+        return max(low, 0.0), high
+
+    limit = per_coincidence * upper_limit(count, LEVEL_95, background)
+    _, upper = widen(value, stretch(value, (value, limit), larger), K_ONE_SIDED_95, u_other)
+    return Spread(
+        (Contribution(f"coincidences, {label}", larger * u_poisson), *others),
+        interval(poisson_68, 1.0),
+        interval(poisson_95, K_95),
+        upper,
+    )
+
+
+def upper_limit(count: int, level: float, background: float = 0.0) -> float:
+    """Return the one-sided upper limit of the mean s >= 0 of counts ~ Poisson(s + background).
+
+    Parameters
+    ----------
+    count
+        Observed counts, background included.
+    level
+        Probability that the limit is not below the truth, at least, e.g. 0.95.
+    background
+        Expected counts that are no signal, known.
+
+    Notes
+    -----
+    The s at which ``P(n <= count; s + b)/P(n <= count; b)`` is ``1 - level`` [1]_ [2]_. Without
+    background this is Clopper's and Pearson's limit for a Poisson count; with one it covers too
+    often rather than too seldom, and never excludes a source because its background happened to
+    be low.
+
+    References
+    ----------
+    .. [1] O. Helene, Nucl. Instrum. Methods 212, 319 (1983), doi:10.1016/0167-5087(83)90709-3
+    .. [2] A. L. Read, J. Phys. G 28, 2693 (2002), doi:10.1088/0954-3899/28/10/313
+
+    Examples
+    --------
+    >>> round(upper_limit(0, 0.95), 3), round(upper_limit(5, 0.95), 2)
+    (2.996, 10.51)
+    """
+    posterior = stats.gamma(count + 1)
+    return float(posterior.isf((1.0 - level) * float(posterior.sf(background)))) - background
+
+
+def upper_limit_share(count: int, other: int, level: float) -> float:
+    """Return the one-sided upper limit of the ratio of two Poisson means, count over other.
+
+    Notes
+    -----
+    Clopper's and Pearson's limit p of the share that `count` has in both [1]_, as p/(1 - p).
+
+    References
+    ----------
+    .. [1] C. J. Clopper, E. S. Pearson, Biometrika 26, 404 (1934), doi:10.1093/biomet/26.4.404
+    """
+    share = float(stats.beta(count + 1, other).isf(1.0 - level))
+    return share / (1.0 - share)
