@@ -91,7 +91,8 @@ def analyse(
     changed between the settings. A live pulse follows one that no short arm gave a click, so that
     a photon is in the long arm more often, by 1/(1 - T q) with q clicks per pulse; two photons of
     the pulse itself, both in the short arm, are not. That is allowed for: V is lower by
-    g2 q T^3/(R^2 + T^2), some 1e-4.
+    g2 q T^3/(R^2 + T^2), some 1e-4. And a threshold detector counts once where a pair from one arm
+    meets a photon from the other, so that C is not the mean of n_A n_B: see `_triples`.
 
     The multi-photon part may be as alike as the rest, or not interfere at all ("separable noise":
     M is then greater by 1/(1 - g2), Ollivier et al., PRL 126, 063602). Where it comes from is not
@@ -125,8 +126,11 @@ def analyse(
     )
     gated = all(s.blind_pulses > 0 for counted in by_arms.values() for s in counted)
     if gated:
-        rarer = _pairs_rarer(orthogonal, pairs, reflectance.value)
-        visibility = _of_all_pulses(visibility, rarer, label)
+        excess = _pairs_rarer(orthogonal, pairs, reflectance.value) * visibility.value
+        # its model is good to about half of it
+        visibility = _less(visibility, excess, 0.5 * excess, f"pairs on live pulses, {label}")
+    excess, doubt = _triples(orthogonal, pairs, reflectance.value, visibility.value)
+    visibility = _less(visibility, excess, doubt, f"three photons on two detectors, {label}")
     alike = _indistinguishability(visibility, g2, reflectance, overlap, blinking)
     return Result((visibility, alike), (_fit(by_arms, visibility),))
 
@@ -228,22 +232,38 @@ def _pairs_rarer(table: Table, pairs: float, reflectance: float) -> float:
     return float(pairs * (a + b - both) / live * t**3 / (r**2 + t**2))
 
 
-def _of_all_pulses(live: Estimate, excess: float, label: str) -> Estimate:
-    """Take the excess off; its model is good to about half of it."""
-    shift = -excess * live.value
+def _triples(
+    table: Table, pairs: float, reflectance: float, visibility: float
+) -> tuple[float, float]:
+    """Excess of V, and its standard uncertainty, from three photons on two threshold detectors.
+
+    Where two photons of one arm meet one of the other, n_A n_B is 2 if they part and C counts 1.
+    By the binomial that happens g2 q/2 times as often as one meets one. With orthogonal arms they
+    part with 1 - RT. With parallel ones and alike photons two bunch: a third one that is alike too
+    joins them (they part with 1/4), one that is not goes either way (1/2); which, is not known.
+    """
+    live, a, b, both = table.sum(axis=0)
+    r, t = reflectance, 1.0 - reflectance
+    often = 0.5 * pairs * (a + b - both) / live / (r**2 + t**2)
+    alike = visibility * (r**2 + t**2) / (2.0 * r * t)
+    lost_orthogonal = 1.0 - r * t
+    lost_parallel = lost_orthogonal - alike * (lost_orthogonal - 0.375)
+    excess = often * (lost_parallel - lost_orthogonal * (1.0 - visibility))
+    return float(excess), float(often * alike * 0.125 / math.sqrt(3.0))
+
+
+def _less(visibility: Estimate, excess: float, u: float, source: str) -> Estimate:
+    """Take an excess off."""
 
     def moved(interval: Interval | None) -> Interval | None:
-        return None if interval is None else (interval[0] + shift, interval[1] + shift)
+        return None if interval is None else (interval[0] - excess, interval[1] - excess)
 
     return replace(
-        live,
-        value=live.value + shift,
-        budget=(
-            *live.budget,
-            Contribution(f"pairs on live pulses, {label}", 0.5 * shift, "B"),
-        ),
-        interval_68=moved(live.interval_68),
-        interval_95=moved(live.interval_95),
+        visibility,
+        value=visibility.value - excess,
+        budget=(*visibility.budget, Contribution(source, u, "B")),
+        interval_68=moved(visibility.interval_68),
+        interval_95=moved(visibility.interval_95),
     )
 
 
