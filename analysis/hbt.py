@@ -5,10 +5,11 @@ n_B on N pulses, independent photons would give n_A n_B / N coincidences, so
 
     g2(0) = C0 N / (n_A n_B) .
 
-Three things spoil this on a bright source, and each has its line in `analyse`:
+Four things spoil this on a bright source, and each has its line in `_measure`:
 
 * A detector that is blind after a click lifts the side peaks next to zero by 20 % and more, and
   distorts the singles: count only live pulses, before which neither detector clicked for M pulses.
+* Two photons on one detector make one click, three on two at most two.
 * Brightness drifts: multiply n_A by n_B in several blocks of time.
 * Clicks can be few: C0 is Poissonian, and its interval is not symmetric.
 
@@ -250,16 +251,24 @@ def _measure(counts: LiveCounts, label: str, foreign: Sequence[_Foreign]) -> _Me
 
     # Under blinking, put live pulses back into the proportion of all pulses.
     average = time_average(counts, live, lambda table: _g2(table, unwanted), label)
-    value = average.scale * _g2(live, unwanted)
     method += average.remark
 
+    # Threshold detectors miss photons that come together, of one more than of both.
+    crowding, u_crowding = _crowding(live)
+    scale = average.scale * (1.0 - crowding)
+    value = scale * _g2(live, unwanted)
+
     # Singles, the telegraph model, dark counts and background widen what the coincidences leave.
-    others = [Contribution(f"singles, {label}", value * _relative_singles(live)), *average.doubt]
+    others = [
+        Contribution(f"singles, {label}", value * _relative_singles(live)),
+        Contribution(f"photons that come together, {label}", value * u_crowding, "B"),
+        *average.doubt,
+    ]
     for f in foreign:
         per_pulse = f.rate.value / s.clock.frequency_hz
         step = 0.01 * per_pulse + 1e-15
         more = unwanted + np.multiply(f.shares, step)
-        slope = average.scale * (_g2(live, more) - _g2(live, unwanted)) / step
+        slope = scale * (_g2(live, more) - _g2(live, unwanted)) / step
         others += propagate([(f.rate, slope / s.clock.frequency_hz)])
     if foreign:
         what = " or ".join(dict.fromkeys(f.what for f in foreign))
@@ -268,7 +277,7 @@ def _measure(counts: LiveCounts, label: str, foreign: Sequence[_Foreign]) -> _Me
     # Few coincidences: Poisson. Drift and blinking: jackknife. The larger.
     def around(value: float, factor: float, u_blocks: float) -> Spread:
         scaled = [replace(c, u=factor * c.u) for c in others]
-        per_coincidence = factor * average.scale / independent
+        per_coincidence = factor * scale / independent
         return spread(value, per_coincidence, c0, by_chance, u_blocks, scaled, label)
 
     on = None
@@ -292,6 +301,19 @@ def _expected(table: Table, unwanted: Table) -> tuple[float, float]:
 def _g2(table: Table, unwanted: Table) -> float:
     by_chance, independent = _expected(table, unwanted)
     return (float(table[:, 3].sum()) - by_chance) / independent
+
+
+def _crowding(table: Table) -> tuple[float, float]:
+    """Relative excess of clicks' g2 over that of photons, and its standard uncertainty.
+
+    With p clicks a pulse and detector, pairs of the dot leave each detector g2 p/2 of its clicks
+    short, and g2 is g2 p too high. A photon of the dot with Poissonian leakage does that as well,
+    but three photons (leakage comes in pairs, too) miss coincidences: what remains is a quarter,
+    and nothing for Poissonian light alone. Which it is, is not known here.
+    """
+    _, n_a, n_b, c0 = table.sum(axis=0)
+    pairs = 0.5 * c0 / n_a + 0.5 * c0 / n_b
+    return float(0.625 * pairs), float(0.375 * pairs / math.sqrt(3.0))
 
 
 def _relative_singles(table: Table) -> float:

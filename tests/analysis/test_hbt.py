@@ -58,11 +58,31 @@ def test_equals_a_count_by_hand(tmp_path: Path) -> None:
         live[back:] &= ~either[:-back]
     live[:2] = False
     a, b = clicked[:, live]
-    by_hand = (a & b).sum() * live.sum() / a.sum() / b.sum()
+    both = (a & b).sum()
+    by_hand = both * live.sum() / a.sum() / b.sum()
+    by_hand *= 1 - 0.625 * (0.5 * both / a.sum() + 0.5 * both / b.sum())  # photons together
     found = g2(run, dark_count_rate=None)
     assert f"{(a & b).sum()} coincidences" in found.method
     # five blocks of time instead of one, and the pulses at the ends
     assert found.value == pytest.approx(by_hand, rel=2e-3)
+
+
+@pytest.mark.parametrize("pair", [0.0, 0.004, 0.008], ids=["leakage", "both", "re-excitation"])
+def test_photons_that_come_together(pair: float) -> None:
+    """Click probabilities by enumeration: one or two photons of the dot, Poissonian leakage."""
+    one, leak, to = 0.5, 0.01 if pair < 0.008 else 0.0, np.array([0.55, 0.45])  # as detected
+    laser = 1 - np.exp(-leak * to)
+    dark = 1 - one - pair + one * (1 - to) + pair * (1 - to) ** 2  # no click from the dot
+    p_a, p_b = 1 - (1 - laser) * dark
+    neither = (1 - one - pair) * np.prod(1 - laser)
+    both = p_a + p_b - 1 + neither
+    mean = one + 2 * pair + leak
+    true = (2 * pair + 2 * (one + 2 * pair) * leak + leak**2) / mean**2
+    table = 1e9 * np.array([[1.0, p_a, p_b, both]])
+    excess, u = hbt._crowding(table)
+    clicks = both / (p_a * p_b)
+    assert clicks / true > 1.002
+    assert clicks * (1 - excess) / true == pytest.approx(1.0, abs=1.2 * np.sqrt(3) * u)
 
 
 @pytest.mark.parametrize(
