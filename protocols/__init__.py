@@ -13,6 +13,7 @@ from . import (
     misalignment,
     phase,
     pump,
+    purcell,
     rabi,
     transmitter,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "misalignment",
     "phase",
     "pump",
+    "purcell",
     "rabi",
     "transmitter",
 ]

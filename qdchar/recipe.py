@@ -21,6 +21,7 @@ from qdchar.protocols.hom import HomSettings
 from qdchar.protocols.lifetime import LifetimeSettings
 from qdchar.protocols.misalignment import MisalignmentSettings
 from qdchar.protocols.phase import PhaseSettings
+from qdchar.protocols.purcell import PurcellSettings
 from qdchar.protocols.rabi import RabiSettings
 from qdchar.protocols.transmitter import TransmitterSettings
 from qdchar.record import Name, explain
@@ -67,6 +68,7 @@ class Recipe(Settings):
     misalignment: MisalignmentSettings = MisalignmentSettings()
     phase: PhaseSettings = PhaseSettings()
     hom: HomSettings = HomSettings()
+    purcell: PurcellSettings = PurcellSettings()
     protocol: Literal["efficient-bb84", "three-state"] = "efficient-bb84"
     accounting: Literal["alice", "joint"] = "alice"
     limits: dict[Name, Bound] = Field(default_factory=dict)

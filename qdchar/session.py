@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -145,12 +145,13 @@ class Session:
         """Pulses that fall into a detector's dead time."""
         return math.floor(self.need("dead_time", "dead_time").value * self.clock_rate_Hz())
 
-    def hold_cavity(self) -> None:
-        """Close the loop on the cavity's light once more."""
+    def hold_cavity(self) -> measure.Held:
+        """Close the loop on the cavity's light once more, and say where."""
         file = self.run.raw / f"cavity_hold_{len(self._holds) + 1:02d}.csv"
         self._holds.append(
             measure.cavity.hold(self.light, self.cavity, self.tagger, file, self.recipe.cavity)
         )
+        return self._holds[-1]
 
     def lifetime_excess(self, since: int) -> Estimate:
         """Say what vibration, and drift between visits to the loop, added to the lifetime.
@@ -283,7 +284,9 @@ def _brightness(s: Session, progress: Progress) -> Result:
         s.light, s.tagger, file, s.recipe.brightness, progress=progress
     )
     efficiency = s.station.calibration("detector_efficiency")
-    return analyse.brightness.analyse(run, detector_efficiency=efficiency, dark_count_rate=darks)
+    result = analyse.brightness.analyse(run, detector_efficiency=efficiency, dark_count_rate=darks)
+    beta = [s.found["beta_factor"]] if "beta_factor" in s.found else []
+    return _with_chain(s, result, "collection_efficiency", "collection_part_", beta)
 
 
 def _transmitter(s: Session, progress: Progress) -> Result:
@@ -306,7 +309,37 @@ def _transmitter(s: Session, progress: Progress) -> Result:
         analyse.detuning.on_resonance(e, excess) if e.name == "transmitter_efficiency" else e
         for e in result.estimates
     ]
-    return Result(tuple(estimates), result.fits, result.problems)
+    overlap = analyse.loss_budget.etalon_overlap(
+        line[0], line[1], etalon[0], etalon[1], s.found.get("g2_zero_source")
+    )
+    result = Result(tuple(estimates), result.fits, result.problems)
+    return _with_chain(s, result, "transmitter_efficiency", "transmitter_part_", [overlap])
+
+
+def _with_chain(
+    s: Session, result: Result, name: str, prefix: str, measured_parts: list[Estimate]
+) -> Result:
+    """Hold an efficiency against the product of its parts, where the station file knows them."""
+    given = [c for c in s.station.file.calibrations if c.startswith(prefix)]
+    if not given:
+        return result
+    parts = [
+        replace(
+            analyse.loss_budget.as_transmission(s.station.calibration(c)),
+            name=c.removeprefix(prefix),
+        )
+        for c in given
+    ]
+    rng = np.random.default_rng(0)
+    new = [p for p in measured_parts if p.name not in s.found]
+    chain = analyse.loss_budget.analyse(
+        [*measured_parts, *parts], result[name], rng, name=f"{name}_chain"
+    )
+    return Result(
+        (*result.estimates, *new, *chain.estimates),
+        (*result.fits, *chain.fits),
+        (*result.problems, *chain.problems),
+    )
 
 
 def _hbt(
@@ -405,6 +438,37 @@ def _hom(s: Session, progress: Progress) -> Result:
     )
 
 
+def _purcell(s: Session, progress: Progress) -> Result:
+    darks = s.need("dark_count_rate", "dark")
+    width = s.need("cavity_count_fwhm_voltage", "cavity")
+    s.pump_at_pi()  # where the excitation hardly depends on what detuning does to the pump
+    detuned = measure.purcell.measure(
+        s.light,
+        s.cavity,
+        s.pump,
+        s.tagger,
+        s.run.raw,
+        s.recipe.purcell,
+        width.value,
+        s.hold_cavity,
+        progress,
+    )
+    given = s.station.file.calibrations
+    return analyse.purcell.analyse_runs(
+        detuned.voltage_V,
+        detuned.u_voltage_V,
+        detuned.runs,
+        detuned.response,
+        dark_count_rate=darks,
+        detector_efficiency=s.station.calibration("detector_efficiency"),
+        vibration_m=s.station.calibration("cavity_vibration"),
+        metres_per_volt=s.found["cavity_metres_per_volt"],
+        hertz_per_metre=(
+            s.station.calibration("cavity_tuning") if "cavity_tuning" in given else None
+        ),
+    )
+
+
 @dataclass(frozen=True)
 class Measurement:
     """One entry of the command line's table."""
@@ -456,4 +520,5 @@ MEASUREMENTS: Mapping[str, Measurement] = {
         ("interferometer_polarisation",),
         ("interferometer_reflectance", "interferometer_overlap"),
     ),
+    "purcell": Measurement("Purcell factor", _purcell),
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 import os
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +19,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    ValidationError,
+    model_validator,
+)
 
 from qdchar.errors import InstrumentError, MakeSafeError, UsageError
 from qdchar.estimate import Contribution, Estimate
@@ -34,7 +42,14 @@ name of what that does to a piezo or a shutter."""
 
 
 class Certificate(BaseModel):
-    """A calibration that the lab relies on."""
+    """A calibration that the lab relies on.
+
+    Attributes
+    ----------
+    shared
+        Error sources that other certificates have, too (one power meter behind both): name to the
+        part of `u` that comes from it, with its sign. The rest of `u` is the certificate's own.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -42,6 +57,20 @@ class Certificate(BaseModel):
     u: FiniteFloat = Field(ge=0)
     unit: str
     certificate: str = ""
+    shared: dict[str, FiniteFloat] = {}
+
+    @model_validator(mode="after")
+    def _shared_is_part_of_u(self) -> Certificate:
+        if sum(u**2 for u in self.shared.values()) > self.u**2 * (1.0 + 1e-9):
+            raise ValueError("the shared parts make more than u")
+        return self
+
+    @property
+    def u_own(self) -> float:
+        """The part of `u` that no other certificate shares."""
+        if not self.shared:
+            return self.u
+        return math.sqrt(max(self.u**2 - sum(u**2 for u in self.shared.values()), 0.0))
 
 
 class InstrumentTable(BaseModel):
@@ -262,7 +291,10 @@ class Station:
             unit=c.unit,
             definition="calibration of the station",
             method=c.certificate or "given (station file)",
-            budget=(Contribution(f"calibration {name}", c.u, "B"),),
+            budget=(
+                Contribution(f"calibration {name}", c.u_own, "B"),
+                *(Contribution(f"shared calibration {k}", u, "B") for k, u in c.shared.items()),
+            ),
         )
 
 

@@ -1,0 +1,344 @@
+"""Loss budget: an efficiency as a chain of transmissions, held against its end-to-end value.
+
+Both may rest on the same certificates, and the etalon's share in the chain on the same linewidth
+that the end-to-end value was corrected with. Budgets name their error sources, so that what is
+shared cancels where it should (GUM 5.2.2): two numbers that agree only because both are wrong alike
+are not held to agree by chance, nor two to differ that share their error.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import linalg, stats
+
+from qdchar.errors import InconclusiveError, UsageError
+from qdchar.estimate import Contribution, Estimate, covariance, merge, propagate
+from qdchar.fit import Curve, Fit, Result
+
+from ._intervals import Interval
+from ._lineshapes import airy_voigt
+from ._monte_carlo import checked, linear_serves, monte_carlo
+
+Array = NDArray[np.float64]
+
+DOUBTFUL = 0.01
+"""Chain and end-to-end value that differ by more than has this probability are a problem."""
+
+_TRANSMISSION: Interval = (0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Consistency:
+    """Whether pairs of values for the same quantities agree.
+
+    Attributes
+    ----------
+    chi2, dof
+        Of the differences with their covariance, and its degrees of freedom.
+    p_value
+        Probability of a difference at least as large if nothing but the budgets makes it.
+    """
+
+    chi2: float
+    dof: int
+    p_value: float
+
+
+def analyse(
+    parts: Sequence[Estimate],
+    measured: Estimate,
+    rng: np.random.Generator,
+    *,
+    name: str,
+) -> Result:
+    """Multiply the parts of a chain and compare with the end-to-end efficiency.
+
+    Parameters
+    ----------
+    parts
+        Transmissions (or efficiencies) of all that is between the planes of `measured`.
+    measured
+        The same, end to end.
+    rng
+        For the Monte Carlo check.
+    name
+        What to call the product.
+
+    Returns
+    -------
+    Result
+        ``<name>``, the product. Its method says how it compares; where the two differ by more than
+        has a probability of 1 %, the result carries a problem that says what each part would have
+        to be for them to agree.
+
+    Raises
+    ------
+    InconclusiveError
+        If there is no part, or the values leave no doubt that they are no transmissions.
+
+    Notes
+    -----
+    The test is on ln(product/measured): logarithms of the parts add, so that relative uncertainties
+    of 10 % stay linear. Where Monte Carlo says that the linear law does not serve (GUM-S1 8.1), the
+    probability is that of Monte Carlo.
+    """
+    chain = product(parts, rng, name=name, plane=measured.plane)
+    same = consistency([chain], [measured])
+    ratio = monte_carlo(
+        lambda x: np.log(np.prod(x[:-1], axis=0) / x[-1]),
+        [*parts, measured],
+        rng,
+        bounds=_bounds([*parts, measured]),
+    )
+    p_value, how = same.p_value, ""
+    if not linear_serves(_log_ratio(chain, measured), ratio):
+        p_value = 2.0 * min(ratio.above_zero, 1.0 - ratio.above_zero)
+        how = " by Monte Carlo"
+    judged = (
+        f"{chain.method}; {100.0 * (chain.value / measured.value - 1.0):+.2g} % against "
+        f"{measured.name}, chi-square {same.chi2:.2g} for {same.dof} degree of freedom, "
+        f"p = {p_value:.2g}{how}"
+    )
+    problems: tuple[str, ...] = ()
+    if p_value < DOUBTFUL:
+        problems = (
+            f"{name}: the parts make {chain.value:.4g} +- {chain.u:.2g}, end to end it is "
+            f"{measured.value:.4g} +- {measured.u:.2g} (chi-square {same.chi2:.1f}, p = "
+            f"{p_value:.1g}{how}): a loss is missing or a certificate is off; it would take "
+            f"{_explanations(parts, measured.value / chain.value)}",
+        )
+    fit = _fit(parts, chain, measured, same)
+    return Result((replace(chain, method=judged),), (fit,), problems)
+
+
+def product(
+    parts: Sequence[Estimate], rng: np.random.Generator, *, name: str, plane: str = ""
+) -> Estimate:
+    """Return the product of transmissions, with what they share.
+
+    Parameters
+    ----------
+    parts
+        Estimates in (0, 1].
+    rng
+        For the Monte Carlo check.
+    name, plane
+        What to call it, and where it holds.
+
+    Notes
+    -----
+    Linear in the relative uncertainties, unless Monte Carlo with the parts kept to 0 to 1 finds
+    another 95 % interval (GUM-S1 8.1); then its intervals stand.
+    """
+    if not parts:
+        raise InconclusiveError(f"{name}: a loss budget needs at least one part")
+    for part in parts:
+        if not 0.0 < part.value <= 1.0:
+            raise InconclusiveError(
+                f"{name}: {part.name} is {part.value:g}; a transmission lies between 0 and 1"
+            )
+    value = math.prod(p.value for p in parts)
+    linear = Estimate(
+        name=name,
+        value=value,
+        unit="1",
+        definition="product of " + ", ".join(p.name for p in parts),
+        method="product of its parts, shared error sources added with their signs",
+        plane=plane,
+        budget=propagate([(p, value / p.value) for p in parts]),
+    )
+    if linear.u == 0.0:
+        return linear
+    distribution = monte_carlo(
+        lambda x: np.prod(x, axis=0), parts, rng, bounds=[_TRANSMISSION] * len(parts)
+    )
+    return checked(linear, distribution)
+
+
+def consistency(chains: Sequence[Estimate], measured: Sequence[Estimate]) -> Consistency:
+    """Test pairs of values of the same quantities, all above zero, for agreement.
+
+    Parameters
+    ----------
+    chains, measured
+        n estimates each, in one order. What they share, within a pair or from pair to pair, is
+        known from their budgets.
+
+    Raises
+    ------
+    InconclusiveError
+        If nothing of their uncertainty is their own, so that no difference is allowed at all.
+
+    Notes
+    -----
+    ``chi2 = d^T C^-1 d`` with d = ln(chain/measured) and C the covariance of d.
+    """
+    differences = [_log_ratio(c, m) for c, m in zip(chains, measured, strict=True)]
+    d = np.array([e.value for e in differences])
+    try:
+        factor = linalg.cho_factor(covariance(differences), lower=True)
+    except linalg.LinAlgError:
+        raise InconclusiveError(
+            "loss budget: product and end-to-end value share all of their uncertainty; they cannot "
+            "be held against each other"
+        ) from None
+    chi2 = float(d @ linalg.cho_solve(factor, d))
+    return Consistency(chi2, len(d), float(stats.chi2.sf(chi2, len(d))))
+
+
+def as_transmission(part: Estimate) -> Estimate:
+    """Return a part of a chain as a transmission; one in decibels is a loss.
+
+    Raises
+    ------
+    UsageError
+        If it has another unit.
+    """
+    if part.unit == "1":
+        return part
+    if part.unit != "dB":
+        raise UsageError(f"{part.name}: unit is {part.unit!r}; a loss budget takes '1' or 'dB'")
+    value = 10.0 ** (-0.1 * part.value)
+    return replace(
+        part,
+        value=value,
+        unit="1",
+        budget=propagate([(part, -0.1 * math.log(10.0) * value)]),
+    )
+
+
+def etalon_overlap(
+    lorentz: Estimate,
+    gauss: Estimate,
+    etalon_fwhm: Estimate,
+    etalon_fsr: Estimate,
+    g2: Estimate | None = None,
+) -> Estimate:
+    """Share of the source's light that an etalon of peak transmission 1 passes at its peak.
+
+    Parameters
+    ----------
+    lorentz, gauss
+        Parts of the emission line, FWHM [Hz].
+    etalon_fwhm, etalon_fsr
+        Of the etalon [Hz].
+    g2
+        g2(0) in the fibre; bounds the light in it that is the laser's.
+
+    Returns
+    -------
+    Estimate
+        ``etalon_overlap``.
+
+    Notes
+    -----
+    Airy with a Voigt line in closed form; the etalon's loss on its peak is a part of its own. The
+    leaked laser is broader and passes less. There are x <= g2/2 photons of it for each of the dot's
+    (g2 = (g0 + 2 x + x^2)/(1 + x)^2), and the etalon passes between none of them and as many as of
+    the dot's: with g2 the overlap is between 1/(1 + g2/2) of that of the dot's line and all of it,
+    and the middle is taken with a rectangular distribution.
+    """
+    inputs = (lorentz, gauss, etalon_fwhm, etalon_fsr)
+
+    def overlap(values: Sequence[float]) -> float:
+        f_l, f_g, kappa, fsr = values
+        return float(airy_voigt(0.0, kappa / fsr, f_l / fsr, f_g / fsr))
+
+    at = [e.value for e in inputs]
+    slopes = []
+    for i, estimate in enumerate(inputs):
+        step = max(1e-4 * estimate.value, 1e-4 * estimate.u)
+        up, down = ([*at[:i], at[i] + s, *at[i + 1 :]] for s in (step, -step))
+        slopes.append((overlap(up) - overlap(down)) / (2.0 * step))
+    dot = overlap(at)
+    budget = propagate(zip(inputs, slopes, strict=True))
+    method = "Airy transmission of the Voigt line, closed form"
+    if g2 is None:
+        factor = 1.0
+        method += "; leaked laser not regarded"
+    else:
+        lost = 1.0 - 1.0 / (1.0 + 0.5 * g2.value)
+        factor = 1.0 - 0.5 * lost
+        budget = merge(
+            [
+                *(Contribution(c.source, factor * c.u, c.kind) for c in budget),
+                Contribution("leaked laser at the etalon", dot * lost / math.sqrt(12.0), "B"),
+            ]
+        )
+        method += f"; leaked laser takes 0 to {100.0 * lost:.2g} % (g2/2)"
+    return Estimate(
+        name="etalon_overlap",
+        value=factor * dot,
+        unit="1",
+        definition="share of the source's light that the etalon passes at its peak, its loss aside",
+        method=method,
+        plane="fibre to transmitter output",
+        budget=budget,
+    )
+
+
+def _log_ratio(chain: Estimate, measured: Estimate) -> Estimate:
+    return Estimate(
+        name="ln(product/measured)",
+        value=math.log(chain.value / measured.value),
+        unit="1",
+        definition="",
+        method="",
+        budget=propagate([(chain, 1.0 / chain.value), (measured, -1.0 / measured.value)]),
+    )
+
+
+def _bounds(estimates: Sequence[Estimate]) -> list[Interval]:
+    return [_TRANSMISSION] * len(estimates)
+
+
+def _explanations(parts: Sequence[Estimate], ratio: float) -> str:
+    """Say what single parts would have to be, the least unlikely first."""
+    wanted = [
+        (abs(p.value * (ratio - 1.0)) / p.u if p.u > 0 else math.inf, p.name, p.value * ratio)
+        for p in parts
+    ]
+    best = [w for w in sorted(wanted) if w[2] <= 1.0][:3]
+    if not best:
+        return "no single part below 1"
+    return " or ".join(f"{name} = {value:.4g} ({k:.1f} u)" for k, name, value in best)
+
+
+def _fit(parts: Sequence[Estimate], chain: Estimate, measured: Estimate, same: Consistency) -> Fit:
+    """Draw the product part by part, beside the end-to-end value."""
+    values = np.array([p.value for p in parts])
+    cumulated = np.concatenate([np.cumprod(values), [measured.value]])
+    u = [
+        math.sqrt(sum(c.u**2 for c in propagate([(p, float(v) / p.value) for p in parts[: k + 1]])))
+        for k, v in enumerate(cumulated[:-1])
+    ]
+    x = np.arange(1.0, len(cumulated) + 1.0)
+    model = np.concatenate([cumulated[:-1], [chain.value]])
+    pull = (measured.value - chain.value) / math.hypot(measured.u, chain.u)
+    curve = Curve(
+        title="Loss budget: " + ", ".join([*(p.name for p in parts), "end to end"]),
+        x_label="after part",
+        y_label="transmission up to there",
+        x=x,
+        y=cumulated,
+        u_y=np.array([*u, measured.u]),
+        model=model,
+        residuals=np.concatenate([np.zeros(len(parts)), [pull]]),
+        x_line=x,
+        y_line=model,
+    )
+    return Fit(
+        model="product of transmissions",
+        names=(chain.name,),
+        values=np.array([chain.value]),
+        covariance=np.array([[chain.u**2]]),
+        statistic="chi2",
+        minimum=same.chi2,
+        dof=same.dof,
+        curves=(curve,),
+    )
