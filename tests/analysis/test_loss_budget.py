@@ -143,6 +143,22 @@ def test_chi_square_with_and_without_what_is_shared() -> None:
         loss_budget.consistency([chain], [chain])
 
 
+def test_two_planes_at_once_with_what_they_share() -> None:
+    """Fibre and transmitter on one detector certificate: the matrix written out by hand."""
+    chains = [estimate("chain fibre", 0.71, 0.0142), estimate("chain out", 0.29, 0.0029)]
+    measured = [
+        estimate("fibre", 0.70, 0.0035, detector=0.0175),
+        estimate("out", 0.30, 0.0015, detector=0.0075),
+    ]
+    own = np.diag([0.02**2 + 0.005**2, 0.01**2 + 0.005**2])
+    matrix = own + 0.025**2 * np.ones((2, 2))
+    d = np.log([0.71 / 0.70, 0.29 / 0.30])
+    same = loss_budget.consistency(chains, measured)
+    assert same.chi2 == pytest.approx(d @ np.linalg.solve(matrix, d))
+    assert same.dof == 2
+    assert same.p_value == pytest.approx(stats.chi2.sf(same.chi2, 2))
+
+
 def test_p_values_are_uniform_where_nothing_is_wrong() -> None:
     """Parts, end-to-end value and a shared meter drawn from their budgets."""
     rng = _rng(5)
