@@ -15,8 +15,9 @@ from qdchar.fit import Result
 from qdchar.tags import PulseClock, TagSource, folded_histogram, open_tags, sync_clock
 
 from ._decay import Array
+from ._decays import Decays, fit_decays
 from ._pulses import wired_run
-from ._reconvolution import DecayFit, fit_decay, fit_emg
+from ._reconvolution import DecayFit, fit_emg
 
 _TEXT = (".txt", ".csv", ".dat", ".asc")
 _BIN_PS = 4.0
@@ -40,14 +41,14 @@ def analyse_one_detector(
     sync_channel: int | None = None,
     sync_divider: int = 1,
     period_s: float | None = None,
+    response_u_rel: float = 0.0,
 ) -> Result:
     """Find the lifetime from one channel or one histogram, see `lifetime.analyse_file`."""
     decay = _read(path, channel, sync_channel, sync_divider, period_s)
     label = f"lifetime, {path.name}"
     if response is None:
         fitted = fit_emg(f"Decay, {path.name}", label, decay.counts, decay.bin_s)
-        method = "exponential behind a Gaussian response of fitted width, Poisson likelihood"
-        return Result(_figures(fitted, method), (fitted.fit,), fitted.problems)
+        return Result(_behind_a_gaussian(fitted), (fitted.fit,), fitted.problems)
     measured = _read(response, decay.channel, sync_channel, sync_divider, period_s)
     if abs(measured.bin_s - decay.bin_s) > 1e-6 * decay.bin_s:
         raise UsageError(
@@ -55,53 +56,64 @@ def analyse_one_detector(
             f"in {path}; record both alike"
         )
     counts, shape = _common(decay.counts, measured.counts, path)
-    fitted = fit_decay(f"Decay, {path.name}", label, counts, shape, decay.bin_s, components=2)
-    method = f"reconvolution with the measured response ({response.name}), Poisson likelihood"
-    return Result(_figures(fitted, method), (fitted.fit,), fitted.problems)
+    found = fit_decays(
+        f"Decay, {path.name}", label, counts, shape, decay.bin_s, width_u=response_u_rel
+    )
+    return Result(_behind_the_measured(found, response), (found.fit,), found.problems)
 
 
-def _figures(fitted: DecayFit, method: str) -> tuple[Estimate, ...]:
-    many = len([n for n in fitted.fit.names if n.startswith("lifetime")]) > 1
-    lifetime = Estimate(
-        name="lifetime",
-        value=fitted.lifetime,
+def _behind_the_measured(found: Decays, response: Path) -> tuple[Estimate, ...]:
+    definition = "T1: 1/e decay time of the emission, response removed"
+    if found.number > 1:
+        definition = (
+            f"mean 1/e decay time of {found.number} decays, weighted with their photons, response "
+            "removed"
+        )
+    if found.tail is not None:
+        slow, share = found.tail
+        definition += f"; a tail of {slow * 1e9:.3g} ns with {share:.1%} of the photons left out"
+    method = (
+        f"reconvolution with the measured response ({response.name}), Poisson likelihood"
+        f"{found.remark}"
+    )
+    lifetime = _lifetime(found.lifetime, definition, method, found.budget)
+    return (lifetime,) if found.number > 1 else (lifetime, _wavepacket(lifetime))
+
+
+def _behind_a_gaussian(fitted: DecayFit) -> tuple[Estimate, ...]:
+    method = "exponential behind a Gaussian response of fitted width, Poisson likelihood"
+    definition = "T1: 1/e decay time of the emission, response removed"
+    lifetime = _lifetime(fitted.lifetime, definition, method, fitted.budget)
+    assert fitted.response_fwhm is not None
+    value, u = fitted.response_fwhm
+    fwhm = Estimate(
+        name="response_fwhm",
+        value=value,
         unit="s",
-        definition=(
-            "mean 1/e decay time of two decays, weighted with their photons, response removed"
-            if many
-            else "T1: 1/e decay time of the emission, response removed"
-        ),
+        definition="FWHM of the instrument response, Gaussian",
         method=method,
         plane="detectors",
-        budget=fitted.budget,
+        budget=(Contribution(f"{fitted.budget[0].source}, width", u),),
     )
-    figures = [lifetime]
-    if not many:
-        figures.append(
-            Estimate(
-                name="temporal_fwhm",
-                value=fitted.lifetime * math.log(2.0),
-                unit="s",
-                definition="FWHM of the intensity of the wavepacket, response removed: T1 ln 2",
-                method="from lifetime, single exponential",
-                plane="detectors",
-                budget=propagate([(lifetime, math.log(2.0))]),
-            )
-        )
-    if fitted.response_fwhm is not None:
-        value, u = fitted.response_fwhm
-        figures.append(
-            Estimate(
-                name="response_fwhm",
-                value=value,
-                unit="s",
-                definition="FWHM of the instrument response, Gaussian",
-                method=method,
-                plane="detectors",
-                budget=(Contribution(f"{fitted.budget[0].source}, width", u),),
-            )
-        )
-    return tuple(figures)
+    return lifetime, _wavepacket(lifetime), fwhm
+
+
+def _lifetime(
+    value: float, definition: str, method: str, budget: tuple[Contribution, ...]
+) -> Estimate:
+    return Estimate("lifetime", value, "s", definition, method, "detectors", budget)
+
+
+def _wavepacket(lifetime: Estimate) -> Estimate:
+    return Estimate(
+        name="temporal_fwhm",
+        value=lifetime.value * math.log(2.0),
+        unit="s",
+        definition="FWHM of the intensity of the wavepacket, response removed: T1 ln 2",
+        method="from lifetime, single exponential",
+        plane="detectors",
+        budget=propagate([(lifetime, math.log(2.0))]),
+    )
 
 
 def _read(

@@ -30,7 +30,7 @@ class DecayFit:
     Attributes
     ----------
     lifetime
-        1/e decay time; of two decays the mean, weighted with their photons [s].
+        1/e decay time [s].
     budget
         Counting noise of the decay and of the response [s].
     fit
@@ -59,8 +59,6 @@ def fit_decay(
     decay: Array,
     response: Array,
     bin_s: float,
-    *,
-    components: int = 1,
 ) -> DecayFit:
     """Fit decay = counts * (response convolved with an exponential, shifted) + background.
 
@@ -72,30 +70,18 @@ def fit_decay(
         Counts in bins that make one period, shape (n,) each.
     bin_s
         Bin width [s].
-    components
-        With 2, a second exponential is taken where the Bayesian information criterion favours it
-        by more than 10, "very strong" evidence [1]_.
 
     Raises
     ------
     InconclusiveError
         If there are too few counts or the fit fails.
-
-    References
-    ----------
-    .. [1] R. E. Kass, A. E. Raftery, J. Am. Stat. Assoc. 90, 773 (1995),
-       doi:10.1080/01621459.1995.10476572
     """
     _enough(label, decay, "decay")
     _enough(label, response, "instrument response")
     shape = response / response.sum()
 
     def behind(histogram: Array, v: Values) -> Array:
-        one = decayed(histogram, bin_s, v["lifetime"], v["shift"])
-        if "lifetime_2" not in v:
-            return one
-        two = decayed(histogram, bin_s, v["lifetime_2"], v["shift"])
-        return (1.0 - v["share_2"]) * one + v["share_2"] * two
+        return decayed(histogram, bin_s, v["lifetime"], v["shift"])
 
     def model(v: Values) -> Array:
         # where the response's background is taken off again, no bin may come out negative
@@ -104,30 +90,15 @@ def fit_decay(
     def residuals(v: Values) -> Array:
         return deviance_residuals(decay, model(v))
 
-    start = _start(decay, response, bin_s)
-    solution = minimise(label, start, residuals)
-    if components == 2:
-        solution = _better_of(
-            solution, _second(solution, start, label, residuals), float(decay.sum())
-        )
+    solution = minimise(label, _start(decay, response, bin_s), residuals)
     values = solution.as_dict()
-    two = "lifetime_2" in values
     gradient = {"lifetime": 1.0}
-    lifetime = values["lifetime"]
-    if two:
-        share = values["share_2"]
-        lifetime += share * (values["lifetime_2"] - values["lifetime"])
-        gradient = {
-            "lifetime": 1.0 - share,
-            "lifetime_2": share,
-            "share_2": values["lifetime_2"] - values["lifetime"],
-        }
     u_decay = _u(solution, gradient)
     kernel = behind(np.eye(1, len(decay))[0], values)
     u_response = _response_noise(solution, model, kernel, response, gradient)
     fit, problems = _describe(
         title,
-        "two exponentials" if two else "exponential",
+        "exponential",
         "behind the measured response",
         solution,
         decay,
@@ -136,7 +107,7 @@ def fit_decay(
         bin_s,
     )
     return DecayFit(
-        lifetime=lifetime,
+        lifetime=values["lifetime"],
         budget=(
             Contribution(f"{label}, decay counts", u_decay),
             Contribution(f"{label}, response counts", u_response),
@@ -211,33 +182,6 @@ def _enough(label: str, histogram: Array, what: str) -> None:
         raise InconclusiveError(
             f"{label}: the {what} holds {histogram.sum():.0f} counts; record longer"
         )
-
-
-def _second(
-    solution: Solution,
-    start: Mapping[str, Free],
-    label: str,
-    residuals: Callable[[Values], Array],
-) -> Solution:
-    """Fit with a second, slower or faster decay, whichever is better."""
-    v = solution.as_dict()
-    tries = []
-    for factor in (3.0, 0.3):
-        free = {name: Free(v[name], old.scale, old.low, old.high) for name, old in start.items()}
-        free["lifetime_2"] = Free(
-            factor * v["lifetime"], v["lifetime"], free["lifetime"].low, free["lifetime"].high
-        )
-        free["share_2"] = Free(0.1, 0.1, 0.0, 1.0)
-        try:
-            tries.append(minimise(label, free, residuals))
-        except InconclusiveError:
-            continue  # no second decay to be found from there
-    return min([*tries, solution], key=lambda s: s.minimum)
-
-
-def _better_of(one: Solution, two: Solution, counts: float) -> Solution:
-    penalty = (len(two.names) - len(one.names)) * math.log(counts)
-    return two if one.minimum - two.minimum > penalty + 10.0 else one
 
 
 def _misfit(label: str, fit: Fit, u: float, problems: tuple[str, ...]) -> tuple[Contribution, ...]:

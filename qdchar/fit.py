@@ -2,12 +2,46 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from qdchar.estimate import Estimate
+
+
+def runs_p_value(residuals: ArrayLike) -> float:
+    """Return the probability of so few runs of one sign, if the residuals are independent.
+
+    A curve that does not follow its data leaves them above it here and below it there, at a
+    chi-square that may be fine. The number of runs is taken as normal [1]_; for fewer than 10
+    residuals of either sign, where it is not, the answer is 1.
+
+    Parameters
+    ----------
+    residuals
+        In the order of the abscissa, shape (n,).
+
+    References
+    ----------
+    .. [1] A. Wald, J. Wolfowitz, Ann. Math. Stat. 11, 147 (1940), doi:10.1214/aoms/1177731909
+
+    Examples
+    --------
+    >>> runs_p_value(20 * [1.0] + 20 * [-1.0]) < 1e-6
+    True
+    >>> round(runs_p_value(20 * [1.0, -1.0]), 3)
+    1.0
+    """
+    above = np.asarray(residuals, dtype=np.float64) > 0
+    a, b = float(np.count_nonzero(above)), float(np.count_nonzero(~above))
+    if min(a, b) < 10:
+        return 1.0
+    runs = 1 + np.count_nonzero(np.diff(above))
+    mean = 1.0 + 2.0 * a * b / (a + b)
+    variance = (mean - 1.0) * (mean - 2.0) / (a + b - 1.0)
+    return 0.5 * math.erfc((mean - float(runs)) / math.sqrt(2.0 * variance))
 
 
 @dataclass(frozen=True)

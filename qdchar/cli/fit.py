@@ -78,9 +78,60 @@ def hbt(
     return _show(result, figure, json_line)
 
 
+@fit.command("hbt-cw")
+@click.argument("file", type=_PATH)
+@click.option(
+    "--response-fwhm",
+    type=(click.FloatRange(min=0), click.FloatRange(min=0)),
+    multiple=True,
+    help="FWHM of a detector's response, tagger included, and its u [s]; twice if A and B differ.",
+)
+@click.option("--delay", "delay_s", type=float, help="Electronic delay of the dip [s].")
+@click.option("--channels", type=(int, int), help="Channels of the two detectors.")
+@click.option("--bin", "bin_s", type=float, help="Bin width for time tags [s].")
+@click.option("--range", "range_s", type=float, help="Largest delay for time tags [s].")
+@_figure
+@as_json
+def hbt_cw(
+    file: Path,
+    response_fwhm: tuple[tuple[float, float], ...],
+    delay_s: float | None,
+    channels: tuple[int, int] | None,
+    bin_s: float | None,
+    range_s: float | None,
+    figure: Path | None,
+    json_line: bool,
+) -> int:
+    """g2(0) under continuous excitation, from time tags or a histogram of all pairs.
+
+    Without the response the dip is taken as it is.
+    """
+    from qdchar.analysis import hbt_cw as analysis
+
+    result = analysis.analyse_file(
+        file,
+        response_fwhm=[
+            _given(f"response_fwhm {k}", *given, "s") for k, given in enumerate(response_fwhm)
+        ],
+        delay_s=delay_s,
+        channels=channels,
+        bin_s=bin_s,
+        range_s=range_s,
+    )
+    return _show(result, figure, json_line)
+
+
 @fit.command()
 @click.argument("file", type=_PATH)
 @click.option("--response", type=_PATH, help="Measured instrument response, in the same form.")
+@click.option(
+    "--response-u",
+    "response_u_rel",
+    type=click.FloatRange(min=0, max=0.5),
+    default=0.02,
+    show_default=True,
+    help="Relative u of the response's width.",
+)
 @click.option(
     "--channel", type=int, help="Detector channel; the one with most clicks if not given."
 )
@@ -92,6 +143,7 @@ def hbt(
 def lifetime(
     file: Path,
     response: Path | None,
+    response_u_rel: float,
     channel: int | None,
     sync_channel: int | None,
     sync_divider: int,
@@ -105,6 +157,7 @@ def lifetime(
     result = analysis.analyse_file(
         file,
         response=response,
+        response_u_rel=response_u_rel,
         channel=channel,
         sync_channel=sync_channel,
         sync_divider=sync_divider,
@@ -296,6 +349,9 @@ def _given(name: str, value: float, u: float, unit: str) -> Estimate:
 
 
 def _show(result: Result, figure: Path | None, json_line: bool) -> int:
+    import numpy as np
+
+    from qdchar.fit import runs_p_value
     from qdchar.notation import text
 
     from ._quantities import quantities
@@ -308,6 +364,9 @@ def _show(result: Result, figure: Path | None, json_line: bool) -> int:
         click.echo(f"    {e.definition}; {e.method}")
     for f in result.fits:
         click.echo(f"fit: {f.model}, {f.statistic} {f.minimum:.1f}, {f.dof} degrees of freedom")
+        for curve in f.curves:
+            p = runs_p_value(curve.residuals[np.argsort(curve.x, kind="stable")])
+            click.echo(f"    {curve.title}: runs test of the residuals p = {p:.2g}")
     for problem in result.problems:
         click.echo(f"PROBLEM: {problem}")
     if figure is not None:
