@@ -232,7 +232,7 @@ def analyse_histogram(
 
     solution = minimise(f"g2 comb, {label}", free, lambda v: deviance_residuals(counts, model(v)))
     expected = model(solution.as_dict())
-    sandwich = _sandwich(solution, model, expected, histogram.counts)
+    sandwich = scatter_of_snapshots(solution, model, expected, histogram.counts)
     estimates = [_g2_zero(solution, sandwich, label, int(counts.sum()))]
     for name, parameter, known, definition in (
         ("electronic_delay", "delay", delay_s, "delay at which simultaneous photons appear"),
@@ -257,7 +257,7 @@ def analyse_histogram(
     return Result(tuple(estimates), (fit,), problems)
 
 
-def _sandwich(
+def scatter_of_snapshots(
     solution: Solution,
     model: Callable[[Values], Array],
     expected: Array,

@@ -264,12 +264,14 @@ def _measure(counts: LiveCounts, label: str, foreign: Sequence[_Foreign]) -> _Me
         Contribution(f"photons that come together, {label}", value * u_crowding, "B"),
         *average.doubt,
     ]
+    inputs: list[tuple[Estimate, float]] = []
     for f in foreign:
         per_pulse = f.rate.value / s.clock.frequency_hz
         step = 0.01 * per_pulse + 1e-15
         more = unwanted + np.multiply(f.shares, step)
         slope = scale * (_g2(live, more) - _g2(live, unwanted)) / step
-        others += propagate([(f.rate, slope / s.clock.frequency_hz)])
+        inputs.append((f.rate, slope / s.clock.frequency_hz))
+    others += propagate(inputs)
     if foreign:
         what = " or ".join(dict.fromkeys(f.what for f in foreign))
         method += f", {by_chance:.2g} of them with {what} (removed)"

@@ -67,6 +67,10 @@ VOCABULARY: Mapping[str, Term] = {
     "g2_zero_time_averaged": Term(
         "1", "g2(0)_inf", "against independent photons, blinking included"
     ),
+    "g2_zero_dip": Term("1", "g2(0)_dip", "bottom of the dip as seen, response included"),
+    "antibunching_time": Term("s", "t1", "1/e time of the dip, continuous excitation"),
+    "bunching_amplitude": Term("1", "a", "of the emitter's own light, continuous excitation"),
+    "bunching_time": Term("s", "t2", "1/e time of the bunching, continuous excitation"),
     "blinking_amplitude": Term("1", "b", "bunching amplitude of the side peaks"),
     "pi_power": Term("W", "P_pi", "pump power of pulse area pi"),
     "max_power": Term("W", "P_max", "pump power of the brightness maximum"),
