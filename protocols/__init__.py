@@ -15,6 +15,7 @@ from . import (
     pump,
     purcell,
     rabi,
+    saturation,
     transmitter,
 )
 from ._climb import Held
@@ -35,5 +36,6 @@ __all__ = [
     "pump",
     "purcell",
     "rabi",
+    "saturation",
     "transmitter",
 ]

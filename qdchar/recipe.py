@@ -23,6 +23,7 @@ from qdchar.protocols.misalignment import MisalignmentSettings
 from qdchar.protocols.phase import PhaseSettings
 from qdchar.protocols.purcell import PurcellSettings
 from qdchar.protocols.rabi import RabiSettings
+from qdchar.protocols.saturation import SaturationSettings
 from qdchar.protocols.transmitter import TransmitterSettings
 from qdchar.record import Name, explain
 
@@ -59,6 +60,7 @@ class Recipe(Settings):
     cavity: CavitySettings = CavitySettings()
     dead_time: DeadTimeSettings = DeadTimeSettings()
     rabi: RabiSettings = RabiSettings()
+    saturation: SaturationSettings = SaturationSettings()
     etalon: EtalonSettings = EtalonSettings()
     brightness: BrightnessSettings = BrightnessSettings()
     hbt: HbtSettings = HbtSettings()

@@ -240,6 +240,23 @@ def _rabi(s: Session, progress: Progress) -> Result:
     )
 
 
+def _saturation(s: Session, progress: Progress) -> Result:
+    settings = s.recipe.saturation
+    blind, darks = s.blind_pulses(), s.need("dark_count_rate", "dark")
+    scan = measure.saturation.measure(
+        s.light, s.pump, s.monitor, s.tagger, s.run.raw / "saturation.csv", settings, progress
+    )
+    return analyse.saturation.analyse(
+        scan,
+        clock_rate_Hz=s.clock_rate_Hz(),
+        blind_pulses=blind,
+        power_gain=s.station.calibration("power_meter_gain"),
+        reading_u_rel=settings.reading_u_rel / math.sqrt(settings.readings),
+        dark_count_rate_Hz=darks.value,
+        pumping=settings.pumping,
+    )
+
+
 def _lifetime(s: Session, progress: Progress) -> Result:
     since = s.visits
     s.hold_cavity()
@@ -493,6 +510,7 @@ MEASUREMENTS: Mapping[str, Measurement] = {
     "cavity": Measurement("cavity tuning", _cavity),
     "dead_time": Measurement("detector dead time", _dead_time),
     "rabi": Measurement("pi pulse", _rabi),
+    "saturation": Measurement("saturation of a dot pumped above resonance", _saturation),
     "lifetime": Measurement("lifetime", _lifetime),
     "etalon": Measurement("linewidth", _etalon),
     "brightness": Measurement("brightness", _brightness),
