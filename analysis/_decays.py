@@ -20,7 +20,7 @@ from qdchar.fit import Curve, Fit, runs_p_value
 
 from ._decay import Array, decayed
 from ._poisson import Free, Solution, Values, deviance_residuals, minimise
-from ._reconvolution import _enough, _response_noise, _start
+from ._reconvolution import _enough, _response_noise, _start, fwhm_bins, unresolved
 from ._response_noise import Goodness, judge
 
 _MOST = 3
@@ -29,7 +29,6 @@ _STRONG = 10.0
 _DOUBTFUL = 1e-4
 _TAIL_SHARE, _TAIL_FACTOR = 0.05, 3.0
 _FWHM = math.sqrt(8.0 * math.log(2.0))
-_WITHIN_FWHM = math.erf(_FWHM / 2.0 / math.sqrt(2.0))
 _NUMBER = {1: "one decay", 2: "two decays", 3: "three decays"}
 
 
@@ -110,7 +109,7 @@ def fit_decays(
     """
     _enough(label, decay, "decay")
     _enough(label, response, "instrument response")
-    data = _Data(label, decay, response, bin_s, width_u, _narrowest(response) / _FWHM)
+    data = _Data(label, decay, response, bin_s, width_u, fwhm_bins(response) / _FWHM)
     best = _Fitted.of(data, _start(decay, response, bin_s))
     choice = ""
     for number in range(2, _MOST + 1):
@@ -273,6 +272,10 @@ def _decays(title: str, data: _Data, best: _Fitted, choice: str) -> Decays:
         excess = math.sqrt(max(goodness.chi2 / goodness.dof - 1.0, 0.0))
         u = math.sqrt(sum(c.u**2 for c in budget))
         budget.append(Contribution(f"{data.label}, misfit", excess * u, "B"))
+    if len(kept) == 1:
+        problems += unresolved(
+            data.label, lifetime, data.decay, data.response, data.bin_s, data.width_u
+        )
     width = f"; response's width changed by {solution['width']:+.1%}" if data.width else ""
     return Decays(
         lifetime=lifetime,
@@ -341,20 +344,3 @@ def _fit(title: str, data: _Data, best: _Fitted, model: str) -> Fit:
         dof=goodness.dof,
         curves=(curve,),
     )
-
-
-def _narrowest(response: Array) -> float:
-    """FWHM in bins: the shortest stretch with as large a share as a Gaussian has within its own."""
-    quiet = float(np.median(response))
-    n = len(response)
-    signal = np.roll(response - quiet, n // 2 - int(np.argmax(response)))
-    total = np.cumsum(np.concatenate([[0.0], signal]))
-    shortest = float(n)
-    ends = np.arange(n + 1.0)
-    reached = np.maximum.accumulate(total)
-    for start in range(n // 2 + 1):
-        wanted = total[start] + _WITHIN_FWHM * total[-1]
-        if wanted > reached[-1]:
-            break
-        shortest = min(shortest, float(np.interp(wanted, reached, ends)) - start)
-    return shortest

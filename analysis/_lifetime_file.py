@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from qdchar.tags import PulseClock, TagSource, folded_histogram, open_tags, sync
 
 from ._decay import Array
 from ._decays import Decays, fit_decays
+from ._intervals import Interval
 from ._pulses import wired_run
 from ._reconvolution import DecayFit, fit_emg
 
@@ -84,6 +85,10 @@ def _behind_a_gaussian(fitted: DecayFit) -> tuple[Estimate, ...]:
     method = "exponential behind a Gaussian response of fitted width, Poisson likelihood"
     definition = "T1: 1/e decay time of the emission, response removed"
     lifetime = _lifetime(fitted.lifetime, definition, method, fitted.budget)
+    if fitted.intervals is not None:
+        lifetime = replace(
+            lifetime, interval_68=fitted.intervals[0], interval_95=fitted.intervals[1]
+        )
     assert fitted.response_fwhm is not None
     value, u = fitted.response_fwhm
     fwhm = Estimate(
@@ -113,7 +118,13 @@ def _wavepacket(lifetime: Estimate) -> Estimate:
         method="from lifetime, single exponential",
         plane="detectors",
         budget=propagate([(lifetime, math.log(2.0))]),
+        interval_68=_times_ln2(lifetime.interval_68),
+        interval_95=_times_ln2(lifetime.interval_95),
     )
+
+
+def _times_ln2(interval: Interval | None) -> Interval | None:
+    return None if interval is None else (math.log(2.0) * interval[0], math.log(2.0) * interval[1])
 
 
 def _read(

@@ -15,10 +15,15 @@ from qdchar.estimate import Contribution
 from qdchar.fit import Curve, Fit
 
 from ._decay import Array, decayed, emg_histogram
+from ._intervals import Interval
 from ._poisson import Free, Solution, Values, deviance_residuals, minimise
+from ._spread import spread
 
 _FEWEST_COUNTS = 100
 _DOUBTFUL = 1e-4
+_RESOLVED = 5.0
+_WITHIN_FWHM = math.erf(math.sqrt(math.log(2.0)))
+"""Share of a Gaussian between its half heights."""
 _DARK = 1e-6
 """Least background [counts per bin]: nothing that a record could show, but above rounding."""
 
@@ -39,6 +44,8 @@ class DecayFit:
         Reasons not to trust it.
     response_fwhm
         FWHM of a fitted Gaussian response and its standard uncertainty [s].
+    intervals
+        Those of 68 % and 95 %, where the lifetime is hardly above zero [s].
     """
 
     lifetime: float
@@ -46,6 +53,7 @@ class DecayFit:
     fit: Fit
     problems: tuple[str, ...]
     response_fwhm: tuple[float, float] | None = None
+    intervals: tuple[Interval, Interval] | None = None
 
     @property
     def u(self) -> float:
@@ -106,15 +114,16 @@ def fit_decay(
         _convolved(response, kernel**2) * (values["counts"] / response.sum()) ** 2,
         bin_s,
     )
+    misfit = _misfit(label, fit, math.hypot(u_decay, u_response), problems)
     return DecayFit(
         lifetime=values["lifetime"],
         budget=(
             Contribution(f"{label}, decay counts", u_decay),
             Contribution(f"{label}, response counts", u_response),
-            *_misfit(label, fit, math.hypot(u_decay, u_response), problems),
+            *misfit,
         ),
         fit=fit,
-        problems=problems,
+        problems=problems + unresolved(label, values["lifetime"], decay, response, bin_s),
     )
 
 
@@ -132,12 +141,12 @@ def fit_emg(title: str, label: str, decay: Array, bin_s: float) -> DecayFit:
     background = _quiet_level(decay)
     mean, variance = _moments(decay - background, bin_s)
     counts = float((decay - background).sum())
-    spread = math.sqrt(max(variance, bin_s**2))
+    rms = math.sqrt(max(variance, bin_s**2))
     period = bin_s * len(decay)
     free = {
-        "lifetime": Free(0.7 * spread, spread, 0.01 * bin_s, 10.0 * period),
-        "sigma": Free(0.7 * spread, spread, 0.1 * bin_s, period),
-        "start": Free(mean - 0.7 * spread, spread),
+        "lifetime": Free(0.7 * rms, rms, 0.01 * bin_s, 10.0 * period),
+        "sigma": Free(0.7 * rms, rms, 0.1 * bin_s, period),
+        "start": Free(mean - 0.7 * rms, rms),
         "counts": Free(counts, counts, 0.0),
         "background": _background(background, len(decay)),
     }
@@ -157,7 +166,17 @@ def fit_emg(title: str, label: str, decay: Array, bin_s: float) -> DecayFit:
         np.zeros(len(decay)),
         bin_s,
     )
-    misfit = _misfit(label, fit, solution.u("lifetime"), problems)
+    u, intervals = solution.u("lifetime"), None
+    if solution.near_bound("lifetime"):
+        near = spread(
+            solution,
+            solution["lifetime"],
+            {"lifetime": 1.0},
+            lambda x: solution.minimum_given(lambda _: {"lifetime": x}, {}),
+            low=free["lifetime"].low,
+        )
+        u, intervals = math.hypot(*(c.u for c in near.budget)), (near.interval_68, near.interval_95)
+    misfit = _misfit(label, fit, u, problems)
     fwhm = math.sqrt(8.0 * math.log(2.0))
     if solution["lifetime"] < fwhm * solution["sigma"]:
         problems += (
@@ -168,13 +187,59 @@ def fit_emg(title: str, label: str, decay: Array, bin_s: float) -> DecayFit:
     return DecayFit(
         lifetime=solution["lifetime"],
         budget=(
-            Contribution(f"{label}, decay counts", solution.u("lifetime")),
+            Contribution(f"{label}, decay counts", u),
             *misfit,
         ),
         fit=fit,
         problems=problems,
         response_fwhm=(fwhm * solution["sigma"], fwhm * solution.u("sigma")),
+        intervals=intervals,
     )
+
+
+def unresolved(
+    label: str,
+    lifetime: float,
+    decay: Array,
+    response: Array,
+    bin_s: float,
+    width_u: float = 0.0,
+) -> tuple[str, ...]:
+    """Say so if a decay is too fast to be told from none.
+
+    Notes
+    -----
+    A decay adds T1^2 to the variance s^2 of the response. Counts N_d and N_r know the difference
+    of the two to ``s^2 sqrt(2/N_d + 2/N_r + 4 w^2)`` where the response's width is known to a part
+    w; below five times that T1 is the root of noise, and its standard uncertainty, from the
+    curvature there, far too small.
+    """
+    sigma = fwhm_bins(response) * bin_s / math.sqrt(8.0 * math.log(2.0))
+    n_decay, n_response = float(decay.sum()), float(response.sum())
+    noise = sigma**2 * math.sqrt(2.0 / n_decay + 2.0 / n_response + 4.0 * width_u**2)
+    if lifetime**2 > _RESOLVED * noise:
+        return ()
+    least = math.sqrt(_RESOLVED * noise)
+    return (
+        f"{label}: a lifetime of {lifetime * 1e12:.3g} ps is not resolved: with these counts and a "
+        f"response of {2.355 * sigma * 1e12:.0f} ps FWHM it must be above {least * 1e12:.2g} ps; "
+        "record longer, or with faster detectors",
+    )
+
+
+def fwhm_bins(response: Array) -> float:
+    """FWHM in bins: the shortest stretch with as large a share as a Gaussian has within its own."""
+    n = len(response)
+    signal = np.roll(response - np.median(response), n // 2 - int(np.argmax(response)))
+    total = np.cumsum(np.concatenate([[0.0], signal]))
+    reached = np.maximum.accumulate(total)
+    shortest, ends = float(n), np.arange(n + 1.0)
+    for start in range(n // 2 + 1):
+        wanted = total[start] + _WITHIN_FWHM * total[-1]
+        if wanted > reached[-1]:
+            break
+        shortest = min(shortest, float(np.interp(wanted, reached, ends)) - start)
+    return shortest
 
 
 def _enough(label: str, histogram: Array, what: str) -> None:

@@ -316,6 +316,37 @@ def test_width_of_the_response_is_a_nuisance() -> None:
     assert np.mean(pulls[0.0]) > 1.5
 
 
+def test_a_decay_too_fast_is_no_lifetime() -> None:
+    # counting noise alone makes several picoseconds of none, with a curvature that says 1 ps
+    rng = np.random.default_rng(24)
+    bins, period = 1024, 4_096e-12
+    for t1 in (0.0, 6e-12):
+        response = _in_bins(rng, 0.0, 20_000, 50e-12, bins, period)
+        decay = _in_bins(rng, t1, 20_000, 50e-12, bins, period)
+        assert "not resolved" in fit_decay("", "test", decay, response, period / bins).problems[-1]
+        many = fit_decays("", "test", decay, response, period / bins, width_u=0.02)
+        assert "not resolved" in many.problems[-1]
+    response, decay = (_in_bins(rng, t, 20_000, 50e-12, bins, period) for t in (0.0, 30e-12))
+    found = fit_decay("", "test", decay, response, period / bins)
+    assert not found.problems
+    assert found.lifetime == pytest.approx(30e-12, abs=3.5 * found.u)
+
+
+def test_lifetime_at_its_bound_has_a_profile_interval() -> None:
+    rng = np.random.default_rng(25)
+    inside = []
+    for _ in range(12):
+        decay = _in_bins(rng, 5e-12, 20_000, 50e-12, 1024, 4_096e-12)
+        fit = fit_emg("", "test", decay, 4e-12)
+        if fit.intervals is not None:
+            (_, (low, high)), u = fit.intervals, fit.u
+            assert 0 < low < high < 30e-12
+            assert u < 10e-12
+            inside.append(low <= 5e-12 <= high)
+    assert len(inside) > 6
+    assert np.mean(inside) > 0.8
+
+
 def test_gaussian_response_covers() -> None:
     rng = np.random.default_rng(11)
     pulls = []
