@@ -17,11 +17,14 @@ from qdchar.measurement import Scan, read_scan
 from ._deadtime import fano, live_counts
 from ._poisson import Free, Solution, Values, deviance_residuals
 from ._scatter import drift_problem, minimise_scattering
+from ._spread import Spread, spread
 
 Array = NDArray[np.float64]
 Pumping = Literal["pulsed", "continuous"]
 
 _LABEL = "saturation scan"
+_CROOKED = 0.05
+"""Relative uncertainty of the saturation power from which on its likelihood is no parabola."""
 
 
 def filling(power: ArrayLike, saturation_power: float, pumping: Pumping) -> Array:
@@ -72,7 +75,8 @@ def analyse(
     Returns
     -------
     Result
-        ``saturation_power`` [W] and ``saturated_rate``, detected without dead time [1/s].
+        ``saturation_power`` [W] and ``saturated_rate``, detected without dead time [1/s]; with
+        profile intervals where the scan hardly reaches the saturation.
 
     Raises
     ------
@@ -161,6 +165,22 @@ def analyse_file(path: Path, **given: object) -> Result:
 def _estimates(solution: Solution, gain: Estimate, pumping: Pumping) -> tuple[Estimate, Estimate]:
     method = f"{pumping} saturation, effective variance of the power readings"
     share = "1 - 1/e" if pumping == "pulsed" else "one half"
+    # a scan that ends at the knee leaves power and rate long tails upward
+    crooked = solution.u("power") > _CROOKED * solution["power"]
+    bounded = crooked or solution.near_bound("power") or solution.near_bound("rate")
+
+    def near(name: str) -> Spread | None:
+        if not bounded:
+            return None
+        return spread(
+            solution,
+            solution[name],
+            {name: 1.0},
+            lambda x: solution.minimum_given(lambda _: {name: x}, {}),
+            low=1e-6 * solution[name],
+        )
+
+    of_rate, of_power = near("rate"), near("power")
     rate = Estimate(
         name="saturated_rate",
         value=solution["rate"],
@@ -168,9 +188,12 @@ def _estimates(solution: Solution, gain: Estimate, pumping: Pumping) -> tuple[Es
         definition="detected rate of the dot at full saturation, without dead time",
         method=method,
         plane="detectors",
-        budget=solution.budget({"rate": 1.0}),
+        budget=of_rate.budget if of_rate else solution.budget({"rate": 1.0}),
+        interval_68=of_rate.interval_68 if of_rate else None,
+        interval_95=of_rate.interval_95 if of_rate else None,
     )
     reading = replace(rate, value=solution["power"], budget=solution.budget({"power": 1.0}))
+    scaled = of_power.with_scale(solution["power"], gain) if of_power else None
     return (
         Estimate(
             name="saturation_power",
@@ -179,7 +202,11 @@ def _estimates(solution: Solution, gain: Estimate, pumping: Pumping) -> tuple[Es
             definition=f"pump power at {share} of the saturated brightness",
             method=method,
             plane="power monitor",
-            budget=propagate([(reading, gain.value), (gain, reading.value)]),
+            budget=scaled.budget
+            if scaled
+            else propagate([(reading, gain.value), (gain, reading.value)]),
+            interval_68=scaled.interval_68 if scaled else None,
+            interval_95=scaled.interval_95 if scaled else None,
         ),
         rate,
     )
