@@ -115,15 +115,16 @@ def orders(
     clock_rate_Hz, blind_pulses, wavelength_m
         As for `analyse`.
     scale_u_rel
-        Relative standard uncertainty of using the scale elsewhere than in this scan. A piezo moves
-        further in a long slow sweep, which collects its creep, than in the small loops of a
-        measurement, where its hysteresis holds it back.
+        By how much less per volt the piezo moves in the small loops of a measurement, where its
+        hysteresis holds it back, than in a long slow sweep, which collects its creep: relative,
+        and also the standard uncertainty of that.
 
     Returns
     -------
     Result
         ``cavity_fsr_voltage`` [V], the mean spacing, with the scatter of the spacings, and
-        ``cavity_metres_per_volt`` [m/V]. The curve shows the voltage of each order.
+        ``cavity_metres_per_volt`` [m/V], of small loops. The curve shows the voltage of each
+        order.
 
     Raises
     ------
@@ -224,13 +225,16 @@ def _orders(
             Contribution("piezo hysteresis and creep", scale_u_rel * fsr, "B"),
         ),
     )
-    scale = wavelength_m / 2.0 / fsr
+    scale = wavelength_m / 2.0 / fsr * (1.0 - scale_u_rel)
     per_volt = Estimate(
         name="cavity_metres_per_volt",
         value=scale,
         unit="m/V",
-        definition="mirror displacement per volt, half a wavelength per order",
-        method=spacing.method,
+        definition="mirror displacement per volt in small loops",
+        method=(
+            f"half a wavelength per order, less {100.0 * scale_u_rel:g} % for hysteresis and "
+            f"creep; {spacing.method}"
+        ),
         budget=propagate([(spacing, -scale / fsr)]),
     )
     line = centres[0] + fsr * index

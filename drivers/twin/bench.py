@@ -5,6 +5,7 @@ All of it is drawn from the seed. Certificates are all that a station file may k
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
@@ -92,10 +93,9 @@ class Bench:
                 Calibration(
                     "cavity_vibration",
                     vibration * (1.0 + 0.2 * rng.uniform(-1.0, 1.0)),
-                    0.2 * vibration,
+                    0.2 / math.sqrt(3.0) * vibration,
                     "m",
                 ),
-                Calibration("purcell_expected", 14.0, 3.0, "1"),
                 Calibration(
                     "laser_path_attenuation",
                     truth.laser_path_dB + 0.05 * receiver.standard_normal(),
@@ -108,6 +108,7 @@ class Bench:
                         ("interferometer_reflectance", arms.reflectance, 0.002, "1"),
                         ("interferometer_overlap", arms.overlap, 0.001, "1"),
                         ("interferometer_fringe", arms.fringe_V, 0.005 * arms.fringe_V, "V"),
+                        ("purcell_expected", truth.source.purcell, 2.0, "1"),
                     )
                 ),
             ),

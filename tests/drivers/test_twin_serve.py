@@ -72,7 +72,7 @@ def test_station_file_gives_no_truth_away() -> None:
     certificate = calibrations["detector_efficiency"]
     assert 0 < abs(certificate["value"] - 0.8113) < 5 * certificate["u"]
     assert certificate["u"] == pytest.approx(0.025 * certificate["value"])
-    assert calibrations["purcell_expected"]["value"] == 14.0
+    assert 0 < abs(calibrations["purcell_expected"]["value"] - 14.0) < 10.0
     assert calibrations["power_meter_gain"]["value"] == 1.0
 
 
