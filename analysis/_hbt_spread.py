@@ -93,7 +93,7 @@ def upper_limit(count: int, level: float, background: float = 0.0) -> float:
     count
         Observed counts, background included.
     level
-        Probability that the limit is not below the truth, at least, e.g. 0.95.
+        Least probability that the limit is not below the true mean, e.g. 0.95.
     background
         Expected counts that are no signal, known.
 

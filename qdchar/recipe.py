@@ -18,6 +18,7 @@ from qdchar.protocols.detector_efficiency import DetectorEfficiencySettings
 from qdchar.protocols.etalon import EtalonSettings
 from qdchar.protocols.hbt import HbtSettings
 from qdchar.protocols.hom import HomSettings
+from qdchar.protocols.leak import LeakSettings
 from qdchar.protocols.lifetime import LifetimeSettings
 from qdchar.protocols.misalignment import MisalignmentSettings
 from qdchar.protocols.phase import PhaseSettings
@@ -71,6 +72,7 @@ class Recipe(Settings):
     phase: PhaseSettings = PhaseSettings()
     hom: HomSettings = HomSettings()
     purcell: PurcellSettings = PurcellSettings()
+    leak: LeakSettings = LeakSettings()
     protocol: Literal["efficient-bb84", "three-state"] = "efficient-bb84"
     accounting: Literal["alice", "joint"] = "alice"
     limits: dict[Name, Bound] = Field(default_factory=dict)

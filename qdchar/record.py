@@ -71,6 +71,7 @@ VOCABULARY: Mapping[str, Term] = {
     "antibunching_time": Term("s", "t1", "1/e time of the dip, continuous excitation"),
     "bunching_amplitude": Term("1", "a", "of the emitter's own light, continuous excitation"),
     "bunching_time": Term("s", "t2", "1/e time of the bunching, continuous excitation"),
+    "g2_reexcitation": Term("1", "g0", "g2(0) of the dot's own light, leaked laser removed"),
     "blinking_amplitude": Term("1", "b", "bunching amplitude of the side peaks"),
     "pi_power": Term("W", "P_pi", "pump power of pulse area pi"),
     "max_power": Term("W", "P_max", "pump power of the brightness maximum"),

@@ -486,6 +486,41 @@ def _purcell(s: Session, progress: Progress) -> Result:
     )
 
 
+def _leak(s: Session, progress: Progress) -> Result:
+    settings = s.recipe.leak
+    detuning_V = settings.detuning_V
+    if detuning_V is None:
+        detuning_V = 0.5 * s.need("cavity_fsr_voltage", "cavity").value
+    pi_power = s.need("pi_power", "rabi")
+    blind, darks = s.blind_pulses(), s.need("dark_count_rate", "dark")
+    gain = s.station.calibration("power_meter_gain")
+    leakage = measure.leak.measure(
+        s.light,
+        s.cavity,
+        s.pump,
+        s.monitor,
+        s.tagger,
+        s.run.raw,
+        settings,
+        pi_reading_W=pi_power.value / gain.value,
+        detuning_V=detuning_V,
+        hold=s.hold_cavity,
+        progress=progress,
+    )
+    return analyse.leak.analyse(
+        leakage.tuned,
+        leakage.detuned,
+        clock_rate_Hz=s.clock_rate_Hz(),
+        blind_pulses=blind,
+        pi_power=pi_power,
+        damping=s.found["rabi_damping"],
+        power_gain=gain,
+        detector_efficiency=s.station.calibration("detector_efficiency"),
+        dark_count_rate=darks,
+        reading_u_rel=settings.reading_u_rel / math.sqrt(settings.readings),
+    )
+
+
 @dataclass(frozen=True)
 class Measurement:
     """One entry of the command line's table."""
@@ -539,4 +574,5 @@ MEASUREMENTS: Mapping[str, Measurement] = {
         ("interferometer_reflectance", "interferometer_overlap"),
     ),
     "purcell": Measurement("Purcell factor", _purcell),
+    "leak": Measurement("laser leakage and re-excitation", _leak),
 }

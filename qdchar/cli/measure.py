@@ -40,8 +40,8 @@ def measure(
     """Make one measurement at the tuning as it stands, and analyse it.
 
     NAME is dark, cavity, dead_time, rabi, saturation, lifetime, etalon, brightness, hbt_before,
-    transmitter, hbt_after, gate, detector_efficiency, misalignment, phase, hom or purcell. What it
-    needs to know from another one is measured first.
+    transmitter, hbt_after, gate, detector_efficiency, misalignment, phase, hom, purcell or leak.
+    What it needs to know from another one is measured first.
     """
     from qdchar.recipe import load_recipe
     from qdchar.run import Run

@@ -1,0 +1,230 @@
+"""Leaked laser light and re-excitation, told apart: the two reasons for a g2(0) above zero.
+
+With x laser photons to one of the dot, and g0 the g2(0) of the dot's own light, which the second
+photon of a pulse makes that excites the dot again,
+
+    g2(0) = (g0 + 2 x + x^2)/(1 + x)^2 .
+
+One number does not tell which it is, and the remedies differ: better polarisation extinction
+against shorter pulses. So the laser is counted alone, with the cavity detuned. What the dot still
+sends then oscillates with the pulse area; the leak is proportional to the power. Taken out of the
+g2 as an independent background, it leaves g0.
+
+The leak is taken to be the same with the cavity on resonance and off it. That holds for laser light
+that is scattered past the cavity or far broader than its mode; where the cavity itself turns the
+polarisation it has to be checked, with the dot detuned by other means.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qdchar.errors import RecordError
+from qdchar.estimate import Estimate, propagate
+from qdchar.fit import Curve, Result
+from qdchar.measurement import Scan, TagRun
+
+from . import hbt
+from ._deadtime import clicks_per_pulse
+from ._poisson import Free, Solution, Values, deviance_residuals, minimise
+from ._rotation import excitation
+
+Array = NDArray[np.float64]
+
+_LABEL = "leak scan"
+_DETECTORS = "AB"
+
+
+def analyse(
+    tuned: TagRun,
+    detuned: Scan,
+    *,
+    clock_rate_Hz: float,
+    blind_pulses: int,
+    pi_power: Estimate,
+    damping: Estimate,
+    power_gain: Estimate,
+    detector_efficiency: Estimate,
+    dark_count_rate: Estimate,
+    reading_u_rel: float,
+) -> Result:
+    """Find the leaked laser photons per pulse, and the g2(0) that re-excitation leaves.
+
+    Parameters
+    ----------
+    tuned
+        Time tags in the fibre at the pi pulse; its setting ``power_W`` is the monitor's reading.
+    detuned
+        Clicks against ``power_W`` with the cavity detuned.
+    clock_rate_Hz
+        Pulse rate [Hz].
+    blind_pulses
+        Pulses for which a detector is blind after a click.
+    pi_power, damping
+        Of the Rabi oscillation [W], [1].
+    power_gain
+        True power over the monitor's reading.
+    detector_efficiency
+        From the fibre to a click of either detector.
+    dark_count_rate
+        Of both detectors together [Hz].
+    reading_u_rel
+        Standard uncertainty of the power at a point of the scan, relative.
+
+    Returns
+    -------
+    Result
+        ``laser_leakage``, laser photons per pulse in the fibre at P_pi, and ``g2_reexcitation``.
+
+    Raises
+    ------
+    InconclusiveError
+        If the scan does not determine the leak, or a detector is silent or saturated.
+    RecordError
+        If the scan is not against ``power_W``, or the run does not say its power.
+
+    Notes
+    -----
+    Each detector's clicks are fitted with ``1 - (1 - D E(P)) exp(-L P/P_1)``, with dead time as a
+    renewal process; E is the damped Rabi oscillation, D what of the dot's light is left, L the
+    leak at the power P_1 of the tuned run. D of both signs is allowed: no bias near zero.
+    """
+    at_run = tuned.about.settings.get("power_W")
+    if detuned.x_name != "power_W" or not isinstance(at_run, float) or at_run <= 0.0:
+        raise RecordError(f"{detuned.file}, {tuned.file}: a leak scan and its run need power_W")
+    pulses = detuned.dwell_s * clock_rate_Hz
+    dark = 0.5 * dark_count_rate.value / clock_rate_Hz
+    pi_reading = pi_power.value / power_gain.value
+
+    def live(v: Values, detector: str, power: Array) -> Array:
+        k = v.get("damping", damping.value)
+        dot = v[f"dot_{detector}"] * excitation(power, pi_reading, k) / excitation(1.0, 1.0, k)
+        leak = v[f"leak_{detector}"] * power / at_run
+        return 1.0 - (1.0 - dot) * np.exp(-leak - dark)
+
+    def expected(v: Values) -> Array:
+        p = np.stack([live(v, d, detuned.x) for d in _DETECTORS], axis=1)
+        return np.maximum(pulses[:, None] * clicks_per_pulse(p, blind_pulses), 1e-9)
+
+    # counting with dead time, and the noise of the power
+    rate = detuned.clicks / pulses[:, None]
+    free_share = 1.0 - blind_pulses * rate
+    fano = free_share * (free_share - rate) + reading_u_rel**2 * detuned.clicks
+
+    def residuals(v: Values) -> Array:
+        return deviance_residuals(detuned.clicks, expected(v), fano).ravel()
+
+    free: dict[str, Free] = {}
+    for k, d in enumerate(_DETECTORS):
+        per_power = float(np.sum(rate[:, k] - dark) / np.sum(detuned.x))
+        start = max(per_power * at_run, 1.0 / float(pulses.sum()))
+        free |= {f"leak_{d}": Free(start, start), f"dot_{d}": Free(0.0, start)}
+    given = {"damping": damping} if damping.u > 0.0 else {}
+    if given:
+        free["damping"] = Free(damping.value, damping.u, 0.0)
+    solution = minimise(_LABEL, free, residuals, given)
+    background = [_background(solution, d, clock_rate_Hz) for d in _DETECTORS]
+    raw = hbt.analyse(
+        tuned, dark_count_rate=dark_count_rate, background_rates=(background[0], background[1])
+    )
+    estimates = (
+        _leakage(solution, at_run, pi_power, power_gain, detector_efficiency),
+        _reexcitation(raw, solution),
+    )
+    curves = tuple(_curves(solution, detuned, expected(solution.as_dict()), fano))
+    fit = solution.fit("leak P + dot's light + dark counts", "chi2", curves)
+    return Result(
+        estimates, (fit, *raw.fits), (*solution.problems, *raw.problems, *_problems(solution))
+    )
+
+
+def _background(solution: Solution, detector: str, clock_rate_Hz: float) -> Estimate:
+    """Clicks that the leak makes on a live detector at the power of the tuned run [Hz]."""
+    name = f"leak_{detector}"
+    leak = solution[name]
+    return Estimate(
+        name=name,
+        value=-math.expm1(-leak) * clock_rate_Hz,
+        unit="Hz",
+        definition="clicks of leaked laser light",
+        method="power scan with the cavity detuned",
+        budget=solution.budget({name: math.exp(-leak) * clock_rate_Hz}),
+    )
+
+
+def _leakage(
+    solution: Solution, at_run: float, pi_power: Estimate, gain: Estimate, efficiency: Estimate
+) -> Estimate:
+    names = [f"leak_{d}" for d in _DETECTORS]
+    clicks = sum(solution[n] for n in names)
+    to_pi = pi_power.value / gain.value / at_run
+    value = clicks * to_pi / efficiency.value
+    detected = Estimate(
+        "leak", clicks, "1", "", "", budget=solution.budget(dict.fromkeys(names, 1.0))
+    )
+    return Estimate(
+        name="laser_leakage",
+        value=value,
+        unit="1",
+        definition="laser photons per pulse in the fibre at P_pi",
+        method="clicks in proportion to the power, with the cavity detuned",
+        plane="fibre",
+        budget=propagate(
+            [
+                (detected, value / clicks),
+                (efficiency, -value / efficiency.value),
+                (pi_power, value / pi_power.value),
+                (gain, -value / gain.value),
+            ]
+        ),
+    )
+
+
+def _reexcitation(raw: Result, solution: Solution) -> Estimate:
+    g2 = raw["g2_zero_source"]
+    ratio = solution["leak_A"] + solution["leak_B"]
+    return replace(
+        raw["g2_zero_source_corrected"],
+        name="g2_reexcitation",
+        definition="g0, g2(0) of the dot's own light, time-averaged: leaked laser light removed",
+        method=(
+            f"g2(0) in the fibre {g2.value:.4g}, less the leak of {ratio:.3g} clicks a pulse as an "
+            f"independent background; {raw['g2_zero_source_corrected'].method}"
+        ),
+    )
+
+
+def _curves(solution: Solution, scan: Scan, expected: Array, fano: Array) -> Iterator[Curve]:
+    residuals = -solution.residuals.reshape(expected.shape)
+    order = np.argsort(scan.x)
+    for k, detector in enumerate(_DETECTORS):
+        seen, model = scan.clicks[:, k] / scan.dwell_s, expected[:, k] / scan.dwell_s
+        yield Curve(
+            title=f"Leaked laser light, detector {detector}",
+            x_label="pump power (W)",
+            y_label="click rate, cavity detuned (1/s)",
+            x=scan.x,
+            y=seen,
+            u_y=np.sqrt(fano[:, k] * expected[:, k]) / scan.dwell_s,
+            model=model,
+            residuals=residuals[:, k],
+            x_line=scan.x[order],
+            y_line=model[order],
+        )
+
+
+def _problems(solution: Solution) -> tuple[str, ...]:
+    dot, leak = (sum(solution[f"{what}_{d}"] for d in _DETECTORS) for what in ("dot", "leak"))
+    if dot > leak:
+        return (
+            f"{_LABEL}: detuned, the dot still makes {dot:.2g} clicks a pulse, the laser "
+            f"{leak:.2g}: is there another order or mode? Give leak.detuning_V",
+        )
+    if leak < 2.0 * math.hypot(*(solution.u(f"leak_{d}") for d in _DETECTORS)):
+        return (f"{_LABEL}: no leak beyond the noise; the limit is in its uncertainty",)
+    return ()

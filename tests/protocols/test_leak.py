@@ -1,0 +1,140 @@
+"""What the leak measurement does to pump and cavity, in which order, and on which ways out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qdchar.errors import RefusedError
+from qdchar.protocols import leak
+from qdchar.protocols.leak import LeakSettings
+from qdchar.roles import Counts, Identity, TagBlock
+
+SETTINGS = LeakSettings(tuned_s=1e-3, points=6)
+
+
+class Bench:
+    """Light path, attenuator, monitor, tagger and the cavity's piezo in one, with a diary."""
+
+    channel_a, channel_b, channel_sync = 1, 2, 0
+    sync_divider, resolution_ps = 100, 1.0
+    limits_dB = (0.0, 60.0)
+
+    limits_V = (0.0, 60.0)
+
+    def __init__(self, fail: str = "") -> None:
+        self.fail = fail
+        self.diary: list[tuple[str, object]] = []
+        self.dB, self.here_V = 20.0, 10.0
+
+    def identify(self) -> Identity:
+        return Identity("", "", "", "", "", simulated=True)
+
+    def select(self, position: str) -> None:
+        self.diary.append(("path", position))
+
+    def open_shutter(self) -> None:
+        self.diary.append(("shutter", True))
+
+    def check(self, *values: float) -> None:
+        if not all(0.0 <= v <= 60.0 for v in values):  # volts or decibels
+            raise RefusedError("out of limits")
+
+    def set_attenuation(self, dB: float) -> None:
+        self.diary.append(("attenuation", dB))
+        self.dB = dB
+
+    def attenuation(self) -> float:
+        return self.dB
+
+    def power_W(self) -> float:
+        return 200e-9 * 10 ** (-self.dB / 10) * (1 + 1e-5 * np.sin(len(self.diary)))
+
+    def set_voltage(self, voltage_V: float) -> None:
+        self.diary.append(("voltage", voltage_V))
+        self.here_V = voltage_V
+
+    def voltage(self) -> float:
+        return self.here_V
+
+    def count(self, dwell_s: float) -> Counts:
+        if self.fail == "count":
+            raise RuntimeError("cable pulled")
+        return Counts((100, 90), dwell_s)
+
+    def stream(self, duration_s: float):
+        if self.fail == "stream":
+            raise RuntimeError("cable pulled")
+        yield TagBlock(np.array([5]), np.array([1], np.uint8), 0, round(duration_s * 1e12))
+
+    def measure(self, folder: Path) -> leak.Leakage:
+        return leak.measure(
+            self,
+            self,
+            self,
+            self,
+            self,
+            folder,
+            SETTINGS,
+            pi_reading_W=10e-9,
+            detuning_V=5.0,
+            hold=lambda: self.set_voltage(10.3),
+        )
+
+
+def test_tuned_at_pi_first_then_detuned_at_several_powers(tmp_path: Path) -> None:
+    bench = Bench()
+    found = bench.measure(tmp_path)
+    assert found.tuned.about.settings["power_W"] == pytest.approx(10e-9, rel=4e-3)
+    assert found.detuned.x == pytest.approx(10e-9 * np.linspace(0.25, 6.0, 6), rel=4e-3)
+    volts = [v for what, v in bench.diary if what == "voltage"]
+    # held, half an order below, and back to where it was held, from below
+    assert volts == pytest.approx([10.3, 5.3, 8.3, 10.3])
+    assert bench.diary[-3:-2] == [("attenuation", 20.0)]
+    assert (bench.dB, bench.here_V) == (20.0, 10.3)
+
+
+@pytest.mark.parametrize("fail", ["stream", "count"])
+def test_pump_and_cavity_are_put_back_when_something_breaks(tmp_path: Path, fail: str) -> None:
+    bench = Bench(fail=fail)
+    with pytest.raises(RuntimeError, match="cable pulled"):
+        bench.measure(tmp_path)
+    assert (bench.dB, bench.here_V) == (20.0, 10.3)
+
+
+def test_the_cavity_is_put_back_even_if_the_attenuator_is_dead(tmp_path: Path) -> None:
+    bench = Bench(fail="count")
+    alive = bench.set_attenuation
+
+    def dead(dB: float) -> None:
+        if dB == 20.0:
+            raise RuntimeError("attenuator is silent")
+        alive(dB)
+
+    bench.set_attenuation = dead  # type: ignore[method-assign]
+    with pytest.raises(RuntimeError, match="silent"):
+        bench.measure(tmp_path)
+    assert bench.here_V == 10.3
+
+
+@pytest.mark.parametrize(("refused", "detuned"), [((5.0, 5.3), 15.3), ((5.0, 15.0), None)])
+def test_above_where_there_is_no_room_below(
+    tmp_path: Path, refused: tuple[float, ...], detuned: float | None
+) -> None:
+    bench = Bench()
+
+    def check(*values: float) -> None:
+        if any(abs(v - no) < 1e-6 for v in values for no in refused):
+            raise RefusedError("out of limits")
+
+    bench.check = check  # type: ignore[method-assign]
+    if detuned is None:
+        with pytest.raises(RefusedError):
+            bench.measure(tmp_path)
+        assert not bench.diary
+        return
+    bench.measure(tmp_path)
+    volts = [v for what, v in bench.diary if what == "voltage"]
+    assert volts == pytest.approx([10.3, detuned, 8.3, 10.3])
