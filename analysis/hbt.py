@@ -42,6 +42,8 @@ from ._hbt_window import captured_fraction
 from ._live import LiveCounts, live_counts
 from ._pulses import open_run, wired_run
 
+_BACKGROUND = "background"
+
 
 def analyse(
     run: TagRun,
@@ -124,7 +126,7 @@ def analyse(
         estimates.append(raw.on.estimate(f"{name}_on", plane, f"{what}{removed}", method))
     if background_rates is not None:
         on_a, on_b = background_rates
-        light = [_Foreign("background", on_a, (1, 0)), _Foreign("background", on_b, (0, 1))]
+        light = [_Foreign(_BACKGROUND, on_a, (1, 0)), _Foreign(_BACKGROUND, on_b, (0, 1))]
         corrected = _measure(counts, pulsed.label, [*darks, *light])
         what = "g2(0), time-averaged, of the source alone: background light removed; not for keys"
         estimates.append(
@@ -255,6 +257,8 @@ def _measure(counts: LiveCounts, label: str, foreign: Sequence[_Foreign]) -> _Me
 
     # Threshold detectors miss photons that come together, of one more than of both.
     crowding, u_crowding = _crowding(live)
+    if any(f.what == _BACKGROUND for f in foreign):  # what is left are pairs of the dot
+        crowding, u_crowding = _pairs_per_click(live, c0 - by_chance), 0.0
     scale = average.scale * (1.0 - crowding)
     value = scale * _g2(live, unwanted)
 
@@ -313,9 +317,13 @@ def _crowding(table: Table) -> tuple[float, float]:
     but three photons (leakage comes in pairs, too) miss coincidences: what remains is a quarter,
     and nothing for Poissonian light alone. Which it is, is not known here.
     """
-    _, n_a, n_b, c0 = table.sum(axis=0)
-    pairs = 0.5 * c0 / n_a + 0.5 * c0 / n_b
-    return float(0.625 * pairs), float(0.375 * pairs / math.sqrt(3.0))
+    pairs = _pairs_per_click(table, float(table[:, 3].sum()))
+    return 0.625 * pairs, 0.375 * pairs / math.sqrt(3.0)
+
+
+def _pairs_per_click(table: Table, coincidences: float) -> float:
+    _, n_a, n_b, _ = table.sum(axis=0)
+    return float(0.5 * coincidences / n_a + 0.5 * coincidences / n_b)
 
 
 def _relative_singles(table: Table) -> float:

@@ -31,6 +31,7 @@ from qdchar.measurement import Scan, TagRun
 
 from . import hbt
 from ._deadtime import clicks_per_pulse
+from ._intervals import Interval, widen
 from ._poisson import Free, Solution, Values, deviance_residuals, minimise
 from ._rotation import excitation
 
@@ -52,6 +53,7 @@ def analyse(
     detector_efficiency: Estimate,
     dark_count_rate: Estimate,
     reading_u_rel: float,
+    excess: Estimate | None = None,
 ) -> Result:
     """Find the leaked laser photons per pulse, and the g2(0) that re-excitation leaves.
 
@@ -75,11 +77,15 @@ def analyse(
         Of both detectors together [Hz].
     reading_u_rel
         Standard uncertainty of the power at a point of the scan, relative.
+    excess
+        Relative excess of the lifetime over that on resonance in the tuned run, see
+        `qdchar.analysis.detuning.lifetime_excess`: re-excitation is rarer by it.
 
     Returns
     -------
     Result
-        ``laser_leakage``, laser photons per pulse in the fibre at P_pi, and ``g2_reexcitation``.
+        ``laser_leakage``, laser photons per pulse in the fibre at P_pi, and ``g2_reexcitation``,
+        with an excess that on resonance.
 
     Raises
     ------
@@ -134,7 +140,7 @@ def analyse(
     )
     estimates = (
         _leakage(solution, at_run, pi_power, power_gain, detector_efficiency),
-        _reexcitation(raw, solution),
+        _reexcitation(raw, solution, excess),
     )
     curves = tuple(_curves(solution, detuned, expected(solution.as_dict()), fano))
     fit = solution.fit("leak P + dot's light + dark counts", "chi2", curves)
@@ -185,18 +191,40 @@ def _leakage(
     )
 
 
-def _reexcitation(raw: Result, solution: Solution) -> Estimate:
+def _reexcitation(raw: Result, solution: Solution, excess: Estimate | None) -> Estimate:
     g2 = raw["g2_zero_source"]
     ratio = solution["leak_A"] + solution["leak_B"]
-    return replace(
-        raw["g2_zero_source_corrected"],
+    own = raw["g2_zero_source_corrected"]
+    found = replace(
+        own,
         name="g2_reexcitation",
         definition="g0, g2(0) of the dot's own light, time-averaged: leaked laser light removed",
         method=(
             f"g2(0) in the fibre {g2.value:.4g}, less the leak of {ratio:.3g} clicks a pulse as an "
-            f"independent background; {raw['g2_zero_source_corrected'].method}"
+            f"independent background; {own.method}"
         ),
     )
+    if excess is None:
+        return found
+    faster = 1.0 + excess.value
+    return replace(
+        found,
+        value=faster * found.value,
+        method=f"{found.method}; {100.0 * excess.value:.2f} % added ({excess.definition})",
+        budget=propagate([(found, faster), (excess, found.value)]),
+        interval_68=_wider(found.interval_68, faster, found.value * excess.u),
+        interval_95=_wider(found.interval_95, faster, 2.0 * found.value * excess.u),
+    )
+
+
+def _wider(interval: Interval | None, factor: float, by: float) -> Interval | None:
+    """Scale an interval, and add an independent error of the quantity to both sides."""
+    if interval is None:
+        return None
+    low, high = (factor * end for end in interval)
+    middle = 0.5 * (low + high)
+    low, high = widen(middle, (low, high), 1.0, by)
+    return max(low, 0.0), high
 
 
 def _curves(solution: Solution, scan: Scan, expected: Array, fano: Array) -> Iterator[Curve]:

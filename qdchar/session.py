@@ -507,6 +507,7 @@ def _leak(s: Session, progress: Progress) -> Result:
         hold=s.hold_cavity,
         progress=progress,
     )
+    held = s._holds[-1]
     return analyse.leak.analyse(
         leakage.tuned,
         leakage.detuned,
@@ -518,6 +519,13 @@ def _leak(s: Session, progress: Progress) -> Result:
         detector_efficiency=s.station.calibration("detector_efficiency"),
         dark_count_rate=darks,
         reading_u_rel=settings.reading_u_rel / math.sqrt(settings.readings),
+        excess=analyse.detuning.lifetime_excess(
+            s.station.calibration("purcell_expected"),
+            s.need("cavity_count_fwhm", "cavity"),
+            s.station.calibration("cavity_vibration"),
+            s.need("cavity_metres_per_volt", "cavity").value
+            * math.hypot(held.offset_V, held.u_offset_V),
+        ),
     )
 
 

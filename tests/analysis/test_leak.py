@@ -115,6 +115,18 @@ def test_what_both_detectors_leaks_share_adds_up(tmp_path: Path) -> None:
     assert np.linalg.norm(leaks) == pytest.approx(2.0 * x * rel, rel=0.15)
 
 
+def test_what_the_cavity_s_vibration_slows_down_is_added(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    run, scan = tuned(tmp_path, rng, LIGHT), detuned(rng, LIGHT)
+    plain = analyse(run, scan)["g2_reexcitation"]
+    still = analyse(run, scan, excess=known("lifetime_excess", 0.02, 0.01))["g2_reexcitation"]
+    assert still.value == pytest.approx(1.02 * plain.value)
+    assert still.u == pytest.approx(np.hypot(1.02 * plain.u, 0.01 * plain.value))
+    assert plain.interval_95 is not None
+    assert still.interval_95 is not None
+    assert still.interval_95[1] > 1.02 * plain.interval_95[1]
+
+
 def test_a_dot_that_still_shines_is_noticed(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     result = analyse(tuned(tmp_path, rng, LIGHT), detuned(rng, LIGHT, dot=0.05))
