@@ -75,6 +75,7 @@ PROTOCOLS = {
     "coherent, BB84, vacuum + weak": coherent("vacuum+weak", "eb"),
     "coherent, 3 states, vacuum + weak": coherent("vacuum+weak", "lt"),
     "coherent, BB84, one decoy": coherent("one-decoy", "eb"),
+    "coherent, 3 states, one decoy": coherent("one-decoy", "lt"),
     "single photons with decoy, BB84": attenuator("eb"),
 }
 

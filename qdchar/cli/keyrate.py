@@ -340,7 +340,7 @@ def _print_published(as_json: bool) -> None:
     for row in rows:
         click.echo(f"\n{row.quantity}: {row.published:.4g} {row.unit} ({row.source})")
         for name, value in row.computed:
-            click.echo(f"    {name:<44}{_beside(value, row.deviation(value), row.unit)}")
+            click.echo(f"    {name:<64}{_beside(value, row.deviation(value), row.unit)}")
     click.echo("\nNo variant within 5 % (0.25 dB):")
     for row in rows:
         if not row.reproduced:

@@ -20,7 +20,9 @@ Proof and assumptions. The counting is that of decoy-state BB84 (Hwang 2003; Lo,
 References
 ----------
 H.-K. Lo, X. Ma, K. Chen, Phys. Rev. Lett. 94, 230504 (2005),
-https://doi.org/10.1103/PhysRevLett.94.230504.
+https://doi.org/10.1103/PhysRevLett.94.230504. Decoy states with quantum dots, from the
+truncated photon statistics of a biexciton-exciton cascade: Y. Bloom et al.,
+PRX Quantum 6, 030332 (2025), arXiv:2409.07939.
 """
 
 from __future__ import annotations
