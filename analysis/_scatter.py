@@ -18,6 +18,7 @@ from ._poisson import Free, Solution, Values, minimise_reweighted
 Array = NDArray[np.float64]
 
 _SMALLEST = 1e-5
+_STANDS_OUT = 5.0
 
 
 def minimise_scattering(
@@ -86,6 +87,27 @@ def minimise_scattering(
     noise = math.exp(outer)
     excess(outer)
     return solution, noise
+
+
+def faint_problem(label: str, solution: Solution, height: str) -> tuple[str, ...]:
+    """Say so if what was fitted does not stand out: the highest of many points of noise does not.
+
+    Parameters
+    ----------
+    label
+        Name of the fit.
+    solution
+        The fit.
+    height
+        Parameter that is zero where there is nothing.
+    """
+    if solution[height] > _STANDS_OUT * solution.u(height):
+        return ()
+    return (
+        f"{label}: what was fitted stands out by {solution[height] / solution.u(height):.1f} "
+        f"standard uncertainties, less than the {_STANDS_OUT:g} that noise does not reach; is "
+        "there light? Count longer",
+    )
 
 
 def drift_problem(label: str, noise: float, residuals: Array) -> tuple[str, ...]:

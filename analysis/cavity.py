@@ -18,7 +18,7 @@ from ._deadtime import fano, live_counts
 from ._lineshapes import lorentzian
 from ._peaks import Peak, find_peaks
 from ._poisson import Free, Solution, Values, deviance_residuals
-from ._scatter import drift_problem, minimise_scattering
+from ._scatter import drift_problem, faint_problem, minimise_scattering
 
 Array = NDArray[np.float64]
 
@@ -88,7 +88,10 @@ def analyse(
     solution, noise, curve = _resonance(part, highest, clock_rate_Hz, blind_pulses)
     fits.append(solution.fit("Lorentz + background", "chi2", (curve,)))
     v = solution.as_dict()
-    problems = list(drift_problem(_LABEL, noise, solution.residuals))
+    problems = [
+        *faint_problem(_LABEL, solution, "height"),
+        *drift_problem(_LABEL, noise, solution.residuals),
+    ]
     if not part.x.min() + v["fwhm"] / 2 < v["centre"] < part.x.max() - v["fwhm"] / 2:
         problems.append(
             f"{_LABEL}: the resonance at {v['centre']:.4g} V is less than half a width from an end "

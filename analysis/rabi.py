@@ -285,7 +285,7 @@ def _starts(power: Array, per_pulse: Array) -> list[dict[str, Free]]:
         if all(abs(math.log(pi_power / s["pi_power"].start)) > 0.1 for s in starts):
             starts.append(
                 {
-                    "pi_power": Free(pi_power, pi_power, low=0.0),
+                    "pi_power": Free(pi_power, pi_power, low=1e-6 * pi_power),
                     "damping": Free(max(damping, 1e-4), 0.01, low=0.0),
                     "amplitude": Free(amplitude, amplitude, low=0.0),
                     "reexcitation": Free(_REEXCITATION_G2.value, _REEXCITATION_G2.u),

@@ -193,6 +193,8 @@ def analyse_file(
 
 def _start(x: Array, y: Array) -> tuple[NDArray[np.bool_], dict[str, Free]]:
     """Find the deepest dip below a smooth background; return its surroundings and start values."""
+    if not np.median(y) > 0.0:
+        raise InconclusiveError(f"{_LABEL}: the spectrum holds no light; is the lamp on?")
     t = (x - x.mean()) / (np.ptp(x) / 2.0)
     above = np.ones(len(x), dtype=bool)
     level = y

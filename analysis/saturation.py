@@ -148,6 +148,12 @@ def analyse(
         y_line=rate(v, fine),
     )
     problems = drift_problem(_LABEL, noise, solution.residuals)
+    lowest = float(power[power > 0.0].min())
+    if v["power"] < lowest:
+        problems += (
+            f"{_LABEL}: the saturation power {v['power']:.4g} W lies below the lowest power of the "
+            f"scan ({lowest:.4g} W): the rise was not seen; scan from lower",
+        )
     if v["power"] > top:
         problems += (
             f"{_LABEL}: the saturation power {v['power']:.4g} W lies above the highest power of "
