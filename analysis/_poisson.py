@@ -34,7 +34,8 @@ def deviance_residuals(counts: ArrayLike, expected: ArrayLike, fano: ArrayLike =
 
     Their sum of squares is the Poisson deviance ``2 sum (m - y + y ln(y/m))``, so that least
     squares on them is maximum likelihood and its covariance is the inverse Fisher information
-    [1]_. There is no bias at few counts, in contrast to least squares with sigma = sqrt(counts).
+    [1]_; below a few counts a point it is too large, u by 4 % at 1 and by 17 % at 0.1. There is no
+    bias at few counts, in contrast to least squares with sigma = sqrt(counts).
 
     Parameters
     ----------
@@ -413,22 +414,31 @@ def _lmfit(
             f"parameters ({', '.join(free)}); measure more points"
         )
     minimiser = lmfit.Minimizer(objective, parameters, scale_covar=False)
+    result, reason = None, ""
     # dogbox is the quicker where a parameter rests at its bound, trf the surer
     for method in ("dogbox", "trf"):
-        result = minimiser.least_squares(
-            method=method,
-            jac=jacobian,
-            x_scale="jac",
-            ftol=1e-10,
-            xtol=1e-10,
-            gtol=1e-10,
-            max_nfev=400 * (len(free) + 1),
-        )
-        if result.success:
-            break
-    if not result.success:
+        try:
+            tried = minimiser.least_squares(
+                method=method,
+                jac=jacobian,
+                x_scale="jac",
+                ftol=1e-10,
+                xtol=1e-10,
+                gtol=1e-10,
+                max_nfev=400 * (len(free) + 1),
+            )
+        except ValueError as error:  # a step to where the model is not finite
+            reason = str(error)
+            continue
+        reason = tried.message
+        if tried.success:
+            result = tried
+            # a flat direction far from the minimum may only be a step too far
+            if np.all(np.any(tried.jac != 0.0, axis=0)):
+                break
+    if result is None:
         raise InconclusiveError(
-            f"{label}: the fit did not converge ({result.message}); look at the data: is the "
+            f"{label}: the fit did not converge ({reason}); look at the data: is the "
             "feature within the scan and above the noise?"
         )
     return result
