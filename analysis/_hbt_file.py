@@ -135,12 +135,12 @@ def _result(c: _Correlation, label: str, window_s: float | None, remarks: str) -
     k, total = int(zero.sum()), int(sides.sum())
     if total == 0:
         raise InconclusiveError(f"{label}: no pairs in the side peaks; record longer")
-    captured = 2 * window / period
-    by_chance = np.prod(c.singles, axis=1) * (period * 1e-12 / c.block_s) * captured
+    # pulsed light is not even in time: a window holds what it holds of a side peak
+    held = total / int(_areas(c, period / 2)[:, ~is_zero].sum())
+    by_chance = np.prod(c.singles, axis=1) * (period * 1e-12 / c.block_s) * held
     table = np.column_stack([zero, sides / n_sides, by_chance]).astype(np.float64)
     window_text = ""
     if window_s is not None:
-        held = total / int(_areas(c, period / 2)[:, ~is_zero].sum())
         window_text = (
             f" within {window / 1000:.3g} ns of their centres, {100 * held:.4g} % of a side peak's"
         )
