@@ -145,8 +145,8 @@ def test_intervals_cover(emitter: Emitter, u_rel: float, runs: int) -> None:
         # 3.3 standard deviations of a binomial
         assert abs(in_68 - 0.683) < 3.3 * (0.683 * 0.317 / runs) ** 0.5, name
         assert in_95 > 0.95 - 3.3 * (0.95 * 0.05 / runs) ** 0.5, name
-    # the dip is narrow: values spread further down than up
-    assert np.median(values) == pytest.approx(truth["g2_zero"], abs=0.5 * np.std(values))
+    # values spread further down than up; the median of a normal one scatters by 1.25/sqrt(runs)
+    assert np.median(values) == pytest.approx(truth["g2_zero"], abs=4 * np.std(values) / runs**0.5)
     # where there is none it is not found
     assert bunched > 0.9 * runs if emitter is not TWO_LEVELS else bunched < 0.05 * runs
 
