@@ -180,8 +180,15 @@ def _detected(counts: LiveCounts, live: float, label: str) -> tuple[float, list[
     s, blinking = counts.statistics, counts.blinking
     u_counting = _counting(s)
     u_live = max(u_counting, jackknife(_live_gated, _live_table(s)))
-    method = f"live gating, M = {s.blind_pulses} pulses"
+    n_a, n_b, c0 = (float(n.sum()) for n in (s.n_a, s.n_b, s.c0))
+    together = c0 * _same_detector(n_a, n_b) / (n_a + n_b)
+    two = f"; two photons on one detector: {100 * together:+.2g} %"
     if not (blinking.significant and abs(counts.live_gating_bias) * live > _NEGLIGIBLE * u_live):
+        method = f"live gating, M = {s.blind_pulses} pulses{two}"
+        if blinking.significant:
+            method += (
+                f"; blinking (b = {blinking.amplitude:.2g}) moves it by less than a tenth of u"
+            )
         return live, [Contribution(f"photon counting, {label}", u_live)], method
 
     table = _telegraph_table(counts)
@@ -191,7 +198,7 @@ def _detected(counts: LiveCounts, live: float, label: str) -> tuple[float, list[
     doubt = live / (1.0 + counts.live_gating_bias) - value
     method = (
         f"pulsed dead-time formula with on-fraction {blinking.on_fraction:.3f} from the far side "
-        f"peaks (live gating takes {100 * counts.live_gating_bias:+.0f} % under blinking)"
+        f"peaks (live gating takes {100 * counts.live_gating_bias:+.0f} % under blinking){two}"
     )
     return (
         value,

@@ -32,7 +32,7 @@ def _analyses() -> Iterator[Callable[..., Any]]:
                     yield function
 
 
-@pytest.mark.parametrize("analyse", _analyses(), ids=lambda f: f"{f.__module__}.{f.__name__}")
+@pytest.mark.parametrize("analyse", list(_analyses()), ids=lambda f: f"{f.__module__}.{f.__name__}")
 def test_promised_figures_are_in_the_vocabulary(analyse: Callable[..., Any]) -> None:
     text = inspect.getdoc(analyse) or ""
     returned = re.search(r"^Returns\n-+\n(.*?)(?=^\w[\w ]*\n-+\n|\Z)", text, re.M | re.S)
@@ -50,7 +50,7 @@ def test_a_symbol_means_one_thing() -> None:
     assert [s for s, n in symbols.items() if n > 1] == []
 
 
-@pytest.mark.parametrize("name", VOCABULARY)
+@pytest.mark.parametrize("name", list(VOCABULARY))
 def test_units_are_si_and_can_be_printed(name: str) -> None:
     term = VOCABULARY[name]
     assert set(re.split("[/ ]", term.unit)) <= {"1", "s", "Hz", "W", "V", "m", "dB"}
