@@ -19,7 +19,7 @@ VERBS = {
     "check": "Identify and read every instrument, touching nothing.",
     "measure": "Make one measurement.",
     "safe": "Bring everything to safety.",
-    "fit": "Analyse one file: hbt, lifetime, rabi, etalon, cavity.",
+    "fit": "Analyse one file: hbt, lifetime, rabi, etalon, cavity and more.",
     "keyrate": "Predict the secret key rate of a source on a link.",
     "figures": "Draw the paper's key-rate figures with one's own source in them.",
     "report": "Make the pages and figures of a run.",
