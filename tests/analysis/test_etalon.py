@@ -127,6 +127,14 @@ def test_starts_come_from_the_data(volts: Array, bend: tuple[float, float], offs
         assert result[name].u < 0.05 * true
 
 
+@pytest.mark.parametrize("apart", [-0.003, -0.0005, 0.001])
+def test_peaks_of_both_scans_at_the_same_voltages_leave_the_bend_open(apart: float) -> None:
+    volts = np.arange(12, 150, 0.35)
+    result = _fit(_scans(np.random.default_rng(4), volts=volts, offset=-0.05 + apart))
+    assert result["linewidth"].value == pytest.approx(LINE, abs=4 * result["linewidth"].u)
+    assert result.problems == ()
+
+
 def test_frequency_falling_with_voltage_is_the_same() -> None:
     """A Fabry-Perot scan has no sign: mirrored, it gives the same widths."""
     narrow, source = _scans(np.random.default_rng(4))
