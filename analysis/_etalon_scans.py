@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from qdchar.errors import InconclusiveError
 from qdchar.fit import Curve
@@ -15,7 +16,7 @@ from qdchar.measurement import Scan
 from ._deadtime import LiveCounts
 from ._lineshapes import airy, airy_voigt, voigt_parts
 from ._peaks import find_peaks
-from ._poisson import Free, Values
+from ._poisson import Free, Values, deviance_residuals
 
 Array = NDArray[np.float64]
 
@@ -93,6 +94,18 @@ class EtalonData:
             x_line=fine,
             y_line=self.rate(v, axis, fine),
         )
+
+
+def check_fringes(scans: Sequence[EtalonData]) -> None:
+    """Refuse scans that do not differ from flat light: noise has a highest point, too."""
+    for s in scans:
+        flat = s.scan.dwell_s * max(s.light.counts.sum(), 0.5) / s.scan.dwell_s.sum()
+        deviance = float(np.sum(deviance_residuals(s.light.counts, flat, s.fano(flat)) ** 2))
+        if (chance := float(stats.chi2.sf(deviance, len(flat) - 1))) > 1e-6:
+            raise InconclusiveError(
+                f"{LABEL}: the {s.name} scan does not differ from flat light (p = {chance:.1g}); "
+                "is there light, and does the voltage reach the etalon? Count longer"
+            )
 
 
 def starts(scans: Sequence[EtalonData], axis: Axis) -> tuple[dict[str, Free], tuple[str, ...]]:

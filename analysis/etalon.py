@@ -16,7 +16,7 @@ from qdchar.fit import Result
 from qdchar.measurement import Scan, read_scan
 
 from ._deadtime import fano, fano_continuous, live_counts, live_counts_continuous
-from ._etalon_scans import AXIS, LABEL, Axis, EtalonData, starts
+from ._etalon_scans import AXIS, LABEL, Axis, EtalonData, check_fringes, starts
 from ._lineshapes import gauss_ratio, share_of_gauss, voigt_parts
 from ._poisson import Free, Solution, Values, deviance_residuals
 from ._scatter import drift_problem, minimise_scattering
@@ -133,6 +133,7 @@ def analyse(
         scans.append(EtalonData("narrow", narrow, laser, narrow_fano, dark_count_rate_Hz))
 
     axis = Axis.of([s.scan for s in scans])
+    check_fringes(scans)
     free, problems = starts(scans, axis)
     given = {}
     if kappa is not None:

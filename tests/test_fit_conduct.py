@@ -13,7 +13,8 @@ from qdchar.errors import InconclusiveError
 from qdchar.measurement import About, ScanWriter
 from qdchar.roles import Counts
 
-NAMES = ("rabi", "saturation", "cavity", "lifetime", "reflectivity")
+NAMES = ("rabi", "saturation", "cavity", "lifetime", "reflectivity", "etalon")
+OPTIONS = {"etalon": ["--kappa", "5.4e9", "0.05e9", "--fsr", "100e9", "0.2e9"]}
 
 
 def _write(name: str, file: Path, rng: np.random.Generator, mean: float) -> None:
@@ -38,7 +39,7 @@ def test_nothing_is_inconclusive(
 ) -> None:
     file = tmp_path / f"{name}.csv"
     _write(name, file, np.random.default_rng(1), mean)
-    code = qdchar(["fit", name, str(file), "--json"])
+    code = qdchar(["fit", name, str(file), *OPTIONS.get(name, []), "--json"])
     line = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert code == line["exit_code"] == InconclusiveError.exit_code, line
     assert line.get("error") or line["problems"]
