@@ -110,8 +110,7 @@ def analyse(
     raw = _measure(counts, pulsed.label, darks)
     captured = captured_fraction(pulsed, 0.0 if dark_count_rate is None else dark_count_rate.value)
     method = raw.method + (
-        f"; windows of one pulse period, which capture {100.0 * captured:.4g} % of the light or "
-        "more"
+        f"; windows of one pulse period hold at least {100.0 * captured:.4g} % of the light"
     )
     removed = "" if dark_count_rate is None else ", receiver dark counts removed"
     g2 = raw.estimate(
