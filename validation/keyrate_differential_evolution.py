@@ -4,7 +4,7 @@
 
 For each protocol, random links and sources; prints the smallest ratio of our optimum to the best
 that differential evolution found. The acceptance is 0.999 at 100 points; the last run gave 0.99998
-or more for all seven protocols.
+or more for all eight protocols.
 """
 
 from __future__ import annotations
