@@ -8,6 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import signal, special
 
+from qdchar.estimate import Estimate, propagate
+
+from ._intervals import Interval
+
 Array = NDArray[np.float64]
 
 _FORGOTTEN = 40.0  # exp(-40) is below what a float64 sum can see
@@ -88,3 +92,23 @@ def emg_histogram(
     for k in range(-2, wraps):
         cumulated += emg_cdf(edges + k * period, lifetime_s, sigma_s)
     return np.asarray(np.diff(cumulated), dtype=np.float64)
+
+
+def temporal_fwhm(lifetime: Estimate) -> Estimate:
+    """Return the FWHM of an exponential wavepacket's intensity, T1 ln 2, with T1's intervals."""
+    factor = math.log(2.0)
+
+    def scaled(interval: Interval | None) -> Interval | None:
+        return None if interval is None else (factor * interval[0], factor * interval[1])
+
+    return Estimate(
+        name="temporal_fwhm",
+        value=factor * lifetime.value,
+        unit="s",
+        definition="FWHM of the intensity of the wavepacket, response removed: T1 ln 2",
+        method="from lifetime, single exponential",
+        plane=lifetime.plane,
+        budget=propagate([(lifetime, factor)]),
+        interval_68=scaled(lifetime.interval_68),
+        interval_95=scaled(lifetime.interval_95),
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,13 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from qdchar.errors import InconclusiveError, RecordError, UsageError
-from qdchar.estimate import Contribution, Estimate, propagate
+from qdchar.estimate import Contribution, Estimate
 from qdchar.fit import Result
 from qdchar.tags import PulseClock, TagSource, folded_histogram, open_tags, sync_clock
 
-from ._decay import Array
+from ._decay import Array, temporal_fwhm
 from ._decays import Decays, fit_decays
-from ._intervals import Interval
 from ._pulses import wired_run
 from ._reconvolution import DecayFit, fit_emg
 
@@ -78,7 +76,7 @@ def _behind_the_measured(found: Decays, response: Path) -> tuple[Estimate, ...]:
         f"{found.remark}"
     )
     lifetime = _lifetime(found.lifetime, definition, method, found.budget)
-    return (lifetime,) if found.number > 1 else (lifetime, _wavepacket(lifetime))
+    return (lifetime,) if found.number > 1 else (lifetime, temporal_fwhm(lifetime))
 
 
 def _behind_a_gaussian(fitted: DecayFit) -> tuple[Estimate, ...]:
@@ -100,31 +98,13 @@ def _behind_a_gaussian(fitted: DecayFit) -> tuple[Estimate, ...]:
         plane="detectors",
         budget=(Contribution(f"{fitted.budget[0].source}, width", u),),
     )
-    return lifetime, _wavepacket(lifetime), fwhm
+    return lifetime, temporal_fwhm(lifetime), fwhm
 
 
 def _lifetime(
     value: float, definition: str, method: str, budget: tuple[Contribution, ...]
 ) -> Estimate:
     return Estimate("lifetime", value, "s", definition, method, "detectors", budget)
-
-
-def _wavepacket(lifetime: Estimate) -> Estimate:
-    return Estimate(
-        name="temporal_fwhm",
-        value=lifetime.value * math.log(2.0),
-        unit="s",
-        definition="FWHM of the intensity of the wavepacket, response removed: T1 ln 2",
-        method="from lifetime, single exponential",
-        plane="detectors",
-        budget=propagate([(lifetime, math.log(2.0))]),
-        interval_68=_times_ln2(lifetime.interval_68),
-        interval_95=_times_ln2(lifetime.interval_95),
-    )
-
-
-def _times_ln2(interval: Interval | None) -> Interval | None:
-    return None if interval is None else (math.log(2.0) * interval[0], math.log(2.0) * interval[1])
 
 
 def _read(

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdchar.errors import InconclusiveError
-from qdchar.estimate import Contribution, Estimate
+from qdchar.estimate import Contribution, Estimate, draw
 
 from ._intervals import K_95, LEVEL_68, Interval
 
@@ -102,20 +102,13 @@ def monte_carlo(
     Batches of 20 000 trials are added until twice the standard error of their means, standard
     deviations and ends of the 95 % interval is below the numerical tolerance of u (GUM-S1 7.9.4).
     """
-    sources = sorted({c.source for e in inputs for c in e.budget})
-    row = {source: k for k, source in enumerate(sources)}
-    slopes = np.zeros((len(inputs), len(sources)))
-    for i, estimate in enumerate(inputs):
-        for c in estimate.budget:
-            slopes[i, row[c.source]] += c.u
-    values = np.array([e.value for e in inputs])
     limits = np.array(bounds if bounds is not None else [(-np.inf, np.inf)] * len(inputs))
 
     def batch() -> Array:
         kept: list[Array] = []
         found = 0
         for drawn in range(1, math.ceil(1.0 / _LEAST_ACCEPTED) + 1):
-            x = values[:, None] + slopes @ rng.standard_normal((len(sources), _BATCH))
+            x = draw(inputs, _BATCH, rng)
             inside = np.all((x >= limits[:, :1]) & (x <= limits[:, 1:]), axis=0)
             kept.append(x[:, inside])
             found += int(inside.sum())

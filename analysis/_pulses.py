@@ -44,6 +44,9 @@ class PulsedRun:
         a period before the emission peak, so that no window cuts the decay [ps].
     wander_ps
         How far the laser's pulses wander about that regular clock, rms [ps].
+    phases
+        Clicks of A and of B by phase after the clock's pulse, shape (256,) each; None where the
+        windows were laid by other runs.
     """
 
     run: TagRun
@@ -52,6 +55,7 @@ class PulsedRun:
     offset_a_ps: float
     offset_b_ps: float
     wander_ps: float = 0.0
+    phases: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
 
     @property
     def label(self) -> str:
@@ -130,15 +134,18 @@ def open_run(run: TagRun, delay_s: float | None = None) -> PulsedRun:
             f"{run.file}: the laser's pulses wander by {wander:.0f} ps about a regular train: its "
             "repetition rate drifted. Record shorter, or give the tagger the laser as its clock"
         )
-    start = [window_start_ps(run, tags, clock, name) for name in "AB"]
+    phases = phase_histogram(run, tags, clock, "A"), phase_histogram(run, tags, clock, "B")
+    start = [window_start_ps(counts, clock) for counts in phases]
     expected = start[0] + (0.0 if delay_s is None else delay_s * 1e12)
     # The detectors see the same pulse; a difference of whole periods is only the fold's doing.
     start[1] += round((expected - start[1]) / clock.period_ps) * clock.period_ps
-    return PulsedRun(run, tags, clock, start[0], start[1], wander)
+    return PulsedRun(run, tags, clock, start[0], start[1], wander, phases)
 
 
-def window_start_ps(run: TagRun, tags: TagSource, clock: PulseClock, detector: str) -> float:
-    """Return where the pulse window of detector "A" or "B" begins after the clock's pulse [ps].
+def phase_histogram(
+    run: TagRun, tags: TagSource, clock: PulseClock, detector: str
+) -> NDArray[np.int64]:
+    """Count the clicks of detector "A" or "B" by their phase after the clock's pulse.
 
     Raises
     ------
@@ -152,7 +159,12 @@ def window_start_ps(run: TagRun, tags: TagSource, clock: PulseClock, detector: s
             f"{run.file}: detector {detector} (channel {channel}) has no clicks; is its light "
             "path open, and the channel number right?"
         )
-    return (_peak(counts) - 0.25) * clock.period_ps
+    return counts
+
+
+def window_start_ps(phases: NDArray[np.int64], clock: PulseClock) -> float:
+    """Return where a detector's pulse window begins after the clock's pulse [ps]."""
+    return (_peak(phases) - 0.25) * clock.period_ps
 
 
 def clock_of(run: TagRun, tags: TagSource) -> PulseClock:

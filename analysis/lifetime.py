@@ -20,7 +20,7 @@ from qdchar.measurement import TagRun
 from qdchar.tags import TagChunk
 from qdchar.tags.folding import Folder
 
-from ._decay import Array
+from ._decay import Array, temporal_fwhm
 from ._hbt_histogram import is_histogram
 from ._lifetime_file import analyse_one_detector
 from ._live import LiveCounts, live_counts
@@ -214,19 +214,6 @@ def analyse_file(
         sync_divider=sync_divider,
         period_s=period_s,
         response_u_rel=response_u_rel,
-    )
-
-
-def temporal_fwhm(lifetime: Estimate) -> Estimate:
-    """Return the FWHM of an exponential wavepacket's intensity, T1 ln 2."""
-    return Estimate(
-        name="temporal_fwhm",
-        value=lifetime.value * math.log(2.0),
-        unit="s",
-        definition="FWHM of the intensity of the wavepacket, response removed: T1 ln 2",
-        method="from lifetime, single exponential",
-        plane=lifetime.plane,
-        budget=propagate([(lifetime, math.log(2.0))]),
     )
 
 

@@ -30,7 +30,7 @@ from qdchar.tags import open_tags
 
 from ._blocks import Table, jackknife
 from ._intervals import LEVEL_68, LEVEL_95, Interval, jeffreys_share
-from ._pulses import PulsedRun, clock_of, window_start_ps
+from ._pulses import PulsedRun, clock_of, phase_histogram, window_start_ps
 from .dead_time import blind_pulses
 
 _BLOCKS = 40
@@ -177,7 +177,8 @@ def _window_starts(pairs: Mapping[str, tuple[TagRun, TagRun]]) -> tuple[float, f
     start = []
     for run, name in ((direct, "A"), (swapped, "B")):
         tags = open_tags(run.file)
-        start.append(window_start_ps(run, tags, clock_of(run, tags), name))
+        clock = clock_of(run, tags)
+        start.append(window_start_ps(phase_histogram(run, tags, clock, name), clock))
     return start[0], start[1]
 
 

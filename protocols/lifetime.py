@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import Field
 
 from qdchar.errors import InconclusiveError
-from qdchar.measurement import Progress, Settings, TagRun, silent
+from qdchar.measurement import About, Progress, Settings, TagRun, silent
 from qdchar.roles import Attenuator, LightPath, TimeTagger
 
 from ._climb import total_rate
@@ -54,21 +54,58 @@ def measure(
         If the laser cannot be brought to the emission's count rate.
     """
     light.select("before")
-    pump_dB = attenuator.attenuation()
     wanted = total_rate(tagger.count(settings.probe_s))
     about = run_about("lifetime", "before", tagger, settings.emission_s)
     emission = record(tagger, folder / "lifetime_emission.h5", settings.emission_s, about, progress)
+    about = run_about("lifetime", "laser", tagger, settings.response_s)
+    response = record_response(
+        light,
+        attenuator,
+        tagger,
+        folder / "lifetime_response.h5",
+        about,
+        duration_s=settings.response_s,
+        wanted_Hz=wanted,
+        probe_s=settings.probe_s,
+        progress=progress,
+    )
+    return Decay(emission, response)
+
+
+def record_response(
+    light: LightPath,
+    attenuator: Attenuator,
+    tagger: TimeTagger,
+    file: Path,
+    about: About,
+    *,
+    duration_s: float,
+    wanted_Hz: float,
+    probe_s: float,
+    progress: Progress = silent,
+) -> TagRun:
+    """Record the pump laser at a count rate; attenuation and path ``before`` are put back.
+
+    Parameters
+    ----------
+    wanted_Hz
+        Count rate of both detectors together, to be met within 5 % [1/s].
+    probe_s
+        Counting time for each look at the rate [s].
+
+    Raises
+    ------
+    InconclusiveError
+        If the laser cannot be brought to that count rate.
+    """
+    pump_dB = attenuator.attenuation()
     try:
         light.select("laser")
-        _match_rate(attenuator, tagger, wanted, settings.probe_s)
-        about = run_about("lifetime", "laser", tagger, settings.response_s)
-        response = record(
-            tagger, folder / "lifetime_response.h5", settings.response_s, about, progress
-        )
+        _match_rate(attenuator, tagger, wanted_Hz, probe_s)
+        return record(tagger, file, duration_s, about, progress)
     finally:
         attenuator.set_attenuation(pump_dB)
         light.select("before")
-    return Decay(emission, response)
 
 
 def _match_rate(

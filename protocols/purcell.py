@@ -14,7 +14,7 @@ from qdchar.roles import Attenuator, LightPath, TimeTagger, VoltageAxis
 
 from ._climb import Held, approach, settle, total_rate
 from ._tags import record, run_about
-from .lifetime import _match_rate
+from .lifetime import record_response
 
 _CREEP = 0.01
 """Of a step a piezo makes about as much again within each decade of time [relative]."""
@@ -157,7 +157,16 @@ def measure(
             approach(axis, peak_V, peak_V - low_V)
             held.append(hold())
         resonance.add(_peak_V(held[-1]), tagger.count(settings.probe_s))
-    response = _response(light, attenuator, tagger, folder, settings, max(on_rates))
+    response = record_response(
+        light,
+        attenuator,
+        tagger,
+        folder / "purcell_response.h5",
+        run_about("purcell", "laser", tagger, settings.response_s),
+        duration_s=settings.response_s,
+        wanted_Hz=max(on_rates),  # on resonance, where the decay is fastest
+        probe_s=settings.probe_s,
+    )
     hold()
     progress(len(offsets) + 1, len(offsets) + 1, "response")
     peaks = np.array([_peak_V(h) for h in held])
@@ -181,23 +190,3 @@ def _peak_V(held: Held) -> float:
 def _plain(settings: PurcellSettings) -> dict[str, float | str]:
     plain = settings.model_dump(exclude={"detunings"})
     return {**plain, "detunings": " ".join(map(str, settings.detunings))}
-
-
-def _response(
-    light: LightPath,
-    attenuator: Attenuator,
-    tagger: TimeTagger,
-    folder: Path,
-    settings: PurcellSettings,
-    wanted_Hz: float,
-) -> TagRun:
-    """Record the pump laser at the count rate on resonance, where the decay is fastest."""
-    pump_dB = attenuator.attenuation()
-    try:
-        light.select("laser")
-        _match_rate(attenuator, tagger, wanted_Hz, settings.probe_s)
-        about = run_about("purcell", "laser", tagger, settings.response_s)
-        return record(tagger, folder / "purcell_response.h5", settings.response_s, about)
-    finally:
-        attenuator.set_attenuation(pump_dB)
-        light.select("before")

@@ -124,13 +124,29 @@ def propagate(inputs: Iterable[tuple[Estimate, float]]) -> tuple[Contribution, .
 
 def covariance(estimates: Sequence[Estimate]) -> NDArray[np.float64]:
     """Covariance matrix of estimates, shape (n, n), from the sources that they share."""
+    jacobian = _by_source(estimates)
+    return np.asarray(jacobian @ jacobian.T, dtype=np.float64)
+
+
+def draw(
+    estimates: Sequence[Estimate], draws: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Draw values of estimates, shape (n, draws); each source is normal and moves all it is in."""
+    jacobian = _by_source(estimates)
+    values = np.array([e.value for e in estimates])
+    normal = rng.standard_normal((jacobian.shape[1], draws))
+    return np.asarray(values[:, None] + jacobian @ normal, dtype=np.float64)
+
+
+def _by_source(estimates: Sequence[Estimate]) -> NDArray[np.float64]:
+    """By how much one standard deviation of each source moves each estimate."""
     sources = sorted({c.source for e in estimates for c in e.budget})
     row = {source: i for i, source in enumerate(sources)}
     jacobian = np.zeros((len(estimates), len(sources)))
     for i, estimate in enumerate(estimates):
         for c in estimate.budget:
             jacobian[i, row[c.source]] += c.u
-    return np.asarray(jacobian @ jacobian.T, dtype=np.float64)
+    return jacobian
 
 
 def budgets_of_fit(

@@ -162,7 +162,8 @@ class Session:
             Number of the first visit that counts, see `visits`.
         """
         held = self._holds[since:]
-        drift = np.diff([h.voltage_V for h in held])
+        voltages = [h.voltage_V for h in held]
+        drift = np.diff(voltages) if len(held) > 1 else np.zeros(1)
         missed = [h.offset_V**2 + h.u_offset_V**2 for h in held]
         residual_V = math.sqrt(float(np.mean(drift**2)) / 3.0 + float(np.mean(missed)))
         per_volt = self.need("cavity_metres_per_volt", "cavity").value
@@ -494,6 +495,7 @@ def _leak(s: Session, progress: Progress) -> Result:
     pi_power = s.need("pi_power", "rabi")
     blind, darks = s.blind_pulses(), s.need("dark_count_rate", "dark")
     gain = s.station.calibration("power_meter_gain")
+    since = s.visits
     leakage = measure.leak.measure(
         s.light,
         s.cavity,
@@ -507,7 +509,6 @@ def _leak(s: Session, progress: Progress) -> Result:
         hold=s.hold_cavity,
         progress=progress,
     )
-    held = s._holds[-1]
     return analyse.leak.analyse(
         leakage.tuned,
         leakage.detuned,
@@ -519,13 +520,7 @@ def _leak(s: Session, progress: Progress) -> Result:
         detector_efficiency=s.station.calibration("detector_efficiency"),
         dark_count_rate=darks,
         reading_u_rel=settings.reading_u_rel / math.sqrt(settings.readings),
-        excess=analyse.detuning.lifetime_excess(
-            s.station.calibration("purcell_expected"),
-            s.need("cavity_count_fwhm", "cavity"),
-            s.station.calibration("cavity_vibration"),
-            s.need("cavity_metres_per_volt", "cavity").value
-            * math.hypot(held.offset_V, held.u_offset_V),
-        ),
+        excess=s.lifetime_excess(since),
     )
 
 

@@ -366,7 +366,8 @@ def _show(result: Result, figure: Path | None, json_line: bool) -> int:
         click.echo(f"fit: {f.model}, {f.statistic} {f.minimum:.1f}, {f.dof} degrees of freedom")
         for curve in f.curves:
             p = runs_p_value(curve.residuals[np.argsort(curve.x, kind="stable")])
-            click.echo(f"    {curve.title}: runs test of the residuals p = {p:.2g}")
+            if p < 1.0:  # 1 is also the answer to too few residuals
+                click.echo(f"    {curve.title}: runs test of the residuals p = {p:.2g}")
     for problem in result.problems:
         click.echo(f"PROBLEM: {problem}")
     if figure is not None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from qdchar.estimate import Estimate
+from qdchar.estimate import draw
 from qdchar.link import Link
 
 from .comparators import COMPARATORS
@@ -109,7 +109,7 @@ def sample_rates(
         "misalignment",
     ]
     inputs = [source.mean_photon_number, source.g2_zero, *(given[name] for name in names)]
-    n, g2, loss, optics, detector, dark, gate, e_mis = _draw(inputs, draws, rng)
+    n, g2, loss, optics, detector, dark, gate, e_mis = draw(inputs, draws, rng)
     if loss_dB is not None:
         loss = np.full(draws, loss_dB)
     possible = (n > 0) & (g2 >= 0) & (g2 * n <= 1) & (n - g2 * n**2 / 2 <= 1)
@@ -133,13 +133,3 @@ def sample_rates(
             name: COMPARATORS[name].rate(one) * np.ones_like(key.rate) for name in comparators
         },
     )
-
-
-def _draw(inputs: Sequence[Estimate], draws: int, rng: np.random.Generator) -> list[Floats]:
-    """Values of each estimate in each draw; shared error sources move together."""
-    sources = sorted({c.source for e in inputs for c in e.budget})
-    normal = {name: rng.standard_normal(draws) for name in sources}
-    return [
-        np.asarray(e.value + sum((c.u * normal[c.source] for c in e.budget), start=np.zeros(draws)))
-        for e in inputs
-    ]
