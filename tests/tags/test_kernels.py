@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import tempfile
 from fractions import Fraction
 from itertools import pairwise
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -17,10 +20,12 @@ from qdchar.tags import (
     TagArrays,
     cross_correlation,
     folded_histogram,
+    open_tags,
     pulse_statistics,
 )
 from qdchar.tags.correlation import Correlator, _reciprocal, pair_histogram
 from qdchar.tags.kernels import Folder, PulseCounter
+from qdchar.tags.ptu_writer import write_ptu
 from qdchar.tags.source import TagChunk
 
 # Steps that make ties, bursts and long empty stretches.
@@ -72,6 +77,49 @@ def test_correlation_equals_brute_force_for_any_chunking_and_threads(
     np.testing.assert_array_equal(counts, expected)
     assert correlator.clicks_a == stream[1].count(channels[0])
     assert correlator.clicks_b == stream[1].count(channels[1])
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    stream=streams(),
+    mode=st.sampled_from(["T2", "T3"]),
+    kind=st.sampled_from(["HydraHarp2", "Generic", "TimeHarp 260P"]),
+    pauses=st.tuples(*2 * [st.sampled_from([0, 10**8, 10**10])]),
+    channels=st.sampled_from([(0, 1), (1, 0), (0, 0), (5, 1)]),
+    start=st.integers(-300, 300),
+    width=st.sampled_from([1, 3, 16, 100, 1 << 20]),
+    n_bins=st.integers(1, 80),
+    threads=st.sampled_from([1, 2]),
+)
+def test_correlation_of_a_ptu_file_equals_brute_force(
+    stream: tuple[list[int], list[int]],
+    mode: Literal["T2", "T3"],
+    kind: str,
+    pauses: tuple[int, int],
+    channels: tuple[int, int],
+    start: int,
+    width: int,
+    n_bins: int,
+    threads: int,
+) -> None:
+    step = 1 if mode == "T2" else 4  # in T3 whole steps after a sync of whole steps: nothing lost
+    times = [step * (t - min(stream[0], default=0) + pauses[0]) for t in stream[0]]
+    half = len(times) // 2  # overflows at the beginning, and between clicks
+    times[half:] = [t + step * pauses[1] for t in times[half:]]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "stream.ptu"
+        source = TagArrays(times, stream[1], start_ps=0, resolution_ps=float(step))
+        write_ptu(path, source, mode=mode, kind=kind, unit_ps=step, sync_period_ps=100_000.0)
+        counts = cross_correlation(
+            open_tags(path),
+            *channels,
+            start_ps=step * start,
+            bin_ps=step * width,
+            range_ps=step * width * n_bins,
+            threads=threads,
+        ).counts
+    expected = brute_histogram(times, stream[1], *channels, step * start, step * width, n_bins)
+    np.testing.assert_array_equal(counts, expected)
 
 
 def test_correlation_over_delays_too_long_for_the_fast_division() -> None:
