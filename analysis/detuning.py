@@ -1,7 +1,8 @@
-"""What a cavity that is not quite on resonance does to lifetime, line and throughput.
+"""What a cavity that is not quite on resonance does to lifetime, line, throughput and g2(0).
 
 The Purcell effect is strongest on resonance. Vibration and what the closed loop leaves of detuning
-make the measured lifetime longer, hence the line narrower, hence the etalon more transparent.
+make the measured lifetime longer, hence the line narrower, hence the etalon more transparent. g2(0)
+falls: the slower dot is excited less often twice, and leaked laser is outshone behind the etalon.
 """
 
 from __future__ import annotations
@@ -97,6 +98,38 @@ def transmission_excess(
         definition="relative excess of the etalon's transmission over that on resonance",
         method="Airy with Voigt line, Lorentzian part as 1/T1",
         budget=propagate([(lifetime, slope)]),
+    )
+
+
+def g2_deficit(lifetime: Estimate, transmission: Estimate | None = None) -> Estimate:
+    """Relative deficit of the measured g2(0) against that on resonance.
+
+    Parameters
+    ----------
+    lifetime
+        Relative excess of the lifetime, see `lifetime_excess`.
+    transmission
+        Relative excess of the etalon's transmission, see `transmission_excess`; none in the fibre.
+
+    Notes
+    -----
+    g2(0) is made of re-excitation within a pulse, which goes as 1/T1, and of leaked laser, whose
+    share goes as the inverse of the dot's transmission. What part either has is not known here:
+    the deficit is between the two excesses, and a rectangular distribution over all between them.
+    """
+    diluted = 0.0 if transmission is None else transmission.value
+    inputs = [(lifetime, 0.5)] if transmission is None else [(lifetime, 0.5), (transmission, 0.5)]
+    half = 0.5 * abs(lifetime.value - diluted)
+    return Estimate(
+        name="g2_deficit",
+        value=0.5 * (lifetime.value + diluted),
+        unit="1",
+        definition="relative deficit of g2(0) against that on resonance",
+        method="between that of re-excitation, as 1/T1, and that of leaked laser",
+        budget=(
+            *propagate(inputs),
+            Contribution("re-excitation or leaked laser", half / math.sqrt(3.0), "B"),
+        ),
     )
 
 

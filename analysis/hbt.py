@@ -5,13 +5,14 @@ n_B on N pulses, independent photons would give n_A n_B / N coincidences, so
 
     g2(0) = C0 N / (n_A n_B) .
 
-Four things spoil this on a bright source, and each has its line in `_measure`:
+Five things spoil this on a bright source, and each has its line in `_measure`:
 
 * A detector that is blind after a click lifts the side peaks next to zero by 20 % and more, and
   distorts the singles: count only live pulses, before which neither detector clicked for M pulses.
 * Two photons on one detector make one click, three on two at most two.
 * Brightness drifts: multiply n_A by n_B in several blocks of time.
 * Clicks can be few: C0 is Poissonian, and its interval is not symmetric.
+* A cavity that shakes is not always on resonance, where g2(0) is highest.
 
 What a key rate needs is raw: laser leakage and re-excitation are in it, for an eavesdropper may use
 all that is emitted; only the dark counts of one's own detectors are taken out. It is time-averaged
@@ -52,6 +53,7 @@ def analyse(
     plane: str = "fibre",
     dark_count_rate: Estimate | None = None,
     background_rates: tuple[Estimate, Estimate] | None = None,
+    deficit: Estimate | None = None,
     delay_s: float | None = None,
 ) -> Result:
     """Find g2(0) from time tags with a pulse clock.
@@ -68,6 +70,9 @@ def analyse(
     background_rates
         Clicks that background light makes on detectors A and B if they are live, dark counts not
         included [Hz]: leaked laser or room light, Poissonian and independent of the source.
+    deficit
+        By how much g2(0) was too low because the cavity was not quite on resonance, relative, see
+        `qdchar.analysis.detuning.g2_deficit`; given, figures are those on resonance.
     delay_s
         Electronic delay of detector B against A, if longer than half a period [s].
 
@@ -107,7 +112,7 @@ def analyse(
     darks: list[_Foreign] = []
     if dark_count_rate is not None:
         darks.append(_Foreign("dark counts", dark_count_rate, (0.5, 0.5)))
-    raw = _measure(counts, pulsed.label, darks)
+    raw = _measure(counts, pulsed.label, darks, deficit)
     captured = captured_fraction(pulsed, 0.0 if dark_count_rate is None else dark_count_rate.value)
     method = raw.method + (
         f"; windows of one pulse period hold at least {100.0 * captured:.4g} % of the light"
@@ -126,7 +131,7 @@ def analyse(
     if background_rates is not None:
         on_a, on_b = background_rates
         light = [_Foreign(_BACKGROUND, on_a, (1, 0)), _Foreign(_BACKGROUND, on_b, (0, 1))]
-        corrected = _measure(counts, pulsed.label, [*darks, *light])
+        corrected = _measure(counts, pulsed.label, [*darks, *light], deficit)
         what = "g2(0), time-averaged, of the source alone: background light removed; not for keys"
         estimates.append(
             corrected.estimate(f"{name}_corrected", plane, f"{what}{removed}", corrected.method)
@@ -238,7 +243,9 @@ class _Measured:
         )
 
 
-def _measure(counts: LiveCounts, label: str, foreign: Sequence[_Foreign]) -> _Measured:
+def _measure(
+    counts: LiveCounts, label: str, foreign: Sequence[_Foreign], deficit: Estimate | None
+) -> _Measured:
     s = counts.statistics
     unwanted = np.zeros(2)  # clicks a pulse on A and B
     for f in foreign:
@@ -258,10 +265,11 @@ def _measure(counts: LiveCounts, label: str, foreign: Sequence[_Foreign]) -> _Me
     crowding, u_crowding = _crowding(live)
     if any(f.what == _BACKGROUND for f in foreign):  # what is left are pairs of the dot
         crowding, u_crowding = _pairs_per_click(live, c0 - by_chance), 0.0
-    scale = average.scale * (1.0 - crowding)
+    on_resonance = 1.0 if deficit is None else 1.0 + deficit.value
+    scale = average.scale * (1.0 - crowding) * on_resonance
     value = scale * _g2(live, unwanted)
 
-    # Singles, the telegraph model, dark counts and background widen what the coincidences leave.
+    # Singles, the telegraph model and what was taken off widen what the coincidences leave.
     others = [
         Contribution(f"singles, {label}", value * _relative_singles(live)),
         Contribution(f"photons that come together, {label}", value * u_crowding, "B"),
@@ -274,6 +282,9 @@ def _measure(counts: LiveCounts, label: str, foreign: Sequence[_Foreign]) -> _Me
         more = unwanted + np.multiply(f.shares, step)
         slope = scale * (_g2(live, more) - _g2(live, unwanted)) / step
         inputs.append((f.rate, slope / s.clock.frequency_hz))
+    if deficit is not None:
+        inputs.append((deficit, value / on_resonance))
+        method += f", {100.0 * deficit.value:.2f} % added ({deficit.definition})"
     others += propagate(inputs)
     if foreign:
         what = " or ".join(dict.fromkeys(f.what for f in foreign))

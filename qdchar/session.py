@@ -174,6 +174,12 @@ class Session:
             per_volt * residual_V,
         )
 
+    def transmission_excess(self, lifetime: Estimate) -> Estimate:
+        """Say how much more of the line an excess of its lifetime brings past the etalon."""
+        names = ("linewidth_lorentz", "linewidth_gauss", "etalon_fwhm", "etalon_fsr")
+        line = (self.need(name, "etalon") for name in names)
+        return analyse.detuning.transmission_excess(lifetime, *line)
+
     @property
     def visits(self) -> int:
         """How often the loop on the cavity's light was closed so far."""
@@ -322,11 +328,8 @@ def _transmitter(s: Session, progress: Progress) -> Result:
         detector_efficiency=s.station.calibration("detector_efficiency"),
         dark_count_rate=darks,
     )
-    excess = analyse.detuning.transmission_excess(s.lifetime_excess(since), *line, *etalon)
-    estimates = [
-        analyse.detuning.on_resonance(e, excess) if e.name == "transmitter_efficiency" else e
-        for e in result.estimates
-    ]
+    excess = s.transmission_excess(s.lifetime_excess(since))
+    estimates = [analyse.detuning.on_resonance(e, excess) for e in result.estimates]
     overlap = analyse.loss_budget.etalon_overlap(
         line[0], line[1], etalon[0], etalon[1], s.found.get("g2_zero_source")
     )
@@ -365,12 +368,18 @@ def _hbt(
 ) -> Callable[[Session, Progress], Result]:
     def work(s: Session, progress: Progress) -> Result:
         darks = s.need("dark_count_rate", "dark")
+        since = s.visits
         s.hold_cavity()
         file = s.run.raw / f"hbt_{path}.h5"
         run = measure.hbt.measure(
             s.light, s.tagger, file, s.recipe.hbt, path=path, progress=progress
         )
-        return analyse.hbt.analyse(run, name=name, plane=plane, dark_count_rate=darks)
+        lifetime = s.lifetime_excess(since)
+        transmission = s.transmission_excess(lifetime) if path == "after" else None
+        deficit = analyse.detuning.g2_deficit(lifetime, transmission)
+        return analyse.hbt.analyse(
+            run, name=name, plane=plane, dark_count_rate=darks, deficit=deficit
+        )
 
     return work
 

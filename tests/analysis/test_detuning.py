@@ -75,3 +75,25 @@ def test_an_excess_is_taken_off_with_its_uncertainty() -> None:
     corrected = detuning.on_resonance(measured, excess)
     assert corrected.value == pytest.approx(0.4)
     assert corrected.u == pytest.approx(math.hypot(0.001 / 1.05, 0.4 * 0.01 / 1.05))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("opening", [None, 0.4])
+def test_g2_is_highest_on_resonance(share: float, opening: float | None) -> None:
+    """Photons of a dot and leaked laser, counted out: on resonance and with a slower dot."""
+    slower, g2 = 0.01, 0.008
+    more = 0.0 if opening is None else opening * slower
+
+    def correlation(excess: float, transparency: float) -> float:
+        dot, leak = 0.3 * (1 + transparency), 0.3 * 0.5 * share * g2
+        again = (1 - share) * g2 / (1 + excess)  # within one pulse, as 1/T1
+        return (again * dot**2 + 2 * dot * leak + leak**2) / (dot + leak) ** 2
+
+    deficit = detuning.g2_deficit(
+        _estimate("lifetime_excess", slower, 0.002),
+        None if opening is None else _estimate("transmission_excess", more, 0.0),
+    )
+    true = correlation(0.0, 0.0) / correlation(slower, more) - 1
+    half = math.sqrt(3) * {c.source: c.u for c in deficit.budget}["re-excitation or leaked laser"]
+    assert abs(true - deficit.value) <= 1.03 * half  # exact at either end but for second order
+    assert 0.001 < deficit.u < 0.005
