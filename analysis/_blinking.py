@@ -67,7 +67,7 @@ class Blinking:
     @property
     def significant(self) -> bool:
         """Whether there is blinking beyond the statistics."""
-        return self.amplitude > _SIGNIFICANT * self.u
+        return is_significant(self.amplitude, self.u)
 
     def of(self, table: Table) -> float:
         """Return the amplitude of a table of blocks as made by `blinking_table`."""
@@ -90,6 +90,11 @@ class Blinking:
             plane="detectors",
             budget=(Contribution(f"side peaks, {label}", self.u),),
         )
+
+
+def is_significant(amplitude: float, u: float) -> bool:
+    """Whether an amplitude is more than statistics."""
+    return amplitude > _SIGNIFICANT * u
 
 
 def on_fraction(amplitude: float) -> float:

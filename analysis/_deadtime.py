@@ -1,12 +1,12 @@
 """Dead time of click detectors: pulsed light (exact) and continuous light.
 
-A hard dead time is assumed: after a click the detector misses ``blind_pulses`` pulses for sure and
-sees the next one fully. Recovery that is neither is what the live-gated estimator is for.
+A hard dead time is assumed: after a click the detector misses m pulses for sure and sees the next
+one fully. Recovery that is neither is what the live-gated estimator is for. Where the source blinks
+and p is its average over time, m/q stands for m, see `qdchar.analysis.dead_time.lost_pulses`.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,20 +18,15 @@ from qdchar.measurement import Scan
 Array = NDArray[np.float64]
 
 
-def blind_pulses(dead_time_s: float, clock_rate_Hz: float) -> int:
-    """Return how many pulses a click blinds the detector for, floor(t_d R)."""
-    return math.floor(dead_time_s * clock_rate_Hz)
-
-
-def clicks_per_pulse(p: ArrayLike, blind: int) -> Array:
-    """Return R = p/(1 + m p), clicks per pulse of a detector that is blind for m pulses after each.
+def clicks_per_pulse(p: ArrayLike, lost: float) -> Array:
+    """Return R = p/(1 + m p), clicks per pulse of a detector that loses m pulses after each.
 
     Parameters
     ----------
     p
         Probability of a click in a pulse to which the detector is live, any shape.
-    blind
-        m, see `blind_pulses`.
+    lost
+        m, pulses lost after each click.
 
     Examples
     --------
@@ -39,10 +34,10 @@ def clicks_per_pulse(p: ArrayLike, blind: int) -> Array:
     0.25
     """
     live = np.asarray(p, dtype=np.float64)
-    return np.asarray(live / (1.0 + blind * live), dtype=np.float64)
+    return np.asarray(live / (1.0 + lost * live), dtype=np.float64)
 
 
-def click_probability(rate_per_pulse: ArrayLike, blind: int) -> Array:
+def click_probability(rate_per_pulse: ArrayLike, lost: float) -> Array:
     """Return p = R/(1 - m R), the inverse of `clicks_per_pulse`.
 
     Notes
@@ -57,15 +52,16 @@ def click_probability(rate_per_pulse: ArrayLike, blind: int) -> Array:
         If there are more clicks than the dead time allows.
     """
     rate = np.asarray(rate_per_pulse, dtype=np.float64)
-    if np.any(rate * (blind + 1) > 1.0):
+    if np.any(rate * (lost + 1) > 1.0):
         raise InconclusiveError(
-            f"{float(rate.max()):.4g} clicks per pulse are more than a detector blind for {blind} "
-            f"pulses after each click can give (1/{blind + 1}); check the dead time and the clock"
+            f"{float(rate.max()):.4g} clicks per pulse are more than a detector that loses "
+            f"{lost:.3g} pulses after each click can give (1/{lost + 1:.3g}); check the dead time "
+            "and the clock"
         )
-    return np.asarray(rate / (1.0 - blind * rate), dtype=np.float64)
+    return np.asarray(rate / (1.0 - lost * rate), dtype=np.float64)
 
 
-def clicks_variance(p: ArrayLike, blind: int, pulses: ArrayLike) -> Array:
+def clicks_variance(p: ArrayLike, lost: float, pulses: ArrayLike) -> Array:
     """Return the variance of the clicks in many pulses, N p (1 - p)/(1 + m p)^3.
 
     Notes
@@ -80,7 +76,7 @@ def clicks_variance(p: ArrayLike, blind: int, pulses: ArrayLike) -> Array:
     """
     live = np.asarray(p, dtype=np.float64)
     n = np.asarray(pulses, dtype=np.float64)
-    return np.asarray(n * live * (1.0 - live) / (1.0 + blind * live) ** 3, dtype=np.float64)
+    return np.asarray(n * live * (1.0 - live) / (1.0 + lost * live) ** 3, dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -99,10 +95,10 @@ class LiveCounts:
     share: tuple[float, float]
 
 
-def live_counts(scan: Scan, clock_rate_Hz: float, blind: int) -> LiveCounts:
+def live_counts(scan: Scan, clock_rate_Hz: float, lost: float) -> LiveCounts:
     """Correct the clicks of a scan of a pulsed source for dead time, detector by detector."""
     pulses = scan.dwell_s * clock_rate_Hz
-    p = click_probability(scan.clicks / pulses[:, None], blind)
+    p = click_probability(scan.clicks / pulses[:, None], lost)
     return _live_counts(p * pulses[:, None])
 
 
@@ -117,7 +113,7 @@ def live_counts_continuous(scan: Scan, dead_time_s: float) -> LiveCounts:
     return _live_counts(scan.clicks / (1.0 - blocked))
 
 
-def fano(counts: Array, light: LiveCounts, pulses: Array, blind: int) -> Array:
+def fano(counts: Array, light: LiveCounts, pulses: Array, lost: float) -> Array:
     """Return variance over mean of `live_counts` of a pulsed source.
 
     Parameters
@@ -128,8 +124,8 @@ def fano(counts: Array, light: LiveCounts, pulses: Array, blind: int) -> Array:
         Gives the detectors' shares.
     pulses
         Laser pulses per point, shape (n,).
-    blind
-        Blind pulses after each click.
+    lost
+        Pulses lost after each click.
 
     Notes
     -----
@@ -138,7 +134,7 @@ def fano(counts: Array, light: LiveCounts, pulses: Array, blind: int) -> Array:
     total = np.zeros_like(counts)
     for share in light.share:
         p = np.minimum(share * counts / pulses, 1.0)
-        total += share * (1.0 - p) * (1.0 + blind * p)
+        total += share * (1.0 - p) * (1.0 + lost * p)
     return np.maximum(total, 1e-6)
 
 

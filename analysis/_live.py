@@ -9,9 +9,10 @@ from qdchar.tags import PulseStatistics
 
 from ._blinking import Blinking, blinking, far_lags
 from ._pulses import PulsedRun
-from .dead_time import Recovery, blind_pulses, recoveries
+from ._recovery import Recovery, blind_pulses, recoveries
 
-_FAR_PEAKS = 96
+FAR_PEAKS = 96
+"""Side peaks that blinking is measured on."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,8 @@ def live_counts(pulsed: PulsedRun) -> LiveCounts:
     ungated = pulsed.count(blind_pulses=0)
     blind = blind_pulses(ungated)
     recovery_a, recovery_b = recoveries(ungated)
-    pulses = float(ungated.n_pulses.sum())
-    first = max(
-        far_lags(r.blind_pulses, float(s.sum()) / pulses)
-        for r, s in ((recovery_a, ungated.s_a), (recovery_b, ungated.s_b))
-    )
-    statistics = pulsed.count(blind_pulses=blind, n_max=first + _FAR_PEAKS)
+    first = first_far_peak(ungated)
+    statistics = pulsed.count(blind_pulses=blind, n_max=first + FAR_PEAKS)
     if not statistics.n_live.all():
         raise InconclusiveError(
             f"{pulsed.run.file}: no pulse is live in some time blocks: at this count rate the "
@@ -71,3 +68,13 @@ def live_counts(pulsed: PulsedRun) -> LiveCounts:
             f"{pulsed.run.file}: a detector has no click on a live pulse; record longer"
         )
     return LiveCounts(statistics, recovery_a, recovery_b, blinking(statistics, first))
+
+
+def first_far_peak(statistics: PulseStatistics) -> int:
+    """Return the lag beyond which neither detector's dead time shapes the side peaks [pulses]."""
+    pulses = float(statistics.n_pulses.sum())
+    singles = statistics.s_a, statistics.s_b
+    return max(
+        far_lags(r.blind_pulses, float(s.sum()) / pulses)
+        for r, s in zip(recoveries(statistics), singles, strict=True)
+    )

@@ -33,7 +33,7 @@ def analyse(
     *,
     fsr: Estimate,
     clock_rate_Hz: float,
-    blind_pulses: int,
+    lost_pulses: float,
     dead_time_s: float,
     dark_count_rate_Hz: float = 0.0,
     lifetime: Estimate | None = None,
@@ -53,8 +53,8 @@ def analyse(
         Free spectral range, from the certificate [Hz]. It is the only frequency scale.
     clock_rate_Hz
         Pulse rate [Hz].
-    blind_pulses
-        Pulses for which a detector is blind after a click.
+    lost_pulses
+        Pulses lost after a click, see `qdchar.analysis.dead_time.lost_pulses`.
     dead_time_s
         Dead time, for the continuous laser [s].
     dark_count_rate_Hz
@@ -116,10 +116,10 @@ def analyse(
     if fsr.value <= 0.0:
         raise UsageError(f"etalon: a free spectral range of {fsr.value:.4g} Hz is not possible")
     pulses = source.dwell_s * clock_rate_Hz
-    light = live_counts(source, clock_rate_Hz, blind_pulses)
+    light = live_counts(source, clock_rate_Hz, lost_pulses)
 
     def source_fano(mean: Array) -> Array:
-        return fano(mean, light, pulses, blind_pulses)
+        return fano(mean, light, pulses, lost_pulses)
 
     emission = EtalonData("source", source, light, source_fano, dark_count_rate_Hz)
     scans = [emission]

@@ -34,7 +34,7 @@ from qdchar.tags import PulseStatistics
 from ._blocks import Table, jackknife
 from ._intervals import K_95, LEVEL_68, LEVEL_95, Interval, jeffreys, stretch, widen
 from ._pulses import open_run
-from .dead_time import blind_pulses
+from ._recovery import blind_pulses
 
 Array = NDArray[np.float64]
 

@@ -26,7 +26,7 @@ from ._lifetime_file import analyse_one_detector
 from ._live import LiveCounts, live_counts
 from ._pulses import PulsedRun, open_run, wired_run
 from ._reconvolution import fit_decay
-from .dead_time import recoveries
+from ._recovery import recoveries
 
 _BIN_S = 2e-12
 """Far below the response's width, as `_decay.decayed` wants it."""

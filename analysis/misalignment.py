@@ -31,7 +31,7 @@ from qdchar.tags import open_tags
 from ._blocks import Table, jackknife
 from ._intervals import LEVEL_68, LEVEL_95, Interval, jeffreys_share
 from ._pulses import PulsedRun, clock_of, phase_histogram, window_start_ps
-from .dead_time import blind_pulses
+from ._recovery import blind_pulses
 
 _BLOCKS = 40
 _CHANCE = 1e-4

@@ -38,7 +38,7 @@ def analyse(
     scan: Scan,
     *,
     clock_rate_Hz: float,
-    blind_pulses: int,
+    lost_pulses: float,
     power_gain: Estimate,
     reading_u_rel: float = 0.005,
     dark_count_rate_Hz: float = 0.0,
@@ -51,8 +51,8 @@ def analyse(
         Clicks against ``power_W``, the reading of the power monitor at each point.
     clock_rate_Hz
         Pulse rate [Hz].
-    blind_pulses
-        Pulses for which a detector is blind after a click.
+    lost_pulses
+        Pulses lost after a click, see `qdchar.analysis.dead_time.lost_pulses`.
     power_gain
         True power over reading: a scale common to all points, 1 +- 0.005 from a certificate.
     reading_u_rel
@@ -92,7 +92,7 @@ def analyse(
     """
     if scan.x_name != "power_W":
         raise RecordError(f"{scan.file}: a Rabi scan needs power_W, not {scan.x_name}")
-    light = live_counts(scan, clock_rate_Hz, blind_pulses)
+    light = live_counts(scan, clock_rate_Hz, lost_pulses)
     pulses = scan.dwell_s * clock_rate_Hz
     dark = dark_count_rate_Hz * scan.dwell_s
     # a monitor's reading near its zero may be negative
@@ -122,7 +122,7 @@ def analyse(
         below, above = np.maximum(power - 1e-4 * top, 0.0), power + 1e-4 * top
         slope = (per_pulse(v, above) - per_pulse(v, below)) / (above - below)
         from_power = (pulses * slope * reading_u_rel * power) ** 2
-        return fano(mean, light, pulses, blind_pulses) + from_power / mean + noise**2 * mean
+        return fano(mean, light, pulses, lost_pulses) + from_power / mean + noise**2 * mean
 
     def residuals(v: Values, held: Array) -> Array:
         return deviance_residuals(light.counts, expected(v), held)

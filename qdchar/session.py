@@ -141,9 +141,11 @@ class Session:
         known = self.found.get("clock_rate")
         return self.station.file.nominal_clock_Hz if known is None else known.value
 
-    def blind_pulses(self) -> int:
-        """Pulses that fall into a detector's dead time."""
-        return math.floor(self.need("dead_time", "dead_time").value * self.clock_rate_Hz())
+    def lost_pulses(self, *, of_source: bool = True) -> float:
+        """Pulses that a detector loses after a click, of the source or of light that is steady."""
+        dead_time = self.need("dead_time", "dead_time")
+        flicker = self.found.get("blinking_amplitude") if of_source else None
+        return analyse.dead_time.lost_pulses(dead_time, self.clock_rate_Hz(), flicker)
 
     def hold_cavity(self) -> measure.Held:
         """Close the loop on the cavity's light once more, and say where."""
@@ -202,18 +204,18 @@ def _cavity(s: Session, progress: Progress) -> Result:
     tuning = measure.cavity.measure(
         s.light, s.cavity, s.pump, s.monitor, s.tagger, s.run.raw, s.recipe.cavity, progress
     )
-    clock_rate_Hz, blind_pulses = s.clock_rate_Hz(), s.blind_pulses()
+    clock_rate_Hz, lost_pulses = s.clock_rate_Hz(), s.lost_pulses()
     wavelength_m = s.station.file.wavelength_m
     orders = analyse.cavity.orders(
         tuning.survey,
         clock_rate_Hz=clock_rate_Hz,
-        blind_pulses=blind_pulses,
+        lost_pulses=lost_pulses,
         wavelength_m=wavelength_m,
     )
     resonance = analyse.cavity.analyse(
         tuning.fine,
         clock_rate_Hz=clock_rate_Hz,
-        blind_pulses=blind_pulses,
+        lost_pulses=lost_pulses,
         wavelength_m=wavelength_m,
         metres_per_volt=orders["cavity_metres_per_volt"],
         purcell_factor=s.station.calibration("purcell_expected"),
@@ -233,14 +235,14 @@ def _dead_time(s: Session, progress: Progress) -> Result:
 
 def _rabi(s: Session, progress: Progress) -> Result:
     settings = s.recipe.rabi
-    blind, darks = s.blind_pulses(), s.need("dark_count_rate", "dark")
+    lost, darks = s.lost_pulses(), s.need("dark_count_rate", "dark")
     scan = measure.rabi.measure(
         s.light, s.pump, s.monitor, s.tagger, s.run.raw / "rabi.csv", settings, progress
     )
     return analyse.rabi.analyse(
         scan,
         clock_rate_Hz=s.clock_rate_Hz(),
-        blind_pulses=blind,
+        lost_pulses=lost,
         power_gain=s.station.calibration("power_meter_gain"),
         reading_u_rel=settings.reading_u_rel / math.sqrt(settings.readings),
         dark_count_rate_Hz=darks.value,
@@ -249,14 +251,14 @@ def _rabi(s: Session, progress: Progress) -> Result:
 
 def _saturation(s: Session, progress: Progress) -> Result:
     settings = s.recipe.saturation
-    blind, darks = s.blind_pulses(), s.need("dark_count_rate", "dark")
+    lost, darks = s.lost_pulses(), s.need("dark_count_rate", "dark")
     scan = measure.saturation.measure(
         s.light, s.pump, s.monitor, s.tagger, s.run.raw / "saturation.csv", settings, progress
     )
     return analyse.saturation.analyse(
         scan,
         clock_rate_Hz=s.clock_rate_Hz(),
-        blind_pulses=blind,
+        lost_pulses=lost,
         power_gain=s.station.calibration("power_meter_gain"),
         reading_u_rel=settings.reading_u_rel / math.sqrt(settings.readings),
         dark_count_rate_Hz=darks.value,
@@ -289,7 +291,7 @@ def _etalon(s: Session, progress: Progress) -> Result:
         scans.source,
         fsr=s.station.calibration("etalon_fsr"),
         clock_rate_Hz=s.clock_rate_Hz(),
-        blind_pulses=s.blind_pulses(),
+        lost_pulses=s.lost_pulses(),
         dead_time_s=s.found["dead_time"].value,
         dark_count_rate_Hz=darks.value,
         lifetime=lifetime,
@@ -387,7 +389,7 @@ def _hbt(
 def _detector_efficiency(s: Session, progress: Progress) -> Result:
     settings = s.recipe.detector_efficiency
     attenuation = s.station.calibration("laser_path_attenuation")
-    blind, darks = s.blind_pulses(), s.need("dark_count_rate", "dark")
+    lost, darks = s.lost_pulses(of_source=False), s.need("dark_count_rate", "dark")
     file = s.run.raw / "detector_efficiency.csv"
     scan = measure.detector_efficiency.measure(
         s.light, s.pump, s.monitor, s.tagger, file, settings, progress
@@ -395,7 +397,7 @@ def _detector_efficiency(s: Session, progress: Progress) -> Result:
     return analyse.detector_efficiency.analyse(
         scan,
         clock_rate_Hz=s.clock_rate_Hz(),
-        blind_pulses=blind,
+        lost_pulses=lost,
         wavelength_m=s.station.file.wavelength_m,
         power_gain=s.station.calibration("power_meter_gain"),
         path_attenuation=attenuation,
@@ -407,7 +409,7 @@ def _detector_efficiency(s: Session, progress: Progress) -> Result:
 
 def _gate(s: Session, progress: Progress) -> Result:
     darks = s.need("dark_count_rate", "dark")
-    s.blind_pulses()  # the dead time, measured if need be
+    s.need("dead_time", "dead_time")
     if s.emission is None:
         s.make("lifetime")
     assert s.emission is not None
@@ -435,7 +437,7 @@ def _misalignment(s: Session, progress: Progress) -> Result:
 
 
 def _phase(s: Session, progress: Progress) -> Result:
-    blind = s.blind_pulses()
+    lost = s.lost_pulses()
     file = s.run.raw / "phase.csv"
     scan = measure.phase.measure(
         s.light, s.arms, s.phase, s.tagger, file, s.recipe.phase, s.hold_cavity, progress
@@ -446,7 +448,7 @@ def _phase(s: Session, progress: Progress) -> Result:
         reflectance=s.station.calibration("interferometer_reflectance"),
         overlap=s.station.calibration("interferometer_overlap"),
         clock_rate_Hz=s.clock_rate_Hz(),
-        blind_pulses=blind,
+        lost_pulses=lost,
     )
 
 
@@ -502,7 +504,7 @@ def _leak(s: Session, progress: Progress) -> Result:
     if detuning_V is None:
         detuning_V = 0.5 * s.need("cavity_fsr_voltage", "cavity").value
     pi_power = s.need("pi_power", "rabi")
-    blind, darks = s.blind_pulses(), s.need("dark_count_rate", "dark")
+    lost, darks = s.lost_pulses(), s.need("dark_count_rate", "dark")
     gain = s.station.calibration("power_meter_gain")
     since = s.visits
     leakage = measure.leak.measure(
@@ -522,7 +524,7 @@ def _leak(s: Session, progress: Progress) -> Result:
         leakage.tuned,
         leakage.detuned,
         clock_rate_Hz=s.clock_rate_Hz(),
-        blind_pulses=blind,
+        lost_pulses=lost,
         pi_power=pi_power,
         damping=s.found["rabi_damping"],
         power_gain=gain,

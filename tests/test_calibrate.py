@@ -163,7 +163,7 @@ def test_the_key_rate_verb_takes_the_record(outcome: Outcome) -> None:
 
 def test_a_raw_scan_can_be_fitted_again(outcome: Outcome) -> None:
     file = outcome.folder / "raw" / "rabi.csv"
-    done = _qdchar("fit", "rabi", str(file), "--blind-pulses", "2", "--json")
+    done = _qdchar("fit", "rabi", str(file), "--lost-pulses", "2", "--json")
     again = _last_line(done)["quantities"]["pi_power"]["value"]
     assert again == pytest.approx(outcome.line["quantities"]["pi_power"]["value"], rel=1e-3)
 

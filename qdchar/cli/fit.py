@@ -26,12 +26,12 @@ _clock = click.option(
     show_default=True,
     help="Pulse rate [Hz].",
 )
-_blind = click.option(
-    "--blind-pulses",
-    type=click.IntRange(min=0),
+_lost = click.option(
+    "--lost-pulses",
+    type=click.FloatRange(min=0),
     default=0,
     show_default=True,
-    help="Pulses for which a detector is blind after a click.",
+    help="Pulses that a detector loses after a click (over the on-fraction of a blinking source).",
 )
 _gain = click.option(
     "--gain", type=(float, float), default=(1.0, 0.0), help="Power meter's gain and its u."
@@ -169,7 +169,7 @@ def lifetime(
 @fit.command()
 @click.argument("file", type=_PATH)
 @_clock
-@_blind
+@_lost
 @_gain
 @_noise
 @_dark
@@ -178,7 +178,7 @@ def lifetime(
 def rabi(
     file: Path,
     clock_Hz: float,
-    blind_pulses: int,
+    lost_pulses: float,
     gain: tuple[float, float],
     noise: float,
     dark: float,
@@ -191,7 +191,7 @@ def rabi(
     result = analysis.analyse_file(
         file,
         clock_rate_Hz=clock_Hz,
-        blind_pulses=blind_pulses,
+        lost_pulses=lost_pulses,
         power_gain=_given("power_meter_gain", *gain, "1"),
         reading_u_rel=noise,
         dark_count_rate_Hz=dark,
@@ -207,7 +207,7 @@ def rabi(
     "--fsr", type=(float, float), required=True, help="Free spectral range and its u [Hz]."
 )
 @_clock
-@_blind
+@_lost
 @click.option("--dead-time", "dead_time_s", type=float, default=0.0, show_default=True, help="[s]")
 @_dark
 @_figure
@@ -218,7 +218,7 @@ def etalon(
     kappa: tuple[float, float] | None,
     fsr: tuple[float, float],
     clock_Hz: float,
-    blind_pulses: int,
+    lost_pulses: float,
     dead_time_s: float,
     dark: float,
     figure: Path | None,
@@ -233,7 +233,7 @@ def etalon(
         kappa=None if kappa is None else _given("etalon_fwhm", *kappa, "Hz"),
         fsr=_given("etalon_fsr", *fsr, "Hz"),
         clock_rate_Hz=clock_Hz,
-        blind_pulses=blind_pulses,
+        lost_pulses=lost_pulses,
         dead_time_s=dead_time_s,
         dark_count_rate_Hz=dark,
     )
@@ -244,14 +244,14 @@ def etalon(
 @click.argument("file", type=_PATH)
 @click.option("--wavelength", "wavelength_m", type=float, default=884.5e-9, show_default=True)
 @_clock
-@_blind
+@_lost
 @_figure
 @as_json
 def cavity(
     file: Path,
     wavelength_m: float,
     clock_Hz: float,
-    blind_pulses: int,
+    lost_pulses: float,
     figure: Path | None,
     json_line: bool,
 ) -> int:
@@ -259,7 +259,7 @@ def cavity(
     from qdchar.analysis import cavity as analysis
 
     result = analysis.analyse_file(
-        file, wavelength_m=wavelength_m, clock_rate_Hz=clock_Hz, blind_pulses=blind_pulses
+        file, wavelength_m=wavelength_m, clock_rate_Hz=clock_Hz, lost_pulses=lost_pulses
     )
     return _show(result, figure, json_line)
 
@@ -309,7 +309,7 @@ def reflectivity(
     help="1 - exp(-P/P_sat), or P/(P + P_sat).",
 )
 @_clock
-@_blind
+@_lost
 @_gain
 @_noise
 @_dark
@@ -319,7 +319,7 @@ def saturation(
     file: Path,
     pumping: Literal["pulsed", "continuous"],
     clock_Hz: float,
-    blind_pulses: int,
+    lost_pulses: float,
     gain: tuple[float, float],
     noise: float,
     dark: float,
@@ -332,7 +332,7 @@ def saturation(
     result = analysis.analyse_file(
         file,
         clock_rate_Hz=clock_Hz,
-        blind_pulses=blind_pulses,
+        lost_pulses=lost_pulses,
         power_gain=_given("power_meter_gain", *gain, "1"),
         reading_u_rel=noise,
         dark_count_rate_Hz=dark,

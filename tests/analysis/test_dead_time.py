@@ -8,7 +8,8 @@ import pytest
 from pulsed_light import PERIOD_PS, Light, record
 
 from qdchar.analysis import dead_time
-from qdchar.analysis.dead_time import recovery
+from qdchar.analysis._deadtime import click_probability
+from qdchar.analysis._recovery import blind_pulses, recoveries, recovery
 from qdchar.errors import InconclusiveError
 
 BRIGHT = Light()
@@ -43,7 +44,7 @@ def test_gate_covers_the_dead_time_at_any_brightness(tmp_path: Path, mean: float
     rng = np.random.default_rng(5)
     run = record(tmp_path, "run", rng, 1_000_000, replace(BRIGHT, mean_photons=mean))
     statistics = dead_time.open_run(run).count(blind_pulses=0)
-    blind = dead_time.blind_pulses(statistics)
+    blind = blind_pulses(statistics)
     assert blind >= 2
     clicked = (statistics.s_a + statistics.s_b).sum() / statistics.n_pulses.sum()
     # a gate longer than needed is only taken where it costs no more than 2 % of the pulses
@@ -55,7 +56,7 @@ def test_blinking_is_not_taken_for_dead_time(tmp_path: Path) -> None:
     blinking = replace(BRIGHT, on_fraction=0.5, mean_photons=0.35, blink_pulses=60.0)
     run = record(tmp_path, "run", rng, 400_000, blinking)
     statistics = dead_time.open_run(run).count(blind_pulses=0)
-    assert dead_time.blind_pulses(statistics) == 2
+    assert blind_pulses(statistics) == 2
 
 
 def test_gradual_recovery_is_measured_and_said() -> None:
@@ -86,8 +87,29 @@ def test_blind_pulse_lowers_the_rate_as_a_renewal_process_says(tmp_path: Path) -
     rng = np.random.default_rng(9)
     run = record(tmp_path, "run", rng, 400_000, replace(BRIGHT, g2=0.0, dark_hz=0.0))
     statistics = dead_time.open_run(run).count(blind_pulses=0)
-    a, _ = dead_time.recoveries(statistics)
+    a, _ = recoveries(statistics)
     p = 0.712 * 0.712 / 2
     rate = statistics.s_a.sum() / statistics.n_pulses.sum()
     # R = p/(1 + m p), m from the gaps alone; 3 standard deviations of 80 000 clicks
     assert rate == pytest.approx(p / (1 + a.lost_pulses * p), rel=0.01)
+
+
+def test_clicks_of_a_blinking_source_are_put_right(tmp_path: Path) -> None:
+    """On for 60 % of the time: the on-state saturates, and its clicks stand for all the light."""
+    rng = np.random.default_rng(11)
+    q, on = 0.6, 0.5
+    light = replace(BRIGHT, g2=0.0, dark_hz=0.0, on_fraction=q, mean_photons=q * on)
+    run = record(tmp_path, "run", rng, 4_000_000, replace(light, blink_pulses=3000.0))
+    result = dead_time.analyse(run)
+    clock_Hz = 1e12 / PERIOD_PS
+    lost = dead_time.lost_pulses(result["dead_time"], clock_Hz, result["blinking_amplitude"])
+    assert lost == pytest.approx(2 / q, rel=0.05)
+    assert dead_time.lost_pulses(result["dead_time"], clock_Hz) == 2
+
+    statistics = dead_time.open_run(run).count(blind_pulses=0)
+    rate = statistics.s_a.sum() / statistics.n_pulses.sum()
+    found, unaware = (float(click_probability(rate, m)) for m in (lost, 2))
+    # 1300 times on and off: the time on is known to 2 %
+    p = q * on * 0.712 / 2
+    assert found == pytest.approx(p, rel=0.05)
+    assert unaware < 0.93 * p

@@ -66,7 +66,7 @@ def _fit(scans: tuple[Scan | None, Scan], fsr: Estimate | None = None, **more) -
         *scans,
         fsr=fsr or given("etalon fsr", FSR, 0.0, "Hz"),
         clock_rate_Hz=CLOCK_HZ,
-        blind_pulses=BLIND,
+        lost_pulses=BLIND,
         dead_time_s=DEAD_S,
         dark_count_rate_Hz=DARK_HZ,
         **more,
@@ -238,7 +238,7 @@ def test_from_files(tmp_path: Path) -> None:
         narrow=files[0],
         fsr=given("etalon fsr", FSR, 0.0, "Hz"),
         clock_rate_Hz=CLOCK_HZ,
-        blind_pulses=BLIND,
+        lost_pulses=BLIND,
         dead_time_s=DEAD_S,
         dark_count_rate_Hz=DARK_HZ,
     )

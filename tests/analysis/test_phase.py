@@ -38,7 +38,7 @@ def scanned(
         reflectance=given("r", r + rng.normal(0.0, 0.002), 0.002),
         overlap=given("o", overlap + rng.normal(0.0, 0.001), 0.001),
         clock_rate_Hz=CLOCK_HZ,
-        blind_pulses=blind,
+        lost_pulses=blind,
     )
 
 

@@ -40,7 +40,7 @@ def _fit(scan: Scan, **more) -> Result:
     return saturation.analyse(
         scan,
         clock_rate_Hz=CLOCK_HZ,
-        blind_pulses=BLIND,
+        lost_pulses=BLIND,
         power_gain=given("power meter", 1.0, 0.0),
         dark_count_rate_Hz=40.0,
         **more,
@@ -96,7 +96,7 @@ def test_on_the_command_line(
     with ScanWriter(file, scan.x_name, scan.about) as writer:
         for power, (a, b), dwell in zip(scan.x, scan.clicks.tolist(), scan.dwell_s, strict=True):
             writer.add(float(power), Counts((a, b), float(dwell)))
-    options = ["--clock", str(CLOCK_HZ), "--blind-pulses", str(BLIND), "--dark", "40"]
+    options = ["--clock", str(CLOCK_HZ), "--lost-pulses", str(BLIND), "--dark", "40"]
     options += ["--gain", "1.05", "0.02", "--pumping", pumping, "--json"]
     assert qdchar(["fit", "saturation", str(file), *options]) == code
     line = json.loads(capsys.readouterr().out.splitlines()[-1])
