@@ -16,16 +16,22 @@ from qdchar.estimate import Contribution, Estimate
 from qdchar.fit import Curve, Fit, Result
 from qdchar.measurement import TagRun
 
-from ._blinking import blinking, is_significant, on_fraction
+from . import _blinking
+from ._blinking import blinking
 from ._intervals import LEVEL_68, LEVEL_95, rectangular
 from ._live import FAR_PEAKS, first_far_peak
 from ._pulses import open_run
 from ._recovery import Recovery, recoveries
 
 
-def lost_pulses(
-    dead_time: Estimate, clock_rate_Hz: float, blinking_amplitude: Estimate | None = None
-) -> float:
+def on_fraction(amplitude: Estimate | None) -> float:
+    """Return the part of the time a source is on, from its blinking amplitude if significant."""
+    if amplitude is None or not _blinking.is_significant(amplitude.value, amplitude.u):
+        return 1.0
+    return _blinking.on_fraction(amplitude.value)
+
+
+def lost_pulses(dead_time: Estimate, clock_rate_Hz: float, on_fraction: float = 1.0) -> float:
     """Return how many pulses a click makes a detector miss, per pulse on which the source is on.
 
     Parameters
@@ -34,19 +40,15 @@ def lost_pulses(
         Of the detectors [s].
     clock_rate_Hz
         Pulse rate [Hz].
-    blinking_amplitude
-        Of the source; counted only where it is significant.
+    on_fraction
+        Part of the time that the source is on.
 
     Notes
     -----
     A source that is on for a part q of the time gives R = q p/(1 + m p) clicks per pulse, hence
     R/(1 - (m/q) R) without dead time: m/q, with m = floor(t_d R_clock), is what is returned.
     """
-    blind = math.floor(dead_time.value * clock_rate_Hz)
-    b = blinking_amplitude
-    if b is None or not is_significant(b.value, b.u):
-        return float(blind)
-    return blind / on_fraction(b.value)
+    return math.floor(dead_time.value * clock_rate_Hz) / on_fraction
 
 
 def analyse(run: TagRun) -> Result:

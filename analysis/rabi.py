@@ -15,7 +15,7 @@ from qdchar.estimate import Contribution, Estimate, propagate
 from qdchar.fit import Curve, Result
 from qdchar.measurement import Scan, read_scan
 
-from ._deadtime import fano, live_counts
+from ._deadtime import blinking_clicks, fano, live_counts
 from ._poisson import Free, Solution, Values, deviance_residuals, minimise_reweighted
 from ._rotation import brightest, brightest_slope, excitation, reexcitation
 from ._scatter import drift_problem, minimise_scattering
@@ -40,6 +40,7 @@ def analyse(
     clock_rate_Hz: float,
     lost_pulses: float,
     power_gain: Estimate,
+    on_fraction: float = 1.0,
     reading_u_rel: float = 0.005,
     dark_count_rate_Hz: float = 0.0,
 ) -> Result:
@@ -55,6 +56,8 @@ def analyse(
         Pulses lost after a click, see `qdchar.analysis.dead_time.lost_pulses`.
     power_gain
         True power over reading: a scale common to all points, 1 +- 0.005 from a certificate.
+    on_fraction
+        Part of the time that the dot is on, as reckoned with in `lost_pulses`.
     reading_u_rel
         Standard uncertainty of a single reading, relative: noise from point to point.
     dark_count_rate_Hz
@@ -87,6 +90,9 @@ def analyse(
     counting variance (which dead time makes smaller than Poisson). Leaving it out quotes errors
     less than half as large as the scatter of repeated scans.
 
+    Leaked laser does not blink: on and off, a detector clicks with p1 and p0 if it is live, hence
+    ``R = q p1/(1 + m p1) + (1 - q) p0/(1 + m p0)`` times a pulse.
+
     Two photons of the dot on one detector make one click. Re-excitation grows with the power, so
     that it looks like damping; it is fitted, from a wide judgement of its size.
     """
@@ -105,13 +111,15 @@ def analyse(
         )
 
     def per_pulse(v: Values, at: Array) -> Array:
-        dot = v["amplitude"] * excitation(at, v["pi_power"], v["damping"])
-        at_pi = float(v["amplitude"] * excitation(1.0, 1.0, v["damping"]))
+        dot = v["amplitude"] * excitation(at, v["pi_power"], v["damping"]) / on_fraction
+        at_pi = float(v["amplitude"] * excitation(1.0, 1.0, v["damping"])) / on_fraction
         pairs = 0.5 * v["reexcitation"] * at_pi**2 * reexcitation(at, v["pi_power"])
         laser = v["leak"] * at / top
         total = np.zeros_like(at)
         for share in light.share:
-            total += 1.0 - (1.0 - share * dot + share**2 * pairs) * np.exp(-share * laser)
+            off = -np.expm1(-share * laser)
+            on = off + (1.0 - off) * (share * dot - share**2 * pairs)
+            total += blinking_clicks(on, off, lost_pulses, on_fraction)
         return total
 
     def expected(v: Values) -> Array:

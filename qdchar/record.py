@@ -73,6 +73,9 @@ VOCABULARY: Mapping[str, Term] = {
     "bunching_time": Term("s", "t2", "1/e time of the bunching, continuous excitation"),
     "g2_reexcitation": Term("1", "g0", "g2(0) of the dot's own light, leaked laser removed"),
     "blinking_amplitude": Term("1", "b", "bunching amplitude of the side peaks"),
+    "blinking_amplitude_sent": Term(
+        "1", "b, sent", "bunching amplitude of the side peaks at the transmitter output"
+    ),
     "pi_power": Term("W", "P_pi", "pump power of pulse area pi"),
     "max_power": Term("W", "P_max", "pump power of the brightness maximum"),
     "rabi_damping": Term("1", "k_phi", "damping of the Rabi oscillation per theta^2"),

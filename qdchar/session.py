@@ -144,8 +144,12 @@ class Session:
     def lost_pulses(self, *, of_source: bool = True) -> float:
         """Pulses that a detector loses after a click, of the source or of light that is steady."""
         dead_time = self.need("dead_time", "dead_time")
-        flicker = self.found.get("blinking_amplitude") if of_source else None
-        return analyse.dead_time.lost_pulses(dead_time, self.clock_rate_Hz(), flicker)
+        q = self.on_fraction() if of_source else 1.0
+        return analyse.dead_time.lost_pulses(dead_time, self.clock_rate_Hz(), q)
+
+    def on_fraction(self) -> float:
+        """Part of the time that the source is on, 1 until it is known to blink."""
+        return analyse.dead_time.on_fraction(self.found.get("blinking_amplitude"))
 
     def hold_cavity(self) -> measure.Held:
         """Close the loop on the cavity's light once more, and say where."""
@@ -243,6 +247,7 @@ def _rabi(s: Session, progress: Progress) -> Result:
         scan,
         clock_rate_Hz=s.clock_rate_Hz(),
         lost_pulses=lost,
+        on_fraction=s.on_fraction(),
         power_gain=s.station.calibration("power_meter_gain"),
         reading_u_rel=settings.reading_u_rel / math.sqrt(settings.readings),
         dark_count_rate_Hz=darks.value,
@@ -379,9 +384,17 @@ def _hbt(
         lifetime = s.lifetime_excess(since)
         transmission = s.transmission_excess(lifetime) if path == "after" else None
         deficit = analyse.detuning.g2_deficit(lifetime, transmission)
-        return analyse.hbt.analyse(
+        result = analyse.hbt.analyse(
             run, name=name, plane=plane, dark_count_rate=darks, deficit=deficit
         )
+        # less of what is sent is leaked laser, which does not blink
+        estimates = [
+            replace(e, name="blinking_amplitude_sent")
+            if e.name == "blinking_amplitude" and path == "after"
+            else e
+            for e in result.estimates
+        ]
+        return replace(result, estimates=tuple(estimates))
 
     return work
 
@@ -463,7 +476,7 @@ def _hom(s: Session, progress: Progress) -> Result:
         reflectance=s.station.calibration("interferometer_reflectance"),
         overlap=s.station.calibration("interferometer_overlap"),
         dark_count_rate=darks,
-        blinking=s.found.get("blinking_amplitude"),
+        blinking=s.found.get("blinking_amplitude_sent"),
     )
 
 

@@ -36,6 +36,12 @@ QUICK: Mapping[str, Any] = {
     "misalignment": {"duration_s": 0.02},
     "hom": {"duration_s": 0.04},
 }
+# switching on and off makes points of a scan differ by 4 % in 5 ms
+FLICKERING: Mapping[str, Any] = {
+    **QUICK,
+    "rabi": {"dwell_s": 0.1},
+    "etalon": {"source_dwell_s": 0.1},
+}
 # 20 000 clicks a second: everything takes longer, the loop on the light above all
 PATIENT: Mapping[str, Any] = {
     "cavity": {
@@ -50,9 +56,9 @@ PATIENT: Mapping[str, Any] = {
     "rabi": {"dwell_s": 1.0},
     "lifetime": {"emission_s": 10.0, "response_s": 20.0, "probe_s": 1.0},
     "etalon": {"source_dwell_s": 1.0, "hold_every": 20, "peak_dwell_s": 10.0},
-    "brightness": {"duration_s": 20.0},
-    "hbt": {"before_s": 20.0, "after_s": 130.0},
-    "transmitter": {"before_s": 20.0, "after_s": 60.0},
+    "brightness": {"duration_s": 10.0},
+    "hbt": {"before_s": 20.0, "after_s": 50.0},
+    "transmitter": {"before_s": 10.0, "after_s": 40.0},
     "misalignment": {"duration_s": 5.0},
     "phase": {"dwell_s": 0.5},
 }
@@ -79,7 +85,9 @@ class Lab:
 
 LABS: Mapping[str, Lab] = {
     "default": Lab(),
-    "blinking": Lab({"source.blinking_on_fraction": "0.75", "source.blinking_time": "1e-5"}),
+    "blinking": Lab(
+        {"source.blinking_on_fraction": "0.75", "source.blinking_time": "1e-5"}, FLICKERING
+    ),
     "dead-time-60": Lab(dead_time_s=(52.8e-9, 65.5e-9)),
     "drift": Lab({"drift.brightness_per_hour": "-0.5"}),
     "faint": Lab(
@@ -87,6 +95,7 @@ LABS: Mapping[str, Lab] = {
             "source.collection_efficiency": "3.7e-4",
             "source.g2": "0.2",
             "transmitter.efficiency": "0.65",
+            "tagger.sync_divider": "16384",  # else nearly all tags would be the clock's
         },
         PATIENT,
     ),

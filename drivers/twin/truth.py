@@ -364,6 +364,7 @@ class Truth:
             ("laser_leakage", s.leaked_photons, "1"),
             ("g2_reexcitation", s.reexcitation_g2 / s.on_fraction, "1"),
             ("blinking_amplitude", blinking, "1"),
+            ("blinking_amplitude_sent", blinking_sent, "1"),
             ("blinking_on_fraction", s.on_fraction, "1"),
             ("blinking_time", s.blinking_time_s, "s"),
             ("pi_power", s.pi_power_W, "W"),
@@ -436,6 +437,14 @@ def _set_linewidth(truth: Truth, value: float) -> Truth:
     return dataclasses.replace(truth, source=dataclasses.replace(truth.source, wandering_Hz=sigma))
 
 
+def _set_divider(truth: Truth, value: float) -> Truth:
+    if value != int(value):
+        raise UsageError(f"tagger.sync_divider={value:g}: must be a whole number")
+    return dataclasses.replace(
+        truth, detectors=dataclasses.replace(truth.detectors, sync_divider=int(value))
+    )
+
+
 _SETTINGS: Mapping[str, _Setting] = {
     "source.lifetime": _Setting("s", _between(5e-12, 2e-9), _to("source", "lifetime_s")),
     "source.g2": _Setting("1", _between(0.0, 0.2), _to("source", "g2")),
@@ -470,6 +479,7 @@ _SETTINGS: Mapping[str, _Setting] = {
         "Hz (all detectors together)", _between(0.0, 1e6), _to("detectors", "dark_count_Hz")
     ),
     "detector.jitter": _Setting("s", _between(0.0, 1e-9), _to("detectors", "jitter_s")),
+    "tagger.sync_divider": _Setting("laser pulses per clock tag", _between(1, 65536), _set_divider),
     "drift.brightness_per_hour": _Setting(
         "1/h (negative: it fades)", _between(-0.5, 0.05), _to("source", "fade_per_hour")
     ),

@@ -28,6 +28,8 @@ from .unclosed import AsClosed, is_marked_open
 
 _CHUNK: Final = 1 << 16
 _FLUSH_S: Final = 1.0
+_KEPT_TAGS: Final = 1 << 22
+"""A file of up to so many tags, 38 MB, is unpacked once: an analysis goes through it five times."""
 
 
 class TagWriter:
@@ -265,6 +267,7 @@ class StoredTags:
                     f"damaged: {error}"
                 ) from error
         self._channels: tuple[int, ...] | None = None
+        self._kept: TagChunk | None = None
 
     def _read_head(self, file: h5py.File) -> None:
         data = file["photon_data"]
@@ -382,6 +385,20 @@ class StoredTags:
 
     def chunks(self, size: int = CHUNK_TAGS) -> Iterator[TagChunk]:
         """Go through all tags, `size` at a time."""
+        if self._length > _KEPT_TAGS:
+            yield from self._read(size)
+            return
+        if self._kept is None:
+            parts = list(self._read(CHUNK_TAGS))
+            self._kept = TagChunk(
+                np.concatenate([p.times_ps for p in parts] or [np.empty(0, np.int64)]),
+                np.concatenate([p.channels for p in parts] or [np.empty(0, np.uint8)]),
+            )
+        for begin in range(0, self._length, size):
+            part = slice(begin, begin + size)
+            yield TagChunk(self._kept.times_ps[part], self._kept.channels[part])
+
+    def _read(self, size: int) -> Iterator[TagChunk]:
         previous = self.start_ps
         with _open(self.path) as file:
             timestamps, detectors = file["photon_data/timestamps"], file["photon_data/detectors"]

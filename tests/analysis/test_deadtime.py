@@ -10,6 +10,7 @@ from click_scans import CLOCK_HZ, pulsed
 
 from qdchar.analysis._deadtime import (
     LiveCounts,
+    blinking_clicks,
     click_probability,
     clicks_per_pulse,
     clicks_variance,
@@ -48,6 +49,21 @@ def test_inverse_is_exact() -> None:
     p = np.linspace(0.0, 1.0, 101)
     for blind in (0, 1, 2, 7):
         assert click_probability(clicks_per_pulse(p, blind), blind) == pytest.approx(p, abs=1e-12)
+
+
+def test_clicks_of_a_source_that_blinks_before_light_that_does_not() -> None:
+    rng = np.random.default_rng(8)
+    pulses, runs, blind, q = 4000, 1000, 2, 0.6
+    on, off = 0.4, 0.1
+    clicks = [_count_pulsed(rng, p, blind, pulses, runs).mean() for p in (on, off)]
+    seen = (q * clicks[0] + (1 - q) * clicks[1]) / pulses
+    expected = float(blinking_clicks(np.array(on), np.array(off), blind / q, q))
+    assert float(click_probability(seen, blind / q)) == pytest.approx(expected, rel=0.005)
+    # with nothing in the dark, or always on, it is the average itself
+    dark = np.zeros(3)
+    p = np.array([0.01, 0.3, 0.9])
+    assert blinking_clicks(p, dark, blind / q, q) == pytest.approx(q * p)
+    assert blinking_clicks(p, p / 2, blind, 1.0) == pytest.approx(p)
 
 
 def test_continuous_formula_is_wrong_for_a_pulsed_source() -> None:
