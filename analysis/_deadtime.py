@@ -61,21 +61,20 @@ def click_probability(rate_per_pulse: ArrayLike, lost: float) -> Array:
     return np.asarray(rate / (1.0 - lost * rate), dtype=np.float64)
 
 
-def blinking_clicks(on: Array, off: Array, lost: float, on_fraction: float) -> Array:
+def blinking_clicks(on: Array, off: Array, blind: float, on_fraction: float, lost: float) -> Array:
     """Return the p that `click_probability` finds for a source that blinks.
 
     Parameters
     ----------
     on, off
         Probabilities of a click in a live pulse while the source is on and off, same shape.
+    blind, on_fraction
+        m, pulses lost after each click, and q, part of the time that the source is on.
     lost
-        m/q, pulses lost after each click over the on-fraction.
-    on_fraction
-        q; where `off` is zero, or q is one, p is simply their average over time.
+        What the counts were corrected with. Where it is m/q, and `off` is zero or q is one, p is
+        simply the average over time.
     """
-    if on_fraction == 1.0:
-        return on
-    shining, dark = (clicks_per_pulse(p, lost * on_fraction) for p in (on, off))
+    shining, dark = (clicks_per_pulse(p, blind) for p in (on, off))
     average = on_fraction * shining + (1.0 - on_fraction) * dark
     return np.asarray(average / (1.0 - lost * average), dtype=np.float64)
 

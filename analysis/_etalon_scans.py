@@ -70,7 +70,12 @@ class EtalonData:
             shape = airy(order, v["etalon"])
             pump = np.zeros_like(order)
         flat = v[f"{self.name}_background"] + self.dark_count_rate_Hz
-        return v[f"{self.name}_height"] * shape + pump + flat
+        rate = v[f"{self.name}_height"] * shape + pump + flat
+        if self.name == "source":
+            return rate
+        # counts were corrected for the dead time as it is thought to be
+        excess = v.get("dead_time_excess", 0.0)
+        return sum((s * rate / (1.0 + s * rate * excess) for s in self.light.share), 0.0 * rate)
 
     def expected(self, v: Values, axis: Axis) -> Array:
         """Return the expected counts without dead time."""

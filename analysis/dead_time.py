@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from qdchar.errors import InconclusiveError
-from qdchar.estimate import Contribution, Estimate
+from qdchar.estimate import Contribution, Estimate, propagate
 from qdchar.fit import Curve, Fit, Result
 from qdchar.measurement import TagRun
 
@@ -24,11 +24,23 @@ from ._pulses import open_run
 from ._recovery import Recovery, recoveries
 
 
-def on_fraction(amplitude: Estimate | None) -> float:
-    """Return the part of the time a source is on, from its blinking amplitude if significant."""
-    if amplitude is None or not _blinking.is_significant(amplitude.value, amplitude.u):
-        return 1.0
-    return _blinking.on_fraction(amplitude.value)
+def on_fraction(amplitude: Estimate | None) -> Estimate:
+    """Return the part of the time a source is on; 1 if its blinking amplitude is not significant.
+
+    Notes
+    -----
+    q = 1/(1 + b), of an ideal telegraph.
+    """
+    blinks = amplitude is not None and _blinking.is_significant(amplitude.value, amplitude.u)
+    q = _blinking.on_fraction(amplitude.value) if amplitude is not None and blinks else 1.0
+    return Estimate(
+        name="on_fraction",
+        value=q,
+        unit="1",
+        definition="part of the time that the source is on",
+        method="from the blinking amplitude, ideal telegraph",
+        budget=propagate([(amplitude, -(q**2))]) if amplitude is not None and blinks else (),
+    )
 
 
 def lost_pulses(dead_time: Estimate, clock_rate_Hz: float, on_fraction: float = 1.0) -> float:

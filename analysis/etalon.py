@@ -34,7 +34,7 @@ def analyse(
     fsr: Estimate,
     clock_rate_Hz: float,
     lost_pulses: float,
-    dead_time_s: float,
+    dead_time: Estimate,
     dark_count_rate_Hz: float = 0.0,
     lifetime: Estimate | None = None,
     excess: Estimate | None = None,
@@ -55,8 +55,8 @@ def analyse(
         Pulse rate [Hz].
     lost_pulses
         Pulses lost after a click, see `qdchar.analysis.dead_time.lost_pulses`.
-    dead_time_s
-        Dead time, for the continuous laser [s].
+    dead_time
+        Of the detectors, for the continuous laser [s].
     dark_count_rate_Hz
         Of both detectors together [Hz].
     lifetime
@@ -124,11 +124,11 @@ def analyse(
     emission = EtalonData("source", source, light, source_fano, dark_count_rate_Hz)
     scans = [emission]
     if narrow is not None:
-        laser = live_counts_continuous(narrow, dead_time_s)
+        laser = live_counts_continuous(narrow, dead_time.value)
         dwell = narrow.dwell_s
 
         def narrow_fano(mean: Array) -> Array:
-            return fano_continuous(mean, laser, dwell, dead_time_s)
+            return fano_continuous(mean, laser, dwell, dead_time.value)
 
         scans.append(EtalonData("narrow", narrow, laser, narrow_fano, dark_count_rate_Hz))
 
@@ -136,6 +136,12 @@ def analyse(
     check_fringes(scans)
     free, problems = starts(scans, axis)
     given = {}
+    if narrow is not None and dead_time.u > 0.0:
+        # what it is longer than assumed flattens the laser's peaks, and so widens the etalon
+        given["dead_time_excess"] = Estimate(
+            "dead_time_excess", 0.0, "s", "", "", budget=propagate([(dead_time, 1.0)])
+        )
+        free["dead_time_excess"] = Free(0.0, dead_time.u)
     if kappa is not None:
         relative = propagate([(kappa, 1.0 / fsr.value), (fsr, -kappa.value / fsr.value**2)])
         width = kappa.value / fsr.value

@@ -98,8 +98,9 @@ def analyse(
     M is then greater by 1/(1 - g2), Ollivier et al., PRL 126, 063602). Where it comes from is not
     known here: the middle is reported, with a rectangular distribution between the two.
     """
+    counts = _counted(runs)
     by_arms = {
-        arms: [_counted(r) for r in runs if r.about.settings.get("arms") == arms]
+        arms: [s for s, r in zip(counts, runs, strict=True) if r.about.settings.get("arms") == arms]
         for arms in ("parallel", "orthogonal")
     }
     for arms, counted in by_arms.items():
@@ -135,10 +136,13 @@ def analyse(
     return Result((visibility, alike), (_fit(by_arms, visibility),))
 
 
-def _counted(run: TagRun) -> PulseStatistics:
-    pulsed = open_run(run)
-    gate = blind_pulses(pulsed.count(blind_pulses=0, n_blocks=_BLOCKS))
-    return pulsed.count(blind_pulses=gate, n_blocks=_BLOCKS, n_max=_LAGS)
+def _counted(runs: Sequence[TagRun]) -> list[PulseStatistics]:
+    """Count all runs with one gate: what part of the live pulses a blinking source is on for
+    depends on it.
+    """  # noqa: D205
+    opened = [open_run(r) for r in runs]
+    gate = max(blind_pulses(p.count(blind_pulses=0, n_blocks=_BLOCKS)) for p in opened)
+    return [p.count(blind_pulses=gate, n_blocks=_BLOCKS, n_max=_LAGS) for p in opened]
 
 
 def _table(counted: Sequence[PulseStatistics]) -> Table:

@@ -40,7 +40,7 @@ def analyse(
     clock_rate_Hz: float,
     lost_pulses: float,
     power_gain: Estimate,
-    on_fraction: float = 1.0,
+    on_fraction: Estimate | None = None,
     reading_u_rel: float = 0.005,
     dark_count_rate_Hz: float = 0.0,
 ) -> Result:
@@ -57,7 +57,7 @@ def analyse(
     power_gain
         True power over reading: a scale common to all points, 1 +- 0.005 from a certificate.
     on_fraction
-        Part of the time that the dot is on, as reckoned with in `lost_pulses`.
+        Part of the time that the dot is on, as reckoned with in `lost_pulses`; always if not given.
     reading_u_rel
         Standard uncertainty of a single reading, relative: noise from point to point.
     dark_count_rate_Hz
@@ -110,16 +110,20 @@ def analyse(
             "points at positive power"
         )
 
+    usual = 1.0 if on_fraction is None else on_fraction.value
+    blind = lost_pulses * usual
+
     def per_pulse(v: Values, at: Array) -> Array:
-        dot = v["amplitude"] * excitation(at, v["pi_power"], v["damping"]) / on_fraction
-        at_pi = float(v["amplitude"] * excitation(1.0, 1.0, v["damping"])) / on_fraction
+        q = v.get("on_fraction", usual)
+        dot = v["amplitude"] * excitation(at, v["pi_power"], v["damping"]) / q
+        at_pi = float(v["amplitude"] * excitation(1.0, 1.0, v["damping"])) / q
         pairs = 0.5 * v["reexcitation"] * at_pi**2 * reexcitation(at, v["pi_power"])
         laser = v["leak"] * at / top
         total = np.zeros_like(at)
         for share in light.share:
             off = -np.expm1(-share * laser)
             on = off + (1.0 - off) * (share * dot - share**2 * pairs)
-            total += blinking_clicks(on, off, lost_pulses, on_fraction)
+            total += blinking_clicks(on, off, blind, q, lost_pulses)
         return total
 
     def expected(v: Values) -> Array:
@@ -136,17 +140,21 @@ def analyse(
         return deviance_residuals(light.counts, expected(v), held)
 
     given = {"reexcitation": _REEXCITATION_G2}
+    flickering = {}
+    if on_fraction is not None and on_fraction.u > 0.0:
+        given["on_fraction"] = on_fraction
+        flickering["on_fraction"] = Free(usual, on_fraction.u, low=1e-3, high=1.0)
     quiet: list[tuple[float, Solution, dict[str, Free]]] = []
     failure = InconclusiveError(f"{scan.file}: the counts do not rise with the pump power")
     for start in _starts(power, (light.counts - dark) / pulses):
         try:
             solution = minimise_reweighted(
-                _LABEL, start, residuals, lambda v: weights(v, 0.0), given
+                _LABEL, start | flickering, residuals, lambda v: weights(v, 0.0), given
             )
         except InconclusiveError as error:
             failure = error
         else:
-            quiet.append((solution.minimum, solution, start))
+            quiet.append((solution.minimum, solution, start | flickering))
     if not quiet:
         raise failure
     _, lowest, start = min(quiet, key=lambda q: q[0])

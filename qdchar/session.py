@@ -144,10 +144,10 @@ class Session:
     def lost_pulses(self, *, of_source: bool = True) -> float:
         """Pulses that a detector loses after a click, of the source or of light that is steady."""
         dead_time = self.need("dead_time", "dead_time")
-        q = self.on_fraction() if of_source else 1.0
+        q = self.on_fraction().value if of_source else 1.0
         return analyse.dead_time.lost_pulses(dead_time, self.clock_rate_Hz(), q)
 
-    def on_fraction(self) -> float:
+    def on_fraction(self) -> Estimate:
         """Part of the time that the source is on, 1 until it is known to blink."""
         return analyse.dead_time.on_fraction(self.found.get("blinking_amplitude"))
 
@@ -297,7 +297,7 @@ def _etalon(s: Session, progress: Progress) -> Result:
         fsr=s.station.calibration("etalon_fsr"),
         clock_rate_Hz=s.clock_rate_Hz(),
         lost_pulses=s.lost_pulses(),
-        dead_time_s=s.found["dead_time"].value,
+        dead_time=s.found["dead_time"],
         dark_count_rate_Hz=darks.value,
         lifetime=lifetime,
         excess=s.lifetime_excess(since),

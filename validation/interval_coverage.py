@@ -10,7 +10,8 @@ goes on where it stopped. With ``--summary`` the tables on disk are put together
 The labs differ from the default one in what spoils estimators: blinking, a long dead time, a faint
 source, drift. In each run the piezo's hysteresis and creep and the detectors' dead time are drawn
 anew within what a budget can know of them (they are the same in all labs else, and would pull in
-one direction); so are, as always, all certificates, gains, delays and noise.
+one direction); so are, as always, all certificates, gains, delays and noise. The truth of what
+fades is that at the middle of its measurement.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ QUICK: Mapping[str, Any] = {
     "transmitter": {"before_s": 0.03, "after_s": 0.1},
     "lifetime": {"emission_s": 0.04, "response_s": 0.08},
     "misalignment": {"duration_s": 0.02},
+    "phase": {"dwell_s": 0.002},
     "hom": {"duration_s": 0.04},
 }
 # switching on and off makes points of a scan differ by 4 % in 5 ms
@@ -60,7 +62,7 @@ PATIENT: Mapping[str, Any] = {
     "hbt": {"before_s": 20.0, "after_s": 50.0},
     "transmitter": {"before_s": 10.0, "after_s": 40.0},
     "misalignment": {"duration_s": 5.0},
-    "phase": {"dwell_s": 0.5},
+    "phase": {"dwell_s": 0.1},
 }
 
 
@@ -104,12 +106,29 @@ NO_SINGLE_TRUTH = ("cavity_resonance_voltage", "phase_visibility")
 HEADER = ("seed", "quantity", "truth", "value", "u", "low_68", "high_68", "low_95", "high_95")
 
 
-class _Quiet:
+FADES: Mapping[str, tuple[str, int]] = {
+    "collection_efficiency": ("brightness", 1),
+    "mean_photon_number": ("transmitter", 1),
+    "p1": ("transmitter", 1),
+    "p2": ("transmitter", 2),
+}
+"""By figure: the measurement that makes it, and the power of the brightness that it goes with."""
+
+
+class _Watch:
+    """Shows nothing, and notes when in the lab's time each measurement was half done."""
+
+    def __init__(self, lab: Any) -> None:
+        self._lab = lab
+        self.half_done_s: dict[str, float] = {}
+
     def say(self, text: str) -> None: ...
 
     @contextlib.contextmanager
     def step(self, title: str) -> Iterator[Any]:
+        start_s = self._lab.now_s
         yield lambda done, total, text: None
+        self.half_done_s[title] = 0.5 * (start_s + self._lab.now_s)
 
 
 def one_run(lab: str, seed: int) -> list[tuple[object, ...]]:
@@ -120,6 +139,7 @@ def one_run(lab: str, seed: int) -> list[tuple[object, ...]]:
     from qdchar.link import load_link
     from qdchar.recipe import Recipe
     from qdchar.run import Run
+    from qdchar.session import MEASUREMENTS
     from qdchar.station import load_station
 
     truth = Truth.from_settings(LABS[lab].drawn(seed))
@@ -127,11 +147,16 @@ def one_run(lab: str, seed: int) -> list[tuple[object, ...]]:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         station_file = folder / "station.toml"
-        station_file.write_text(station_toml(stack.enter_context(serve(truth, seed))))
+        served = stack.enter_context(serve(truth, seed))
+        station_file.write_text(station_toml(served))
         run = stack.enter_context(Run.create(folder, "study", "coverage"))
         station = stack.enter_context(load_station(station_file, say=lambda _: None))
         recipe = Recipe.model_validate(LABS[lab].recipe)
-        record = calibrate(station, run, recipe, load_link(None), _Quiet()).record  # type: ignore[arg-type]
+        watch = _Watch(served.lab)
+        record = calibrate(station, run, recipe, load_link(None), watch).record  # type: ignore[arg-type]
+    for name, (measurement, power) in FADES.items():
+        hours = watch.half_done_s[MEASUREMENTS[measurement].title] / 3600.0
+        true[name] *= (1.0 + truth.source.fade_per_hour) ** (power * hours)
     rows: list[tuple[object, ...]] = []
     for name, figure in record.quantities.items():
         if name in true and name not in NO_SINGLE_TRUTH and figure.u > 0:

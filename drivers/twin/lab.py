@@ -103,7 +103,7 @@ class Lab:
         _axis(axis)
         with self._lock:
             if axis == FINE_AXIS:
-                self._fine.set(voltage_V, self._now_s)
+                self._fine.set(voltage_V, self.now_s)
             else:
                 self._others_V[axis] = voltage_V
 
@@ -155,7 +155,7 @@ class Lab:
         """Apply a voltage [V] to the etalon's piezo."""
         _within("voltage", V, (0.0, self.truth.etalon.range_V), "V")
         with self._lock:
-            self._etalon.set(V, self._now_s)
+            self._etalon.set(V, self.now_s)
 
     def etalon_voltage(self) -> float:
         """Get the voltage of the etalon's piezo [V]."""
@@ -259,7 +259,8 @@ class Lab:
     # What happens in it
 
     @property
-    def _now_s(self) -> float:
+    def now_s(self) -> float:
+        """Time in the lab, since its start [s]."""
         return self._now_ps * 1e-12
 
     def _sampler(self, duration_s: float) -> TagSampler:
@@ -387,7 +388,7 @@ class Lab:
         """Mean and variance of the clicks of both detectors, the mean with its vibration drawn."""
         s, dead_s = self.truth.source, self.truth.detectors.dead_time_s
         n = int(np.clip(np.ceil(dwell_s / CHUNK_s), 1, _SLICES))
-        times_s = self._now_s + (np.arange(n) + 0.5) * dwell_s / n
+        times_s = self.now_s + (np.arange(n) + 0.5) * dwell_s / n
         shaken = self._mirror_m(times_s)[:, None] + self.truth.piezo.vibration_m * _NODES
         light = self._light(shaken.ravel(), np.repeat(times_s, len(_NODES)))
         spread_s = 0.0 * light.lifetime_s if self._path == "laser" else light.lifetime_s
@@ -463,7 +464,7 @@ class Lab:
         each = round(VIBRATION_s * clock_Hz) if tuned else total
         starts = np.arange(0, total, each)
         pulses = np.diff(np.append(starts, total))
-        times_s = self._now_s + (starts + 0.5 * pulses) / clock_Hz
+        times_s = self.now_s + (starts + 0.5 * pulses) / clock_Hz
         shaken = self._tags.normal(0.0, self.truth.piezo.vibration_m, len(starts))
         light = self._light(self._mirror_m(times_s) + shaken, times_s)
         if self._path == "interferometer":

@@ -208,7 +208,9 @@ def rabi(
 )
 @_clock
 @_lost
-@click.option("--dead-time", "dead_time_s", type=float, default=0.0, show_default=True, help="[s]")
+@click.option(
+    "--dead-time", type=(float, float), default=(0.0, 0.0), help="Dead time and its u [s]."
+)
 @_dark
 @_figure
 @as_json
@@ -219,7 +221,7 @@ def etalon(
     fsr: tuple[float, float],
     clock_Hz: float,
     lost_pulses: float,
-    dead_time_s: float,
+    dead_time: tuple[float, float],
     dark: float,
     figure: Path | None,
     json_line: bool,
@@ -234,7 +236,7 @@ def etalon(
         fsr=_given("etalon_fsr", *fsr, "Hz"),
         clock_rate_Hz=clock_Hz,
         lost_pulses=lost_pulses,
-        dead_time_s=dead_time_s,
+        dead_time=_given("dead_time", *dead_time, "s"),
         dark_count_rate_Hz=dark,
     )
     return _show(result, figure, json_line)

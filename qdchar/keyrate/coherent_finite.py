@@ -34,6 +34,9 @@ _TYPICAL = np.array(
         [1.7, -0.45, -1.0, 0.8, 1.7],
         [4.0, -0.3, -1.2, 2.0, 1.5],
         [3.0, -0.3, -0.8, 3.0, 1.0],
+        # where keys end: few clicks, so that all settings and both bases are sent alike
+        [0.28, -0.12, -0.55, -0.6, 1.4],
+        [0.2, -0.05, -1.0, -0.6, 1.4],
     ]
 )
 

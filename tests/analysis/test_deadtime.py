@@ -57,13 +57,13 @@ def test_clicks_of_a_source_that_blinks_before_light_that_does_not() -> None:
     on, off = 0.4, 0.1
     clicks = [_count_pulsed(rng, p, blind, pulses, runs).mean() for p in (on, off)]
     seen = (q * clicks[0] + (1 - q) * clicks[1]) / pulses
-    expected = float(blinking_clicks(np.array(on), np.array(off), blind / q, q))
+    expected = float(blinking_clicks(np.array(on), np.array(off), blind, q, blind / q))
     assert float(click_probability(seen, blind / q)) == pytest.approx(expected, rel=0.005)
     # with nothing in the dark, or always on, it is the average itself
     dark = np.zeros(3)
     p = np.array([0.01, 0.3, 0.9])
-    assert blinking_clicks(p, dark, blind / q, q) == pytest.approx(q * p)
-    assert blinking_clicks(p, p / 2, blind, 1.0) == pytest.approx(p)
+    assert blinking_clicks(p, dark, blind, q, blind / q) == pytest.approx(q * p)
+    assert blinking_clicks(p, p / 2, blind, 1.0, blind) == pytest.approx(p)
 
 
 def test_continuous_formula_is_wrong_for_a_pulsed_source() -> None:

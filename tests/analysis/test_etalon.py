@@ -67,7 +67,7 @@ def _fit(scans: tuple[Scan | None, Scan], fsr: Estimate | None = None, **more) -
         fsr=fsr or given("etalon fsr", FSR, 0.0, "Hz"),
         clock_rate_Hz=CLOCK_HZ,
         lost_pulses=BLIND,
-        dead_time_s=DEAD_S,
+        dead_time=given("dead_time", DEAD_S, 0.0, "s"),
         dark_count_rate_Hz=DARK_HZ,
         **more,
     )
@@ -93,6 +93,28 @@ def test_intervals_cover() -> None:
         assert 0.8 < sd < 1.2, name
         assert 0.54 < at_68 < 0.83, name
         assert at_95 > 0.885, name
+
+
+def test_a_dead_time_not_well_known_is_in_the_etalon_s_budget() -> None:
+    """What it adds is what the width changes by with a dead time that is told to be so much off."""
+    scans = _scans(np.random.default_rng(14), dwell_s=0.1)
+
+    def width(told: Estimate) -> Estimate:
+        return etalon.analyse(
+            *scans,
+            dead_time=told,
+            fsr=given("etalon fsr", FSR, 0.0, "Hz"),
+            clock_rate_Hz=CLOCK_HZ,
+            lost_pulses=BLIND,
+            dark_count_rate_Hz=DARK_HZ,
+        )["etalon_fwhm"]
+
+    right, longer = (given("dead_time", t, 0.0, "s") for t in (DEAD_S, DEAD_S + 5e-9))
+    aware = width(given("dead_time", DEAD_S, 5e-9, "s"))
+    by_dead_time = {c.source: c.u for c in aware.budget}["dead_time certificate"]
+    assert by_dead_time == pytest.approx(width(longer).value - width(right).value, rel=0.05)
+    assert aware.u == pytest.approx(math.hypot(width(right).u, by_dead_time), rel=0.02)
+    assert abs(by_dead_time) > 0.5 * width(right).u
 
 
 def test_table_1_of_the_paper_comes_back() -> None:
@@ -239,7 +261,7 @@ def test_from_files(tmp_path: Path) -> None:
         fsr=given("etalon fsr", FSR, 0.0, "Hz"),
         clock_rate_Hz=CLOCK_HZ,
         lost_pulses=BLIND,
-        dead_time_s=DEAD_S,
+        dead_time=given("dead_time", DEAD_S, 0.0, "s"),
         dark_count_rate_Hz=DARK_HZ,
     )
     assert from_file["linewidth"].value == pytest.approx(_fit(scans)["linewidth"].value, rel=1e-9)

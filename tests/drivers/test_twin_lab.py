@@ -43,7 +43,7 @@ def set_etalon(lab: Lab) -> None:
     """Go to the effective voltage of the peak; the play operators hold a little of it back."""
     goal_V = lab.bench.etalon_peak_V
     for _ in range(5):
-        behind_V = goal_V - float(lab._etalon.effective_V(lab._now_s))
+        behind_V = goal_V - float(lab._etalon.effective_V(lab.now_s))
         lab.set_etalon_voltage(lab.etalon_voltage() + behind_V)
 
 

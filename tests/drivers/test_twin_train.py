@@ -27,7 +27,7 @@ def tuned(coherence: float = 0.0) -> Lab:
     lab.set_shutter(True)
     lab.set_piezo(3, truth.cavity.resonance_V)
     for _ in range(5):  # the play of the etalon's piezo holds a little back
-        behind_V = lab.bench.etalon_peak_V - float(lab._etalon.effective_V(lab._now_s))
+        behind_V = lab.bench.etalon_peak_V - float(lab._etalon.effective_V(lab.now_s))
         lab.set_etalon_voltage(lab.etalon_voltage() + behind_V)
     lab.select_path("interferometer")
     return lab
