@@ -68,7 +68,7 @@ def random_link(rng: np.random.Generator) -> tuple[Conditions, float, float]:
     n, g2 = rng.uniform(0.02, 0.9), 10 ** rng.uniform(-4, -1)
     kind = "sent" if rng.integers(2) else "received"
     block = 10 ** (rng.uniform(6.5, 9.5) if kind == "sent" else rng.uniform(4.5, 7.5))
-    at_once = Conditions.from_link(Link(block_kind=kind))
+    at_once = Conditions.from_link(Link(block_kind=kind), 0.0)
     given = replace(
         at_once,
         eta=at_once.eta * 10 ** (-0.1 * LOSS_DB),

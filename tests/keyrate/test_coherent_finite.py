@@ -77,6 +77,25 @@ def test_one_decoy_wins_in_short_blocks_only() -> None:
     assert ahead == [True, True, False]
 
 
+def test_the_last_key_of_a_small_block_is_found() -> None:
+    """Settings by hand give a key in 1e8 sent pulses at 29.5 dB: the optimum has one as well."""
+    link = {
+        "fiber_optics_efficiency": {"value": 1.0},
+        "detector_efficiency": {"value": 0.6},
+        "dark_count_rate": {"value": 142.0},
+        "gate_width": {"value": 1e-9},
+        "misalignment": {"value": 0.0041},
+        "receiver": "active",
+    }
+    given = conditions(29.5, block=1e8, block_kind="sent", **link)
+    by_hand = CoherentSettings(np.asarray(0.54), vacuum_weak(0.81, 0.18, 0.28, 0.54))
+    least = coherent_key(by_hand, given).rate
+    assert least > 0
+    for decoys in ("vacuum+weak", "one-decoy"):
+        assert best_coherent_key(given, decoys)[0].rate > 0, decoys
+    assert best_coherent_key(given)[0].rate > least
+
+
 @pytest.mark.parametrize(("decoys", "phase"), PROTOCOLS)
 def test_a_block_tends_to_an_endless_one_from_below(decoys: Decoys, phase: Phase) -> None:
     """Two decoys to infinitely many; one, which cannot tell multi-photon errors, to its own limit.
