@@ -10,13 +10,55 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from qdchar.estimate import Contribution, Estimate, propagate
 
 from ._lineshapes import airy_voigt
 
+Array = NDArray[np.float64]
+
+
+def residual_square(
+    voltage_V: Array, offset_V: Array, u_offset_V: Array, metres_per_volt: float
+) -> tuple[float, float]:
+    """Mean square of the cavity's distance from resonance over some visits of the closed loop.
+
+    Parameters
+    ----------
+    voltage_V
+        Where each visit left the piezo, shape (n,), n >= 1 [V].
+    offset_V, u_offset_V
+        Distance of the peak from there as last measured, and its standard uncertainty [V].
+    metres_per_volt
+        Of the piezo.
+
+    Returns
+    -------
+    float, float
+        The mean square, without what the noise of the offsets adds, so that it may come out
+        negative where there is nothing else; and its standard uncertainty [m^2].
+
+    Notes
+    -----
+    From one visit to the next the peak is taken to move evenly, from a to b as seen from the held
+    voltage: ``(a^2 + a b + b^2)/3``. That it did is not known: the uncertainty is the whole.
+    """
+    start, end = offset_V, offset_V
+    noise = np.square(u_offset_V)
+    if len(voltage_V) > 1:
+        start, end = offset_V[:-1], voltage_V[1:] + offset_V[1:] - voltage_V[:-1]
+        noise = (noise[:-1] + noise[1:]) / 3.0
+    seen = float(np.mean(start**2 + start * end + end**2)) / 3.0
+    return metres_per_volt**2 * (seen - float(noise.mean())), metres_per_volt**2 * seen
+
 
 def lifetime_excess(
-    purcell_factor: Estimate, count_fwhm: Estimate, vibration: Estimate, residual_m: float
+    purcell_factor: Estimate,
+    count_fwhm: Estimate,
+    vibration: Estimate,
+    residual_m2: tuple[float, float],
 ) -> Estimate:
     """Relative excess of the measured lifetime over that on resonance.
 
@@ -28,14 +70,14 @@ def lifetime_excess(
         FWHM of the count rate in mirror displacement [m].
     vibration
         Root mean square of the mirror's vibration [m].
-    residual_m
-        Distance from the resonance at which the cavity was held, with its own error [m rms].
+    residual_m2
+        Mean square of the distance from the resonance at which the cavity was held, and its
+        standard uncertainty, see `residual_square` [m^2].
 
     Returns
     -------
     Estimate
-        ``lifetime_excess``, e.g. 0.006. The part from the residual detuning is known to no better
-        than its own size.
+        ``lifetime_excess``, e.g. 0.006.
 
     Notes
     -----
@@ -45,7 +87,7 @@ def lifetime_excess(
     """
     per_square = purcell_factor.value * (2.0 / count_fwhm.value) ** 2
     shaken = per_square * vibration.value**2
-    off = per_square * residual_m**2
+    off, u_off = (per_square * square for square in residual_m2)
     value = shaken + off
     return Estimate(
         name="lifetime_excess",
@@ -61,7 +103,7 @@ def lifetime_excess(
                     (vibration, 2.0 * per_square * vibration.value),
                 ]
             ),
-            Contribution("cavity held off resonance", off, "B"),
+            Contribution("cavity held off resonance", u_off, "B"),
         ),
     )
 

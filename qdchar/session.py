@@ -168,16 +168,17 @@ class Session:
             Number of the first visit that counts, see `visits`.
         """
         held = self._holds[since:]
-        voltages = [h.voltage_V for h in held]
-        drift = np.diff(voltages) if len(held) > 1 else np.zeros(1)
-        missed = [h.offset_V**2 + h.u_offset_V**2 for h in held]
-        residual_V = math.sqrt(float(np.mean(drift**2)) / 3.0 + float(np.mean(missed)))
-        per_volt = self.need("cavity_metres_per_volt", "cavity").value
+        residual_m2 = analyse.detuning.residual_square(
+            np.array([h.voltage_V for h in held]),
+            np.array([h.offset_V for h in held]),
+            np.array([h.u_offset_V for h in held]),
+            self.need("cavity_metres_per_volt", "cavity").value,
+        )
         return analyse.detuning.lifetime_excess(
             self.station.calibration("purcell_expected"),
             self.found["cavity_count_fwhm"],
             self.station.calibration("cavity_vibration"),
-            per_volt * residual_V,
+            residual_m2,
         )
 
     def transmission_excess(self, lifetime: Estimate) -> Estimate:
