@@ -35,9 +35,9 @@ with simulated_lab(raw, seed=5) as station_file, load_station(station_file) as s
     scan = scan_power.measure(light, pump, monitor, tagger, raw / "rabi.csv", settings)
 
 clock_Hz = 76.13e6
-blind = int(dead_time.analyse(tags)["dead_time"].value * clock_Hz)
+lost = dead_time.lost_pulses(dead_time.analyse(tags)["dead_time"], clock_Hz)
 gain = Estimate("power_meter_gain", 1.0, "1", "", "", budget=(Contribution("gain", 0.005, "B"),))
-result = rabi.analyse(scan, clock_rate_Hz=clock_Hz, blind_pulses=blind, power_gain=gain)
+result = rabi.analyse(scan, clock_rate_Hz=clock_Hz, lost_pulses=lost, power_gain=gain)
 for estimate in result.estimates:
     print(f"{estimate.name} = {text(estimate)}")
 if len(sys.argv) > 1:
