@@ -17,7 +17,6 @@ from qdchar.fit import Curve, Fit, Result
 from qdchar.measurement import TagRun
 
 from . import _blinking
-from ._blinking import blinking
 from ._intervals import LEVEL_68, LEVEL_95, rectangular
 from ._live import FAR_PEAKS, first_far_peak
 from ._pulses import open_run
@@ -119,7 +118,7 @@ def analyse(run: TagRun) -> Result:
     )
     first = first_far_peak(statistics)
     far = pulsed.count(blind_pulses=0, n_max=first + FAR_PEAKS)
-    flicker = blinking(far, first).estimate(pulsed.label, period)
+    flicker = _blinking.blinking(far, first).estimate(pulsed.label, period)
     fits = tuple(_fit(name, r) for name, r in zip("AB", both, strict=True))
     return Result((estimate, flicker), fits, tuple(problems))
 

@@ -137,9 +137,7 @@ def analyse(
 
 
 def _counted(runs: Sequence[TagRun]) -> list[PulseStatistics]:
-    """Count all runs with one gate: what part of the live pulses a blinking source is on for
-    depends on it.
-    """  # noqa: D205
+    """Count all runs with one gate: the on-time of a blinking source among live pulses is its."""
     opened = [open_run(r) for r in runs]
     gate = max(blind_pulses(p.count(blind_pulses=0, n_blocks=_BLOCKS)) for p in opened)
     return [p.count(blind_pulses=gate, n_blocks=_BLOCKS, n_max=_LAGS) for p in opened]
