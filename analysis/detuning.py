@@ -37,13 +37,15 @@ def residual_square(
     Returns
     -------
     float, float
-        The mean square, without what the noise of the offsets adds, so that it may come out
-        negative where there is nothing else; and its standard uncertainty [m^2].
+        The mean square and its standard uncertainty [m^2].
 
     Notes
     -----
     From one visit to the next the peak is taken to move evenly, from a to b as seen from the held
     voltage: ``(a^2 + a b + b^2)/3``. That it did is not known: the uncertainty is the whole.
+
+    The variance of the offsets' noise is added, not taken off: the loop ends when an offset looks
+    small, whatever it is, and the less so the noisier it is.
     """
     start, end = offset_V, offset_V
     noise = np.square(u_offset_V)
@@ -51,7 +53,8 @@ def residual_square(
         start, end = offset_V[:-1], voltage_V[1:] + offset_V[1:] - voltage_V[:-1]
         noise = (noise[:-1] + noise[1:]) / 3.0
     seen = float(np.mean(start**2 + start * end + end**2)) / 3.0
-    return metres_per_volt**2 * (seen - float(noise.mean())), metres_per_volt**2 * seen
+    square = metres_per_volt**2 * (seen + float(noise.mean()))
+    return square, square
 
 
 def lifetime_excess(
