@@ -22,8 +22,8 @@ Array = NDArray[np.float64]
 
 def residual_square(
     voltage_V: Array, offset_V: Array, u_offset_V: Array, metres_per_volt: float
-) -> tuple[float, float]:
-    """Mean square of the cavity's distance from resonance over some visits of the closed loop.
+) -> float:
+    """Mean square of the cavity's distance from resonance over visits of the loop [m^2].
 
     Parameters
     ----------
@@ -34,15 +34,10 @@ def residual_square(
     metres_per_volt
         Of the piezo.
 
-    Returns
-    -------
-    float, float
-        The mean square and its standard uncertainty [m^2].
-
     Notes
     -----
     From one visit to the next the peak is taken to move evenly, from a to b as seen from the held
-    voltage: ``(a^2 + a b + b^2)/3``. That it did is not known: the uncertainty is the whole.
+    voltage: ``(a^2 + a b + b^2)/3``.
 
     The variance of the offsets' noise is added, not taken off: the loop ends when an offset looks
     small, whatever it is, and the less so the noisier it is.
@@ -53,15 +48,14 @@ def residual_square(
         start, end = offset_V[:-1], voltage_V[1:] + offset_V[1:] - voltage_V[:-1]
         noise = (noise[:-1] + noise[1:]) / 3.0
     seen = float(np.mean(start**2 + start * end + end**2)) / 3.0
-    square = metres_per_volt**2 * (seen + float(noise.mean()))
-    return square, square
+    return metres_per_volt**2 * (seen + float(noise.mean()))
 
 
 def lifetime_excess(
     purcell_factor: Estimate,
     count_fwhm: Estimate,
     vibration: Estimate,
-    residual_m2: tuple[float, float],
+    residual_m2: float,
 ) -> Estimate:
     """Relative excess of the measured lifetime over that on resonance.
 
@@ -74,13 +68,14 @@ def lifetime_excess(
     vibration
         Root mean square of the mirror's vibration [m].
     residual_m2
-        Mean square of the distance from the resonance at which the cavity was held, and its
-        standard uncertainty, see `residual_square` [m^2].
+        Mean square of the distance from the resonance at which the cavity was held, see
+        `residual_square` [m^2].
 
     Returns
     -------
     Estimate
-        ``lifetime_excess``, e.g. 0.006.
+        ``lifetime_excess``, e.g. 0.006. The part from the residual detuning is known to no better
+        than its own size: how the cavity moved between visits is not.
 
     Notes
     -----
@@ -90,7 +85,7 @@ def lifetime_excess(
     """
     per_square = purcell_factor.value * (2.0 / count_fwhm.value) ** 2
     shaken = per_square * vibration.value**2
-    off, u_off = (per_square * square for square in residual_m2)
+    off = per_square * residual_m2
     value = shaken + off
     return Estimate(
         name="lifetime_excess",
@@ -106,7 +101,7 @@ def lifetime_excess(
                     (vibration, 2.0 * per_square * vibration.value),
                 ]
             ),
-            Contribution("cavity held off resonance", u_off, "B"),
+            Contribution("cavity held off resonance", off, "B"),
         ),
     )
 

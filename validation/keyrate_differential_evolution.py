@@ -19,26 +19,30 @@ from scipy.optimize import differential_evolution
 
 from qdchar.keyrate import attenuator_finite, coherent_finite, single_photon
 from qdchar.keyrate.conditions import Conditions
+from qdchar.keyrate.optimise import Effort
 from qdchar.link import Link
 
 Floats = NDArray[np.float64]
 Score = Callable[[Floats, Conditions, float, float], Floats]
+Best = Callable[..., Floats]
 
 
-def single(phase: str, accounting: str) -> tuple[Score, Score, Floats, Floats]:
+def single(phase: str, accounting: str) -> tuple[Score, Best, Floats, Floats]:
     """Score, optimum and box of single photons without decoy states."""
 
     def score(x: Floats, given: Conditions, n: float, g2: float) -> Floats:
         z, a = 1 / (1 + np.exp(-x[..., 0])), 10 ** x[..., 1]
         return single_photon.single_photon_key(n, g2, z, a, given, phase, accounting).score
 
-    def best(x: Floats, given: Conditions, n: float, g2: float) -> Floats:
-        return single_photon.best_single_photon_key(n, g2, given, phase, accounting).rate
+    def best(given: Conditions, n: float, g2: float, effort: Effort | None = None) -> Floats:
+        return single_photon.best_single_photon_key(
+            n, g2, given, phase, accounting, effort=effort
+        ).rate
 
     return score, best, single_photon._LOWER, single_photon._UPPER
 
 
-def coherent(decoys: str, phase: str) -> tuple[Score, Score, Floats, Floats]:
+def coherent(decoys: str, phase: str) -> tuple[Score, Best, Floats, Floats]:
     """Score, optimum and box of coherent light."""
     d = 4 if decoys == "one-decoy" else 5
 
@@ -46,13 +50,13 @@ def coherent(decoys: str, phase: str) -> tuple[Score, Score, Floats, Floats]:
         settings = coherent_finite.coherent_settings(x, decoys)
         return coherent_finite.coherent_key(settings, given, phase).score
 
-    def best(x: Floats, given: Conditions, n: float, g2: float) -> Floats:
-        return coherent_finite.best_coherent_key(given, decoys, phase)[0].rate
+    def best(given: Conditions, n: float, g2: float, effort: Effort | None = None) -> Floats:
+        return coherent_finite.best_coherent_key(given, decoys, phase, effort=effort)[0].rate
 
     return score, best, coherent_finite._LOWER[:d], coherent_finite._UPPER[:d]
 
 
-def attenuator(phase: str) -> tuple[Score, Score, Floats, Floats]:
+def attenuator(phase: str) -> tuple[Score, Best, Floats, Floats]:
     """Score, optimum and box of single photons with decoy states."""
 
     def score(x: Floats, given: Conditions, n: float, g2: float) -> Floats:
@@ -62,8 +66,10 @@ def attenuator(phase: str) -> tuple[Score, Score, Floats, Floats]:
         )
         return attenuator_finite.attenuator_key(settings, given, phase).score
 
-    def best(x: Floats, given: Conditions, n: float, g2: float) -> Floats:
-        return attenuator_finite.best_attenuator_key(n, g2, given, phase=phase)[0].rate
+    def best(given: Conditions, n: float, g2: float, effort: Effort | None = None) -> Floats:
+        return attenuator_finite.best_attenuator_key(n, g2, given, phase=phase, effort=effort)[
+            0
+        ].rate
 
     return score, best, attenuator_finite._LOWER, attenuator_finite._UPPER
 
@@ -107,7 +113,7 @@ def main(points: int) -> None:
                 polish=False,
             )
             if found.fun < 0:
-                ratios.append(float(best(lower, given, n, g2)) / -found.fun)
+                ratios.append(float(best(given, n, g2)) / -found.fun)
         worst = min(ratios)
         print(f"{name:<36} smallest ratio {worst:.6f} of {points} points", flush=True)
 

@@ -11,56 +11,21 @@ hundreds of times the effort. Prints the smallest ratio of the two, how many los
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
+from keyrate_differential_evolution import PROTOCOLS as KNOWN
+from keyrate_differential_evolution import attenuator
 
-from qdchar.keyrate import attenuator_finite, coherent_finite, single_photon
 from qdchar.keyrate.conditions import Conditions
 from qdchar.keyrate.optimise import Effort
 from qdchar.link import Link
-
-Floats = NDArray[np.float64]
-Best = Callable[[Conditions, float, float, Effort | None], Floats]
 
 LOSS_DB = np.arange(0.0, 45.0, 0.5)
 THOROUGH = Effort(samples=4096, starts=40, steps=250, chunk=8)
 
 
-def single(phase: str, accounting: str) -> Best:
-    """Single photons without decoy states."""
-    return lambda given, n, g2, effort: (
-        single_photon.best_single_photon_key(n, g2, given, phase, accounting, effort=effort).rate
-    )
-
-
-def coherent(decoys: str, phase: str) -> Best:
-    """Coherent light."""
-    return lambda given, n, g2, effort: (
-        coherent_finite.best_coherent_key(given, decoys, phase, effort=effort)[0].rate
-    )
-
-
-def attenuator(phase: str) -> Best:
-    """Single photons with decoy states."""
-    return lambda given, n, g2, effort: (
-        attenuator_finite.best_attenuator_key(n, g2, given, phase=phase, effort=effort)[0].rate
-    )
-
-
-PROTOCOLS = {
-    "single photons, BB84, alice": single("eb", "alice"),
-    "single photons, BB84, joint": single("eb", "joint"),
-    "single photons, 3 states, joint": single("lt", "joint"),
-    "coherent, BB84, vacuum + weak": coherent("vacuum+weak", "eb"),
-    "coherent, 3 states, vacuum + weak": coherent("vacuum+weak", "lt"),
-    "coherent, BB84, one decoy": coherent("one-decoy", "eb"),
-    "coherent, 3 states, one decoy": coherent("one-decoy", "lt"),
-    "single photons with decoy, BB84": attenuator("eb"),
-    "single photons with decoy, 3 states": attenuator("lt"),
-}
+PROTOCOLS = {**KNOWN, "single photons with decoy, 3 states": attenuator("lt")}
 
 
 def random_link(rng: np.random.Generator) -> tuple[Conditions, float, float]:
@@ -82,7 +47,7 @@ def random_link(rng: np.random.Generator) -> tuple[Conditions, float, float]:
 
 def main(links: int) -> None:
     """Compare on some random links with each protocol."""
-    for name, best in PROTOCOLS.items():
+    for name, (_, best, *_) in PROTOCOLS.items():
         rng = np.random.default_rng(43)
         ratios, short, keys = [1.0], 0.0, 0
         for _ in range(links):
