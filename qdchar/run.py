@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -223,6 +224,7 @@ def _curve(data: Mapping[str, Any]) -> Curve:
     return Curve(**fields)
 
 
+@functools.cache
 def _environment() -> str:
     lines = [f"python {platform.python_version()} on {platform.platform()}"]
     lines += sorted(

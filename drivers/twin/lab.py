@@ -459,7 +459,9 @@ class Lab:
         """Light on the detectors over the next piece of a stream; the cavity vibrates in it."""
         clock_Hz = self.truth.source.clock_Hz
         tuned = self._path in ("before", "after", "receiver", "interferometer")
-        length_s = CHUNK_s if tuned else 10.0 * CHUNK_s
+        longest_s = CHUNK_s if self._path == "interferometer" else 10.0 * CHUNK_s
+        # where it goes on for long the pieces are longer
+        length_s = max(CHUNK_s, min(0.01 * pulses_left / clock_Hz, longest_s))
         total = min(pulses_left, round(length_s * clock_Hz))
         each = round(VIBRATION_s * clock_Hz) if tuned else total
         starts = np.arange(0, total, each)
