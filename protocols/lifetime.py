@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +42,7 @@ def measure(
     tagger: TimeTagger,
     folder: Path,
     settings: LifetimeSettings,
+    hold: Callable[[], object],
     progress: Progress = silent,
 ) -> Decay:
     """Record the emission, then the pump laser through the same path at the same count rate.
@@ -48,15 +50,23 @@ def measure(
     The response of a superconducting detector depends on its count rate, so the laser is
     attenuated until the rates agree within 5 %; then the attenuation is put back.
 
+    Parameters
+    ----------
+    hold
+        Called before and after the recording of the emission, to keep the source tuned and to see
+        how far off it was.
+
     Raises
     ------
     InconclusiveError
         If the laser cannot be brought to the emission's count rate.
     """
+    hold()
     light.select("before")
     wanted = total_rate(tagger.count(settings.probe_s))
     about = run_about("lifetime", "before", tagger, settings.emission_s)
     emission = record(tagger, folder / "lifetime_emission.h5", settings.emission_s, about, progress)
+    hold()
     about = run_about("lifetime", "laser", tagger, settings.response_s)
     response = record_response(
         light,

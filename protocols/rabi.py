@@ -53,7 +53,9 @@ def measure(
     """Scan the pump power over all the light there is, then over the first lobe.
 
     The abscissa is what the monitor reads at each point, not what the attenuator was set to. The
-    highest count rate marks the first lobe, because damping lowers all later ones.
+    highest count rate marks the first lobe, because damping lowers all later ones. Either range is
+    gone through upwards with every other point and downwards with the rest, so that a slow change
+    of the brightness does not look like one with power.
 
     Returns
     -------
@@ -98,7 +100,8 @@ def measure(
 
 
 def _attenuations(lowest_dB: float, highest_dB: float, n: int) -> NDArray[np.float64]:
-    """Attenuations [dB] from dark to bright, evenly spaced in pulse area (root of power)."""
+    """Attenuations [dB], evenly spaced in pulse area (root of power): up, and down in between."""
     faintest = 10.0 ** ((lowest_dB - highest_dB) / 20.0)
     area = np.linspace(max(faintest, 1.0 / n), 1.0, n)
+    area = np.concatenate((area[::2], area[1::2][::-1]))
     return np.asarray(lowest_dB - 20.0 * np.log10(area))

@@ -85,6 +85,11 @@ def calibrate(
         _keep_snapshot(session)
     record = _record(session)
     record.write(run.folder / "record.json")
+    if (g2 := record.estimate("g2_zero")).value < 0.0:
+        raise InconclusiveError(
+            f"{g2}: the dark counts taken off are more than the coincidences seen, and no "
+            "key rate follows from that; record longer (hbt.after_s). The record is written"
+        )
     figures = SourceFigures.from_estimates(
         *(record.estimate(n) for n in ("mean_photon_number", "g2_zero", "clock_rate"))
     )

@@ -274,11 +274,9 @@ def _saturation(s: Session, progress: Progress) -> Result:
 
 def _lifetime(s: Session, progress: Progress) -> Result:
     since = s.visits
-    s.hold_cavity()
     runs = measure.lifetime.measure(
-        s.light, s.pump, s.tagger, s.run.raw, s.recipe.lifetime, progress
+        s.light, s.pump, s.tagger, s.run.raw, s.recipe.lifetime, s.hold_cavity, progress
     )
-    s.hold_cavity()
     s.emission = runs.emission
     excess = s.lifetime_excess(since)
     return analyse.lifetime.analyse(runs.emission, runs.response, excess=excess)
