@@ -85,16 +85,8 @@ def calibrate(
         _keep_snapshot(session)
     record = _record(session)
     record.write(run.folder / "record.json")
-    if (g2 := record.estimate("g2_zero")).value < 0.0:
-        raise InconclusiveError(
-            f"{g2}: the dark counts taken off are more than the coincidences seen, and no "
-            "key rate follows from that; record longer (hbt.after_s). The record is written"
-        )
-    figures = SourceFigures.from_estimates(
-        *(record.estimate(n) for n in ("mean_photon_number", "g2_zero", "clock_rate"))
-    )
     (rate,) = predict(
-        figures,
+        _key_figures(record),
         link.measured_in(record),
         protocol=recipe.protocol,
         accounting=recipe.accounting,
@@ -103,6 +95,19 @@ def calibrate(
     verdict = judge(record, rate, recipe)
     run.finish(str(verdict))
     return Calibration(record, rate, verdict)
+
+
+def _key_figures(record: SourceRecord) -> SourceFigures:
+    """Take from the record what a key rate rests on."""
+    n, g2, clock = (
+        record.estimate(name) for name in ("mean_photon_number", "g2_zero", "clock_rate")
+    )
+    if g2.value < 0.0:
+        raise InconclusiveError(
+            f"{g2}: the dark counts taken off are more than the coincidences seen, and no "
+            "key rate follows from that; record longer (hbt.after_s). The record is written"
+        )
+    return SourceFigures.from_estimates(n, g2, clock)
 
 
 def _make_optional(s: Session, name: str) -> None:

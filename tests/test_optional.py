@@ -6,8 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from qdchar.calibrate import BY_THEMSELVES, OPTIONAL, _make_optional
+from qdchar.calibrate import BY_THEMSELVES, OPTIONAL, _key_figures, _make_optional
 from qdchar.errors import InconclusiveError, InstrumentError
+from qdchar.estimate import Estimate
 from qdchar.session import MEASUREMENTS
 
 ROLES = ("modulator", "analyser", "interferometer_phase", "interferometer_polarisation")
@@ -56,3 +57,10 @@ def test_an_instrument_that_fails_is_no_matter_of_choice() -> None:
     session = Session(error=InstrumentError("cable"))
     with pytest.raises(InstrumentError):
         _make_optional(session, "misalignment")
+
+
+def test_no_key_rate_is_made_of_a_g2_below_zero() -> None:
+    figures = {"mean_photon_number": 2.4e-4, "g2_zero": -0.0067, "clock_rate": 76.13e6}
+    record = SimpleNamespace(estimate=lambda name: Estimate(name, figures[name], "", "", ""))
+    with pytest.raises(InconclusiveError, match="record longer"):
+        _key_figures(record)

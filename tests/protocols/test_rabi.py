@@ -1,0 +1,73 @@
+"""A Rabi scan of a dot that is written down here, while it fades."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qdchar.analysis import rabi as analysis
+from qdchar.estimate import Estimate
+from qdchar.protocols import rabi
+from qdchar.protocols.rabi import RabiSettings
+from qdchar.roles import Counts, Identity, TagBlock
+
+CLOCK_HZ, TOP_W, PI_W, DAMPING = 76.13e6, 1e-6, 2e-7, 0.01
+GAIN = Estimate("power_meter_gain", 1.0, "1", "", "")
+
+
+@dataclass
+class Bench:
+    """A dot and all the instruments in one; it loses a part of its brightness with each count."""
+
+    fades: float
+    dB: float = 60.0
+    limits_dB = (0.0, 60.0)
+    channel_a, channel_b, channel_sync, sync_divider, resolution_ps = 1, 2, 0, 100, 1.0
+    brightness: float = 0.3
+
+    def identify(self) -> Identity:
+        return Identity("", "", "", "", "", simulated=True)
+
+    def select(self, position: str) -> None: ...
+
+    def selected(self) -> str:
+        return "before"
+
+    def check(self, *attenuations_dB: float) -> None: ...
+
+    def set_attenuation(self, dB: float) -> None:
+        self.dB = dB
+
+    def attenuation(self) -> float:
+        return self.dB
+
+    def open_shutter(self) -> None: ...
+
+    def close_shutter(self) -> None: ...
+
+    def power_W(self) -> float:
+        return float(TOP_W * 10 ** (-self.dB / 10))
+
+    def count(self, dwell_s: float) -> Counts:
+        self.brightness *= 1.0 - self.fades
+        square = np.pi**2 * self.power_W() / PI_W
+        p = self.brightness * 0.5 * (1.0 - np.exp(-DAMPING * square) * np.cos(np.sqrt(square)))
+        clicks = round(dwell_s * CLOCK_HZ * p / 2.0)
+        return Counts((clicks, clicks), dwell_s)
+
+    def stream(self, duration_s: float) -> list[TagBlock]:
+        raise NotImplementedError
+
+
+def test_a_dot_that_fades_during_the_scan_has_the_pi_power_it_has(tmp_path: Path) -> None:
+    bench = Bench(fades=1e-3)  # 8 % over the whole scan
+    scan = rabi.measure(
+        bench, bench, bench, bench, tmp_path / "rabi.csv", RabiSettings(dwell_s=1.0)
+    )
+    result = analysis.analyse(scan, clock_rate_Hz=CLOCK_HZ, lost_pulses=0.0, power_gain=GAIN)
+    # measured from dark to bright alone it comes out 0.4 % low
+    assert result["pi_power"].value == pytest.approx(PI_W, rel=1e-3)
+    assert "it drifted" in result.problems[0]
