@@ -19,6 +19,10 @@ from qdchar.session import MEASUREMENTS, Session
 from qdchar.station import Station
 from qdchar.verdict import Verdict, judge
 
+TUNING = ("dark", "cavity", "rabi")
+AT_PI = ("lifetime", "etalon", "hbt_before", "brightness", "transmitter", "hbt_after", "gate")
+"""What every calibration measures, in this order: the latter with the pump at the pi pulse."""
+
 OPTIONAL = ("detector_efficiency", "misalignment", "phase", "hom")
 """Measurements for which not every station has the instruments or certificates."""
 
@@ -55,7 +59,8 @@ def calibrate(
     Raises
     ------
     QdcharError
-        As the measurements do; whatever was measured until then is on disk.
+        As the measurements do; whatever was measured until then is on disk. Missing certificates
+        and ranges beyond the station's limits are told before anything moves.
 
     Notes
     -----
@@ -64,20 +69,16 @@ def calibrate(
     before each measurement that depends on it.
     """
     session = Session(station, run, recipe, display, link)
+    for name in (*TUNING, *AT_PI):
+        MEASUREMENTS[name].check(station)
     _check_ranges(session)
     run.keep_json("snapshot_before.json", station.snapshot())
     try:
-        session.make("dark")
-        session.make("cavity")
-        session.make("rabi")
+        for name in TUNING:
+            session.make(name)
         session.pump_at_pi()
-        session.make("lifetime")
-        session.make("etalon")
-        session.make("hbt_before")
-        session.make("brightness")
-        session.make("transmitter")
-        session.make("hbt_after")
-        session.make("gate")
+        for name in AT_PI:
+            session.make(name)
         for name in OPTIONAL:
             _make_optional(session, name)
         session.light.select("after")  # as a key exchange wants it

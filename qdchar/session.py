@@ -117,6 +117,7 @@ class Session:
     def make(self, name: str) -> Result:
         """Make one of `MEASUREMENTS`: measure, analyse, keep, and show."""
         what = MEASUREMENTS[name]
+        what.check(self.station)
         before = set(self.run.raw.iterdir())
         with self.display.step(what.title) as progress:
             result = what.work(self, progress)
@@ -374,6 +375,8 @@ def _hbt(
 ) -> Callable[[Session, Progress], Result]:
     def work(s: Session, progress: Progress) -> Result:
         darks = s.need("dark_count_rate", "dark")
+        if path == "after":
+            s.need("linewidth_lorentz", "etalon")
         since = s.visits
         s.hold_cavity()
         file = s.run.raw / f"hbt_{path}.h5"
@@ -400,7 +403,6 @@ def _hbt(
 
 def _detector_efficiency(s: Session, progress: Progress) -> Result:
     settings = s.recipe.detector_efficiency
-    attenuation = s.station.calibration("laser_path_attenuation")
     lost, darks = s.lost_pulses(of_source=False), s.need("dark_count_rate", "dark")
     file = s.run.raw / "detector_efficiency.csv"
     scan = measure.detector_efficiency.measure(
@@ -412,7 +414,7 @@ def _detector_efficiency(s: Session, progress: Progress) -> Result:
         lost_pulses=lost,
         wavelength_m=s.station.file.wavelength_m,
         power_gain=s.station.calibration("power_meter_gain"),
-        path_attenuation=attenuation,
+        path_attenuation=s.station.calibration("laser_path_attenuation"),
         dark_count_rate=darks,
         reading_u_rel=settings.reading_u_rel / math.sqrt(settings.readings),
         certificate=s.station.calibration("detector_efficiency"),
@@ -555,7 +557,18 @@ class Measurement:
     work: Callable[[Session, Progress], Result]
     roles: tuple[str, ...] = ()
     calibrations: tuple[str, ...] = ()
-    """What not every station has; a calibration leaves the measurement out without it."""
+    """Certificates that the figures rest on."""
+
+    def check(self, station: Station) -> None:
+        """Refuse before anything moves if a certificate is missing.
+
+        Raises
+        ------
+        UsageError
+            With the line that the station file needs.
+        """
+        for name in self.calibrations:
+            station.calibration(name)
 
     def missing(self, station: Station) -> str:
         """Say what a station lacks for it; empty if nothing."""
@@ -566,25 +579,41 @@ class Measurement:
         return ", ".join(lacks)
 
 
+_OFF_RESONANCE = ("purcell_expected", "cavity_vibration")
+
 MEASUREMENTS: Mapping[str, Measurement] = {
     "dark": Measurement("dark counts", _dark),
-    "cavity": Measurement("cavity tuning", _cavity),
+    "cavity": Measurement("cavity tuning", _cavity, calibrations=("purcell_expected",)),
     "dead_time": Measurement("detector dead time", _dead_time),
-    "rabi": Measurement("pi pulse", _rabi),
-    "saturation": Measurement("saturation of a dot pumped above resonance", _saturation),
-    "lifetime": Measurement("lifetime", _lifetime),
-    "etalon": Measurement("linewidth", _etalon),
-    "brightness": Measurement("brightness", _brightness),
-    "hbt_before": Measurement("g2 in the fibre", _hbt("before", "g2_zero_source", "fibre")),
-    "transmitter": Measurement("transmitter throughput", _transmitter),
+    "rabi": Measurement("pi pulse", _rabi, calibrations=("power_meter_gain",)),
+    "saturation": Measurement(
+        "saturation of a dot pumped above resonance",
+        _saturation,
+        calibrations=("power_meter_gain",),
+    ),
+    "lifetime": Measurement("lifetime", _lifetime, calibrations=_OFF_RESONANCE),
+    "etalon": Measurement("linewidth", _etalon, calibrations=("etalon_fsr", *_OFF_RESONANCE)),
+    "brightness": Measurement("brightness", _brightness, calibrations=("detector_efficiency",)),
+    "hbt_before": Measurement(
+        "g2 in the fibre",
+        _hbt("before", "g2_zero_source", "fibre"),
+        calibrations=_OFF_RESONANCE,
+    ),
+    "transmitter": Measurement(
+        "transmitter throughput",
+        _transmitter,
+        calibrations=("detector_efficiency", *_OFF_RESONANCE),
+    ),
     "hbt_after": Measurement(
-        "g2 at the transmitter output", _hbt("after", "g2_zero", "transmitter output")
+        "g2 at the transmitter output",
+        _hbt("after", "g2_zero", "transmitter output"),
+        calibrations=_OFF_RESONANCE,
     ),
     "gate": Measurement("time gate", _gate),
     "detector_efficiency": Measurement(
         "detector efficiency",
         _detector_efficiency,
-        calibrations=("laser_path_attenuation",),
+        calibrations=("laser_path_attenuation", "power_meter_gain", "detector_efficiency"),
     ),
     "misalignment": Measurement("misalignment", _misalignment, ("modulator", "analyser")),
     "phase": Measurement(
@@ -599,6 +628,12 @@ MEASUREMENTS: Mapping[str, Measurement] = {
         ("interferometer_polarisation",),
         ("interferometer_reflectance", "interferometer_overlap"),
     ),
-    "purcell": Measurement("Purcell factor", _purcell),
-    "leak": Measurement("laser leakage and re-excitation", _leak),
+    "purcell": Measurement(
+        "Purcell factor", _purcell, calibrations=("detector_efficiency", "cavity_vibration")
+    ),
+    "leak": Measurement(
+        "laser leakage and re-excitation",
+        _leak,
+        calibrations=("power_meter_gain", "detector_efficiency", *_OFF_RESONANCE),
+    ),
 }

@@ -176,6 +176,22 @@ def test_a_station_is_refused_by_key(
     assert says in json.loads(done.stdout.splitlines()[-1])["error"]
 
 
+@pytest.mark.parametrize("certificate", ["detector_efficiency", "cavity_vibration", "etalon_fsr"])
+def test_a_missing_certificate_is_told_before_anything_moves(
+    station_file: Path, certificate: str
+) -> None:
+    _change(station_file, f"[calibrations.{certificate}]", "[calibrations.of_another_name]")
+    with _console(station_file) as console:
+        console.ask("setm 3 off")
+        console.ask("seta 3 12.5")
+        done = _calibrate(station_file)
+        assert done.returncode == 2, done.stderr
+        error = json.loads(done.stdout.splitlines()[-1])["error"]
+        assert f"[calibrations.{certificate}] is needed" in error
+        assert console.voltage() == 12.5
+    assert not list((station_file.parent / "runs").glob("*/raw/*"))
+
+
 def test_a_wrong_port_says_where(station_file: Path) -> None:
     address = tomllib.loads(station_file.read_text())["roles"]["tagger"]["address"]
     with socket.socket() as free:
