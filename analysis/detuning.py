@@ -75,8 +75,7 @@ def lifetime_excess(
     -------
     Estimate
         ``lifetime_excess``, e.g. 0.006. The part from the residual detuning is known to no better
-        than its own size, as how the cavity moved between visits is not: a rectangular
-        distribution from nothing to twice as much.
+        than its own size: how the cavity moved between visits is not.
 
     Notes
     -----
@@ -102,7 +101,7 @@ def lifetime_excess(
                     (vibration, 2.0 * per_square * vibration.value),
                 ]
             ),
-            Contribution("cavity held off resonance", off / math.sqrt(3.0), "B"),
+            Contribution("cavity held off resonance", off, "B"),
         ),
     )
 
