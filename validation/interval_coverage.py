@@ -159,9 +159,14 @@ def one_run(lab: str, seed: int) -> list[tuple[object, ...]]:
         recipe = Recipe.model_validate(LABS[lab].recipe)
         watch = _Watch(served.lab)
         no_key = load_link(None).model_copy(update={"block_kind": "asymptotic"})  # quickly done
-        with contextlib.suppress(InconclusiveError):  # of a g2 below zero no key rate is predicted
+        file = run.folder / "record.json"
+        try:
             calibrate(station, run, recipe, no_key, watch)  # type: ignore[arg-type]
-        record = load_record(run.folder / "record.json")
+        except InconclusiveError:
+            # of a g2 below zero no key rate is predicted, but the record is written
+            if not file.exists():
+                raise
+        record = load_record(file)
     for name, (measurement, power) in FADES.items():
         hours = watch.half_done_s[MEASUREMENTS[measurement].title] / 3600.0
         true[name] *= (1.0 + truth.source.fade_per_hour) ** (power * hours)
