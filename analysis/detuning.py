@@ -15,40 +15,36 @@ from numpy.typing import NDArray
 
 from qdchar.estimate import Contribution, Estimate, propagate
 
+from ._intervals import K_95, Interval
 from ._lineshapes import airy_voigt
 
 Array = NDArray[np.float64]
 
 
-def residual_square(
-    voltage_V: Array, offset_V: Array, u_offset_V: Array, metres_per_volt: float
-) -> float:
-    """Mean square of the cavity's distance from resonance over visits of the loop [m^2].
+def residual_square(u_left_V: Array, found_V: Array, metres_per_volt: float) -> float:
+    """Mean square of the cavity's distance from resonance between visits of the loop [m^2].
 
     Parameters
     ----------
-    voltage_V
-        Where each visit left the piezo, shape (n,), n >= 1 [V].
-    offset_V, u_offset_V
-        Distance of the peak from there as last measured, and its standard uncertainty [V].
+    u_left_V
+        Standard uncertainty of the peak's place, where each visit left the piezo, shape (n,),
+        n >= 2 [V].
+    found_V
+        Distance of the peak from where the piezo stood, as each visit first measured it, shape
+        (n,) [V].
     metres_per_volt
         Of the piezo.
 
     Notes
     -----
-    From one visit to the next the peak is taken to move evenly, from a to b as seen from the held
-    voltage: ``(a^2 + a b + b^2)/3``.
-
-    The variance of the offsets' noise is added, not taken off: the loop ends when an offset looks
-    small, whatever it is, and the less so the noisier it is.
+    Between two visits the distance is taken to go evenly from a to b. One sees ``b + e``, with the
+    error e of the first look; a has the loop's own variance u^2, and so has the part of b that
+    it leaves: the mean of ``(a^2 + a b + b^2)/3`` is that of ``(2 u^2 + (b + e)^2)/3``, but for
+    the variance of e, a third of which makes the result too large.
     """
-    start, end = offset_V, offset_V
-    noise = np.square(u_offset_V)
-    if len(voltage_V) > 1:
-        start, end = offset_V[:-1], voltage_V[1:] + offset_V[1:] - voltage_V[:-1]
-        noise = (noise[:-1] + noise[1:]) / 3.0
-    seen = float(np.mean(start**2 + start * end + end**2)) / 3.0
-    return metres_per_volt**2 * (seen + float(noise.mean()))
+    if len(found_V) < 2:
+        raise ValueError("what a loop leaves shows at its next visit: two visits are needed")
+    return metres_per_volt**2 * float(np.mean(2.0 * u_left_V[:-1] ** 2 + found_V[1:] ** 2)) / 3.0
 
 
 def lifetime_excess(
@@ -74,35 +70,46 @@ def lifetime_excess(
     Returns
     -------
     Estimate
-        ``lifetime_excess``, e.g. 0.006. The part from the residual detuning is known to no better
-        than its own size: how the cavity moved between visits is not.
+        ``lifetime_excess``, e.g. 0.006, with intervals. The part from the residual detuning is
+        known to no better than its own size: how the cavity moved between visits is not.
 
     Notes
     -----
     ``T1 = T_b/(1 + F0/(1 + x^2))``, so ``T1/T1(0) = 1 + x^2 F0/(1 + F0)`` near resonance, with
     ``x = 2 z/w_c``. The count rate is wider than the mode, ``w = w_c sqrt(1 + F0)``; in its terms
     the excess is ``F0 (2 z/w)^2``, averaged over ``z^2 = vibration^2 + residual^2``.
+
+    The three inputs, each of them known to a tenth or two, enter as powers. In a normal interval
+    about a product drawn low the true one would be too rarely, so the intervals' ends are
+    ``value exp(-k s)`` and ``value exp(k s)``, with the product's relative uncertainty s; the
+    residual's part joins in quadrature.
     """
     per_square = purcell_factor.value * (2.0 / count_fwhm.value) ** 2
     shaken = per_square * vibration.value**2
     off = per_square * residual_m2
     value = shaken + off
+    of_product = propagate(
+        [
+            (purcell_factor, value / purcell_factor.value),
+            (count_fwhm, -2.0 * value / count_fwhm.value),
+            (vibration, 2.0 * per_square * vibration.value),
+        ]
+    )
+    relative = math.sqrt(sum(c.u**2 for c in of_product)) / value
+
+    def interval(k: float) -> Interval:
+        low, high = (value * math.expm1(sign * k * relative) for sign in (-1.0, 1.0))
+        return value - math.hypot(low, k * off), value + math.hypot(high, k * off)
+
     return Estimate(
         name="lifetime_excess",
         value=value,
         unit="1",
         definition="relative excess of the lifetime over that on resonance",
         method="F0 (2 z/w)^2 with the vibration and the residual detuning of the closed loop",
-        budget=(
-            *propagate(
-                [
-                    (purcell_factor, value / purcell_factor.value),
-                    (count_fwhm, -2.0 * value / count_fwhm.value),
-                    (vibration, 2.0 * per_square * vibration.value),
-                ]
-            ),
-            Contribution("cavity held off resonance", off, "B"),
-        ),
+        budget=(*of_product, Contribution("cavity held off resonance", off, "B")),
+        interval_68=interval(1.0),
+        interval_95=interval(K_95),
     )
 
 
@@ -174,15 +181,23 @@ def g2_deficit(lifetime: Estimate, transmission: Estimate | None = None) -> Esti
 
 
 def on_resonance(measured: Estimate, excess: Estimate) -> Estimate:
-    """Take a relative excess off an estimate, and carry its uncertainty."""
+    """Take a relative excess off a normal estimate, with its uncertainty and its intervals."""
     value = measured.value / (1.0 + excess.value)
+
+    def interval(k: float, ends: Interval | None) -> Interval | None:
+        if ends is None:
+            return None
+        noise = k * measured.u / (1.0 + excess.value)
+        low, high = (measured.value / (1.0 + end) - value for end in reversed(ends))
+        return value - math.hypot(noise, low), value + math.hypot(noise, high)
+
     return replace(
         measured,
         value=value,
-        method=f"{measured.method}; {100.0 * excess.value:.2f} % taken off ({excess.definition})",
+        method=f"{measured.method}; {100.0 * excess.value:.2g} % taken off ({excess.definition})",
         budget=propagate(
             [(measured, 1.0 / (1.0 + excess.value)), (excess, -value / (1.0 + excess.value))]
         ),
-        interval_68=None,
-        interval_95=None,
+        interval_68=interval(1.0, excess.interval_68),
+        interval_95=interval(K_95, excess.interval_95),
     )

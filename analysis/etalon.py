@@ -17,6 +17,7 @@ from qdchar.measurement import Scan, read_scan
 
 from ._deadtime import fano, fano_continuous, live_counts, live_counts_continuous
 from ._etalon_scans import AXIS, LABEL, Axis, EtalonData, check_fringes, starts
+from ._intervals import Interval
 from ._lineshapes import gauss_ratio, share_of_gauss, voigt_parts
 from ._poisson import Free, Solution, Values, deviance_residuals
 from ._scatter import drift_problem, minimise_scattering
@@ -282,7 +283,7 @@ def _on_resonance(
     return moved(full, follows), moved(lorentz, 1.0), gauss
 
 
-def _shifted(interval: tuple[float, float] | None, step: float) -> tuple[float, float] | None:
+def _shifted(interval: Interval | None, step: float) -> Interval | None:
     return None if interval is None else (interval[0] + step, interval[1] + step)
 
 
@@ -352,6 +353,12 @@ def _parking(solution: Solution, axis: Axis, source: Scan) -> Estimate:
 def _fourier(linewidth: Estimate, lifetime: Estimate) -> list[Estimate]:
     """Return the Fourier limit 1/(2 pi T1) of spontaneous emission, and the line's ratio to it."""
     limit = 1.0 / (2.0 * math.pi * lifetime.value)
+
+    def inverted(interval: Interval | None) -> Interval | None:
+        if interval is None:
+            return None
+        return limit * lifetime.value / interval[1], limit * lifetime.value / interval[0]
+
     return [
         Estimate(
             name="fourier_linewidth",
@@ -360,6 +367,8 @@ def _fourier(linewidth: Estimate, lifetime: Estimate) -> list[Estimate]:
             definition="1/(2 pi T1), T1 the 1/e lifetime",
             method="from the lifetime",
             budget=propagate([(lifetime, -limit / lifetime.value)]),
+            interval_68=inverted(lifetime.interval_68),
+            interval_95=inverted(lifetime.interval_95),
         ),
         Estimate(
             name="linewidth_ratio",

@@ -23,17 +23,17 @@ class Held:
 
     Attributes
     ----------
-    voltage_V
-        Where the piezo was left [V].
-    offset_V, u_offset_V
-        Distance of the peak from there as last measured, and its standard uncertainty [V].
+    voltage_V, u_voltage_V
+        Where the piezo was left, on the peak as last measured, and its standard uncertainty [V].
+    found_V
+        Distance of the peak from where the piezo stood before, as first measured [V].
     rate_Hz
         Click rate of both detectors there [1/s].
     """
 
     voltage_V: float
-    offset_V: float
-    u_offset_V: float
+    u_voltage_V: float
+    found_V: float
     rate_Hz: float
 
 
@@ -67,7 +67,8 @@ def climb(
 
     Near its peak a Lorentzian resonance has ``1/rate`` quadratic in the voltage, so three points
     give the middle exactly, without knowing the width [1]_. The offset is the mean of `repeats`
-    such triples, of more where the light flickers; the loop ends when it is within the tolerance.
+    such triples, of more where the light flickers; the loop ends when it is within the tolerance,
+    with one last step by what it still is: the next look would be no better.
 
     Parameters
     ----------
@@ -80,7 +81,7 @@ def climb(
     dwell_s
         Counting time per point [s].
     tolerance_V
-        Largest offset accepted [V].
+        Largest last step accepted [V].
 
     Raises
     ------
@@ -92,6 +93,7 @@ def climb(
     .. [1] ``(1 + 4 (x - x0)^2/w^2)/C``: the inverse of a Lorentzian of FWHM w and height C.
     """
     centre = axis.voltage()
+    found_V: float | None = None
     for _ in range(attempts):
         offsets, rates = [], []
         for _ in range(repeats):
@@ -100,13 +102,15 @@ def climb(
             rates.append(rate)
         mean = sum(offsets) / repeats
         scatter = math.sqrt(sum((o - mean) ** 2 for o in offsets) / (repeats - 1) / repeats)
-        if abs(mean) <= tolerance_V:
-            approach(axis, centre, 3.0 * dither_V)
-            return Held(centre, mean, scatter, sum(rates) / repeats)
-        if scatter > tolerance_V:
-            repeats = min(2 * repeats, MOST_REPEATS)
+        if found_V is None:
+            found_V = mean
         centre += max(-dither_V, min(dither_V, mean))
         axis.check(centre - 3.0 * dither_V, centre + dither_V)
+        if abs(mean) <= tolerance_V:
+            approach(axis, centre, 3.0 * dither_V)
+            return Held(centre, scatter, found_V, sum(rates) / repeats)
+        if scatter > tolerance_V:
+            repeats = min(2 * repeats, MOST_REPEATS)
     raise InconclusiveError(
         f"no hold on the resonance near {centre:.3f} V: after {attempts} corrections the peak is "
         f"still {1e3 * mean:.1f} mV off ({1e3 * tolerance_V:.1f} mV allowed); wait for the creep "

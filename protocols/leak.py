@@ -109,6 +109,8 @@ def measure(
         about = run_about("leak", "before", tagger, settings.tuned_s)
         about = replace(about, settings={**about.settings, "power_W": power_W})
         tuned = record(tagger, folder / "leak_tuned.h5", settings.tuned_s, about, progress)
+        hold()
+        tuned_V = axis.voltage()
         room = 10.0 ** (0.1 * (attenuator.attenuation() - attenuator.limits_dB[0]))
         highest = min(settings.highest, 0.98 * room)
         powers_W = pi_reading_W * np.linspace(settings.lowest, highest, settings.points)

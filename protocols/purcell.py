@@ -121,7 +121,7 @@ def measure(
     offsets = count_fwhm_V * np.array(settings.detunings)
     room_V = settings.overshoot_V - float(offsets.min())
     held = [hold()]
-    first_V = _peak_V(held[0])
+    first_V = held[0].voltage_V
     axis.check(first_V - room_V, first_V + float(offsets.max()))
     about = About(
         protocol="purcell",
@@ -135,7 +135,7 @@ def measure(
         ScanWriter(folder / "purcell_detuned.csv", "voltage_V", about) as detuned,
     ):
         for k, offset in enumerate(offsets):
-            peak_V = _peak_V(held[-1])
+            peak_V = held[-1].voltage_V
             light.select("before")
             counts = tagger.count(settings.probe_s)
             resonance.add(peak_V, counts)
@@ -156,7 +156,7 @@ def measure(
             progress(k + 1, len(offsets) + 1, f"{1e3 * offset:+.0f} mV, {total_rate(counts):.3g}/s")
             approach(axis, peak_V, peak_V - low_V)
             held.append(hold())
-        resonance.add(_peak_V(held[-1]), tagger.count(settings.probe_s))
+        resonance.add(held[-1].voltage_V, tagger.count(settings.probe_s))
     response = record_response(
         light,
         attenuator,
@@ -169,9 +169,9 @@ def measure(
     )
     hold()
     progress(len(offsets) + 1, len(offsets) + 1, "response")
-    peaks = np.array([_peak_V(h) for h in held])
+    peaks = np.array([h.voltage_V for h in held])
     middle, change = (peaks[1:] + peaks[:-1]) / 2.0, np.diff(peaks)
-    u_peaks = np.array([h.u_offset_V for h in held])
+    u_peaks = np.array([h.u_voltage_V for h in held])
     u_middle = np.hypot(u_peaks[1:], u_peaks[:-1]) / 2.0
     # between two visits to the loop the resonance may have been anywhere from one to the other
     u = np.sqrt(u_middle**2 + change**2 / 12.0 + (_CREEP * offsets) ** 2)
@@ -181,10 +181,6 @@ def measure(
         tuple(runs),
         response,
     )
-
-
-def _peak_V(held: Held) -> float:
-    return held.voltage_V + held.offset_V
 
 
 def _plain(settings: PurcellSettings) -> dict[str, float | str]:

@@ -170,9 +170,8 @@ class Session:
         """
         held = self._holds[since:]
         residual_m2 = analyse.detuning.residual_square(
-            np.array([h.voltage_V for h in held]),
-            np.array([h.offset_V for h in held]),
-            np.array([h.u_offset_V for h in held]),
+            np.array([h.u_voltage_V for h in held]),
+            np.array([h.found_V for h in held]),
             self.need("cavity_metres_per_volt", "cavity").value,
         )
         return analyse.detuning.lifetime_excess(
@@ -383,6 +382,7 @@ def _hbt(
         run = measure.hbt.measure(
             s.light, s.tagger, file, s.recipe.hbt, path=path, progress=progress
         )
+        s.hold_cavity()
         lifetime = s.lifetime_excess(since)
         transmission = s.transmission_excess(lifetime) if path == "after" else None
         deficit = analyse.detuning.g2_deficit(lifetime, transmission)

@@ -30,6 +30,7 @@ import numpy as np
 
 HERE = Path(__file__).parent
 QUICK: Mapping[str, Any] = {
+    "cavity": {"stop_V": 30.0},
     "hbt": {"before_s": 0.1, "after_s": 0.3},
     "brightness": {"duration_s": 0.03},
     "transmitter": {"before_s": 0.03, "after_s": 0.1},
@@ -50,6 +51,7 @@ FLICKERING: Mapping[str, Any] = {
 # 20 000 clicks a second: everything takes longer, the loop on the light above all
 PATIENT: Mapping[str, Any] = {
     "cavity": {
+        "stop_V": 30.0,
         "search_power_W": 3e-9,
         "survey_dwell_s": 0.1,
         "window_step_V": 0.03,
@@ -59,8 +61,8 @@ PATIENT: Mapping[str, Any] = {
     },
     "dead_time": {"duration_s": 60.0},
     "rabi": {"dwell_s": 1.0},
-    "lifetime": {"emission_s": 10.0, "response_s": 20.0, "probe_s": 1.0},
-    "etalon": {"source_dwell_s": 1.0, "hold_every": 10, "peak_dwell_s": 10.0},
+    "lifetime": {"emission_s": 15.0, "response_s": 30.0, "probe_s": 1.0},
+    "etalon": {"source_dwell_s": 1.0, "hold_every": 20, "peak_dwell_s": 10.0},
     "brightness": {"duration_s": 10.0},
     "hbt": {"before_s": 20.0, "after_s": 50.0},
     "transmitter": {"before_s": 10.0, "after_s": 40.0},

@@ -83,7 +83,7 @@ def click_table(light: Light, eta_a: float, eta_b: float, shining: bool = True) 
     return table
 
 
-def click_probability(light: Light, eta: float, shining: bool = True) -> Array:
+def click_probability(light: Light, eta: ArrayLike, shining: bool = True) -> Array:
     """Probability that one live detector clicks in a pulse.
 
     Parameters
@@ -91,13 +91,14 @@ def click_probability(light: Light, eta: float, shining: bool = True) -> Array:
     light
         At the beam splitter.
     eta
-        Detection efficiency with the beam splitter's share.
+        Detection efficiency with the beam splitter's share, any shape that broadcasts.
     shining
         Whether the dot blinks on.
     """
-    dark = np.exp(-light.laser * eta)
+    efficiency = np.asarray(eta, dtype=np.float64)
+    dark = np.exp(-light.laser * efficiency)
     if shining:
-        a = light.passage * eta
+        a = light.passage * efficiency
         dark = dark * (1.0 - light.single * a - light.pair * a * (2.0 - a))
     return np.asarray(1.0 - dark)
 

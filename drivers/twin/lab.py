@@ -393,27 +393,24 @@ class Lab:
         light = self._light(shaken.ravel(), np.repeat(times_s, len(_NODES)))
         spread_s = 0.0 * light.lifetime_s if self._path == "laser" else light.lifetime_s
         blind = blind_pulses(dead_s, s.clock_Hz, spread_s)
+        steady_Hz = np.array(self._steady_Hz(light))
+        if self._path in ("narrow", "blocked"):
+            rate, noise = clicks_per_second(steady_Hz, dead_s)
+            return dwell_s * rate, dwell_s * noise
+        eta, steady = np.array(self._efficiencies())[:, None], steady_Hz[:, None]  # by detector
         on_s = self._time_on(dwell_s)
         mean, variance, swing = np.zeros(2), np.zeros(2), np.zeros(2)
-        for share, shining in ((on_s / dwell_s, True), (1.0 - on_s / dwell_s, False)):
-            for d, (eta, steady) in enumerate(
-                zip(self._efficiencies(), self._steady_Hz(light), strict=True)
-            ):
-                if share == 0.0:
-                    continue
-                if self._path in ("narrow", "blocked"):
-                    rate, noise = clicks_per_second(steady, dead_s)
-                    mean[d] += share * dwell_s * rate
-                    variance[d] += share * dwell_s * noise
-                    continue
-                p = click_probability(light, eta, shining)
-                p = 1.0 - (1.0 - p) * np.exp(-steady / s.clock_Hz)
-                rates, noises = (r.reshape(n, -1) * s.clock_Hz for r in clicks_per_pulse(p, blind))
-                at_rest = rates @ _WEIGHTS
-                mean[d] += share * dwell_s * at_rest.mean()
-                variance[d] += share * dwell_s * (noises @ _WEIGHTS).mean()
-                shake = np.square(rates - at_rest[:, None]) @ _WEIGHTS
-                swing[d] += share * dwell_s * np.sqrt(shake.mean())
+        for passed_s, shining in ((on_s, True), (dwell_s - on_s, False)):
+            if passed_s == 0.0:
+                continue
+            p = click_probability(light, eta, shining)
+            p = 1.0 - (1.0 - p) * np.exp(-steady / s.clock_Hz)
+            rates, noises = (r.reshape(2, n, -1) * s.clock_Hz for r in clicks_per_pulse(p, blind))
+            at_rest = rates @ _WEIGHTS
+            mean += passed_s * at_rest.mean(axis=1)
+            variance += passed_s * (noises @ _WEIGHTS).mean(axis=1)
+            shake = np.square(rates - at_rest[..., None]) @ _WEIGHTS
+            swing += passed_s * np.sqrt(shake.mean(axis=1))
         swing *= self._counts.standard_normal() / np.sqrt(max(dwell_s / VIBRATION_s, 1.0))
         return np.maximum(mean + swing, 0.0), variance
 
@@ -461,7 +458,7 @@ class Lab:
         tuned = self._path in ("before", "after", "receiver", "interferometer")
         longest_s = CHUNK_s if self._path == "interferometer" else 10.0 * CHUNK_s
         # where it goes on for long the pieces are longer
-        length_s = max(CHUNK_s, min(0.01 * pulses_left / clock_Hz, longest_s))
+        length_s = max(CHUNK_s, min(0.05 * pulses_left / clock_Hz, longest_s))
         total = min(pulses_left, round(length_s * clock_Hz))
         each = round(VIBRATION_s * clock_Hz) if tuned else total
         starts = np.arange(0, total, each)

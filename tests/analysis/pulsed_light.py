@@ -35,7 +35,7 @@ class Light:
     drift: float = 0.0  # relative change of the brightness over the run
     step_ps: int = 1
     delay_b_ps: float = 0.0
-    background_per_pulse: float = 0.0  # uncorrelated light in the fibre, Poissonian
+    background_per_pulse: float = 0.0  # leaked laser light in the fibre: Poissonian, prompt
 
     @property
     def photon_numbers(self) -> tuple[float, float]:
@@ -87,13 +87,16 @@ def tags(
     photons = photons[rng.random(len(photons)) < light.efficiency]
     extra = rng.poisson(light.background_per_pulse * light.efficiency * pulses)
     photons = np.concatenate([photons, rng.integers(0, pulses, extra)])
+    prompt = np.arange(len(photons)) >= len(photons) - extra
     arm_a = rng.random(len(photons)) < light.split
     span = pulses * PERIOD_PS
     clicks = []
     for mask, delay in ((arm_a, 0.0), (~arm_a, light.delay_b_ps)):
         pulse = photons[mask]
         when = pulse * PERIOD_PS + 2_000.0 + delay
-        when = when + rng.exponential(light.lifetime_ps, len(pulse)) if light.lifetime_ps else when
+        if light.lifetime_ps:
+            late = rng.exponential(light.lifetime_ps, len(pulse))
+            when = when + np.where(prompt[mask], 0.0, late)
         when = when + rng.normal(0.0, light.jitter_ps, len(pulse))
         darks = rng.random(rng.poisson(light.dark_hz / 2 * span * 1e-12)) * span
         clicks.append(_detect(np.sort(np.concatenate([when, darks])), light.dead_ps))

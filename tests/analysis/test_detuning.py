@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -46,23 +47,44 @@ def test_what_the_loop_leaves_of_detuning(noise_V: float, drift_V: float) -> Non
     visits, tolerance_V, per_volt = 4000, 1.5e-3, 45e-9
     wander = rng.normal(0.0, drift_V, visits)
     peak = np.cumsum(wander) - wander
-    held, seen = np.empty(visits), np.empty(visits)
+    held, found = np.empty(visits), np.empty(visits)
     at = 0.0
     for k in range(visits):
-        while True:
+        offset = found[k] = peak[k] - at + rng.normal(0.0, noise_V)
+        at += offset
+        while abs(offset) > tolerance_V:
             offset = peak[k] - at + rng.normal(0.0, noise_V)
-            if abs(offset) <= tolerance_V:
-                break
             at += offset
-        held[k], seen[k] = at, offset
+        held[k] = at
     path = peak[:-1, None] + wander[:-1, None] * (np.arange(200) + 0.5) / 200
     true = float(np.mean((path - held[:-1, None]) ** 2)) * per_volt**2
-    square = detuning.residual_square(held, seen, np.full(visits, noise_V), per_volt)
-    # known to no better than a factor: the noise says nothing of where the loop came from
-    assert 0.95 * true < square < 2.5 * true
-    assert abs(square - true) < square  # its uncertainty in the budget
-    one = detuning.residual_square(held[:1], seen[:1], np.array([noise_V]), per_volt)
-    assert one == pytest.approx((seen[0] ** 2 + noise_V**2) * per_volt**2)
+    square = detuning.residual_square(np.full(visits, noise_V), found, per_volt)
+    # too large by a third of the variance of a first look, as is said there
+    assert square == pytest.approx(true + (noise_V * per_volt) ** 2 / 3.0, rel=0.06)
+
+
+def test_what_a_loop_leaves_takes_two_visits() -> None:
+    with pytest.raises(ValueError, match="two visits"):
+        detuning.residual_square(np.array([1e-4]), np.array([1e-3]), 45e-9)
+
+
+@pytest.mark.parametrize("residual_m", [0.0, 1e-11])
+def test_intervals_of_an_excess_whose_inputs_are_roughly_known(residual_m: float) -> None:
+    """Certificates drawn about the truth: the product's intervals hold it as often as they say."""
+    rng = np.random.default_rng(12)
+    truth = {"f": 14.0, "w": 2.95e-9, "v": 0.03e-9}
+    u = {"f": 0.08 * 14.0, "w": 0.05 * 2.95e-9, "v": 0.115 * 0.03e-9}
+    z2 = truth["v"] ** 2 + residual_m**2
+    true = truth["f"] * 4.0 * z2 / truth["w"] ** 2
+    held = np.zeros(2)
+    draws = 4000
+    for _ in range(draws):
+        drawn = {k: _estimate(k, rng.normal(truth[k], u[k]), u[k]) for k in truth}
+        excess = detuning.lifetime_excess(drawn["f"], drawn["w"], drawn["v"], residual_m**2)
+        intervals = excess.interval_68, excess.interval_95
+        held += [low <= true <= high for low, high in intervals if low < high]
+    assert 0.66 < held[0] / draws < (0.70 if residual_m == 0.0 else 0.80)
+    assert 0.94 < held[1] / draws < (0.96 if residual_m == 0.0 else 0.99)
 
 
 def test_the_line_narrows_and_the_etalon_opens() -> None:
@@ -101,6 +123,19 @@ def test_an_excess_is_taken_off_with_its_uncertainty() -> None:
     corrected = detuning.on_resonance(measured, excess)
     assert corrected.value == pytest.approx(0.4)
     assert corrected.u == pytest.approx(math.hypot(0.001 / 1.05, 0.4 * 0.01 / 1.05))
+    assert corrected.interval_68 is None  # normal, as its inputs
+
+
+def test_a_skewed_excess_makes_a_skewed_interval() -> None:
+    measured = _estimate("t", 0.42)
+    excess = replace(_estimate("excess", 0.05, 0.01), interval_68=(0.04, 0.08))
+    corrected = detuning.on_resonance(measured, excess)
+    assert corrected.interval_68 == pytest.approx((0.42 / 1.08, 0.42 / 1.04))
+    noisy = detuning.on_resonance(_estimate("t", 0.42, 0.001), excess)
+    assert noisy.interval_68 is not None
+    below, above = 0.4 - noisy.interval_68[0], noisy.interval_68[1] - 0.4
+    assert below == pytest.approx(math.hypot(0.001 / 1.05, 0.4 - 0.42 / 1.08))
+    assert above == pytest.approx(math.hypot(0.001 / 1.05, 0.42 / 1.04 - 0.4))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])

@@ -5,6 +5,7 @@ import math
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -197,6 +198,36 @@ def test_first_of_two_photons(tmp_path: Path) -> None:
     early = next(c.u for c in t1.budget if "first of two" in c.source)
     assert early == pytest.approx(75.8e-12 * share / 4 / math.sqrt(3), rel=0.1)
     assert t1.value == pytest.approx(75.8e-12, abs=3 * t1.u)
+
+
+def test_laser_in_the_decay(tmp_path: Path) -> None:
+    """A dot with 15 % of laser light: its pairs say how much that may be."""
+    rng = np.random.default_rng(31)
+    light = replace(LIGHT, mean_photons=0.17, g2=0.0, background_per_pulse=0.03)
+    decay = record(tmp_path, "decay", rng, 3_000_000, light)
+    response = record(tmp_path, "response", rng, 3_000_000, replace(light, mean_photons=0.0))
+    t1 = lifetime.analyse(decay, response)["lifetime"]
+    hasty = math.sqrt(3.0) * next(c.u for c in t1.budget if "leaked laser" in c.source)
+    # all of its pairs are made with the laser: the whole of what was half added is missing
+    rest = replace(t1, budget=tuple(c for c in t1.budget if "leaked laser" not in c.source))
+    assert t1.value + hasty == pytest.approx(75.8e-12, abs=3 * rest.u)
+    assert hasty > 3 * rest.u
+
+
+def test_few_coincidences_leave_the_laser_s_share_open() -> None:
+    def share(c0: int, uncorrelated: float) -> float:
+        pulses = 1_000_000
+        n = math.sqrt(uncorrelated * pulses)
+        counts = {"c0": c0, "n_a": n, "n_b": n, "n_live": pulses}
+        statistics = SimpleNamespace(**{k: np.array([v]) for k, v in counts.items()})
+        return lifetime._largest_laser_share(SimpleNamespace(statistics=statistics))
+
+    assert share(20_000, 1e6) == pytest.approx(0.01, rel=1e-3)  # g2(0)/2
+    assert share(0, 1e-6) == pytest.approx(0.5 / math.sqrt(3.0), rel=1e-3)  # anything up to 1/2
+    # Poisson with a mean of 13 g2(0), by quadrature
+    g2 = [integrate.quad(lambda g, k=k: g ** (3 + k) * math.exp(-13 * g), 0, 1)[0] for k in (2, 0)]
+    assert share(3, 13.0) == pytest.approx(0.5 * math.sqrt(g2[0] / g2[1]), rel=1e-3)
+    assert share(2_000_000, 1e6) == pytest.approx(0.5, rel=1e-3)  # bunched: nothing is ruled out
 
 
 def test_known_excess_is_taken_off(tmp_path: Path) -> None:

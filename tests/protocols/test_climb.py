@@ -11,7 +11,7 @@ import pytest
 
 from qdchar.errors import InconclusiveError
 from qdchar.measurement import About, ScanWriter
-from qdchar.protocols._climb import approach, climb
+from qdchar.protocols._climb import Held, approach, climb
 from qdchar.roles import Counts, Identity, TagBlock
 
 
@@ -62,7 +62,7 @@ class Bench:
         return {}
 
 
-def _climb(bench: Bench, start_V: float, tmp_path: Path, tolerance_V: float = 0.001) -> object:
+def _climb(bench: Bench, start_V: float, tmp_path: Path, tolerance_V: float = 0.001) -> Held:
     approach(bench, start_V, 2.0)
     with ScanWriter(tmp_path / "hold.csv", "voltage_V", About("cavity")) as log:
         return climb(bench, bench, log, dither_V=0.02, dwell_s=0.02, tolerance_V=tolerance_V)
@@ -71,9 +71,12 @@ def _climb(bench: Bench, start_V: float, tmp_path: Path, tolerance_V: float = 0.
 @pytest.mark.parametrize("start_off_V", [-0.05, -0.02, 0.0, 0.03, 0.06])
 def test_it_ends_on_the_peak_from_either_side(start_off_V: float, tmp_path: Path) -> None:
     bench = Bench(31.0)
-    _climb(bench, 31.0 + start_off_V, tmp_path)
-    # two tolerances: what the loop accepts, and what the last approach may add
-    assert abs(bench.off_V()) < 2 * 0.001
+    held = _climb(bench, 31.0 + start_off_V, tmp_path)
+    assert held.voltage_V == bench.voltage()
+    # closer than the tolerance: the last offset is corrected too
+    assert abs(bench.off_V()) < 0.0004
+    # coming from below, the piezo is where it was set less its backlash
+    assert held.found_V == pytest.approx(bench.backlash_V - start_off_V, abs=0.006)
 
 
 def test_it_follows_a_drifting_resonance(tmp_path: Path) -> None:

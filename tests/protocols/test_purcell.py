@@ -89,7 +89,7 @@ class Lab:
         self.select("before")
         self.set_voltage(self.peak_V)
         self.log.append(("hold", self.peak_V))
-        return Held(self.peak_V, 0.0, 1e-4, 1e7)
+        return Held(self.peak_V, 1e-4, 0.0, 1e7)
 
     def open(self) -> None: ...
 
@@ -209,7 +209,7 @@ def test_the_truth_comes_back_from_the_simulated_lab(tmp_path: Path) -> None:
         assert abs(found.value - true) < 4 * found.u, name
     assert result["purcell_factor"].u < 0.07
     # it was left on resonance: within a twentieth of the count-rate peak's width
-    assert abs(held.voltage_V + held.offset_V - on_V) < 0.05 * WIDTH_V
+    assert abs(held.voltage_V - on_V) < 0.05 * WIDTH_V
 
 
 def test_on_an_error_the_station_s_policy_applies(
