@@ -87,7 +87,8 @@ def measure(
     detuning_V
         How far to move the cavity's piezo, best half an order of the cavity [V].
     hold
-        Called once the pump is at the pi pulse, to bring the source onto its resonance.
+        Called before and after the recording at the pi pulse, to bring the source onto its
+        resonance and to see how far off it was.
 
     Raises
     ------

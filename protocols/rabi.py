@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from qdchar.measurement import About, Progress, Scan, ScanWriter, Settings, silent
@@ -48,6 +48,7 @@ def measure(
     tagger: TimeTagger,
     file: Path,
     settings: RabiSettings,
+    hold: Callable[[], object],
     progress: Progress = silent,
 ) -> Scan:
     """Scan the pump power over all the light there is, then over the first lobe.
@@ -56,6 +57,12 @@ def measure(
     highest count rate marks the first lobe, because damping lowers all later ones. Either range is
     gone through upwards with every other point and downwards with the rest, so that a slow change
     of the brightness does not look like one with power.
+
+    Parameters
+    ----------
+    hold
+        Called at the brightest power seen so far, before each way but the first, to keep the
+        source tuned.
 
     Returns
     -------
@@ -80,28 +87,37 @@ def measure(
     )
     total = settings.survey_points + settings.fine_points
     with ScanWriter(file, "power_W", about) as scan:
+        seen: list[tuple[float, float]] = []  # click rate [1/s] and attenuation [dB]
 
-        def point(done: int, attenuation_dB: float) -> float:
-            attenuator.set_attenuation(attenuation_dB)
-            power = mean_power(monitor, settings.readings)
-            counts = tagger.count(settings.dwell_s)
-            scan.add(power, counts)
-            progress(done, total, f"{power:.3g} W, {total_rate(counts):.3g} clicks/s")
-            return total_rate(counts)
+        def go(attenuations_dB: Sequence[float]) -> None:
+            for a in attenuations_dB:
+                attenuator.set_attenuation(a)
+                power = mean_power(monitor, settings.readings)
+                counts = tagger.count(settings.dwell_s)
+                scan.add(power, counts)
+                seen.append((total_rate(counts), a))
+                progress(len(seen), total, f"{power:.3g} W, {total_rate(counts):.3g} clicks/s")
 
-        survey = _attenuations(settings.lowest_dB, highest_dB, settings.survey_points)
-        rates = [point(k + 1, float(a)) for k, a in enumerate(survey)]
-        brightest = float(survey[int(np.argmax(rates))])
+        def go_after_hold(attenuations_dB: Sequence[float]) -> None:
+            _, brightest_dB = max(seen)
+            attenuator.set_attenuation(brightest_dB)
+            hold()
+            go(attenuations_dB)
+
+        up, down = _ways(settings.lowest_dB, highest_dB, settings.survey_points)
+        go(up)
+        go_after_hold(down)
         # 1.7 in pulse area: up to the next minimum, where the damping shows
-        top_dB = max(settings.lowest_dB, brightest - 20.0 * math.log10(1.7))
-        for k, a in enumerate(_attenuations(top_dB, highest_dB, settings.fine_points)):
-            point(settings.survey_points + k + 1, float(a))
+        _, brightest_dB = max(seen)
+        top_dB = max(settings.lowest_dB, brightest_dB - 20.0 * math.log10(1.7))
+        for way in _ways(top_dB, highest_dB, settings.fine_points):
+            go_after_hold(way)
     return scan.scan()
 
 
-def _attenuations(lowest_dB: float, highest_dB: float, n: int) -> NDArray[np.float64]:
+def _ways(lowest_dB: float, highest_dB: float, n: int) -> tuple[list[float], list[float]]:
     """Attenuations [dB], evenly spaced in pulse area (root of power): up, and down in between."""
     faintest = 10.0 ** ((lowest_dB - highest_dB) / 20.0)
     area = np.linspace(max(faintest, 1.0 / n), 1.0, n)
-    area = np.concatenate((area[::2], area[1::2][::-1]))
-    return np.asarray(lowest_dB - 20.0 * np.log10(area))
+    attenuations = lowest_dB - 20.0 * np.log10(area)
+    return attenuations[::2].tolist(), attenuations[1::2][::-1].tolist()

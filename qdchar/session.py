@@ -242,7 +242,14 @@ def _rabi(s: Session, progress: Progress) -> Result:
     settings = s.recipe.rabi
     lost, darks = s.lost_pulses(), s.need("dark_count_rate", "dark")
     scan = measure.rabi.measure(
-        s.light, s.pump, s.monitor, s.tagger, s.run.raw / "rabi.csv", settings, progress
+        s.light,
+        s.pump,
+        s.monitor,
+        s.tagger,
+        s.run.raw / "rabi.csv",
+        settings,
+        s.hold_cavity,
+        progress,
     )
     return analyse.rabi.analyse(
         scan,

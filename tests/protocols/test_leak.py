@@ -90,8 +90,8 @@ def test_tuned_at_pi_first_then_detuned_at_several_powers(tmp_path: Path) -> Non
     assert found.tuned.about.settings["power_W"] == pytest.approx(10e-9, rel=4e-3)
     assert found.detuned.x == pytest.approx(10e-9 * np.linspace(0.25, 6.0, 6), rel=4e-3)
     volts = [v for what, v in bench.diary if what == "voltage"]
-    # held, half an order below, and back to where it was held, from below
-    assert volts == pytest.approx([10.3, 5.3, 8.3, 10.3])
+    # held before and after the recording, half an order below, and back from below
+    assert volts == pytest.approx([10.3, 10.3, 5.3, 8.3, 10.3])
     assert bench.diary[-3:-2] == [("attenuation", 20.0)]
     assert (bench.dB, bench.here_V) == (20.0, 10.3)
 
@@ -137,4 +137,4 @@ def test_above_where_there_is_no_room_below(
         return
     bench.measure(tmp_path)
     volts = [v for what, v in bench.diary if what == "voltage"]
-    assert volts == pytest.approx([10.3, detuned, 8.3, 10.3])
+    assert volts == pytest.approx([10.3, 10.3, detuned, 8.3, 10.3])
