@@ -18,7 +18,7 @@ from qdchar.tags.delay import locate_zero_peak
 from qdchar.tags.source import in_blocks
 
 from ._blocks import jackknife
-from ._hbt_spread import upper_limit_share
+from ._hbt_spread import exact_share, upper_limit_share
 from ._intervals import LEVEL_68, LEVEL_95, Interval, jeffreys_share, stretch
 
 _BLOCKS = 40
@@ -148,10 +148,11 @@ def _result(c: _Correlation, label: str, window_s: float | None, remarks: str) -
     def g2(
         name: str, column: int, mean: float, definition: str, method: str
     ) -> tuple[Estimate, float]:
-        ends = [jeffreys_share(k, total, level) for level in (LEVEL_68, LEVEL_95)]
+        ends = [exact_share(k, total, level) for level in (LEVEL_68, LEVEL_95)]
         scale = total / mean  # from k/total to k/mean
         poisson = [(low * scale, high * scale) for low, high in ends]
-        u = 0.5 * (poisson[0][1] - poisson[0][0])
+        likely = jeffreys_share(k, total, LEVEL_68)
+        u = 0.5 * scale * (likely[1] - likely[0])
         blocks = jackknife(lambda t: float(t[:, 0].sum() / t[:, column].sum()), table)
         larger, value = max(1.0, blocks / u), k / mean
 

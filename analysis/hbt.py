@@ -91,7 +91,8 @@ def analyse(
     Notes
     -----
     Uncertainty: the larger of Jeffreys' interval for the Poisson number C0 and the block jackknife
-    (which also sees drift and blinking), widened by the singles and the dark count rate.
+    (which also sees drift and blinking), widened by the singles and the dark count rate. The
+    intervals of 68 % and 95 % are exact (Garwood), stretched and widened in the same way.
 
     Under blinking live pulses are mostly dark ones, and g2 would come out too high. Where that
     matters, with the on-fraction q = 1/(1+b) from the far side peaks and the on-state click

@@ -9,8 +9,8 @@ from pulsed_light import PERIOD_PS, A, B, Light, record, tags
 from scipy import stats
 
 from qdchar.analysis import hbt
-from qdchar.analysis._hbt_spread import upper_limit
-from qdchar.analysis._intervals import jeffreys, jeffreys_share
+from qdchar.analysis._hbt_spread import exact, exact_share, upper_limit
+from qdchar.analysis._intervals import garwood, jeffreys, jeffreys_share
 from qdchar.analysis._side_peaks import expected_areas
 from qdchar.estimate import Contribution, Estimate
 from qdchar.measurement import About, TagRun
@@ -184,8 +184,8 @@ def test_no_coincidence_is_an_upper_limit(tmp_path: Path) -> None:
     assert upper.u == 0.0
     assert found.interval_95 is not None
     assert found.interval_95[0] == 0.0
-    # Jeffreys' limit at no count is 2.51, over the coincidences of independent light
-    assert found.interval_95[1] == pytest.approx(2.51 / (300_000 * 0.2535**2), rel=0.03)
+    # Garwood's limit at no count is 3.689, over the coincidences of independent light
+    assert found.interval_95[1] == pytest.approx(3.689 / (300_000 * 0.2535**2), rel=0.03)
 
 
 def test_leakage_is_part_of_it(tmp_path: Path) -> None:
@@ -304,6 +304,22 @@ def test_jeffreys_without_background_is_the_textbook_interval() -> None:
     # one in zero peak, 8271 in 22 side peaks: as good as Poisson
     low, high = jeffreys_share(1, 8271, 0.95)
     assert (low * 8271, high * 8271) == pytest.approx(jeffreys(1, 0.95), rel=1e-3)
+
+
+@pytest.mark.parametrize("background", [0.0, 0.5, 3.0])
+@pytest.mark.parametrize("signal", [0.1, 1.0, 3.0, 5.0, 5.5, 20.0])
+@pytest.mark.parametrize("level", [0.6827, 0.95])
+def test_exact_intervals_never_cover_less(signal: float, background: float, level: float) -> None:
+    counts = np.arange(200)
+    intervals = [exact(int(k), level, background) for k in counts]
+    inside = [low <= signal <= high for low, high in intervals]
+    assert np.sum(stats.poisson.pmf(counts, signal + background) * inside) >= level
+
+
+@pytest.mark.parametrize("count", [0, 1, 8])
+def test_exact_share_is_the_exact_count_where_the_other_is_large(count: int) -> None:
+    low, high = exact_share(count, 100_000, 0.95)
+    assert (low * 1e5, high * 1e5) == pytest.approx(garwood(count, 0.95), rel=1e-3)
 
 
 @pytest.mark.parametrize("dead_ns", [0.0, 15.0, 30.0, 60.0])

@@ -27,8 +27,8 @@ def test_real_dot_from_a_t3_file(real_data: Path) -> None:
     assert g2.interval_95 is not None
     below, above = g2.value - g2.interval_68[0], g2.interval_68[1] - g2.value
     assert above > 2 * below > 0
-    # Jeffreys for one count: 0.108 to 4.674 at 95 %
-    assert g2.interval_95 == pytest.approx((0.108 / 376, 4.674 / 376), rel=0.01)
+    # Garwood for one count: 0.0253 to 5.572 at 95 %
+    assert g2.interval_95 == pytest.approx((0.0253 / 376, 5.572 / 376), rel=0.01)
     assert result["electronic_delay"].value == pytest.approx(23.94e-9, abs=0.02e-9)
     assert result["pulse_period"].value == pytest.approx(12.49552e-9, abs=1e-15)
     # this dot blinks: side peaks are four times what the count rates make without correlation
@@ -67,7 +67,7 @@ def test_real_dot_from_a_qutag_file(real_data: Path) -> None:
     assert "0 pairs in the zero peak against 45.7 a side peak" in g2.method
     assert "173 tags were out of order" in g2.method
     assert g2.interval_95 is not None
-    assert g2.interval_95[1] == pytest.approx(2.51 / 45.7, rel=0.01)
+    assert g2.interval_95[1] == pytest.approx(3.689 / 45.7, rel=0.01)
     assert result["pulse_period"].value == pytest.approx(12.4955e-9, abs=3e-12)
 
 
