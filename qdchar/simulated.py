@@ -46,20 +46,23 @@ def simulated_lab(folder: Path, seed: int, settings: Sequence[str] = ()) -> Iter
         text=True,
         start_new_session=True,
     )
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        if not line or "error" in json.loads(line):
-            _, complaint = process.communicate()
-            text = complaint.strip().removeprefix("qdchar: ")
-            error = UsageError if process.returncode == UsageError.exit_code else InstrumentError
-            raise error(f"the simulated lab did not start: {text}")
-        yield station
-    finally:
-        if process.stdin is not None:
-            process.stdin.close()
+    with process:  # closes its pipes
         try:
-            process.wait(_STOPS_WITHIN_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            if not line or "error" in json.loads(line):
+                _, complaint = process.communicate()
+                text = complaint.strip().removeprefix("qdchar: ")
+                error = (
+                    UsageError if process.returncode == UsageError.exit_code else InstrumentError
+                )
+                raise error(f"the simulated lab did not start: {text}")
+            yield station
+        finally:
+            if process.stdin is not None:
+                process.stdin.close()
+            try:
+                process.wait(_STOPS_WITHIN_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
