@@ -357,7 +357,8 @@ def _fourier(linewidth: Estimate, lifetime: Estimate) -> list[Estimate]:
     def inverted(interval: Interval | None) -> Interval | None:
         if interval is None:
             return None
-        return limit * lifetime.value / interval[1], limit * lifetime.value / interval[0]
+        low, high = interval
+        return 1.0 / (2.0 * math.pi * high), 1.0 / (2.0 * math.pi * low)
 
     return [
         Estimate(

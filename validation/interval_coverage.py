@@ -30,7 +30,7 @@ import numpy as np
 
 HERE = Path(__file__).parent
 QUICK: Mapping[str, Any] = {
-    "cavity": {"stop_V": 30.0},
+    "cavity": {"stop_V": 30.0},  # three orders of six
     "hbt": {"before_s": 0.1, "after_s": 0.3},
     "brightness": {"duration_s": 0.03},
     "transmitter": {"before_s": 0.03, "after_s": 0.1},

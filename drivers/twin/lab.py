@@ -391,12 +391,12 @@ class Lab:
         times_s = self.now_s + (np.arange(n) + 0.5) * dwell_s / n
         shaken = self._mirror_m(times_s)[:, None] + self.truth.piezo.vibration_m * _NODES
         light = self._light(shaken.ravel(), np.repeat(times_s, len(_NODES)))
-        spread_s = 0.0 * light.lifetime_s if self._path == "laser" else light.lifetime_s
-        blind = blind_pulses(dead_s, s.clock_Hz, spread_s)
         steady_Hz = np.array(self._steady_Hz(light))
         if self._path in ("narrow", "blocked"):
             rate, noise = clicks_per_second(steady_Hz, dead_s)
             return dwell_s * rate, dwell_s * noise
+        spread_s = 0.0 * light.lifetime_s if self._path == "laser" else light.lifetime_s
+        blind = blind_pulses(dead_s, s.clock_Hz, spread_s)
         eta, steady = np.array(self._efficiencies())[:, None], steady_Hz[:, None]  # by detector
         on_s = self._time_on(dwell_s)
         mean, variance, swing = np.zeros(2), np.zeros(2), np.zeros(2)
