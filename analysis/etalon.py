@@ -17,7 +17,7 @@ from qdchar.measurement import Scan, read_scan
 
 from ._deadtime import fano, fano_continuous, live_counts, live_counts_continuous
 from ._etalon_scans import AXIS, LABEL, Axis, EtalonData, check_fringes, starts
-from ._intervals import Interval
+from ._intervals import K_95, Interval, widen
 from ._lineshapes import gauss_ratio, share_of_gauss, voigt_parts
 from ._poisson import Free, Solution, Values, deviance_residuals
 from ._scatter import drift_problem, minimise_scattering
@@ -276,15 +276,20 @@ def _on_resonance(
             value=width.value + step,
             method=f"{width.method}; {step:.3g} Hz added for the cavity's detuning in the scan",
             budget=propagate([(width, 1.0), (excess, slope * radiative)]),
-            interval_68=_shifted(width.interval_68, step),
-            interval_95=_shifted(width.interval_95, step),
+            interval_68=shifted(width, width.interval_68, 1.0, slope),
+            interval_95=shifted(width, width.interval_95, K_95, slope),
         )
 
+    def shifted(
+        width: Estimate, interval: Interval | None, k: float, slope: float
+    ) -> Interval | None:
+        if interval is None:
+            return None
+        step = slope * radiative * excess.value
+        low, high = widen(width.value, interval, k, slope * radiative * excess.u)
+        return low + step, high + step
+
     return moved(full, follows), moved(lorentz, 1.0), gauss
-
-
-def _shifted(interval: Interval | None, step: float) -> Interval | None:
-    return None if interval is None else (interval[0] + step, interval[1] + step)
 
 
 def _etalon(solution: Solution, fsr: Estimate) -> tuple[Estimate, ...]:

@@ -23,7 +23,7 @@ ATTEMPTS = 10
 class LifetimeSettings(Settings):
     """How long to record the emission and the response."""
 
-    emission_s: float = Field(0.1, gt=0)
+    emission_s: float = Field(0.2, gt=0)
     response_s: float = Field(0.2, gt=0)
     probe_s: float = Field(0.02, gt=0)
 

@@ -34,7 +34,7 @@ QUICK: Mapping[str, Any] = {
     "hbt": {"before_s": 0.1, "after_s": 0.3},
     "brightness": {"duration_s": 0.03},
     "transmitter": {"before_s": 0.03, "after_s": 0.1},
-    "lifetime": {"emission_s": 0.04, "response_s": 0.08},
+    "lifetime": {"emission_s": 0.2, "response_s": 0.08},
     "misalignment": {"duration_s": 0.02},
     "phase": {"dwell_s": 0.002},
     "hom": {"duration_s": 0.04},

@@ -28,8 +28,8 @@ from .unclosed import AsClosed, is_marked_open
 
 _CHUNK: Final = 1 << 16
 _FLUSH_S: Final = 1.0
-_KEPT_TAGS: Final = 1 << 22
-"""A file of up to so many tags, 38 MB, is unpacked once: an analysis goes through it five times."""
+_KEPT_TAGS: Final = 1 << 23
+"""A file of up to so many tags, 75 MB, is unpacked once: an analysis goes through it five times."""
 
 
 class TagWriter:

@@ -228,6 +228,23 @@ def test_detuned_cavity_is_allowed_for() -> None:
     assert abs(moved["linewidth"].value - LINE) < 3 * moved["linewidth"].u
 
 
+def test_intervals_near_a_bound_hold_what_the_detuning_leaves_uncertain() -> None:
+    lifetime = given("lifetime", 75.8e-12, 0.0, "s")
+    scans = _scans(np.random.default_rng(7), gauss=0.0)
+    plain = _fit(scans, lifetime=lifetime)["linewidth_lorentz"]
+    excess = given("lifetime_excess", 0.02, 0.05)
+    moved = _fit(scans, lifetime=lifetime, excess=excess)["linewidth_lorentz"]
+    for k, before, after in (
+        (1.0, plain.interval_68, moved.interval_68),
+        (1.96, plain.interval_95, moved.interval_95),
+    ):
+        assert before is not None
+        assert after is not None
+        for end, end_moved in zip(before, after, strict=True):
+            own, detuning = end - plain.value, k * 0.05 * 2.1e9
+            assert abs(end_moved - moved.value) == pytest.approx(math.hypot(own, detuning), 1e-3)
+
+
 def test_blinking_is_noise_and_a_drift_is_a_problem() -> None:
     """15 % brightness noise of the source from point to point; the narrow laser does not blink."""
     rng = np.random.default_rng(12)
