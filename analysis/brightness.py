@@ -115,11 +115,10 @@ def analyse(
             *propagate((e, detected / efficiency * relative) for e, relative in inputs),
         ),
     )
-    period_s = 1.0 / pulsed.clock.frequency_hz
     estimates = [
         _clock_rate(pulsed),
         mean,
-        counts.blinking.estimate(pulsed.label, period_s),
+        counts.blinking_amplitude(pulsed.label),
         *(photon_numbers(mean, g2) if g2 is not None else ()),
     ]
     return Result(tuple(estimates), (_fit(counts, live),))

@@ -138,7 +138,7 @@ def analyse(
             corrected.estimate(f"{name}_corrected", plane, f"{what}{removed}", corrected.method)
         )
     fit, problems = peaks(counts, g2)
-    blinking = counts.blinking.estimate(pulsed.label, counts.statistics.clock.period_ps * 1e-12)
+    blinking = counts.blinking_amplitude(pulsed.label)
     return Result((*estimates, blinking), (fit,), problems)
 
 

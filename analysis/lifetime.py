@@ -23,7 +23,7 @@ from qdchar.tags.folding import Folder
 from ._decay import Array, decayed, temporal_fwhm
 from ._hbt_histogram import is_histogram
 from ._lifetime_file import analyse_one_detector
-from ._live import LiveCounts, live_counts
+from ._live import LiveCounts, largest_laser_share, live_counts
 from ._pulses import PulsedRun, open_run, wired_run
 from ._reconvolution import fit_decay
 from ._recovery import recoveries
@@ -112,7 +112,7 @@ def analyse(
     ]
     live = live_counts(pulsed)
     early = 0.25 * measured * float(weights @ _two_photon_shares(live))
-    laser_share = _largest_laser_share(live)
+    laser_share = largest_laser_share(live.statistics)
     hasty = 0.5 * sum(
         float(w) * (d.lifetime - _with_laser(d.lifetime, shape, emitted.bin_s, laser_share))
         for w, d, shape in zip(weights, decays, (laser.a, laser.b), strict=True)
@@ -279,21 +279,6 @@ def _two_photon_shares(live: LiveCounts) -> Array:
     s = live.statistics
     c0, n_a, n_b = (float(n.sum()) for n in (s.c0, s.n_a, s.n_b))
     return np.array([c0 / (2.0 * n_b), c0 / (2.0 * n_a)])
-
-
-def _largest_laser_share(live: LiveCounts) -> float:
-    """Largest share of the laser in the clicks, g2(0)/2, as its root mean square.
-
-    Of C0 coincidences, where uncorrelated light makes c, the likelihood is that of Poisson with
-    mean ``c g2(0)``; before, any g2(0) from 0 to 1 is alike.
-    """
-    s = live.statistics
-    c0, n_a, n_b, pulses = (float(n.sum()) for n in (s.c0, s.n_a, s.n_b, s.n_live))
-    uncorrelated = n_a * n_b / pulses
-    g2 = np.linspace(0.0, 1.0, 20_001)[1:]
-    log_likelihood = c0 * np.log(g2) - uncorrelated * g2
-    likelihood = np.exp(log_likelihood - log_likelihood.max())
-    return 0.5 * math.sqrt(float(likelihood @ g2**2) / float(likelihood.sum()))
 
 
 def _with_laser(lifetime_s: float, response: Array, bin_s: float, share: float) -> float:

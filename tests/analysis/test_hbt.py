@@ -138,6 +138,31 @@ def test_blinking_gives_the_time_average(tmp_path: Path) -> None:
     assert np.std(pulls) < 1.5
 
 
+def test_leaked_laser_does_not_blink_nor_dead_time_hide_it(tmp_path: Path) -> None:
+    """Without g2 of the dot all pairs are made with the laser: the whole of what is half added."""
+    rng = np.random.default_rng(41)
+    laser = 0.03
+    light = replace(
+        SOURCE,
+        mean_photons=0.534,
+        g2=0.0,
+        background_per_pulse=laser,
+        on_fraction=0.75,
+        blink_pulses=400.0,
+    )
+    truth = (0.534 / (0.534 + laser)) ** 2 / 3.0
+    found = [
+        hbt.analyse(record(tmp_path, f"run{i}", rng, 400_000, light))["blinking_amplitude"]
+        for i in range(25)
+    ]
+    doubts = [next(c.u for c in e.budget if "leaked laser" in c.source) for e in found]
+    half = np.sqrt(3.0) * np.array(doubts)
+    values = np.array([e.value for e in found])
+    error = 3.0 * values.std() / 5.0
+    assert np.mean(values + half) == pytest.approx(truth, abs=error)
+    assert np.mean(values - half) < truth - error
+
+
 def test_steady_light_does_not_blink(tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     run = record(tmp_path, "run", rng, 3_000_000, replace(SOURCE, drift=0.05))

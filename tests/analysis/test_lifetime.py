@@ -15,6 +15,7 @@ from scipy import integrate, stats
 from qdchar.analysis import lifetime
 from qdchar.analysis._decay import decayed, emg_cdf, emg_histogram
 from qdchar.analysis._decays import fit_decays
+from qdchar.analysis._live import largest_laser_share
 from qdchar.analysis._pulses import wander_ps
 from qdchar.analysis._reconvolution import fit_decay, fit_emg
 from qdchar.cli import run as qdchar
@@ -219,8 +220,7 @@ def test_few_coincidences_leave_the_laser_s_share_open() -> None:
         pulses = 1_000_000
         n = math.sqrt(uncorrelated * pulses)
         counts = {"c0": c0, "n_a": n, "n_b": n, "n_live": pulses}
-        statistics = SimpleNamespace(**{k: np.array([v]) for k, v in counts.items()})
-        return lifetime._largest_laser_share(SimpleNamespace(statistics=statistics))
+        return largest_laser_share(SimpleNamespace(**{k: np.array([v]) for k, v in counts.items()}))
 
     assert share(20_000, 1e6) == pytest.approx(0.01, rel=1e-3)  # g2(0)/2
     assert share(0, 1e-6) == pytest.approx(0.5 / math.sqrt(3.0), rel=1e-3)  # anything up to 1/2
