@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from qdchar.measurement import About, Progress, Scan, ScanWriter, Settings, silent
-from qdchar.roles import Attenuator, LightPath, PowerMeter, TimeTagger
+from qdchar.roles import Attenuator, Counts, LightPath, PowerMeter, TimeTagger
 
 from ._climb import total_rate
 from .pump import mean_power
@@ -61,8 +61,8 @@ def measure(
     Parameters
     ----------
     hold
-        Called at the brightest power seen so far, before each way but the first, to keep the
-        source tuned.
+        Called at the brightest power seen so far, before each way, to keep the source tuned. A
+        quick look over the range, which is not kept, finds a power for the first.
 
     Returns
     -------
@@ -86,32 +86,40 @@ def measure(
         settings={**settings.model_dump(), "channels": 2},
     )
     total = settings.survey_points + settings.fine_points
+    up, down = _ways(settings.lowest_dB, highest_dB, settings.survey_points)
+    quick = up[::2]
     with ScanWriter(file, "power_W", about) as scan:
         seen: list[tuple[float, float]] = []  # click rate [1/s] and attenuation [dB]
 
-        def go(attenuations_dB: Sequence[float]) -> None:
-            for a in attenuations_dB:
-                attenuator.set_attenuation(a)
-                power = mean_power(monitor, settings.readings)
-                counts = tagger.count(settings.dwell_s)
-                scan.add(power, counts)
-                seen.append((total_rate(counts), a))
-                progress(len(seen), total, f"{power:.3g} W, {total_rate(counts):.3g} clicks/s")
+        def count(attenuation_dB: float) -> Counts:
+            attenuator.set_attenuation(attenuation_dB)
+            counts = tagger.count(settings.dwell_s)
+            seen.append((total_rate(counts), attenuation_dB))
+            return counts
 
-        def go_after_hold(attenuations_dB: Sequence[float]) -> None:
+        def hold_and_go(attenuations_dB: Sequence[float]) -> None:
             _, brightest_dB = max(seen)
             attenuator.set_attenuation(brightest_dB)
             hold()
-            go(attenuations_dB)
+            for a in attenuations_dB:
+                counts = count(a)
+                power = mean_power(monitor, settings.readings)
+                scan.add(power, counts)
+                progress(
+                    len(seen) - len(quick),
+                    total,
+                    f"{power:.3g} W, {total_rate(counts):.3g} clicks/s",
+                )
 
-        up, down = _ways(settings.lowest_dB, highest_dB, settings.survey_points)
-        go(up)
-        go_after_hold(down)
+        for a in quick:
+            count(a)
+        hold_and_go(up)
+        hold_and_go(down)
         # 1.7 in pulse area: up to the next minimum, where the damping shows
         _, brightest_dB = max(seen)
         top_dB = max(settings.lowest_dB, brightest_dB - 20.0 * math.log10(1.7))
         for way in _ways(top_dB, highest_dB, settings.fine_points):
-            go_after_hold(way)
+            hold_and_go(way)
     return scan.scan()
 
 
