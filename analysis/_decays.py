@@ -20,7 +20,7 @@ from qdchar.fit import Curve, Fit, runs_p_value
 
 from ._decay import Array, decayed
 from ._poisson import Free, Solution, Values, deviance_residuals, minimise
-from ._reconvolution import _enough, _response_noise, _start, fwhm_bins, unresolved
+from ._reconvolution import decay_starts, fwhm_bins, require_counts, u_of_response, unresolved
 from ._response_noise import Goodness, judge
 
 _MOST = 3
@@ -107,10 +107,10 @@ def fit_decays(
     .. [1] R. E. Kass, A. E. Raftery, J. Am. Stat. Assoc. 90, 773 (1995),
        doi:10.1080/01621459.1995.10476572
     """
-    _enough(label, decay, "decay")
-    _enough(label, response, "instrument response")
+    require_counts(label, decay, "decay")
+    require_counts(label, response, "instrument response")
     data = _Data(label, decay, response, bin_s, width_u, fwhm_bins(response) / _FWHM)
-    best = _Fitted.of(data, _start(decay, response, bin_s))
+    best = _Fitted.of(data, decay_starts(decay, response, bin_s))
     choice = ""
     for number in range(2, _MOST + 1):
         further = _one_more(data, best.solution)
@@ -204,7 +204,7 @@ class _Fitted:
 def _one_more(data: _Data, solution: Solution) -> _Fitted | None:
     """Fit with one decay more, slower or faster than those there are, whichever is better."""
     v = solution.as_dict()
-    old = _start(data.decay, data.response, data.bin_s)
+    old = decay_starts(data.decay, data.response, data.bin_s)
     lifetimes = [lifetime for lifetime, _ in _parts(v)]
     number = len(lifetimes) + 1
     tries: list[_Fitted] = []
@@ -257,7 +257,7 @@ def _decays(title: str, data: _Data, best: _Fitted, choice: str) -> Decays:
     if data.width:
         from_width = float(g @ solution.covariance[:, solution.names.index("width")]) / data.width_u
     u_decay = math.sqrt(max(float(g @ solution.covariance @ g) - from_width**2, 0.0))
-    u_response = _response_noise(solution, data.model, best.kernel, data.response, gradient)
+    u_response = u_of_response(solution, data.model, best.kernel, data.response, gradient)
     runs = runs_p_value(goodness.residuals)
     fit = _fit(title, data, best, f"{_NUMBER[len(parts)]} behind the measured response")
     problems = _problems(data.label, fit, goodness, runs)

@@ -22,11 +22,19 @@ from qdchar.fit import Fit
 from qdchar.measurement import TagRun
 
 from ._decay import Array, decayed
-from ._live import LiveCounts, live_counts
+from ._folded import fold
+from ._live import LiveCounts, live_counts, two_photon_shares
 from ._poisson import Free, Solution, Values, deviance_residuals, minimise
 from ._pulses import PulsedRun, open_run
-from ._reconvolution import _convolved, _describe, _enough, _misfit, _moments, _quiet_level, _start
-from .lifetime import _fold, _two_photon_shares
+from ._reconvolution import (
+    convolved,
+    decay_starts,
+    describe,
+    mean_and_variance,
+    misfit_budget,
+    quiet_level,
+    require_counts,
+)
 
 _SLOW = 10.0
 """Decays slower than this many rms widths of the response tell the start from a prompt share."""
@@ -91,11 +99,11 @@ def detuned_decays(runs: Sequence[TagRun], response: TagRun) -> DetunedDecays:
     treated as there.
     """
     pulsed_laser = open_run(response)
-    laser = _fold(pulsed_laser)
+    laser = fold(pulsed_laser)
     # one window for all, or their starts could not be compared
     a_ps, b_ps = pulsed_laser.offset_a_ps, pulsed_laser.offset_b_ps
     pulsed = [replace(open_run(run), offset_a_ps=a_ps, offset_b_ps=b_ps) for run in runs]
-    folded = [_fold(p) for p in pulsed]
+    folded = [fold(p) for p in pulsed]
     parts = [
         _one_detector(name, pulsed, decays, shape, laser.bin_s, response.file.name)
         for name, decays, shape in (
@@ -111,7 +119,7 @@ def detuned_decays(runs: Sequence[TagRun], response: TagRun) -> DetunedDecays:
         counts = np.array([d.counts for d in of_run]) / sum(d.counts for d in of_run)
         prompt = _mean([d.prompt for d in of_run], counts)
         live = live_counts(p)
-        pairs = weights @ _two_photon_shares(live) * _both_of_the_dot(live, prompt.value)
+        pairs = weights @ two_photon_shares(live) * _both_of_the_dot(live, prompt.value)
         early = 0.25 * float(pairs)
         lifetime = _mean([d.lifetime for d in of_run], weights)
         corrected = Estimate(
@@ -240,11 +248,11 @@ def _one_detector(
 ) -> list[_Decay]:
     labels = [f"lifetime {detector}, {p.label}" for p in pulsed]
     clocks = [Contribution(f"clock phase, {p.label}", 1e-12 * p.clock.u_t0_ps) for p in pulsed]
-    _enough(f"lifetime {detector}, {response_label}", response, "instrument response")
+    require_counts(f"lifetime {detector}, {response_label}", response, "instrument response")
     for label, decay in zip(labels, decays, strict=True):
-        _enough(label, decay, "decay")
-    width = math.sqrt(_moments(response - _quiet_level(response), bin_s)[1])
-    about = np.array([_start(decay, response, bin_s)["lifetime"].start for decay in decays])
+        require_counts(label, decay, "decay")
+    width = math.sqrt(mean_and_variance(response - quiet_level(response), bin_s)[1])
+    about = np.array([decay_starts(decay, response, bin_s)["lifetime"].start for decay in decays])
     slow = about > max(_SLOW * width, 0.5 * float(about.max()))
     if not slow.any():
         raise InconclusiveError(
@@ -311,14 +319,14 @@ def _finish(
     v = s.as_dict()
     shape = response / response.sum()
     kernel = _pulsed(np.eye(1, len(decay))[0], bin_s, v)
-    fit, problems = _describe(
+    fit, problems = describe(
         f"Decay on detector {detector}, {s.label.rpartition(' ')[2]}",
         "exponential and prompt light",
         "behind the measured response",
         s,
         decay,
         _model(shape, bin_s, v),
-        _convolved(response, kernel**2) / response.sum() ** 2,
+        convolved(response, kernel**2) / response.sum() ** 2,
         bin_s,
     )
     own = fitted.own()
@@ -332,7 +340,7 @@ def _finish(
             ]
         )
         u = math.sqrt(sum(c.u**2 for c in budget))
-        budget += _misfit(s.label, fit, u, problems)
+        budget += misfit_budget(s.label, fit, u, problems)
         return Estimate(name, value, unit, "", "", budget=budget)
 
     return _Decay(
@@ -364,7 +372,7 @@ def _fit(
     def residuals(v: Values) -> Array:
         return deviance_residuals(decay, _model(shape, bin_s, v))
 
-    moments = _start(decay, response, bin_s)
+    moments = decay_starts(decay, response, bin_s)
     if shift is not None:
         free = _with_prompt(moments, 0.0) | {"shift": Free(shift.value, shift.u)}
         return minimise(label, free, residuals, {"shift": shift})

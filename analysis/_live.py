@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qdchar.errors import InconclusiveError
 from qdchar.estimate import Estimate
@@ -102,6 +103,13 @@ def live_counts(pulsed: PulsedRun) -> LiveCounts:
             f"{pulsed.run.file}: a detector has no click on a live pulse; record longer"
         )
     return LiveCounts(statistics, recovery_a, recovery_b, blinking(statistics, first))
+
+
+def two_photon_shares(live: LiveCounts) -> NDArray[np.float64]:
+    """Return the share of the clicks of A and of B that were made by two photons."""
+    s = live.statistics
+    c0, n_a, n_b = (float(n.sum()) for n in (s.c0, s.n_a, s.n_b))
+    return np.array([c0 / (2.0 * n_b), c0 / (2.0 * n_a)])
 
 
 def largest_laser_share(statistics: PulseStatistics) -> float:

@@ -84,8 +84,8 @@ def fit_decay(
     InconclusiveError
         If there are too few counts or the fit fails.
     """
-    _enough(label, decay, "decay")
-    _enough(label, response, "instrument response")
+    require_counts(label, decay, "decay")
+    require_counts(label, response, "instrument response")
     shape = response / response.sum()
 
     def behind(histogram: Array, v: Values) -> Array:
@@ -98,23 +98,23 @@ def fit_decay(
     def residuals(v: Values) -> Array:
         return deviance_residuals(decay, model(v))
 
-    solution = minimise(label, _start(decay, response, bin_s), residuals)
+    solution = minimise(label, decay_starts(decay, response, bin_s), residuals)
     values = solution.as_dict()
     gradient = {"lifetime": 1.0}
     u_decay = _u(solution, gradient)
     kernel = behind(np.eye(1, len(decay))[0], values)
-    u_response = _response_noise(solution, model, kernel, response, gradient)
-    fit, problems = _describe(
+    u_response = u_of_response(solution, model, kernel, response, gradient)
+    fit, problems = describe(
         title,
         "exponential",
         "behind the measured response",
         solution,
         decay,
         model(values),
-        _convolved(response, kernel**2) * (values["counts"] / response.sum()) ** 2,
+        convolved(response, kernel**2) * (values["counts"] / response.sum()) ** 2,
         bin_s,
     )
-    misfit = _misfit(label, fit, math.hypot(u_decay, u_response), problems)
+    misfit = misfit_budget(label, fit, math.hypot(u_decay, u_response), problems)
     return DecayFit(
         lifetime=values["lifetime"],
         budget=(
@@ -137,9 +137,9 @@ def fit_emg(title: str, label: str, decay: Array, bin_s: float) -> DecayFit:
     InconclusiveError
         If there are too few counts or the fit fails.
     """
-    _enough(label, decay, "decay")
-    background = _quiet_level(decay)
-    mean, variance = _moments(decay - background, bin_s)
+    require_counts(label, decay, "decay")
+    background = quiet_level(decay)
+    mean, variance = mean_and_variance(decay - background, bin_s)
     counts = float((decay - background).sum())
     rms = math.sqrt(max(variance, bin_s**2))
     period = bin_s * len(decay)
@@ -156,7 +156,7 @@ def fit_emg(title: str, label: str, decay: Array, bin_s: float) -> DecayFit:
         return v["counts"] * shape + v["background"]
 
     solution = minimise(label, free, lambda v: deviance_residuals(decay, model(v)))
-    fit, problems = _describe(
+    fit, problems = describe(
         title,
         "exponential",
         "behind a Gaussian response",
@@ -176,7 +176,7 @@ def fit_emg(title: str, label: str, decay: Array, bin_s: float) -> DecayFit:
             low=free["lifetime"].low,
         )
         u, intervals = math.hypot(*(c.u for c in near.budget)), (near.interval_68, near.interval_95)
-    misfit = _misfit(label, fit, u, problems)
+    misfit = misfit_budget(label, fit, u, problems)
     fwhm = math.sqrt(8.0 * math.log(2.0))
     if solution["lifetime"] < fwhm * solution["sigma"]:
         problems += (
@@ -242,21 +242,23 @@ def fwhm_bins(response: Array) -> float:
     return shortest
 
 
-def _enough(label: str, histogram: Array, what: str) -> None:
+def require_counts(label: str, histogram: Array, what: str) -> None:
     if histogram.sum() < _FEWEST_COUNTS:
         raise InconclusiveError(
             f"{label}: the {what} holds {histogram.sum():.0f} counts; record longer"
         )
 
 
-def _misfit(label: str, fit: Fit, u: float, problems: tuple[str, ...]) -> tuple[Contribution, ...]:
+def misfit_budget(
+    label: str, fit: Fit, u: float, problems: tuple[str, ...]
+) -> tuple[Contribution, ...]:
     """Add what a significant misfit is worth: the errors grow to where it would be none (Birge)."""
     if not problems:
         return ()
     return (Contribution(f"{label}, misfit", u * math.sqrt(fit.minimum / fit.dof - 1.0), "B"),)
 
 
-def _convolved(histogram: Array, kernel: Array) -> Array:
+def convolved(histogram: Array, kernel: Array) -> Array:
     """Convolve around the period, both of shape (n,)."""
     spectrum = np.fft.rfft(histogram) * np.fft.rfft(kernel)
     return np.asarray(np.maximum(np.fft.irfft(spectrum, len(kernel)), 0.0), dtype=np.float64)
@@ -267,15 +269,15 @@ def _u(solution: Solution, gradient: Mapping[str, float]) -> float:
     return math.sqrt(float(g @ solution.covariance @ g))
 
 
-def _start(decay: Array, response: Array, bin_s: float) -> dict[str, Free]:
+def decay_starts(decay: Array, response: Array, bin_s: float) -> dict[str, Free]:
     """Start from the moments: a decay adds T1 to the mean and T1^2 to the variance.
 
     The response's own background comes along with it, scaled by the counts; where it is more than
     the decay's, what is left to add is negative.
     """
-    background, background_r = _quiet_level(decay), _quiet_level(response)
-    mean, variance = _moments(decay - background, bin_s)
-    mean_r, variance_r = _moments(response - background_r, bin_s)
+    background, background_r = quiet_level(decay), quiet_level(response)
+    mean, variance = mean_and_variance(decay - background, bin_s)
+    mean_r, variance_r = mean_and_variance(response - background_r, bin_s)
     period = bin_s * len(decay)
     lifetime = math.sqrt(max(variance - variance_r, bin_s**2))
     counts = float((decay - background).sum())
@@ -293,7 +295,7 @@ def _background(level: float, n_bins: int) -> Free:
     return Free(max(level, 0.01 / n_bins), max(level, 1.0 / n_bins), _DARK)
 
 
-def _quiet_level(histogram: Array) -> float:
+def quiet_level(histogram: Array) -> float:
     """Mean of the quietest eighth of the period."""
     width = len(histogram) // 8
     around = np.concatenate([histogram, histogram[:width]])
@@ -301,14 +303,14 @@ def _quiet_level(histogram: Array) -> float:
     return max(float((sums[width:] - sums[:-width]).min()) / width, 0.0)
 
 
-def _moments(histogram: Array, bin_s: float) -> tuple[float, float]:
+def mean_and_variance(histogram: Array, bin_s: float) -> tuple[float, float]:
     t = bin_s * np.arange(len(histogram))
     weight = histogram / histogram.sum()
     mean = float(weight @ t)
     return mean, float(weight @ (t - mean) ** 2)
 
 
-def _response_noise(
+def u_of_response(
     solution: Solution,
     model: Callable[[Values], Array],
     kernel: Array,
@@ -339,7 +341,7 @@ def _response_noise(
     return float(np.sqrt(np.sum(sensitivity**2 * response)))
 
 
-def _describe(
+def describe(
     title: str,
     what: str,
     behind: str,

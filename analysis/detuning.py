@@ -181,23 +181,27 @@ def g2_deficit(lifetime: Estimate, transmission: Estimate | None = None) -> Esti
 
 
 def on_resonance(measured: Estimate, excess: Estimate) -> Estimate:
-    """Take a relative excess off a normal estimate, with its uncertainty and its intervals."""
-    value = measured.value / (1.0 + excess.value)
+    """Take a relative excess off an estimate, with its uncertainty and the intervals of both."""
+    factor = 1.0 + excess.value
+    value = measured.value / factor
 
-    def interval(k: float, ends: Interval | None) -> Interval | None:
-        if ends is None:
+    def interval(k: float, own: Interval | None, ends: Interval | None) -> Interval | None:
+        if own is None and ends is None:
             return None
-        noise = k * measured.u / (1.0 + excess.value)
-        low, high = (measured.value / (1.0 + end) - value for end in reversed(ends))
-        return value - math.hypot(noise, low), value + math.hypot(noise, high)
+        low, high = own or (measured.value - k * measured.u, measured.value + k * measured.u)
+        least, most = ends or (excess.value - k * excess.u, excess.value + k * excess.u)
+        return (
+            value
+            - math.hypot((measured.value - low) / factor, value - measured.value / (1.0 + most)),
+            value
+            + math.hypot((high - measured.value) / factor, measured.value / (1.0 + least) - value),
+        )
 
     return replace(
         measured,
         value=value,
         method=f"{measured.method}; {100.0 * excess.value:.2g} % taken off ({excess.definition})",
-        budget=propagate(
-            [(measured, 1.0 / (1.0 + excess.value)), (excess, -value / (1.0 + excess.value))]
-        ),
-        interval_68=interval(1.0, excess.interval_68),
-        interval_95=interval(K_95, excess.interval_95),
+        budget=propagate([(measured, 1.0 / factor), (excess, -value / factor)]),
+        interval_68=interval(1.0, measured.interval_68, excess.interval_68),
+        interval_95=interval(K_95, measured.interval_95, excess.interval_95),
     )

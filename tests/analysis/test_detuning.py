@@ -138,6 +138,13 @@ def test_a_skewed_excess_makes_a_skewed_interval() -> None:
     assert above == pytest.approx(math.hypot(0.001 / 1.05, 0.42 / 1.04 - 0.4))
 
 
+def test_an_interval_of_its_own_is_kept() -> None:
+    measured = replace(_estimate("t", 0.42, 0.01), interval_68=(0.41, 0.45))
+    corrected = detuning.on_resonance(measured, _estimate("excess", 0.05, 0.0))
+    assert corrected.interval_68 == pytest.approx((0.41 / 1.05, 0.45 / 1.05))
+    assert corrected.interval_95 is None
+
+
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("opening", [None, 0.4])
 def test_g2_is_highest_on_resonance(share: float, opening: float | None) -> None:
