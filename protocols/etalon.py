@@ -29,7 +29,8 @@ class EtalonSettings(Settings):
     settle_s
         Wait at the first point of each scan [s]: coming back from the last one leaves creep.
     hold_every
-        Points between two visits to `hold`, which keeps the source tuned meanwhile.
+        Points between two visits to `hold`, which keeps the source tuned meanwhile. Fewer where
+        they are counted longer: a cavity that creeps away changes the line within the scan.
     """
 
     start_V: float | None = None
