@@ -119,7 +119,7 @@ def detuned_decays(runs: Sequence[TagRun], response: TagRun) -> DetunedDecays:
         counts = np.array([d.counts for d in of_run]) / sum(d.counts for d in of_run)
         prompt = _mean([d.prompt for d in of_run], counts)
         live = live_counts(p)
-        pairs = weights @ two_photon_shares(live) * _both_of_the_dot(live, prompt.value)
+        pairs = weights @ two_photon_shares(live.statistics) * _both_of_the_dot(live, prompt.value)
         early = 0.25 * float(pairs)
         lifetime = _mean([d.lifetime for d in of_run], weights)
         corrected = Estimate(

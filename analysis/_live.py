@@ -105,20 +105,18 @@ def live_counts(pulsed: PulsedRun) -> LiveCounts:
     return LiveCounts(statistics, recovery_a, recovery_b, blinking(statistics, first))
 
 
-def two_photon_shares(live: LiveCounts) -> NDArray[np.float64]:
+def two_photon_shares(s: PulseStatistics) -> NDArray[np.float64]:
     """Return the share of the clicks of A and of B that were made by two photons."""
-    s = live.statistics
     c0, n_a, n_b = (float(n.sum()) for n in (s.c0, s.n_a, s.n_b))
     return np.array([c0 / (2.0 * n_b), c0 / (2.0 * n_a)])
 
 
-def largest_laser_share(statistics: PulseStatistics) -> float:
+def largest_laser_share(s: PulseStatistics) -> float:
     """Return the largest share of the laser in the clicks, g2(0)/2, as its root mean square.
 
     Of C0 coincidences, where uncorrelated light makes c, the likelihood is that of Poisson with
     mean ``c g2(0)``; before, any g2(0) from 0 to 1 is alike.
     """
-    s = statistics
     c0, n_a, n_b, pulses = (float(n.sum()) for n in (s.c0, s.n_a, s.n_b, s.n_live))
     uncorrelated = n_a * n_b / pulses
     g2 = np.linspace(0.0, 1.0, 20_001)[1:]

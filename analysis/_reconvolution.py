@@ -243,6 +243,7 @@ def fwhm_bins(response: Array) -> float:
 
 
 def require_counts(label: str, histogram: Array, what: str) -> None:
+    """Refuse a histogram that holds too few counts for a fit."""
     if histogram.sum() < _FEWEST_COUNTS:
         raise InconclusiveError(
             f"{label}: the {what} holds {histogram.sum():.0f} counts; record longer"

@@ -270,24 +270,23 @@ def _on_resonance(
     follows = 0.5346 + 0.2166 * share / (1.0 - 0.5346 * share)
 
     def moved(width: Estimate, slope: float) -> Estimate:
-        step = slope * radiative * excess.value
+        per_excess = slope * radiative
+        step, u_step = per_excess * excess.value, per_excess * excess.u
+
+        def shifted(interval: Interval | None, k: float) -> Interval | None:
+            if interval is None:
+                return None
+            low, high = widen(width.value, interval, k, u_step)
+            return low + step, high + step
+
         return replace(
             width,
             value=width.value + step,
             method=f"{width.method}; {step:.3g} Hz added for the cavity's detuning in the scan",
-            budget=propagate([(width, 1.0), (excess, slope * radiative)]),
-            interval_68=shifted(width, width.interval_68, 1.0, slope),
-            interval_95=shifted(width, width.interval_95, K_95, slope),
+            budget=propagate([(width, 1.0), (excess, per_excess)]),
+            interval_68=shifted(width.interval_68, 1.0),
+            interval_95=shifted(width.interval_95, K_95),
         )
-
-    def shifted(
-        width: Estimate, interval: Interval | None, k: float, slope: float
-    ) -> Interval | None:
-        if interval is None:
-            return None
-        step = slope * radiative * excess.value
-        low, high = widen(width.value, interval, k, slope * radiative * excess.u)
-        return low + step, high + step
 
     return moved(full, follows), moved(lorentz, 1.0), gauss
 

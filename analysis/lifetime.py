@@ -105,7 +105,7 @@ def analyse(
         for c in d.budget
     ]
     live = live_counts(pulsed)
-    early = 0.25 * measured * float(weights @ two_photon_shares(live))
+    early = 0.25 * measured * float(weights @ two_photon_shares(live.statistics))
     laser_share = largest_laser_share(live.statistics)
     hasty = 0.5 * sum(
         float(w) * (d.lifetime - _with_laser(d.lifetime, shape, emitted.bin_s, laser_share))

@@ -138,7 +138,7 @@ def test_blinking_gives_the_time_average(tmp_path: Path) -> None:
     assert np.std(pulls) < 1.5
 
 
-def test_leaked_laser_does_not_blink_nor_dead_time_hide_it(tmp_path: Path) -> None:
+def test_leaked_laser_does_not_blink_and_weighs_more_under_dead_time(tmp_path: Path) -> None:
     """Without g2 of the dot all pairs are made with the laser: the whole of what is half added."""
     rng = np.random.default_rng(41)
     laser = 0.03

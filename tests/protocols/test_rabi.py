@@ -88,5 +88,6 @@ def test_the_source_is_held_where_it_is_bright(tmp_path: Path) -> None:
 
     scan = bench.scan(tmp_path, hold)
     result = analysis.analyse(scan, clock_rate_Hz=CLOCK_HZ, lost_pulses=0.0, power_gain=GAIN)
-    assert held_W == pytest.approx([PI_W] * 4, rel=0.2)
+    assert held_W[0] == pytest.approx(PI_W, rel=0.2)  # the best of a quick look
+    assert held_W[1:] == pytest.approx([PI_W] * 3, rel=0.1)
     assert not result.problems
