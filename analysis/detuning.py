@@ -21,37 +21,66 @@ from ._lineshapes import airy_voigt
 Array = NDArray[np.float64]
 
 
-def residual_square(u_left_V: Array, found_V: Array, metres_per_volt: float) -> float:
-    """Mean square of the cavity's distance from resonance between visits of the loop [m^2].
+def residual_square(
+    u_left_V: Array, found_V: Array, u_found_V: Array, metres_per_volt: Estimate
+) -> Estimate:
+    """Mean square of the cavity's distance from resonance between visits of the loop.
 
     Parameters
     ----------
     u_left_V
         Standard uncertainty of the peak's place, where each visit left the piezo, shape (n,),
         n >= 2 [V].
-    found_V
-        Distance of the peak from where the piezo stood, as each visit first measured it, shape
-        (n,) [V].
+    found_V, u_found_V
+        Distance of the peak from where the piezo stood, as each visit first measured it, and the
+        standard uncertainty of that look, shape (n,) [V].
     metres_per_volt
         Of the piezo.
 
+    Returns
+    -------
+    Estimate
+        ``cavity_residual_square`` [m^2]; of a cavity that stays where it is left it may come out
+        negative by chance, as what looks err is taken off.
+
     Notes
     -----
-    Between two visits the distance is taken to go evenly from a to b. One sees ``b + e``, with the
-    error e of the first look; a has the loop's own variance u^2, and so has the part of b that
-    it leaves: the mean of ``(a^2 + a b + b^2)/3`` is that of ``(2 u^2 + (b + e)^2)/3``, but for
-    the variance of e, a third of which makes the result too large.
+    A visit leaves the cavity at a, by the loop's own error of variance s^2; a drift d brings it to
+    ``a + d``, where the next visit sees ``f = a + d + e``, with an error e of variance u^2. If d
+    comes evenly, the mean square on the way is ``(3 a^2 + 3 a d + d^2)/3``, which
+    ``(2 s^2 + f^2 - u^2)/3`` estimates without bias. Of the difference's variance,
+
+    ``[8 s^4 + 4 s^2 u^2 + 2 u^4 + (s + 2 u)^2 d^2]/9``,
+
+    with f for d, which is larger; the last term holds also where one error is both the e of one
+    interval and the a of the next. Creep slows down, and a drift may set in late: ways as t^p, with
+    p between 1/2 and 2, have a mean square between d^2/2 and d^2/5, a rectangular distribution
+    about d^2/3.
     """
     if len(found_V) < 2:
         raise ValueError("what a loop leaves shows at its next visit: two visits are needed")
-    return metres_per_volt**2 * float(np.mean(2.0 * u_left_V[:-1] ** 2 + found_V[1:] ** 2)) / 3.0
+    s, u, f = u_left_V[:-1], u_found_V[1:], found_V[1:]
+    square_V2 = float(np.mean(2.0 * s**2 + f**2 - u**2)) / 3.0
+    drift_V2 = abs(float(np.mean(f**2 - s**2 - u**2)))
+    of_looks = 8.0 * s**4 + 4.0 * (s * u) ** 2 + 2.0 * u**4 + ((s + 2.0 * u) * f) ** 2
+    u_looks_V2 = math.sqrt(float(np.sum(of_looks))) / (3.0 * len(f))
+    per_square = metres_per_volt.value**2
+    return Estimate(
+        name="cavity_residual_square",
+        value=per_square * square_V2,
+        unit="m2",
+        definition="mean square of the distance from resonance between visits of the loop",
+        method="from what each visit finds and leaves, drift between them even",
+        budget=(
+            Contribution("looks of the loop", per_square * u_looks_V2, "A"),
+            Contribution("way between visits", per_square * 0.15 * drift_V2 / math.sqrt(3.0), "B"),
+            *propagate([(metres_per_volt, 2.0 * metres_per_volt.value * square_V2)]),
+        ),
+    )
 
 
 def lifetime_excess(
-    purcell_factor: Estimate,
-    count_fwhm: Estimate,
-    vibration: Estimate,
-    residual_m2: float,
+    purcell_factor: Estimate, count_fwhm: Estimate, vibration: Estimate, residual: Estimate
 ) -> Estimate:
     """Relative excess of the measured lifetime over that on resonance.
 
@@ -63,31 +92,28 @@ def lifetime_excess(
         FWHM of the count rate in mirror displacement [m].
     vibration
         Root mean square of the mirror's vibration [m].
-    residual_m2
+    residual
         Mean square of the distance from the resonance at which the cavity was held, see
         `residual_square` [m^2].
 
     Returns
     -------
     Estimate
-        ``lifetime_excess``, e.g. 0.006, with intervals. The part from the residual detuning is
-        known to no better than its own size: how the cavity moved between visits is not.
+        ``lifetime_excess``, e.g. 0.006, with intervals.
 
     Notes
     -----
     ``T1 = T_b/(1 + F0/(1 + x^2))``, so ``T1/T1(0) = 1 + x^2 F0/(1 + F0)`` near resonance, with
     ``x = 2 z/w_c``. The count rate is wider than the mode, ``w = w_c sqrt(1 + F0)``; in its terms
-    the excess is ``F0 (2 z/w)^2``, averaged over ``z^2 = vibration^2 + residual^2``.
+    the excess is ``F0 (2 z/w)^2``, averaged over ``z^2 = vibration^2 + residual``.
 
-    The three inputs, each of them known to a tenth or two, enter as powers. In a normal interval
-    about a product drawn low the true one would be too rarely, so the intervals' ends are
+    The first three inputs, each of them known to a tenth or two, enter as powers. In a normal
+    interval about a product drawn low the true one would be too rarely, so the intervals' ends are
     ``value exp(-k s)`` and ``value exp(k s)``, with the product's relative uncertainty s; the
     residual's part joins in quadrature.
     """
     per_square = purcell_factor.value * (2.0 / count_fwhm.value) ** 2
-    shaken = per_square * vibration.value**2
-    off = per_square * residual_m2
-    value = shaken + off
+    value = per_square * (vibration.value**2 + residual.value)
     of_product = propagate(
         [
             (purcell_factor, value / purcell_factor.value),
@@ -95,11 +121,13 @@ def lifetime_excess(
             (vibration, 2.0 * per_square * vibration.value),
         ]
     )
-    relative = math.sqrt(sum(c.u**2 for c in of_product)) / value
+    relative = math.sqrt(sum(c.u**2 for c in of_product)) / abs(value)
+    of_residual = propagate([(residual, per_square)])
+    u_off = math.sqrt(sum(c.u**2 for c in of_residual))
 
     def interval(k: float) -> Interval:
-        low, high = (value * math.expm1(sign * k * relative) for sign in (-1.0, 1.0))
-        return value - math.hypot(low, k * off), value + math.hypot(high, k * off)
+        less, more = (value * math.expm1(sign * k * relative) for sign in (-1.0, 1.0))
+        return value - math.hypot(less, k * u_off), value + math.hypot(more, k * u_off)
 
     return Estimate(
         name="lifetime_excess",
@@ -107,7 +135,7 @@ def lifetime_excess(
         unit="1",
         definition="relative excess of the lifetime over that on resonance",
         method="F0 (2 z/w)^2 with the vibration and the residual detuning of the closed loop",
-        budget=(*of_product, Contribution("cavity held off resonance", off, "B")),
+        budget=(*of_product, *of_residual),
         interval_68=interval(1.0),
         interval_95=interval(K_95),
     )

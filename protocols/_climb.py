@@ -25,8 +25,9 @@ class Held:
     ----------
     voltage_V, u_voltage_V
         Where the piezo was left, on the peak as last measured, and its standard uncertainty [V].
-    found_V
-        Distance of the peak from where the piezo stood before, as first measured [V].
+    found_V, u_found_V
+        Distance of the peak from where the piezo stood before, as first measured, and the standard
+        uncertainty of that look [V].
     rate_Hz
         Click rate of both detectors there [1/s].
     """
@@ -34,6 +35,7 @@ class Held:
     voltage_V: float
     u_voltage_V: float
     found_V: float
+    u_found_V: float
     rate_Hz: float
 
 
@@ -93,7 +95,7 @@ def climb(
     .. [1] ``(1 + 4 (x - x0)^2/w^2)/C``: the inverse of a Lorentzian of FWHM w and height C.
     """
     centre = axis.voltage()
-    found_V: float | None = None
+    found: tuple[float, float] | None = None
     for _ in range(attempts):
         offsets, rates = [], []
         for _ in range(repeats):
@@ -102,13 +104,13 @@ def climb(
             rates.append(rate)
         mean = sum(offsets) / repeats
         scatter = math.sqrt(sum((o - mean) ** 2 for o in offsets) / (repeats - 1) / repeats)
-        if found_V is None:
-            found_V = mean
+        if found is None:
+            found = mean, scatter
         centre += max(-dither_V, min(dither_V, mean))
         axis.check(centre - 3.0 * dither_V, centre + dither_V)
         if abs(mean) <= tolerance_V:
             approach(axis, centre, 3.0 * dither_V)
-            return Held(centre, scatter, found_V, sum(rates) / repeats)
+            return Held(centre, scatter, *found, sum(rates) / repeats)
         if scatter > tolerance_V:
             repeats = min(2 * repeats, MOST_REPEATS)
     raise InconclusiveError(

@@ -169,16 +169,17 @@ class Session:
             Number of the first visit that counts, see `visits`.
         """
         held = self._holds[since:]
-        residual_m2 = analyse.detuning.residual_square(
+        residual = analyse.detuning.residual_square(
             np.array([h.u_voltage_V for h in held]),
             np.array([h.found_V for h in held]),
-            self.need("cavity_metres_per_volt", "cavity").value,
+            np.array([h.u_found_V for h in held]),
+            self.need("cavity_metres_per_volt", "cavity"),
         )
         return analyse.detuning.lifetime_excess(
             self.station.calibration("purcell_expected"),
             self.found["cavity_count_fwhm"],
             self.station.calibration("cavity_vibration"),
-            residual_m2,
+            residual,
         )
 
     def transmission_excess(self, lifetime: Estimate) -> Estimate:

@@ -89,7 +89,7 @@ class Lab:
         self.select("before")
         self.set_voltage(self.peak_V)
         self.log.append(("hold", self.peak_V))
-        return Held(self.peak_V, 1e-4, 0.0, 1e7)
+        return Held(self.peak_V, 1e-4, 0.0, 1e-4, 1e7)
 
     def open(self) -> None: ...
 
