@@ -12,7 +12,7 @@ from scipy import optimize
 from qdchar.estimate import Contribution, Estimate
 from qdchar.tags import PulseStatistics
 
-from ._blocks import Table, jackknife, product_of_rates
+from ._blocks import Table, jackknife, joined, product_of_rates
 
 Array = NDArray[np.float64]
 
@@ -20,6 +20,9 @@ MEMORY = 1e-4
 """Part of its size to which the ripple of the dead time in the side peaks must have decayed."""
 
 _SIGNIFICANT = 3.0
+_BLOCKS = 40
+"""At most, for the scatter: pairs over the border of two blocks come with the singles of one, which
+cancels in the sum of all blocks but not in their scatter; so blocks are long against the lags."""
 
 
 def far_lags(blind_pulses: int, clicks_per_pulse: float) -> int:
@@ -132,7 +135,8 @@ def blinking(statistics: PulseStatistics, first_lag: int) -> Blinking:
     flat = np.full(len(lags), 1.0 / len(lags))
 
     def measured(weights: Array, decay: float) -> Blinking:
-        u = jackknife(lambda t: float(weights @ _excess(t)), table)
+        blocks = joined(table, min(_BLOCKS, len(table)))
+        u = jackknife(lambda t: float(weights @ _excess(t)), blocks)
         return Blinking(float(weights @ _excess(table)), u, decay, lags, weights)
 
     average = measured(flat, 0.0)

@@ -24,7 +24,12 @@ def long_blocks(table: Table) -> Table:
     blocks would leave less, but take bright stretches of a blinking source for drift: the product
     grows by 2 b tau_b/block, and a ratio of counts is biased by the inverse of a block's counts.
     """
-    edges = np.arange(_LONG_BLOCKS) * len(table) // _LONG_BLOCKS
+    return joined(table, _LONG_BLOCKS)
+
+
+def joined(table: Table, blocks: int) -> Table:
+    """Join neighbouring blocks, shape (blocks, columns)."""
+    edges = np.arange(blocks) * len(table) // blocks
     return np.asarray(np.add.reduceat(table, edges, axis=0), dtype=np.float64)
 
 

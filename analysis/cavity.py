@@ -126,8 +126,8 @@ def orders(
     -------
     Result
         ``cavity_fsr_voltage`` [V], the mean spacing, with the scatter of the spacings, and
-        ``cavity_metres_per_volt`` [m/V], of small loops. The curve shows the voltage of each
-        order.
+        ``cavity_metres_per_volt`` [m/V], of small loops, a second after each step. The curve shows
+        the voltage of each order.
 
     Raises
     ------
@@ -233,7 +233,7 @@ def _orders(
         name="cavity_metres_per_volt",
         value=scale,
         unit="m/V",
-        definition="mirror displacement per volt in small loops",
+        definition="mirror displacement per volt in small loops, a second after each step",
         method=(
             f"half a wavelength per order, less {100.0 * scale_u_rel:g} % for hysteresis and "
             f"creep; {spacing.method}"

@@ -22,6 +22,7 @@ from .optics import (
     voigt_fwhm,
     voigt_sigma,
 )
+from .piezo import CREEP_ONSET_S
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,12 @@ class CavityPiezo:
     step_up_m: float = 60e-9
     step_down_m: float = 54e-9
     step_spread: float = 0.05
+
+    @property
+    def small_loop_m_per_V(self) -> float:
+        """Displacement per volt where no play operator moves, a second after a step [m/V]."""
+        crept = self.creep * math.log10(1.0 + 1.0 / CREEP_ONSET_S)
+        return self.gain_m_per_V * (1.0 - self.hysteresis + crept)
 
 
 @dataclass(frozen=True)
@@ -373,7 +380,7 @@ class Truth:
             ("purcell_factor", s.purcell, "1"),
             ("cavity_resonance_voltage", c.resonance_V, "V"),
             ("cavity_fsr_voltage", self.cavity_fsr_m / self.piezo.gain_m_per_V, "V"),
-            ("cavity_metres_per_volt", self.piezo.gain_m_per_V, "m/V"),
+            ("cavity_metres_per_volt", self.piezo.small_loop_m_per_V, "m/V"),
             ("cavity_fwhm_displacement", self._cavity_width_m(1.0), "m"),
             ("cavity_count_fwhm", self._cavity_width_m(1.0 + s.purcell), "m"),
             ("cavity_fwhm", c.fwhm_Hz, "Hz"),

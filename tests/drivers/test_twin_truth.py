@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from qdchar.drivers.twin.piezo import Piezo
 from qdchar.drivers.twin.truth import Truth
 from qdchar.errors import UsageError
 from qdchar.record import VOCABULARY
@@ -156,3 +157,15 @@ def test_probabilities_hold_at_the_corners_of_what_can_be_set() -> None:
         assert light.single.min() >= 0.0
         assert light.pair.min() >= 0.0
         assert (light.single + light.pair).max() <= 1.0
+
+
+def test_the_scale_of_small_loops_is_that_of_the_piezo() -> None:
+    """A small step back after a long wait, seen a second later."""
+    truth = Truth()
+    piezo = Piezo(truth.piezo.hysteresis, truth.piezo.creep)
+    piezo.set(31.0, 0.0)
+    before = float(piezo.effective_V(1e6))
+    piezo.set(30.9, 1e6)
+    moved_m = truth.piezo.gain_m_per_V * (float(piezo.effective_V(1e6 + 1.0)) - before)
+    scale = {name: value for name, value, _ in truth.quantities()}["cavity_metres_per_volt"]
+    assert -moved_m / 0.1 == pytest.approx(scale, rel=2e-3)
