@@ -18,8 +18,15 @@ from qdchar.tags.delay import locate_zero_peak
 from qdchar.tags.source import in_blocks
 
 from ._blocks import jackknife
-from ._hbt_spread import exact_share, upper_limit_share
-from ._intervals import LEVEL_68, LEVEL_95, Interval, jeffreys_share, stretch
+from ._intervals import (
+    LEVEL_68,
+    LEVEL_95,
+    Interval,
+    exact_share,
+    jeffreys_share,
+    stretch,
+    upper_limit_share,
+)
 
 _BLOCKS = 40
 _MOST_BINS = 1 << 15

@@ -6,11 +6,19 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy import stats
-
 from qdchar.estimate import Contribution
 
-from ._intervals import K_95, LEVEL_68, LEVEL_95, Interval, garwood, jeffreys, stretch, widen
+from ._intervals import (
+    K_95,
+    LEVEL_68,
+    LEVEL_95,
+    Interval,
+    exact,
+    jeffreys,
+    stretch,
+    upper_limit,
+    widen,
+)
 
 K_ONE_SIDED_95 = 1.644854
 """Standard normal deviate that is exceeded in 5 % of cases."""
@@ -87,67 +95,3 @@ def spread(
         interval(poisson_95, K_95),
         upper,
     )
-
-
-def exact(count: int, level: float, background: float = 0.0) -> Interval:
-    """Return a central interval of the mean s >= 0 of counts ~ Poisson(s + background).
-
-    Garwood's without background; with one, its upper end is that of `upper_limit`.
-    """
-    low, _ = garwood(count, level)
-    return max(low - background, 0.0), upper_limit(count, 0.5 * (1.0 + level), background)
-
-
-def upper_limit(count: int, level: float, background: float = 0.0) -> float:
-    """Return the one-sided upper limit of the mean s >= 0 of counts ~ Poisson(s + background).
-
-    Parameters
-    ----------
-    count
-        Observed counts, background included.
-    level
-        Least probability that the limit is not below the true mean, e.g. 0.95.
-    background
-        Expected counts that are no signal, known.
-
-    Notes
-    -----
-    The s at which ``P(n <= count; s + b)/P(n <= count; b)`` is ``1 - level`` [1]_ [2]_. Without
-    background this is Clopper's and Pearson's limit for a Poisson count; with one it covers too
-    often rather than too seldom, and never excludes a source because its background happened to
-    be low.
-
-    References
-    ----------
-    .. [1] O. Helene, Nucl. Instrum. Methods 212, 319 (1983), doi:10.1016/0167-5087(83)90709-3
-    .. [2] A. L. Read, J. Phys. G 28, 2693 (2002), doi:10.1088/0954-3899/28/10/313
-
-    Examples
-    --------
-    >>> round(upper_limit(0, 0.95), 3), round(upper_limit(5, 0.95), 2)
-    (2.996, 10.51)
-    """
-    posterior = stats.gamma(count + 1)
-    return float(posterior.isf((1.0 - level) * float(posterior.sf(background)))) - background
-
-
-def exact_share(count: int, other: int, level: float) -> Interval:
-    """Return Clopper's and Pearson's interval for the ratio of two Poisson means."""
-    tail = 0.5 * (1.0 - level)
-    low = float(stats.beta(count, other + 1).ppf(tail)) if count > 0 else 0.0
-    return low / (1.0 - low), upper_limit_share(count, other, 1.0 - tail)
-
-
-def upper_limit_share(count: int, other: int, level: float) -> float:
-    """Return the one-sided upper limit of the ratio of two Poisson means, count over other.
-
-    Notes
-    -----
-    Clopper's and Pearson's limit p of the share that `count` has in both [1]_, as p/(1 - p).
-
-    References
-    ----------
-    .. [1] C. J. Clopper, E. S. Pearson, Biometrika 26, 404 (1934), doi:10.1093/biomet/26.4.404
-    """
-    share = float(stats.beta(count + 1, other).isf(1.0 - level))
-    return share / (1.0 - share)

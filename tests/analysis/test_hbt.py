@@ -9,8 +9,14 @@ from pulsed_light import PERIOD_PS, A, B, Light, record, tags
 from scipy import stats
 
 from qdchar.analysis import hbt
-from qdchar.analysis._hbt_spread import exact, exact_share, upper_limit
-from qdchar.analysis._intervals import garwood, jeffreys, jeffreys_share
+from qdchar.analysis._intervals import (
+    exact,
+    exact_share,
+    garwood,
+    jeffreys,
+    jeffreys_share,
+    upper_limit,
+)
 from qdchar.analysis._side_peaks import expected_areas
 from qdchar.estimate import Contribution, Estimate
 from qdchar.measurement import About, TagRun
