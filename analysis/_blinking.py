@@ -131,11 +131,11 @@ def blinking(statistics: PulseStatistics, first_lag: int) -> Blinking:
     is then the linear combination of the areas that least squares makes at the solution.
     """
     table = blinking_table(statistics, first_lag)
+    blocks = joined(table, min(_BLOCKS, len(table)))
     lags = np.arange(first_lag, statistics.n_max + 1)
     flat = np.full(len(lags), 1.0 / len(lags))
 
     def measured(weights: Array, decay: float) -> Blinking:
-        blocks = joined(table, min(_BLOCKS, len(table)))
         u = jackknife(lambda t: float(weights @ _excess(t)), blocks)
         return Blinking(float(weights @ _excess(table)), u, decay, lags, weights)
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from qdchar.estimate import Contribution, Estimate, propagate
+from qdchar.estimate import Contribution, Estimate, merge, propagate
 
 from ._intervals import K_95, Interval
 from ._lineshapes import airy_voigt
@@ -64,6 +64,7 @@ def residual_square(
     drift_V2 = abs(float(np.mean(f**2 - s**2 - u**2)))
     of_looks = 8.0 * s**4 + 4.0 * (s * u) ** 2 + 2.0 * u**4 + ((s + 2.0 * u) * f) ** 2
     u_looks_V2 = math.sqrt(float(np.sum(of_looks))) / (3.0 * len(f))
+    u_way_V2 = 0.5 * (1.0 / 2.0 - 1.0 / 5.0) * drift_V2 / math.sqrt(3.0)
     per_square = metres_per_volt.value**2
     return Estimate(
         name="cavity_residual_square",
@@ -73,7 +74,7 @@ def residual_square(
         method="from what each visit finds and leaves, drift between them even",
         budget=(
             Contribution("looks of the loop", per_square * u_looks_V2, "A"),
-            Contribution("way between visits", per_square * 0.15 * drift_V2 / math.sqrt(3.0), "B"),
+            Contribution("way between visits", per_square * u_way_V2, "B"),
             *propagate([(metres_per_volt, 2.0 * metres_per_volt.value * square_V2)]),
         ),
     )
@@ -135,7 +136,7 @@ def lifetime_excess(
         unit="1",
         definition="relative excess of the lifetime over that on resonance",
         method="F0 (2 z/w)^2 with the vibration and the residual detuning of the closed loop",
-        budget=(*of_product, *of_residual),
+        budget=merge([*of_product, *of_residual]),
         interval_68=interval(1.0),
         interval_95=interval(K_95),
     )

@@ -79,6 +79,13 @@ def test_it_ends_on_the_peak_from_either_side(start_off_V: float, tmp_path: Path
     assert held.found_V == pytest.approx(bench.backlash_V - start_off_V, abs=0.006)
 
 
+def test_where_one_look_is_enough_it_is_the_first_and_the_last(tmp_path: Path) -> None:
+    bench = Bench(31.0)
+    held = _climb(bench, 31.0 + bench.backlash_V, tmp_path, tolerance_V=0.004)
+    assert abs(held.found_V) < 5.0 * held.u_found_V
+    assert held.u_found_V == held.u_voltage_V > 0.0
+
+
 def test_it_follows_a_drifting_resonance(tmp_path: Path) -> None:
     bench = Bench(31.0, drift_V=5e-5)
     _climb(bench, 31.0, tmp_path)
