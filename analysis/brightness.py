@@ -20,14 +20,14 @@ import numpy as np
 
 from qdchar.estimate import Contribution, Estimate, propagate
 from qdchar.fit import Curve, Fit, Result
-from qdchar.measurement import TagRun
+from qdchar.raw_data import TagRun
 from qdchar.tags import PulseStatistics
 
-from ._blinking import blinking_table, on_fraction, on_state_probability
-from ._blocks import Table, jackknife, long_blocks
-from ._intervals import K_95, widen
-from ._live import LiveCounts, live_counts
-from ._pulses import PulsedRun, open_run
+from .detection.blinking import blinking_table, on_fraction, on_state_probability
+from .detection.live_gating import LiveCounts, live_counts
+from .detection.pulsed_run import PulsedRun, open_run
+from .statistics.intervals import K_95, widen
+from .statistics.jackknife import Table, jackknife, long_blocks
 
 _NEGLIGIBLE = 0.1
 """A bias below this part of the uncertainty is left alone."""

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from qdchar.errors import InconclusiveError
 from qdchar.estimate import Contribution, Estimate, propagate
 from qdchar.fit import Curve, Fit, Result
-from qdchar.measurement import Scan, read_scan
+from qdchar.raw_data import Scan, read_scan
 
-from ._deadtime import fano, live_counts
-from ._lineshapes import lorentzian
-from ._peaks import Peak, find_peaks
-from ._poisson import Free, Solution, Values, deviance_residuals
-from ._scatter import drift_problem, faint_problem, minimise_scattering
+from .detection.dead_time_model import fano, live_counts
+from .models.find_peaks import Peak, find_peaks
+from .models.lineshapes import lorentzian
+from .statistics.excess_noise import drift_problem, faint_problem, minimise_scattering
+from .statistics.likelihood import Free, Solution, Values, deviance_residuals
 
 Array = NDArray[np.float64]
 

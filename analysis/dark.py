@@ -8,9 +8,9 @@ from scipy import stats
 from qdchar.errors import InconclusiveError
 from qdchar.estimate import Contribution, Estimate
 from qdchar.fit import Curve, Fit, Result
-from qdchar.measurement import Scan
+from qdchar.raw_data import Scan
 
-from ._intervals import LEVEL_68, LEVEL_95, garwood
+from .statistics.intervals import LEVEL_68, LEVEL_95, garwood
 
 
 def analyse(scan: Scan) -> Result:
@@ -41,7 +41,7 @@ def analyse(scan: Scan) -> Result:
     Examples
     --------
     >>> from pathlib import Path
-    >>> from qdchar.measurement import About, Scan
+    >>> from qdchar.raw_data import About, Scan
     >>> clicks = np.array([[20, 22], [24, 21]])
     >>> scan = Scan(About("dark"), "time_s", np.arange(2.0), clicks, np.ones(2), Path("dark.csv"))
     >>> print(analyse(scan)["dark_count_rate"])

@@ -14,13 +14,13 @@ import numpy as np
 from qdchar.errors import InconclusiveError
 from qdchar.estimate import Contribution, Estimate, propagate
 from qdchar.fit import Curve, Fit, Result
-from qdchar.measurement import TagRun
+from qdchar.raw_data import TagRun
 
-from . import _blinking
-from ._intervals import LEVEL_68, LEVEL_95, rectangular
-from ._live import FAR_PEAKS, first_far_peak
-from ._pulses import open_run
-from ._recovery import Recovery, recoveries
+from .detection import blinking as _blinking
+from .detection.detector_recovery import Recovery, recoveries
+from .detection.live_gating import FAR_PEAKS, first_far_peak
+from .detection.pulsed_run import open_run
+from .statistics.intervals import LEVEL_68, LEVEL_95, rectangular
 
 
 def on_fraction(amplitude: Estimate | None) -> Estimate:

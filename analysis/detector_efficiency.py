@@ -22,9 +22,9 @@ from scipy import constants, stats
 from qdchar.errors import InconclusiveError
 from qdchar.estimate import Contribution, Estimate, propagate
 from qdchar.fit import Curve, Fit, Result
-from qdchar.measurement import Scan
+from qdchar.raw_data import Scan
 
-from ._deadtime import click_probability
+from .detection.dead_time_model import click_probability
 
 Array = NDArray[np.float64]
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from qdchar.estimate import Contribution, Estimate, merge, propagate
 
-from ._intervals import K_95, Interval
-from ._lineshapes import airy_voigt
+from .models.lineshapes import airy_voigt
+from .statistics.intervals import K_95, Interval
 
 Array = NDArray[np.float64]
 

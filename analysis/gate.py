@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from qdchar.estimate import Contribution, Estimate, propagate
 from qdchar.fit import Result
-from qdchar.measurement import TagRun
+from qdchar.raw_data import TagRun
 from qdchar.tags import folded_histogram
 
-from ._intervals import LEVEL_68, LEVEL_95, Interval, garwood, jeffreys
-from ._pulses import PulsedRun, open_run
+from .detection.pulsed_run import PulsedRun, open_run
+from .statistics.intervals import LEVEL_68, LEVEL_95, Interval, garwood, jeffreys
 
 Array = NDArray[np.float64]
 

@@ -28,13 +28,13 @@ from numpy.typing import NDArray
 from qdchar.errors import InconclusiveError
 from qdchar.estimate import Contribution, Estimate, propagate
 from qdchar.fit import Curve, Fit, Result
-from qdchar.measurement import TagRun
+from qdchar.raw_data import TagRun
 from qdchar.tags import PulseStatistics
 
-from ._blocks import Table, jackknife
-from ._intervals import K_95, LEVEL_68, LEVEL_95, Interval, jeffreys, stretch, widen
-from ._pulses import open_run
-from ._recovery import blind_pulses
+from .detection.detector_recovery import blind_pulses
+from .detection.pulsed_run import open_run
+from .statistics.intervals import K_95, LEVEL_68, LEVEL_95, Interval, jeffreys, stretch, widen
+from .statistics.jackknife import Table, jackknife
 
 Array = NDArray[np.float64]
 

@@ -27,13 +27,13 @@ from numpy.typing import NDArray
 from qdchar.errors import RecordError
 from qdchar.estimate import Estimate, propagate
 from qdchar.fit import Curve, Result
-from qdchar.measurement import Scan, TagRun
+from qdchar.raw_data import Scan, TagRun
 
 from . import hbt
-from ._deadtime import clicks_per_pulse
-from ._intervals import Interval, widen
-from ._poisson import Free, Solution, Values, deviance_residuals, minimise
-from ._rotation import excitation
+from .detection.dead_time_model import clicks_per_pulse
+from .models.rabi_rotation import excitation
+from .statistics.intervals import Interval, widen
+from .statistics.likelihood import Free, Solution, Values, deviance_residuals, minimise
 
 Array = NDArray[np.float64]
 

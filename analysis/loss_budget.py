@@ -20,9 +20,9 @@ from qdchar.errors import InconclusiveError, UsageError
 from qdchar.estimate import Contribution, Estimate, covariance, merge, propagate
 from qdchar.fit import Curve, Fit, Result
 
-from ._intervals import Interval
-from ._lineshapes import airy_voigt
-from ._monte_carlo import checked, linear_serves, monte_carlo
+from .models.lineshapes import airy_voigt
+from .statistics.intervals import Interval
+from .statistics.monte_carlo import checked, linear_serves, monte_carlo
 
 Array = NDArray[np.float64]
 

@@ -24,14 +24,14 @@ from scipy import stats
 from qdchar.errors import InconclusiveError
 from qdchar.estimate import Contribution, Estimate, propagate
 from qdchar.fit import Curve, Fit, Result
-from qdchar.measurement import TagRun
+from qdchar.raw_data import TagRun
 from qdchar.roles import ORTHOGONAL
 from qdchar.tags import open_tags
 
-from ._blocks import Table, jackknife
-from ._intervals import LEVEL_68, LEVEL_95, Interval, jeffreys_share
-from ._pulses import PulsedRun, clock_of, phase_histogram, window_start_ps
-from ._recovery import blind_pulses
+from .detection.detector_recovery import blind_pulses
+from .detection.pulsed_run import PulsedRun, clock_of, phase_histogram, window_start_ps
+from .statistics.intervals import LEVEL_68, LEVEL_95, Interval, jeffreys_share
+from .statistics.jackknife import Table, jackknife
 
 _BLOCKS = 40
 _CHANCE = 1e-4

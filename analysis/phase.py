@@ -22,10 +22,10 @@ from scipy import optimize, stats
 from qdchar.errors import InconclusiveError
 from qdchar.estimate import Contribution, Estimate, propagate
 from qdchar.fit import Curve, Fit, Result
-from qdchar.measurement import Scan
+from qdchar.raw_data import Scan
 
-from ._deadtime import click_probability, clicks_variance
-from ._intervals import K_95, LEVEL_68, LEVEL_95, Interval, widen
+from .detection.dead_time_model import click_probability, clicks_variance
+from .statistics.intervals import K_95, LEVEL_68, LEVEL_95, Interval, widen
 
 Array = NDArray[np.float64]
 

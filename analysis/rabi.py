@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from qdchar.errors import InconclusiveError, RecordError
 from qdchar.estimate import Contribution, Estimate, propagate
 from qdchar.fit import Curve, Result
-from qdchar.measurement import Scan, read_scan
+from qdchar.raw_data import Scan, read_scan
 
-from ._deadtime import blinking_clicks, fano, live_counts
-from ._poisson import Free, Solution, Values, deviance_residuals, minimise_reweighted
-from ._rotation import brightest, brightest_slope, excitation, reexcitation
-from ._scatter import drift_problem, minimise_scattering
-from ._spread import spread
+from .detection.dead_time_model import blinking_clicks, fano, live_counts
+from .models.rabi_rotation import brightest, brightest_slope, excitation, reexcitation
+from .statistics.bounded_parameter import spread
+from .statistics.excess_noise import drift_problem, minimise_scattering
+from .statistics.likelihood import Free, Solution, Values, deviance_residuals, minimise_reweighted
 
 Array = NDArray[np.float64]
 

@@ -14,9 +14,10 @@ from qdchar.errors import InconclusiveError, RecordError, UsageError
 from qdchar.estimate import Estimate, propagate
 from qdchar.fit import Curve, Result
 
-from ._intervals import K_95, Interval, widen
-from ._peaks import find_peaks
-from ._poisson import (
+from .models.find_peaks import find_peaks
+from .statistics.excess_noise import minimise_scattering
+from .statistics.intervals import K_95, Interval, widen
+from .statistics.likelihood import (
     DELTA_68,
     DELTA_95,
     Free,
@@ -25,7 +26,6 @@ from ._poisson import (
     deviance_residuals,
     minimise_reweighted,
 )
-from ._scatter import minimise_scattering
 
 Array = NDArray[np.float64]
 

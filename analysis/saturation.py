@@ -12,12 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 from qdchar.errors import InconclusiveError, RecordError
 from qdchar.estimate import Estimate, propagate
 from qdchar.fit import Curve, Result
-from qdchar.measurement import Scan, read_scan
+from qdchar.raw_data import Scan, read_scan
 
-from ._deadtime import fano, live_counts
-from ._poisson import Free, Solution, Values, deviance_residuals
-from ._scatter import drift_problem, minimise_scattering
-from ._spread import Spread, spread
+from .detection.dead_time_model import fano, live_counts
+from .statistics.bounded_parameter import Spread, spread
+from .statistics.excess_noise import drift_problem, minimise_scattering
+from .statistics.likelihood import Free, Solution, Values, deviance_residuals
 
 Array = NDArray[np.float64]
 Pumping = Literal["pulsed", "continuous"]

@@ -10,7 +10,7 @@ import numpy as np
 from qdchar.errors import InconclusiveError
 from qdchar.estimate import Contribution, Estimate, propagate
 from qdchar.fit import Result
-from qdchar.measurement import TagRun
+from qdchar.raw_data import TagRun
 
 from . import brightness
 

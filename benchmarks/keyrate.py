@@ -21,9 +21,9 @@ import numpy as np
 
 from qdchar.keyrate import SourceFigures, predict
 from qdchar.keyrate.advantage import advantage_map
-from qdchar.keyrate.attenuator_finite import best_attenuator_key
-from qdchar.keyrate.coherent_finite import best_coherent_key
 from qdchar.keyrate.conditions import Conditions
+from qdchar.keyrate.decoy.attenuated_source_finite import best_attenuator_key
+from qdchar.keyrate.decoy.coherent_finite import best_coherent_key
 from qdchar.link import Link
 
 LOSSES = np.linspace(0, 20, 61)

@@ -57,7 +57,7 @@ int64_t enumerate_pairs(const int64_t *a, int64_t na, const int64_t *b, int64_t 
 def make_stream(case: str, folder: Path) -> None:
     """Photons of a pulsed source on two detectors: arrays, a T2 and (first case) a T3 file."""
     from qdchar.tags import TagArrays
-    from qdchar.tags.ptu_writer import write_ptu
+    from qdchar.tags.formats.ptu_writer import write_ptu
 
     times_file = folder / f"{case}_times.npy"
     if times_file.exists():
@@ -168,7 +168,7 @@ def memory(folder: Path, case: str) -> None:
     short = folder / f"{case}_T2.ptu"
     long = folder / f"{case}_T2_four_times.ptu"
     if not long.exists():
-        from qdchar.tags.ptu_header import TAG, read_header
+        from qdchar.tags.formats.ptu_header import TAG, read_header
 
         header = read_header(short)
         data = short.read_bytes()

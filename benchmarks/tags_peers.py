@@ -42,8 +42,8 @@ class Streams:
 
 def qdchar(streams: Streams) -> Answer:
     from qdchar.tags import PulseClock, TagArrays, cross_correlation, folded_histogram, open_tags
-    from qdchar.tags.correlation import pair_histogram
-    from qdchar.tags.ptu import PtuFile
+    from qdchar.tags.counting.correlation import pair_histogram
+    from qdchar.tags.formats.ptu import PtuFile
 
     merged: dict[str, TagArrays] = {}
 

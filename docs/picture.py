@@ -10,10 +10,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from qdchar.keyrate import SourceFigures, predict
+from qdchar.lab.run import read_steps
 from qdchar.link import load_link
 from qdchar.record import load_record
 from qdchar.report.figures import draw_curve, draw_key_rate
-from qdchar.run import read_steps
 
 run = Path(sys.argv[1])
 curves = {

@@ -8,7 +8,7 @@ import re
 from qdchar.errors import InstrumentError
 from qdchar.roles import Identity
 
-from ._socket import Line
+from ._line import Line
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 

@@ -25,10 +25,10 @@ from qdchar.errors import InstrumentError, RefusedError, UsageError
 from qdchar.interrupt import signals_held
 from qdchar.roles import Identity, Reading
 
-from ._door import interval, positive, refuse_outside, whole
+from ._arguments import interval, positive, refuse_outside, whole
+from ._line import Line, twice_if_need_be
 from ._ramp import ramp
 from ._scpi import strict_float
-from ._socket import Line, twice_if_need_be
 
 CONTROLLER_LIMITS_V = (0.0, 150.0)
 AXES = (1, 7)

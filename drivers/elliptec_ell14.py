@@ -19,8 +19,8 @@ from typing import Self
 from qdchar.errors import InstrumentError, UsageError
 from qdchar.roles import ORTHOGONAL, Identity, Reading
 
-from ._door import number, positive
-from ._socket import Line
+from ._arguments import number, positive
+from ._line import Line
 
 MOTION_S = 6.0
 """Most that a homing or a turn takes beyond the timeout."""

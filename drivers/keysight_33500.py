@@ -18,9 +18,9 @@ from qdchar.errors import InstrumentError, UsageError
 from qdchar.interrupt import signals_held
 from qdchar.roles import ORTHOGONAL, Identity, Reading
 
-from ._door import interval, number, positive
+from ._arguments import interval, number, positive
+from ._line import twice_if_need_be
 from ._scpi import ScpiLine
-from ._socket import twice_if_need_be
 
 CHANNELS = (1, 2)
 READBACK_V = 1e-3

@@ -17,9 +17,9 @@ from qdchar.errors import InstrumentError
 from qdchar.interrupt import signals_held
 from qdchar.roles import Identity, Reading
 
-from ._door import interval, positive, refuse_outside, whole
+from ._arguments import interval, positive, refuse_outside, whole
+from ._line import twice_if_need_be
 from ._scpi import ScpiLine
-from ._socket import twice_if_need_be
 
 READBACK_DB = 0.02
 READBACK_M = 0.5e-9

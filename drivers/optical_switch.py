@@ -14,7 +14,7 @@ from typing import Self
 from qdchar.errors import InstrumentError, UsageError
 from qdchar.roles import Identity, Reading
 
-from ._door import number, positive, whole
+from ._arguments import number, positive, whole
 from ._scpi import ScpiLine
 
 

@@ -63,8 +63,8 @@ import numpy as np
 from qdchar.errors import InstrumentError, UsageError
 from qdchar.roles import Counts, Identity, Reading, TagBlock
 
-from ._door import positive
-from ._socket import Line
+from ._arguments import positive
+from ._line import Line
 
 PROTOCOL = 1
 MAGIC = b"QDTB"

@@ -19,10 +19,10 @@ from qdchar.errors import InstrumentError, UsageError
 from qdchar.interrupt import signals_held
 from qdchar.roles import Identity, Reading
 
-from ._door import interval, positive, refuse_outside
+from ._arguments import interval, positive, refuse_outside
+from ._line import Line, twice_if_need_be
 from ._ramp import ramp
 from ._scpi import strict_float
-from ._socket import Line, twice_if_need_be
 
 READBACK_V = 1.5
 """Its display and its set point were seen to differ by 0.6 V; more is a setting that was lost."""

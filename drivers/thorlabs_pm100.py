@@ -12,7 +12,7 @@ from typing import Self
 from qdchar.errors import InstrumentError, RefusedError
 from qdchar.roles import Identity, Reading
 
-from ._door import positive
+from ._arguments import positive
 from ._scpi import ScpiLine
 
 WAVELENGTH_READBACK_NM = 0.5

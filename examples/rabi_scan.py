@@ -12,14 +12,14 @@ from pathlib import Path
 
 from qdchar.analysis import dead_time, rabi
 from qdchar.estimate import Contribution, Estimate
+from qdchar.lab.simulated import simulated_lab
+from qdchar.lab.station import load_station
 from qdchar.notation import text
 from qdchar.protocols import cavity as tune
 from qdchar.protocols import dead_time as listen
 from qdchar.protocols import rabi as scan_power
 from qdchar.report.figures import draw_curve
 from qdchar.roles import Attenuator, LightPath, PowerMeter, TimeTagger, VoltageAxis
-from qdchar.simulated import simulated_lab
-from qdchar.station import load_station
 
 raw = Path(tempfile.mkdtemp())
 with simulated_lab(raw, seed=5) as station_file, load_station(station_file) as station:

@@ -19,7 +19,7 @@ from . import (
     saturation,
     transmitter,
 )
-from ._climb import Held
+from ._peak_lock import Held
 
 __all__ = [
     "Held",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from qdchar.errors import InstrumentError
-from qdchar.measurement import About, Progress, TagRun, silent
+from qdchar.raw_data import About, Progress, TagRun, silent
 from qdchar.roles import TimeTagger
-from qdchar.tags.store import TagWriter
+from qdchar.tags.formats.photon_hdf5 import TagWriter
 
 
 def record(

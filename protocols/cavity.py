@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from qdchar.errors import InconclusiveError
-from qdchar.measurement import About, Progress, Scan, ScanWriter, Settings, silent
+from qdchar.raw_data import About, Progress, Scan, ScanWriter, Settings, silent
 from qdchar.roles import Attenuator, LightPath, PowerMeter, TimeTagger, VoltageAxis
 
-from ._climb import Held, approach, climb, settle, total_rate
+from ._peak_lock import Held, approach, climb, settle, total_rate
 from .pump import set_power
 
 

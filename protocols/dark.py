@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from qdchar.measurement import About, Progress, Scan, ScanWriter, Settings, silent
+from qdchar.raw_data import About, Progress, Scan, ScanWriter, Settings, silent
 from qdchar.roles import Attenuator, LightPath, TimeTagger
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from qdchar.measurement import Progress, Settings, TagRun, silent
+from qdchar.raw_data import Progress, Settings, TagRun, silent
 from qdchar.roles import LightPath, TimeTagger
 
 from ._tags import record, run_about

@@ -10,10 +10,10 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from qdchar.measurement import About, Progress, Scan, ScanWriter, Settings, silent
+from qdchar.raw_data import About, Progress, Scan, ScanWriter, Settings, silent
 from qdchar.roles import LightPath, TimeTagger, VoltageAxis
 
-from ._climb import Held, approach, climb, settle, total_rate
+from ._peak_lock import Held, approach, climb, settle, total_rate
 
 
 class EtalonSettings(Settings):

@@ -10,10 +10,10 @@ import numpy as np
 from pydantic import Field
 
 from qdchar.errors import RefusedError
-from qdchar.measurement import About, Progress, Scan, ScanWriter, Settings, TagRun, silent
+from qdchar.raw_data import About, Progress, Scan, ScanWriter, Settings, TagRun, silent
 from qdchar.roles import Attenuator, LightPath, PowerMeter, TimeTagger, VoltageAxis
 
-from ._climb import approach, total_rate
+from ._peak_lock import approach, total_rate
 from ._tags import record, run_about
 from .pump import mean_power, set_power
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from pydantic import Field
 
 from qdchar.errors import InconclusiveError
-from qdchar.measurement import About, Progress, Settings, TagRun, silent
+from qdchar.raw_data import About, Progress, Settings, TagRun, silent
 from qdchar.roles import Attenuator, LightPath, TimeTagger
 
-from ._climb import total_rate
+from ._peak_lock import total_rate
 from ._tags import record, run_about
 
 RATE_TOLERANCE = 0.05

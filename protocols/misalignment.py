@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import Field
 
 from qdchar.errors import UsageError
-from qdchar.measurement import Progress, Settings, TagRun, silent
+from qdchar.raw_data import Progress, Settings, TagRun, silent
 from qdchar.roles import (
     ORTHOGONAL,
     LightPath,

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field, field_validator
 
-from qdchar.measurement import About, Progress, ScanWriter, Settings, TagRun, silent
+from qdchar.raw_data import About, Progress, ScanWriter, Settings, TagRun, silent
 from qdchar.roles import Attenuator, LightPath, TimeTagger, VoltageAxis
 
-from ._climb import Held, approach, settle, total_rate
+from ._peak_lock import Held, approach, settle, total_rate
 from ._tags import record, run_about
 from .lifetime import record_response
 

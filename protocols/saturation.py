@@ -13,10 +13,10 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from qdchar.measurement import About, Progress, Scan, ScanWriter, Settings, silent
+from qdchar.raw_data import About, Progress, Scan, ScanWriter, Settings, silent
 from qdchar.roles import Attenuator, LightPath, PowerMeter, TimeTagger
 
-from ._climb import total_rate
+from ._peak_lock import total_rate
 from .pump import mean_power
 
 

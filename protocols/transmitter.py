@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from qdchar.measurement import Progress, Settings, TagRun, silent
+from qdchar.raw_data import Progress, Settings, TagRun, silent
 from qdchar.roles import LightPath, TimeTagger
 
 from ._tags import record, run_about

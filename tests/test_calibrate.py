@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from qdchar.measurement import read_scan
+from qdchar.lab.run import read_steps
+from qdchar.raw_data import read_scan
 from qdchar.record import load_record
-from qdchar.run import read_steps
 
 SETTINGS = (
     "source.lifetime=65e-12",

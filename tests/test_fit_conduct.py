@@ -10,7 +10,7 @@ import pytest
 
 from qdchar.cli import run as qdchar
 from qdchar.errors import InconclusiveError
-from qdchar.measurement import About, ScanWriter
+from qdchar.raw_data import About, ScanWriter
 from qdchar.roles import Counts
 
 NAMES = ("rabi", "saturation", "cavity", "lifetime", "reflectivity", "etalon")

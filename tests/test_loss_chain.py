@@ -14,10 +14,10 @@ from qdchar.drivers.twin.truth import Truth
 from qdchar.errors import UsageError
 from qdchar.estimate import covariance
 from qdchar.fit import Result
-from qdchar.recipe import Recipe
-from qdchar.run import Run
-from qdchar.session import Session, _with_chain
-from qdchar.station import load_station
+from qdchar.lab.recipe import Recipe
+from qdchar.lab.run import Run
+from qdchar.lab.session import Session, _with_chain
+from qdchar.lab.station import load_station
 
 PARTS = """
 [calibrations.transmitter_part_modulator]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from qdchar.errors import RecordError
-from qdchar.measurement import About, ScanWriter, read_scan
+from qdchar.raw_data import About, ScanWriter, read_scan
 from qdchar.roles import Counts
 
 

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from qdchar.calibrate import BY_THEMSELVES, OPTIONAL, _key_figures, _make_optional
 from qdchar.errors import InconclusiveError, InstrumentError
 from qdchar.estimate import Estimate
-from qdchar.session import MEASUREMENTS
+from qdchar.lab.calibrate import BY_THEMSELVES, OPTIONAL, _key_figures, _make_optional
+from qdchar.lab.session import MEASUREMENTS
 
 ROLES = ("modulator", "analyser", "interferometer_phase", "interferometer_polarisation")
 

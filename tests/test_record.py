@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qdchar.comparison import compare_records
 from qdchar.errors import RecordError
 from qdchar.estimate import Contribution, Estimate, covariance
 from qdchar.record import SourceRecord, load_record, make_record
+from qdchar.report.comparison import compare_records
 
 _SHARED = Contribution("calibration detector_efficiency", 0.0073, "B")
 _N = Estimate(

@@ -14,8 +14,8 @@ import pytest
 
 from qdchar.errors import InstrumentError, MakeSafeError, UsageError
 from qdchar.interrupt import Terminated
+from qdchar.lab.station import Station, load_station
 from qdchar.roles import Identity, VoltageAxis
-from qdchar.station import Station, load_station
 
 
 class FakeAxis:

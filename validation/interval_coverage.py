@@ -140,16 +140,16 @@ class _Watch:
 
 def one_run(lab: str, seed: int) -> list[tuple[object, ...]]:
     """Calibrate one simulated lab and return its lines of the table."""
-    from qdchar.calibrate import calibrate
     from qdchar.drivers.twin.serve import serve, station_toml
     from qdchar.drivers.twin.truth import Truth
     from qdchar.errors import InconclusiveError
+    from qdchar.lab.calibrate import calibrate
+    from qdchar.lab.recipe import Recipe
+    from qdchar.lab.run import Run
+    from qdchar.lab.session import MEASUREMENTS
+    from qdchar.lab.station import load_station
     from qdchar.link import load_link
-    from qdchar.recipe import Recipe
     from qdchar.record import load_record
-    from qdchar.run import Run
-    from qdchar.session import MEASUREMENTS
-    from qdchar.station import load_station
 
     truth = Truth.from_settings(LABS[lab].drawn(seed))
     true = {name: value for name, value, _ in truth.quantities()}

@@ -17,9 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import differential_evolution
 
-from qdchar.keyrate import attenuator_finite, coherent_finite, single_photon
 from qdchar.keyrate.conditions import Conditions
+from qdchar.keyrate.decoy import attenuated_source_finite as attenuator_finite
+from qdchar.keyrate.decoy import coherent_finite
 from qdchar.keyrate.optimise import Effort
+from qdchar.keyrate.single_photon import rate as single_photon
 from qdchar.link import Link
 
 Floats = NDArray[np.float64]

@@ -46,13 +46,17 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from qdchar.keyrate.coherent_finite import CoherentSettings, best_coherent_key, coherent_key
 from qdchar.keyrate.conditions import Conditions
 from qdchar.keyrate.crossing import maximum_loss
-from qdchar.keyrate.decoy import Bound, Intensities
+from qdchar.keyrate.decoy.bounds import Bound, Intensities
+from qdchar.keyrate.decoy.coherent_finite import CoherentSettings, best_coherent_key, coherent_key
 from qdchar.keyrate.optimise import Effort, maximise
+from qdchar.keyrate.published.morrison_pousa import (
+    DECOY_READINGS,
+    last_leading_block,
+    strathclyde_link,
+)
 from qdchar.keyrate.source import SourceFigures
-from qdchar.keyrate.strathclyde import DECOY_READINGS, last_leading_block, strathclyde_link
 
 Floats = NDArray[np.float64]
 

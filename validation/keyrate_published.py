@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from qdchar.keyrate.coherent_finite import best_coherent_key
 from qdchar.keyrate.conditions import Conditions
-from qdchar.keyrate.single_photon import best_single_photon_key
+from qdchar.keyrate.decoy.coherent_finite import best_coherent_key
+from qdchar.keyrate.single_photon.rate import best_single_photon_key
 from qdchar.link import Link
 
 LOSSES = np.array([0.17, 5.11, 10.15, 14.6, 15.16])

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from qdchar.keyrate.coherent_finite import _LOWER, _UPPER, coherent_settings, expected_counts
 from qdchar.keyrate.conditions import Conditions
-from qdchar.keyrate.decoy import CoherentBounds
+from qdchar.keyrate.decoy.bounds import CoherentBounds
+from qdchar.keyrate.decoy.coherent_finite import _LOWER, _UPPER, coherent_settings, expected_counts
 from qdchar.link import Link
 
 

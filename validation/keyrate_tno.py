@@ -13,8 +13,8 @@ import numpy as np
 from tno.quantum.communication.qkd_key_rate.quantum import standard_detector
 from tno.quantum.communication.qkd_key_rate.quantum.bb84 import BB84FullyAsymptoticKeyRateEstimate
 
-from qdchar.keyrate.coherent import best_infinite_decoy
 from qdchar.keyrate.conditions import Conditions
+from qdchar.keyrate.decoy.coherent import best_infinite_decoy
 from qdchar.link import Link
 
 LOSSES = [0.0, 10.0, 20.0, 30.0, 40.0]

@@ -28,7 +28,7 @@ from numpy import arctan, cos, exp, pi, sin
 from numpy.typing import NDArray
 from scipy.special import xlogy
 
-from qdchar.analysis._poisson import (
+from qdchar.analysis.statistics.likelihood import (
     DELTA_68,
     DELTA_95,
     Free,

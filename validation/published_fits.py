@@ -20,8 +20,14 @@ from numpy.typing import NDArray
 from scipy import optimize
 
 from qdchar.analysis import hbt, lifetime, reflectivity
-from qdchar.analysis._hbt_histogram import comb, read_histogram
-from qdchar.analysis._poisson import Free, Solution, Values, deviance_residuals, minimise
+from qdchar.analysis.hbt.g2_comb_fit import comb, read_histogram
+from qdchar.analysis.statistics.likelihood import (
+    Free,
+    Solution,
+    Values,
+    deviance_residuals,
+    minimise,
+)
 from qdchar.errors import RecordError
 from qdchar.estimate import Estimate
 from qdchar.fit import Result

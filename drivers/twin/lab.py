@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from qdchar.roles import TagBlock
 
-from .bench import Bench
 from .detectors import (
     Light,
     blind_pulses,
@@ -27,11 +26,12 @@ from .detectors import (
     clicks_per_second,
     draw_counts,
 )
+from .instrument_errors import Bench
+from .interferometer_sampler import TrainSegments, cases, splitters
 from .optics import etalon_transmission, excitation, purcell_factor, reexcitation
 from .piezo import Piezo, virgin_effective_V
 from .polarisation import analysed, depolarised, passed, sent
 from .sampler import AnySegments, Hardware, Segments, TagSampler
-from .train import TrainSegments, cases, splitters
 from .truth import Truth
 
 Array = NDArray[np.float64]

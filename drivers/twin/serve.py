@@ -6,9 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from .console_anc300 import PASSWORD
-from .console_switch import ARMS, PORTS
-from .consoles import (
+from .emulators import (
     AnalyserConsole,
     AttenuatorConsole,
     AttocubeConsole,
@@ -19,6 +17,8 @@ from .consoles import (
     SwitchConsole,
     TaggerConsole,
 )
+from .emulators.attocube_anc300 import PASSWORD
+from .emulators.optical_switch import ARMS, PORTS
 from .lab import FINE_AXIS, STEPPER_AXIS, ATTENUATION_RANGE_dB, Lab
 from .truth import Truth
 

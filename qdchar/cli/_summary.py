@@ -5,11 +5,11 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from qdchar.calibrate import Calibration
 from qdchar.keyrate import ASSUMPTION
+from qdchar.lab.calibrate import Calibration
 from qdchar.link import Link
 from qdchar.notation import concise
-from qdchar.table1 import table
+from qdchar.report.table1 import table
 
 _WIDE = 190
 """Columns where the output goes to a file or a pipe: nothing is folded."""

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import click
 
-from qdchar.display import Display
 from qdchar.errors import UsageError
+from qdchar.lab.display import Display
 
 from ._options import as_json, recipe_option, station_option
 
@@ -54,13 +54,13 @@ def calibrate(
     Without --station it starts the simulated lab and calibrates that. Exit code 0 is GO, 10 NO-GO,
     11 inconclusive; see `qdchar --help` for the others.
     """
-    from qdchar.calibrate import calibrate as run_calibration
+    from qdchar.lab.calibrate import calibrate as run_calibration
+    from qdchar.lab.recipe import load_recipe
+    from qdchar.lab.run import Run
+    from qdchar.lab.simulated import simulated_lab
+    from qdchar.lab.station import load_station
     from qdchar.link import load_link
-    from qdchar.recipe import load_recipe
     from qdchar.report import write_report
-    from qdchar.run import Run
-    from qdchar.simulated import simulated_lab
-    from qdchar.station import load_station
 
     from ._summary import print_summary
 

@@ -27,7 +27,7 @@ def check(station_file: Path, json_line: bool) -> int:
 
     An instrument that does not answer does not hide the others; the exit code is then 20.
     """
-    from qdchar.station import load_station
+    from qdchar.lab.station import load_station
 
     station = load_station(station_file)
     found: dict[str, object] = {}

@@ -20,9 +20,9 @@ def compare(first: Path, second: Path, json_line: bool) -> int:
     The difference is held against the uncertainty of a difference: an error that both records
     share, such as a detector's certificate, drops out.
     """
-    from qdchar.comparison import compare_records
     from qdchar.notation import text
     from qdchar.record import load_record
+    from qdchar.report.comparison import compare_records
 
     a, b = load_record(first, stale_ok=True), load_record(second, stale_ok=True)
     changes = compare_records(a, b)

@@ -42,7 +42,7 @@ def convert(
     from qdchar.errors import UsageError
     from qdchar.tags import open_tags
     from qdchar.tags.convert import write_hdf5
-    from qdchar.tags.ptu_writer import write_ptu
+    from qdchar.tags.formats.ptu_writer import write_ptu
 
     tags = open_tags(source)
     suffix = target.suffix.lower()

@@ -36,7 +36,7 @@ def figures(
     as_json: bool,
 ) -> None:
     """Draw NAMES (fig1, fig3, fig4a, fig4b) in the layout of the paper."""
-    from qdchar.keyrate.figures import FIGURES
+    from qdchar.keyrate.published.figures import FIGURES
     from qdchar.link import load_link
 
     from .keyrate import source_figures

@@ -259,7 +259,7 @@ def _table(
 ) -> str:
     from qdchar.keyrate import ASSUMPTION
     from qdchar.keyrate.comparators import COMPARATORS
-    from qdchar.keyrate.published import measured_at
+    from qdchar.keyrate.published.values import measured_at
 
     first = points[0]
     n, g2 = source.mean_photon_number, source.g2_zero
@@ -319,7 +319,7 @@ def _table(
 def _print_session(file: Path, source: SourceFigures, link: Link, as_json: bool) -> None:
     from dataclasses import asdict
 
-    from qdchar.keyrate.session_file import load_session, session_key
+    from qdchar.keyrate.measured.file import load_session, session_key
 
     key = session_key(load_session(file), source, link)
     click.echo(
@@ -334,7 +334,7 @@ def _print_session(file: Path, source: SourceFigures, link: Link, as_json: bool)
 
 
 def _print_published(as_json: bool) -> None:
-    from qdchar.keyrate.reproduction import reproduce
+    from qdchar.keyrate.published.reproduction import reproduce
 
     rows = reproduce()
     for row in rows:

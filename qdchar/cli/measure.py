@@ -9,8 +9,8 @@ from pathlib import Path
 
 import click
 
-from qdchar.display import Display
 from qdchar.errors import InconclusiveError, UsageError
+from qdchar.lab.display import Display
 
 from ._options import as_json, recipe_option
 from ._quantities import quantities
@@ -43,10 +43,10 @@ def measure(
     transmitter, hbt_after, gate, detector_efficiency, misalignment, phase, hom, purcell or leak.
     What it needs to know from another one is measured first.
     """
-    from qdchar.recipe import load_recipe
-    from qdchar.run import Run
-    from qdchar.session import MEASUREMENTS, Session
-    from qdchar.station import load_station
+    from qdchar.lab.recipe import load_recipe
+    from qdchar.lab.run import Run
+    from qdchar.lab.session import MEASUREMENTS, Session
+    from qdchar.lab.station import load_station
 
     if name not in MEASUREMENTS:
         raise UsageError(f"measure: {name!r} is not one of {', '.join(MEASUREMENTS)}")

@@ -21,7 +21,7 @@ from ._options import as_json
 @as_json
 def safe(station_file: Path, json_line: bool) -> int:
     """Bring everything that can do harm to safety, whatever moved it."""
-    from qdchar.station import load_station
+    from qdchar.lab.station import load_station
 
     with load_station(station_file) as station:
         names = station.make_safe()

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .coherent import best_infinite_decoy, infinite_decoy_rate
-from .coherent_finite import Decoys, best_coherent_key, coherent_key
 from .conditions import Conditions
+from .decoy.coherent import best_infinite_decoy, infinite_decoy_rate
+from .decoy.coherent_finite import Decoys, best_coherent_key, coherent_key
 from .ideal import coherent_rate
-from .single_photon_counts import Phase
+from .single_photon.finite_key import Phase
 
 Floats = NDArray[np.float64]
 

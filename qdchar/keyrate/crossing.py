@@ -16,7 +16,7 @@ from .comparators import COMPARATORS, Comparator, Light
 from .conditions import Conditions
 from .design import Design, attenuator_design, single_photon_design
 from .result import PHASE, DecoyProtocol, Protocol
-from .single_photon_counts import Accounting
+from .single_photon.finite_key import Accounting
 from .slopes import slopes
 from .source import SourceFigures
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from .attenuator import AttenuatedSource, asymptotic_phase_error, asymptotic_rate
-from .attenuator_finite import attenuator_key, best_attenuator_key
 from .conditions import Conditions
-from .decoy_key import DecoyKey
-from .single_photon import best_single_photon_key, detection, single_photon_key
-from .single_photon_counts import Accounting, Phase
+from .decoy.attenuated_source import AttenuatedSource, asymptotic_phase_error, asymptotic_rate
+from .decoy.attenuated_source_finite import attenuator_key, best_attenuator_key
+from .decoy.finite_key import DecoyKey
+from .single_photon.finite_key import Accounting, Phase
+from .single_photon.rate import best_single_photon_key, detection, single_photon_key
 
 Floats = NDArray[np.float64]
 

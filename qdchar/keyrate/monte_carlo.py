@@ -20,8 +20,8 @@ from .comparators import COMPARATORS
 from .conditions import Conditions
 from .optimise import LIGHT_EFFORT
 from .result import PHASE, Protocol
-from .single_photon import best_single_photon_key
-from .single_photon_counts import Accounting
+from .single_photon.finite_key import Accounting
+from .single_photon.rate import best_single_photon_key
 from .source import SourceFigures
 
 Floats = NDArray[np.float64]

@@ -17,7 +17,7 @@ from .comparators import COMPARATORS, Light, comparators_for
 from .conditions import BlockKind, Conditions
 from .design import Design, attenuator_design, single_photon_design
 from .result import PHASE, Comparison, DecoyProtocol, KeyRate, Protocol, advantage_dB
-from .single_photon_counts import Accounting
+from .single_photon.finite_key import Accounting
 from .slopes import Response, slopes
 from .source import SourceFigures
 

@@ -10,7 +10,7 @@ from qdchar.estimate import Contribution, Estimate
 
 from .conditions import BlockKind
 from .design import DecoySettings
-from .single_photon_counts import Phase
+from .single_photon.finite_key import Phase
 
 Protocol = Literal["efficient-bb84", "three-state"]
 DecoyProtocol = Literal["efficient-bb84-decoy", "three-state-decoy"]

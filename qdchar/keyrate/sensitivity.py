@@ -8,7 +8,7 @@ from qdchar.link import Link, Quantity
 
 from .predict import predict
 from .result import Protocol
-from .single_photon_counts import Accounting
+from .single_photon.finite_key import Accounting
 from .source import SourceFigures
 
 

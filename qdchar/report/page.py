@@ -13,15 +13,15 @@ import numpy as np
 from qdchar.errors import RecordError
 from qdchar.estimate import Estimate
 from qdchar.keyrate import ASSUMPTION, SourceFigures, predict
+from qdchar.lab.recipe import Recipe
+from qdchar.lab.run import Step, read_steps
+from qdchar.lab.verdict import judge
 from qdchar.link import Link
 from qdchar.notation import concise, prefixed, text
-from qdchar.recipe import Recipe
 from qdchar.record import VOCABULARY, SourceRecord, load_record
-from qdchar.run import Step, read_steps
-from qdchar.table1 import table
-from qdchar.verdict import judge
 
 from .figures import draw_curve, draw_key_rate, embedded
+from .table1 import table
 
 _LOSSES_DB = np.linspace(0.0, 30.0, 61)
 

@@ -21,36 +21,36 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .clock import PulseClock, sync_clock
-    from .correlation import CorrelationHistogram, cross_correlation
-    from .delay import DelayMeasurement, measure_delay_and_period
+    from .counting.correlation import CorrelationHistogram, cross_correlation
+    from .counting.folding import FoldedHistogram, folded_histogram
+    from .counting.pulse_statistics import PulseStatistics, pulse_statistics
     from .files import open_tags
-    from .folding import FoldedHistogram, folded_histogram
-    from .pulses import PulseStatistics, pulse_statistics
-    from .recovery import RecoveredClock, recover_clock
+    from .formats.photon_hdf5 import TagWriter
     from .source import SYNC_CHANNEL, TagArrays, TagChunk, TagMetadata, TagSource
-    from .store import TagWriter
+    from .timing.clock import PulseClock, sync_clock
+    from .timing.clock_recovery import RecoveredClock, recover_clock
+    from .timing.delay import DelayMeasurement, measure_delay_and_period
 
 _HOME = {
     "SYNC_CHANNEL": "source",
-    "CorrelationHistogram": "correlation",
-    "DelayMeasurement": "delay",
-    "FoldedHistogram": "folding",
-    "PulseClock": "clock",
-    "PulseStatistics": "pulses",
-    "RecoveredClock": "recovery",
+    "CorrelationHistogram": "counting.correlation",
+    "DelayMeasurement": "timing.delay",
+    "FoldedHistogram": "counting.folding",
+    "PulseClock": "timing.clock",
+    "PulseStatistics": "counting.pulse_statistics",
+    "RecoveredClock": "timing.clock_recovery",
     "TagArrays": "source",
     "TagChunk": "source",
     "TagMetadata": "source",
     "TagSource": "source",
-    "TagWriter": "store",
-    "cross_correlation": "correlation",
-    "folded_histogram": "folding",
-    "measure_delay_and_period": "delay",
+    "TagWriter": "formats.photon_hdf5",
+    "cross_correlation": "counting.correlation",
+    "folded_histogram": "counting.folding",
+    "measure_delay_and_period": "timing.delay",
     "open_tags": "files",
-    "pulse_statistics": "pulses",
-    "recover_clock": "recovery",
-    "sync_clock": "clock",
+    "pulse_statistics": "counting.pulse_statistics",
+    "recover_clock": "timing.clock_recovery",
+    "sync_clock": "timing.clock",
 }
 
 __all__ = [

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from .formats.photon_hdf5 import TagWriter
 from .source import TagSource
-from .store import TagWriter
 
 
 def write_hdf5(path: str | os.PathLike[str], source: TagSource) -> Path:

@@ -38,14 +38,14 @@ def open_tags(path: str | os.PathLike[str]) -> TagSource:
             beginning = stream.read(8)
     except OSError as error:
         raise RecordError(f"{file} cannot be opened: {error.strerror}") from error
-    from . import ptu_header, qutag
+    from .formats import ptu_header, qutag
 
     if beginning == ptu_header.MAGIC:
-        from .ptu import PtuFile
+        from .formats.ptu import PtuFile
 
         return PtuFile(file)
     if beginning == _HDF5_MAGIC:
-        from .store import StoredTags
+        from .formats.photon_hdf5 import StoredTags
 
         return StoredTags(file)
     if beginning == qutag.MAGIC or file.suffix.lower() == ".qutag":

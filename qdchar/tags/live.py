@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from ..roles import TagBlock
+from .formats.photon_hdf5 import TagWriter
 from .source import TagChunk
-from .store import TagWriter
 
 
 class Accumulator(Protocol):

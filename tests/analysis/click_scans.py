@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdchar.estimate import Contribution, Estimate
-from qdchar.measurement import About, Scan
+from qdchar.raw_data import About, Scan
 
 Array = NDArray[np.float64]
 CLOCK_HZ = 76.13e6

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pulsed_light import PERIOD_PS, SYNC, A, B, Light, _detect, _telegraph
 
-from qdchar.measurement import About, TagRun
+from qdchar.raw_data import About, TagRun
 from qdchar.tags import TagWriter
 
 DIVIDER = 100

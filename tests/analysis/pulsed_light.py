@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from qdchar.measurement import About, TagRun
+from qdchar.raw_data import About, TagRun
 from qdchar.tags import TagWriter
 
 PERIOD_PS = 13_135.426  # 76.13 MHz

@@ -8,7 +8,7 @@ import pytest
 from pulsed_light import PERIOD_PS, A, B, Light, record
 
 from qdchar.analysis import brightness
-from qdchar.analysis._blocks import jackknife
+from qdchar.analysis.statistics.jackknife import jackknife
 from qdchar.errors import InconclusiveError
 from qdchar.estimate import Contribution, Estimate, covariance
 from qdchar.tags import open_tags

@@ -11,7 +11,7 @@ import pytest
 from qdchar.analysis import cavity
 from qdchar.errors import InconclusiveError
 from qdchar.estimate import Contribution, Estimate
-from qdchar.measurement import About, Scan
+from qdchar.raw_data import About, Scan
 
 CLOCK_HZ, BLIND, WAVELENGTH_M = 76.13e6, 2, 884.5e-9
 GIVEN = {"clock_rate_Hz": CLOCK_HZ, "lost_pulses": BLIND, "wavelength_m": WAVELENGTH_M}

@@ -8,9 +8,9 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from qdchar.analysis import dark
-from qdchar.analysis._intervals import LEVEL_68, garwood
+from qdchar.analysis.statistics.intervals import LEVEL_68, garwood
 from qdchar.errors import InconclusiveError
-from qdchar.measurement import About, Scan
+from qdchar.raw_data import About, Scan
 
 
 def scan(clicks: ArrayLike, dwell_s: float = 1.0) -> Scan:

@@ -8,8 +8,8 @@ import pytest
 from pulsed_light import PERIOD_PS, Light, record
 
 from qdchar.analysis import dead_time
-from qdchar.analysis._deadtime import click_probability
-from qdchar.analysis._recovery import blind_pulses, recoveries, recovery
+from qdchar.analysis.detection.dead_time_model import click_probability
+from qdchar.analysis.detection.detector_recovery import blind_pulses, recoveries, recovery
 from qdchar.errors import InconclusiveError
 
 BRIGHT = Light()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from click_scans import CLOCK_HZ, pulsed
 
-from qdchar.analysis._deadtime import (
+from qdchar.analysis.detection.dead_time_model import (
     LiveCounts,
     blinking_clicks,
     click_probability,
@@ -20,7 +20,7 @@ from qdchar.analysis._deadtime import (
     live_counts_continuous,
 )
 from qdchar.errors import InconclusiveError
-from qdchar.measurement import About, Scan
+from qdchar.raw_data import About, Scan
 
 
 def _count_pulsed(rng: np.random.Generator, p: float, blind: int, pulses: int, runs: int):

@@ -13,7 +13,7 @@ from qdchar.analysis.detector_efficiency import analyse
 from qdchar.errors import InconclusiveError
 from qdchar.estimate import covariance
 from qdchar.fit import Result
-from qdchar.measurement import About, Scan
+from qdchar.raw_data import About, Scan
 
 WAVELENGTH_M = 884.5e-9
 PHOTON_J = 6.62607015e-34 * 299792458.0 / WAVELENGTH_M

@@ -14,7 +14,7 @@ from qdchar.analysis import etalon
 from qdchar.errors import InconclusiveError, RecordError, UsageError
 from qdchar.estimate import Estimate
 from qdchar.fit import Result
-from qdchar.measurement import Scan, ScanWriter
+from qdchar.raw_data import Scan, ScanWriter
 from qdchar.roles import Counts
 
 FSR, KAPPA, LORENTZ, GAUSS = 100e9, 5.4e9, 2.1e9, 1.276e9  # Hz

@@ -9,7 +9,8 @@ from pulsed_light import PERIOD_PS, A, B, Light, record, tags
 from scipy import stats
 
 from qdchar.analysis import hbt
-from qdchar.analysis._intervals import (
+from qdchar.analysis.hbt.expected_peaks import expected_areas
+from qdchar.analysis.statistics.intervals import (
     exact,
     exact_share,
     garwood,
@@ -17,9 +18,8 @@ from qdchar.analysis._intervals import (
     jeffreys_share,
     upper_limit,
 )
-from qdchar.analysis._side_peaks import expected_areas
 from qdchar.estimate import Contribution, Estimate
-from qdchar.measurement import About, TagRun
+from qdchar.raw_data import About, TagRun
 from qdchar.tags import TagWriter
 
 SOURCE = Light()

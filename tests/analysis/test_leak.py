@@ -16,11 +16,11 @@ from qdchar.drivers.twin.truth import Truth
 from qdchar.errors import InstrumentError, RecordError
 from qdchar.estimate import Contribution, Estimate
 from qdchar.fit import Result
-from qdchar.measurement import About, Scan, TagRun
-from qdchar.recipe import Recipe
-from qdchar.run import Run
-from qdchar.session import Session
-from qdchar.station import load_station
+from qdchar.lab.recipe import Recipe
+from qdchar.lab.run import Run
+from qdchar.lab.session import Session
+from qdchar.lab.station import load_station
+from qdchar.raw_data import About, Scan, TagRun
 
 CLOCK = 1e12 / PERIOD_PS
 PI = 10e-9

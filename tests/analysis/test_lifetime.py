@@ -13,11 +13,11 @@ from pulsed_light import PERIOD_PS, Light, record, tags
 from scipy import integrate, stats
 
 from qdchar.analysis import lifetime
-from qdchar.analysis._decay import decayed, emg_cdf, emg_histogram
-from qdchar.analysis._decays import fit_decays
-from qdchar.analysis._live import largest_laser_share
-from qdchar.analysis._pulses import wander_ps
-from qdchar.analysis._reconvolution import fit_decay, fit_emg
+from qdchar.analysis.detection.live_gating import largest_laser_share
+from qdchar.analysis.detection.pulsed_run import wander_ps
+from qdchar.analysis.lifetime.multi_exponential import fit_decays
+from qdchar.analysis.lifetime.reconvolution import fit_decay, fit_emg
+from qdchar.analysis.models.decay import decayed, emg_cdf, emg_histogram
 from qdchar.cli import run as qdchar
 from qdchar.errors import InconclusiveError, RecordError, UsageError
 from qdchar.estimate import Contribution, Estimate

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import integrate, optimize, special
 
-from qdchar.analysis._lineshapes import (
+from qdchar.analysis.models.lineshapes import (
     SIGMA_TO_FWHM,
     airy,
     airy_voigt,

@@ -9,8 +9,8 @@ import pytest
 from scipy import integrate, optimize, special, stats
 
 from qdchar.analysis import loss_budget
-from qdchar.analysis._lineshapes import voigt_overlap
-from qdchar.analysis._monte_carlo import (
+from qdchar.analysis.models.lineshapes import voigt_overlap
+from qdchar.analysis.statistics.monte_carlo import (
     checked,
     linear_serves,
     monte_carlo,

@@ -12,7 +12,7 @@ from pulsed_light import PERIOD_PS, SYNC, A, B, Light, _detect, _telegraph
 from qdchar.analysis import misalignment
 from qdchar.errors import InconclusiveError
 from qdchar.estimate import Contribution, Estimate
-from qdchar.measurement import About, TagRun
+from qdchar.raw_data import About, TagRun
 from qdchar.roles import ORTHOGONAL
 from qdchar.tags import TagWriter
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qdchar.analysis._peaks import find_peaks
+from qdchar.analysis.models.find_peaks import find_peaks
 
 
 def _lorentz(x: np.ndarray, centre: float, width: float) -> np.ndarray:

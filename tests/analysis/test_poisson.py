@@ -9,15 +9,15 @@ import pytest
 from click_scans import given
 from scipy import optimize, stats
 
-from qdchar.analysis._poisson import (
+from qdchar.analysis.statistics.bounded_parameter import spread
+from qdchar.analysis.statistics.likelihood import (
     Free,
     deviance_residuals,
     minimise,
     minimise_reweighted,
     pull_residuals,
 )
-from qdchar.analysis._profile import DELTA_95
-from qdchar.analysis._spread import spread
+from qdchar.analysis.statistics.profile import DELTA_95
 from qdchar.errors import InconclusiveError
 from qdchar.estimate import Estimate, covariance
 

@@ -10,11 +10,11 @@ import pytest
 from click_scans import coverage, given
 
 from qdchar.analysis import lifetime, purcell
-from qdchar.analysis._detuned_decays import detuned_decays
+from qdchar.analysis.purcell.detuned_decays import detuned_decays
 from qdchar.errors import InconclusiveError
 from qdchar.estimate import Contribution, Estimate
 from qdchar.fit import Result
-from qdchar.measurement import About, TagRun
+from qdchar.raw_data import About, TagRun
 from qdchar.tags import TagWriter
 
 F0, SLOW_S, CENTRE_V, WIDTH_V = 14.0, 1.137e-9, 31.002, 0.763 / 45.0

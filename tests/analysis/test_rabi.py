@@ -12,12 +12,12 @@ from click_scans import CLOCK_HZ, coverage, given, pulsed
 from scipy import integrate, optimize
 
 from qdchar.analysis import rabi
-from qdchar.analysis._deadtime import live_counts
-from qdchar.analysis._rotation import brightest, excitation, reexcitation
+from qdchar.analysis.detection.dead_time_model import live_counts
+from qdchar.analysis.models.rabi_rotation import brightest, excitation, reexcitation
 from qdchar.errors import InconclusiveError, RecordError
 from qdchar.estimate import Estimate
 from qdchar.fit import Result
-from qdchar.measurement import Scan
+from qdchar.raw_data import Scan
 
 PI_W, DAMPING, DARK_HZ, BLIND = 10e-9, 0.012, 40.0, 2
 SHARES = (0.52, 0.48)

@@ -15,7 +15,7 @@ from qdchar.cli import run as qdchar
 from qdchar.errors import InconclusiveError, RecordError
 from qdchar.estimate import Estimate
 from qdchar.fit import Result
-from qdchar.measurement import Scan, ScanWriter
+from qdchar.raw_data import Scan, ScanWriter
 from qdchar.roles import Counts
 
 SATURATION_W, BLIND = 2e-6, 2

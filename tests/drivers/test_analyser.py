@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from qdchar.drivers.elliptec_ell14 import ANGLES_DEG, WavePlateAnalyser
-from qdchar.drivers.twin.consoles import AnalyserConsole
+from qdchar.drivers.twin.emulators import AnalyserConsole
 from qdchar.drivers.twin.polarisation import AXES, analysed, depolarised, passed, sent
 from qdchar.errors import InstrumentError, UsageError
 from qdchar.roles import ORTHOGONAL

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from qdchar.drivers.keysight_n776x import N776x
-from qdchar.drivers.twin.consoles import AttenuatorConsole
+from qdchar.drivers.twin.emulators import AttenuatorConsole
 from qdchar.errors import InstrumentError, RefusedError, UsageError
 
 IDN = (b"*IDN?\n", b"Agilent Technologies,N7761A,DE12345678,1.17\n")

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from qdchar.drivers.attocube_anc300 import ANC300, OffsetAxis, StepperAxis
-from qdchar.drivers.twin.consoles import AttocubeConsole
+from qdchar.drivers.twin.emulators import AttocubeConsole
 from qdchar.errors import InstrumentError, RefusedError, UsageError
 
 LOGIN = [

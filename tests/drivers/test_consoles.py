@@ -11,8 +11,8 @@ import time
 
 import pytest
 
-from qdchar.drivers.twin import consoles
-from qdchar.drivers.twin.console import header
+from qdchar.drivers.twin import emulators as consoles
+from qdchar.drivers.twin.emulators.emulator import header
 from qdchar.errors import InstrumentError
 
 

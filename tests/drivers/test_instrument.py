@@ -18,7 +18,7 @@ from qdchar.drivers.optical_switch import OpticalSwitch
 from qdchar.drivers.tag_stream import TagStream
 from qdchar.drivers.thorlabs_mdt69x import MDT69x
 from qdchar.drivers.thorlabs_pm100 import PM100
-from qdchar.drivers.twin import consoles
+from qdchar.drivers.twin import emulators as consoles
 from qdchar.errors import InstrumentError, UsageError
 
 STATES_V = {"H": [0.0, 0.0], "V": [2.5, 0.0]}

@@ -16,7 +16,7 @@ import pytest
 from qdchar.drivers import _ramp
 from qdchar.drivers._ramp import ramp
 from qdchar.drivers.attocube_anc300 import ANC300, OffsetAxis
-from qdchar.drivers.twin.consoles import AttocubeConsole
+from qdchar.drivers.twin.emulators import AttocubeConsole
 from qdchar.interrupt import signals_held
 
 REPOSITORY = Path(__file__).parents[2]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from qdchar.drivers.optical_switch import OpticalSwitch
-from qdchar.drivers.twin.consoles import SwitchConsole
+from qdchar.drivers.twin.emulators import SwitchConsole
 from qdchar.errors import InstrumentError, UsageError
 
 POSITIONS = {"before": 1, "after": 2, "laser": 3, "narrow": 4, "blocked": 5}

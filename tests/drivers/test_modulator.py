@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from qdchar.drivers.keysight_33500 import Keysight33500
-from qdchar.drivers.twin.consoles import ModulatorConsole
+from qdchar.drivers.twin.emulators import ModulatorConsole
 from qdchar.errors import InstrumentError, UsageError
 
 IDN = (b"*IDN?\n", b"Keysight Technologies,33522B,MY1,4.00\n")

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from qdchar.drivers.thorlabs_pm100 import PM100
-from qdchar.drivers.twin.consoles import PowerMeterConsole
+from qdchar.drivers.twin.emulators import PowerMeterConsole
 from qdchar.errors import InstrumentError, RefusedError, UsageError
 
 IDN = (b"*IDN?\n", b"Thorlabs,PM100D,P0012345,2.5.0\n")

@@ -11,8 +11,8 @@ import time
 
 import pytest
 
-from qdchar.drivers import _socket
-from qdchar.drivers._socket import ConnectionLostError, Line, host_and_port
+from qdchar.drivers import _line as _socket
+from qdchar.drivers._line import ConnectionLostError, Line, host_and_port
 from qdchar.errors import InstrumentError
 
 

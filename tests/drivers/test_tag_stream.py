@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from qdchar.drivers import tag_server, tag_stream
 from qdchar.drivers.tag_stream import TagStream
-from qdchar.drivers.twin.consoles import TaggerConsole
+from qdchar.drivers.twin.emulators import TaggerConsole
 from qdchar.errors import InstrumentError, UsageError
 from qdchar.roles import TagBlock
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from qdchar.drivers.thorlabs_mdt69x import MDT69x
-from qdchar.drivers.twin.consoles import EtalonPiezoConsole
+from qdchar.drivers.twin.emulators import EtalonPiezoConsole
 from qdchar.errors import InstrumentError, UsageError
 
 ECHO_OFF = (b"E\r", b"*[Echo Off]\r")

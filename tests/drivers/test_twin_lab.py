@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from qdchar.drivers.elliptec_ell14 import ANGLES_DEG
-from qdchar.drivers.twin.bench import Bench
 from qdchar.drivers.twin.detectors import blind_pulses, clicks_per_pulse, draw_counts
+from qdchar.drivers.twin.instrument_errors import Bench
 from qdchar.drivers.twin.lab import PATHS, Lab
 from qdchar.drivers.twin.truth import Truth
 from qdchar.roles import ORTHOGONAL

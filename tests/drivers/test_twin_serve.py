@@ -16,7 +16,7 @@ from qdchar import roles
 from qdchar.cli import run
 from qdchar.drivers.twin.serve import serve, station_toml
 from qdchar.drivers.twin.truth import Truth
-from qdchar.station import load_station
+from qdchar.lab.station import load_station
 
 
 def test_station_file_opens_and_its_instruments_reach_the_lab(tmp_path: Path) -> None:

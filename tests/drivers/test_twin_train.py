@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 
+from qdchar.drivers.twin.interferometer_sampler import splitters
 from qdchar.drivers.twin.lab import Lab
-from qdchar.drivers.twin.train import splitters
 from qdchar.drivers.twin.truth import Truth
 
 DURATION_S = 0.3

@@ -14,7 +14,7 @@ import pytest
 from qdchar.drivers import _ramp
 from qdchar.drivers.attocube_anc300 import ANC300, OffsetAxis
 from qdchar.drivers.thorlabs_mdt69x import MDT69x
-from qdchar.drivers.twin.consoles import AttocubeConsole, EtalonPiezoConsole
+from qdchar.drivers.twin.emulators import AttocubeConsole, EtalonPiezoConsole
 from qdchar.errors import RefusedError, UsageError
 
 

@@ -8,26 +8,26 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from qdchar.keyrate.attenuator import (
+from qdchar.keyrate.conditions import Conditions
+from qdchar.keyrate.decoy.attenuated_source import (
     AttenuatedSource,
     AttenuatorBounds,
     asymptotic_rate,
     single_yield_lower,
     single_yield_upper,
 )
-from qdchar.keyrate.attenuator_finite import (
+from qdchar.keyrate.decoy.attenuated_source_finite import (
     AttenuatorSettings,
     attenuator_key,
     best_attenuator_key,
     expected_counts,
 )
-from qdchar.keyrate.attenuator_program import AttenuatorProgram
-from qdchar.keyrate.coherent import yield_and_error
-from qdchar.keyrate.coherent_finite import best_coherent_key
-from qdchar.keyrate.conditions import Conditions
-from qdchar.keyrate.decoy import elementary_eps
-from qdchar.keyrate.decoy_key import decoy_key
-from qdchar.keyrate.single_photon import best_single_photon_key, detection
+from qdchar.keyrate.decoy.bounds import elementary_eps
+from qdchar.keyrate.decoy.coherent import yield_and_error
+from qdchar.keyrate.decoy.coherent_finite import best_coherent_key
+from qdchar.keyrate.decoy.finite_key import decoy_key
+from qdchar.keyrate.decoy.linear_program import AttenuatorProgram
+from qdchar.keyrate.single_photon.rate import best_single_photon_key, detection
 from qdchar.link import Link
 
 N, G2 = 0.292, 0.00698

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from scipy.stats import poisson
 
-from qdchar.keyrate.coherent import (
+from qdchar.keyrate.conditions import Conditions
+from qdchar.keyrate.decoy.coherent import (
     best_infinite_decoy,
     coherent_gain,
     infinite_decoy_rate,
     yield_and_error,
 )
-from qdchar.keyrate.conditions import Conditions
 from qdchar.link import Link
 
 

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from scipy.optimize import differential_evolution
 
-from qdchar.keyrate.coherent import best_infinite_decoy, yield_and_error
-from qdchar.keyrate.coherent_finite import (
+from qdchar.keyrate.conditions import Conditions
+from qdchar.keyrate.decoy.bounds import Bound, CoherentBounds, Intensities
+from qdchar.keyrate.decoy.coherent import best_infinite_decoy, yield_and_error
+from qdchar.keyrate.decoy.coherent_finite import (
     _LOWER,
     _UPPER,
     CoherentSettings,
@@ -17,10 +19,8 @@ from qdchar.keyrate.coherent_finite import (
     coherent_key,
     coherent_settings,
 )
-from qdchar.keyrate.conditions import Conditions
-from qdchar.keyrate.decoy import Bound, CoherentBounds, Intensities
-from qdchar.keyrate.decoy_key import DecoyKey
-from qdchar.keyrate.single_photon_counts import Phase
+from qdchar.keyrate.decoy.finite_key import DecoyKey
+from qdchar.keyrate.single_photon.finite_key import Phase
 from qdchar.link import Link
 
 PROTOCOLS: list[tuple[Decoys, Phase]] = [

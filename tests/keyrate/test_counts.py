@@ -8,16 +8,16 @@ import pytest
 
 from qdchar.errors import InconclusiveError, UsageError
 from qdchar.keyrate import SourceFigures
-from qdchar.keyrate.attenuator_finite import best_attenuator_key
-from qdchar.keyrate.attenuator_finite import expected_counts as attenuator_counts
-from qdchar.keyrate.coherent_finite import best_coherent_key
-from qdchar.keyrate.coherent_finite import expected_counts as coherent_counts
 from qdchar.keyrate.conditions import Conditions
-from qdchar.keyrate.counts import attenuator_session, coherent_session, single_photon_session
+from qdchar.keyrate.decoy.attenuated_source_finite import best_attenuator_key
+from qdchar.keyrate.decoy.attenuated_source_finite import expected_counts as attenuator_counts
+from qdchar.keyrate.decoy.coherent_finite import best_coherent_key
+from qdchar.keyrate.decoy.coherent_finite import expected_counts as coherent_counts
+from qdchar.keyrate.measured.key import attenuator_session, coherent_session, single_photon_session
 from qdchar.keyrate.photons import multiphoton_limit
 from qdchar.keyrate.result import Protocol
-from qdchar.keyrate.single_photon import detection, single_photon_key
-from qdchar.keyrate.single_photon_counts import BasisCounts
+from qdchar.keyrate.single_photon.finite_key import BasisCounts
+from qdchar.keyrate.single_photon.rate import detection, single_photon_key
 from qdchar.link import Link
 
 LINK = Link(channel_loss=12.0)  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ import pytest
 from qdchar.keyrate import SourceFigures, predict
 from qdchar.keyrate.crossing import beyond_search, crossing_loss, crossings, maximum_loss
 from qdchar.keyrate.result import Protocol
-from qdchar.keyrate.single_photon_counts import Accounting
+from qdchar.keyrate.single_photon.finite_key import Accounting
 from qdchar.link import Link, Quantity
 
 SOURCE, LINK = SourceFigures(), Link()

@@ -8,20 +8,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qdchar.keyrate import attenuator_finite
-from qdchar.keyrate.attenuator import AttenuatedSource, asymptotic_rate
-from qdchar.keyrate.attenuator_finite import attenuator_key, best_attenuator_key
-from qdchar.keyrate.coherent import best_infinite_decoy
-from qdchar.keyrate.coherent_finite import (
+from qdchar.keyrate.conditions import BlockKind, Conditions
+from qdchar.keyrate.decoy import attenuated_source_finite as attenuator_finite
+from qdchar.keyrate.decoy.attenuated_source import AttenuatedSource, asymptotic_rate
+from qdchar.keyrate.decoy.attenuated_source_finite import attenuator_key, best_attenuator_key
+from qdchar.keyrate.decoy.coherent import best_infinite_decoy
+from qdchar.keyrate.decoy.coherent_finite import (
     _LOWER,
     _UPPER,
     best_coherent_key,
     coherent_key,
     coherent_settings,
 )
-from qdchar.keyrate.conditions import BlockKind, Conditions
 from qdchar.keyrate.optimise import Effort
-from qdchar.keyrate.single_photon import best_single_photon_key, single_photon_key
+from qdchar.keyrate.single_photon.rate import best_single_photon_key, single_photon_key
 from qdchar.link import Link
 
 LITTLE = Effort(samples=48, starts=1, steps=8)

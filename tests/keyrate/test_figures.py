@@ -12,7 +12,7 @@ from qdchar.cli.figures import figures
 from qdchar.cli.keyrate import keyrate
 from qdchar.errors import UsageError
 from qdchar.keyrate import SourceFigures
-from qdchar.keyrate.figures import FIGURES
+from qdchar.keyrate.published.figures import FIGURES
 from qdchar.link import Link
 
 
@@ -28,8 +28,8 @@ def star(figure: Figure) -> tuple[float, float]:
 
 @pytest.mark.parametrize("name", ["fig1", "fig4b"])
 def test_the_star_is_the_user_s_source(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("qdchar.keyrate.figures._MAP_POINTS", 12)
-    monkeypatch.setattr("qdchar.keyrate.figures._LOSSES_DB", (0.0,))
+    monkeypatch.setattr("qdchar.keyrate.published.figures._MAP_POINTS", 12)
+    monkeypatch.setattr("qdchar.keyrate.published.figures._LOSSES_DB", (0.0,))
     source = SourceFigures.from_values(0.5, 0.03)
     assert star(FIGURES[name](source, Link())) == (0.5, 0.03)
 

@@ -8,7 +8,7 @@ from qdchar.estimate import Contribution, Estimate
 from qdchar.keyrate import SourceFigures, predict, predict_with_decoy
 from qdchar.keyrate.conditions import Conditions
 from qdchar.keyrate.monte_carlo import sample_rates
-from qdchar.keyrate.single_photon import best_single_photon_key
+from qdchar.keyrate.single_photon.rate import best_single_photon_key
 from qdchar.link import Link, Quantity
 
 

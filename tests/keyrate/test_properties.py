@@ -15,18 +15,22 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from qdchar.keyrate.attenuator import AttenuatedSource, AttenuatorBounds, asymptotic_rate
-from qdchar.keyrate.attenuator_finite import AttenuatorSettings, attenuator_key
-from qdchar.keyrate.attenuator_finite import expected_counts as attenuator_counts
-from qdchar.keyrate.coherent import infinite_decoy_rate
-from qdchar.keyrate.coherent_finite import coherent_key, coherent_settings
-from qdchar.keyrate.coherent_finite import expected_counts as coherent_counts
 from qdchar.keyrate.conditions import Conditions
-from qdchar.keyrate.decoy import CoherentBounds, elementary_eps
-from qdchar.keyrate.decoy_key import DecoyCounts, decoy_key
+from qdchar.keyrate.decoy.attenuated_source import (
+    AttenuatedSource,
+    AttenuatorBounds,
+    asymptotic_rate,
+)
+from qdchar.keyrate.decoy.attenuated_source_finite import AttenuatorSettings, attenuator_key
+from qdchar.keyrate.decoy.attenuated_source_finite import expected_counts as attenuator_counts
+from qdchar.keyrate.decoy.bounds import CoherentBounds, elementary_eps
+from qdchar.keyrate.decoy.coherent import infinite_decoy_rate
+from qdchar.keyrate.decoy.coherent_finite import coherent_key, coherent_settings
+from qdchar.keyrate.decoy.coherent_finite import expected_counts as coherent_counts
+from qdchar.keyrate.decoy.finite_key import DecoyCounts, decoy_key
 from qdchar.keyrate.ideal import coherent_rate, single_photon_rate
-from qdchar.keyrate.single_photon import single_photon_key
-from qdchar.keyrate.single_photon_counts import BasisCounts, key_from_counts
+from qdchar.keyrate.single_photon.finite_key import BasisCounts, key_from_counts
+from qdchar.keyrate.single_photon.rate import single_photon_key
 from qdchar.link import Link
 
 Floats = NDArray[np.float64]

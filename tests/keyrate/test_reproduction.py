@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from qdchar.keyrate.coherent_finite import best_coherent_key
 from qdchar.keyrate.conditions import Conditions
-from qdchar.keyrate.published import MEASURED, measured_at
-from qdchar.keyrate.reproduction import linear_gain_rate, reproduce
-from qdchar.keyrate.strathclyde import DECOY_READINGS, last_leading_block
-from qdchar.keyrate.variants import Reproduction
+from qdchar.keyrate.decoy.coherent_finite import best_coherent_key
+from qdchar.keyrate.published.morrison_pousa import DECOY_READINGS, last_leading_block
+from qdchar.keyrate.published.reproduction import linear_gain_rate, reproduce
+from qdchar.keyrate.published.values import MEASURED, measured_at
+from qdchar.keyrate.published.variants import Reproduction
 from qdchar.link import Link
 
 

@@ -11,12 +11,12 @@ from click.testing import CliRunner
 from qdchar.cli.keyrate import keyrate
 from qdchar.errors import UsageError
 from qdchar.keyrate import SourceFigures
-from qdchar.keyrate.attenuator_finite import best_attenuator_key
-from qdchar.keyrate.attenuator_finite import expected_counts as attenuator_counts
-from qdchar.keyrate.coherent_finite import best_coherent_key
-from qdchar.keyrate.coherent_finite import expected_counts as coherent_counts
 from qdchar.keyrate.conditions import Conditions
-from qdchar.keyrate.session_file import load_session, session_key
+from qdchar.keyrate.decoy.attenuated_source_finite import best_attenuator_key
+from qdchar.keyrate.decoy.attenuated_source_finite import expected_counts as attenuator_counts
+from qdchar.keyrate.decoy.coherent_finite import best_coherent_key
+from qdchar.keyrate.decoy.coherent_finite import expected_counts as coherent_counts
+from qdchar.keyrate.measured.file import load_session, session_key
 from qdchar.link import Link
 
 # The counts of the check value "alice_eb_9:1": 0.0013011 bits per pulse.

@@ -11,8 +11,8 @@ from qdchar.keyrate.bounds import binary_entropy
 from qdchar.keyrate.conditions import Conditions
 from qdchar.keyrate.ideal import single_photon_rate
 from qdchar.keyrate.photons import check_physical, two_photon_distribution
-from qdchar.keyrate.single_photon import best_single_photon_key, single_photon_key
-from qdchar.keyrate.single_photon_counts import Accounting, SinglePhotonKey, SinglePhotonPhase
+from qdchar.keyrate.single_photon.finite_key import Accounting, SinglePhotonKey, SinglePhotonPhase
+from qdchar.keyrate.single_photon.rate import best_single_photon_key, single_photon_key
 from qdchar.link import Link
 
 VARIANTS: list[tuple[SinglePhotonPhase, Accounting]] = [

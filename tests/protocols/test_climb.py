@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from qdchar.errors import InconclusiveError
-from qdchar.measurement import About, ScanWriter
-from qdchar.protocols._climb import Held, approach, climb
+from qdchar.protocols._peak_lock import Held, approach, climb
+from qdchar.raw_data import About, ScanWriter
 from qdchar.roles import Counts, Identity, TagBlock
 
 

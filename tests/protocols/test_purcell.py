@@ -14,14 +14,14 @@ from qdchar.drivers.twin.lab import Lab as TwinLab
 from qdchar.drivers.twin.serve import serve, station_toml
 from qdchar.drivers.twin.truth import Truth
 from qdchar.errors import InconclusiveError, RefusedError
-from qdchar.measurement import read_scan
+from qdchar.lab.recipe import Recipe
+from qdchar.lab.run import Run
+from qdchar.lab.session import Session
+from qdchar.lab.station import load_station
 from qdchar.protocols import purcell
-from qdchar.protocols._climb import Held
-from qdchar.recipe import Recipe
+from qdchar.protocols._peak_lock import Held
+from qdchar.raw_data import read_scan
 from qdchar.roles import Counts, Identity, TagBlock
-from qdchar.run import Run
-from qdchar.session import Session
-from qdchar.station import load_station
 
 QUICK = purcell.PurcellSettings(clicks=1e3, shortest_s=1e-3, longest_s=2e-3, response_s=1e-3)
 WIDTH_V = 0.066

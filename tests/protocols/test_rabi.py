@@ -11,9 +11,9 @@ import pytest
 
 from qdchar.analysis import rabi as analysis
 from qdchar.estimate import Estimate
-from qdchar.measurement import Scan
 from qdchar.protocols import rabi
 from qdchar.protocols.rabi import RabiSettings
+from qdchar.raw_data import Scan
 from qdchar.roles import Counts, Identity, TagBlock
 
 CLOCK_HZ, TOP_W, PI_W, DAMPING = 76.13e6, 1e-6, 2e-7, 0.01

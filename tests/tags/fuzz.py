@@ -24,9 +24,9 @@ import ptufile
 from qdchar.errors import RecordError
 from qdchar.tags import SYNC_CHANNEL, TagArrays, TagSource, open_tags
 from qdchar.tags.convert import write_hdf5
-from qdchar.tags.ptu import PtuFile
-from qdchar.tags.ptu_writer import write_ptu
-from qdchar.tags.qutag import MAGIC as QUTAG_MAGIC
+from qdchar.tags.formats.ptu import PtuFile
+from qdchar.tags.formats.ptu_writer import write_ptu
+from qdchar.tags.formats.qutag import MAGIC as QUTAG_MAGIC
 
 SLOWEST_S = 20.0  # on a busy machine; a usual file takes milliseconds
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from qdchar.errors import RecordError
-from qdchar.tags.ascii_histogram import read_ascii_histogram
+from qdchar.tags.formats.ascii_histogram import read_ascii_histogram
 
 PICOHARP = """#PicoHarp 300  Histogram Data\t\t\t2021-03-22 04:00:21 PM
 #channels per curve

@@ -13,8 +13,8 @@ from qdchar.cli.info import info
 from qdchar.errors import RecordError
 from qdchar.tags import SYNC_CHANNEL, TagArrays, TagMetadata, TagSource, open_tags
 from qdchar.tags.convert import write_hdf5
-from qdchar.tags.ptu import PtuFile
-from qdchar.tags.ptu_writer import write_ptu
+from qdchar.tags.formats.ptu import PtuFile
+from qdchar.tags.formats.ptu_writer import write_ptu
 
 HBT = "200213_HH400_T3_80MHz_HBT.ptu"
 

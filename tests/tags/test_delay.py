@@ -7,7 +7,7 @@ import pytest
 
 from qdchar.errors import InconclusiveError
 from qdchar.tags import TagArrays, cross_correlation, measure_delay_and_period, open_tags
-from qdchar.tags.delay import locate_zero_peak
+from qdchar.tags.timing.delay import locate_zero_peak
 
 HBT = "200213_HH400_T3_80MHz_HBT.ptu"
 

@@ -11,10 +11,10 @@ from ptufile.ptufile import T2_RECORD_DTYPE, T3_RECORD_DTYPE
 
 from qdchar.errors import RecordError
 from qdchar.tags import SYNC_CHANNEL, TagArrays, open_tags
-from qdchar.tags import records as rec
-from qdchar.tags.ptu import PtuFile
-from qdchar.tags.ptu_header import RECORD_TYPES, RecordType
-from qdchar.tags.qutag import QutagFile
+from qdchar.tags.formats import ptu_records as rec
+from qdchar.tags.formats.ptu import PtuFile
+from qdchar.tags.formats.ptu_header import RECORD_TYPES, RecordType
+from qdchar.tags.formats.qutag import QutagFile
 from qdchar.tags.source import TagChunk, TimeOrder, in_time_order
 
 HBT = "200213_HH400_T3_80MHz_HBT.ptu"

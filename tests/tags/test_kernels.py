@@ -23,9 +23,9 @@ from qdchar.tags import (
     open_tags,
     pulse_statistics,
 )
-from qdchar.tags.correlation import Correlator, _reciprocal, pair_histogram
-from qdchar.tags.kernels import Folder, PulseCounter
-from qdchar.tags.ptu_writer import write_ptu
+from qdchar.tags.counting import Folder, PulseCounter
+from qdchar.tags.counting.correlation import Correlator, _reciprocal, pair_histogram
+from qdchar.tags.formats.ptu_writer import write_ptu
 from qdchar.tags.source import TagChunk
 
 # Steps that make ties, bursts and long empty stretches.
@@ -364,8 +364,8 @@ def test_every_loop_counts_the_same_pairs(monkeypatch: pytest.MonkeyPatch) -> No
     source = TagArrays(times, rng.integers(0, 3, len(times)))
     results = []
     for sparse, dense in ((1e9, 1e9), (0.0, 1e9), (0.0, 0.0)):  # look back, few pairs, many
-        monkeypatch.setattr("qdchar.tags.correlation._SPARSE", sparse)
-        monkeypatch.setattr("qdchar.tags.correlation._DENSE", dense)
+        monkeypatch.setattr("qdchar.tags.counting.correlation._SPARSE", sparse)
+        monkeypatch.setattr("qdchar.tags.counting.correlation._DENSE", dense)
         results.append(cross_correlation(source, 0, 1, bin_ps=13, range_ps=9_000).counts)
     assert results[0].sum() > 90_000
     for one, other in pairwise(results):

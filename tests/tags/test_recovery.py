@@ -8,7 +8,7 @@ import pytest
 
 from qdchar.errors import InconclusiveError
 from qdchar.tags import TagArrays, folded_histogram, open_tags, recover_clock
-from qdchar.tags.recovery import RecoveredClock
+from qdchar.tags.timing.clock_recovery import RecoveredClock
 
 PERIOD = 1e12 / 76.13e6
 DECAY, JITTER, STEP = 76.0, 25.0, 42

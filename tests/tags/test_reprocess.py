@@ -11,7 +11,7 @@ from qdchar.cli.reprocess import info, reprocess
 from qdchar.errors import UsageError
 from qdchar.tags import TagArrays
 from qdchar.tags.archive import map_files, open_executor
-from qdchar.tags.ptu_writer import write_ptu
+from qdchar.tags.formats.ptu_writer import write_ptu
 
 
 def archive(folder: Path, n: int) -> list[Path]:

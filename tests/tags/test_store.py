@@ -12,7 +12,7 @@ import pytest
 
 from qdchar.errors import RecordError
 from qdchar.tags import TagWriter, open_tags
-from qdchar.tags.store import StoredTags
+from qdchar.tags.formats.photon_hdf5 import StoredTags
 
 
 def stream(n: int, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:

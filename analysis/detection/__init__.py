@@ -1,0 +1,1 @@
+"""What detectors and pulse clock do to a count: dead time, live gating, blinking."""

@@ -1,0 +1,391 @@
+"""Linewidth of the emission from an etalon scan, the etalon's width from a narrow laser."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize
+
+from qdchar.errors import InconclusiveError, RecordError, UsageError
+from qdchar.estimate import Estimate, propagate
+from qdchar.fit import Result
+from qdchar.raw_data import Scan, read_scan
+
+from ..detection.dead_time_model import fano, fano_continuous, live_counts, live_counts_continuous
+from ..models.lineshapes import gauss_ratio, share_of_gauss, voigt_parts
+from ..statistics.bounded_parameter import spread
+from ..statistics.excess_noise import drift_problem, minimise_scattering
+from ..statistics.intervals import K_95, Interval, widen
+from ..statistics.likelihood import Free, Solution, Values, deviance_residuals
+from .scan_model import AXIS, LABEL, Axis, EtalonData, check_fringes, starts
+
+Array = NDArray[np.float64]
+
+_METHOD = "Airy with Voigt line in closed form, joint fit with the narrow-laser scan"
+
+
+def analyse(
+    narrow: Scan | None,
+    source: Scan,
+    *,
+    fsr: Estimate,
+    clock_rate_Hz: float,
+    lost_pulses: float,
+    dead_time: Estimate,
+    dark_count_rate_Hz: float = 0.0,
+    lifetime: Estimate | None = None,
+    excess: Estimate | None = None,
+    kappa: Estimate | None = None,
+) -> Result:
+    """Fit the source's and a narrow laser's transmission through the etalon together.
+
+    Parameters
+    ----------
+    narrow
+        Scan with a laser much narrower than the etalon, continuous, same alignment; None if
+        `kappa` is given instead.
+    source
+        Scan with the source. Both against ``voltage_V``, over at least two orders together.
+    fsr
+        Free spectral range, from the certificate [Hz]. It is the only frequency scale.
+    clock_rate_Hz
+        Pulse rate [Hz].
+    lost_pulses
+        Pulses lost after a click, see `qdchar.analysis.dead_time.lost_pulses`.
+    dead_time
+        Of the detectors, for the continuous laser [s].
+    dark_count_rate_Hz
+        Of both detectors together [Hz].
+    lifetime
+        Adds the Fourier limit 1/(2 pi T1) and the linewidth's ratio to it [s].
+    excess
+        Relative excess of the lifetime during the scan over `lifetime`, that on the cavity's
+        resonance. The line's radiative width is smaller by as much and is corrected for it.
+    kappa
+        Full width of the etalon at half maximum, where there is no narrow scan [Hz].
+
+    Returns
+    -------
+    Result
+        ``linewidth`` (full width of the Voigt line, etalon removed), ``linewidth_lorentz``,
+        ``linewidth_gauss``, ``etalon_fwhm``, ``etalon_fsr`` [Hz], ``etalon_finesse``,
+        ``etalon_peak_voltage`` [V]; with a lifetime ``fourier_linewidth`` [Hz] and
+        ``linewidth_ratio``.
+
+    Raises
+    ------
+    InconclusiveError
+        If the scans do not span two orders, or do not determine the line.
+    RecordError
+        If a scan is not against ``voltage_V``.
+    UsageError
+        If neither or both of `narrow` and `kappa` are given, or a given value is not possible.
+
+    Notes
+    -----
+    One cubic takes the voltage to orders in both scans, which differ by an offset only; positions
+    and widths of the peaks determine it together. The source's line is the Airy function convolved
+    with a Voigt line, exactly; widths are never subtracted. The etalon's width is fitted to both
+    scans at once: what it leaves uncertain in the Lorentz part is in the covariance.
+
+    Below the line lie a flat background and laser light. Though the laser is far wider than the
+    etalon, its transmission still swings a little from order to order, as a cosine centred on the
+    line, and 0.8 % of leak called flat would bias the width by 3 %. Both are free, and not bounded
+    at 0.
+
+    The noise of a blinking or vibrating source is found from the scatter and allowed for.
+    """
+    for scan in (narrow, source):
+        if scan is not None and scan.x_name != "voltage_V":
+            raise RecordError(f"{scan.file}: an etalon scan needs voltage_V, not {scan.x_name}")
+    if excess is not None and lifetime is None:
+        raise UsageError("etalon: the excess of the lifetime needs the lifetime")
+    if (narrow is None) == (kappa is None):
+        raise UsageError(
+            "etalon: the etalon's own width must come from a narrow-laser scan or be given "
+            "(kappa), one of the two"
+        )
+    if kappa is not None and not 0.0 < kappa.u < 0.5 * kappa.value:
+        raise UsageError(
+            f"etalon: the etalon's width is given as {kappa.value:.4g} +- {kappa.u:.2g} Hz; its "
+            "uncertainty goes straight into the linewidth, so it has to be known, and not be 0"
+        )
+    if fsr.value <= 0.0:
+        raise UsageError(f"etalon: a free spectral range of {fsr.value:.4g} Hz is not possible")
+    pulses = source.dwell_s * clock_rate_Hz
+    light = live_counts(source, clock_rate_Hz, lost_pulses)
+
+    def source_fano(mean: Array) -> Array:
+        return fano(mean, light, pulses, lost_pulses)
+
+    emission = EtalonData("source", source, light, source_fano, dark_count_rate_Hz)
+    scans = [emission]
+    if narrow is not None:
+        laser = live_counts_continuous(narrow, dead_time.value)
+        dwell = narrow.dwell_s
+
+        def narrow_fano(mean: Array) -> Array:
+            return fano_continuous(mean, laser, dwell, dead_time.value)
+
+        scans.append(EtalonData("narrow", narrow, laser, narrow_fano, dark_count_rate_Hz))
+
+    axis = Axis.of([s.scan for s in scans])
+    check_fringes(scans)
+    free, problems = starts(scans, axis)
+    given = {}
+    if narrow is not None and dead_time.u > 0.0:
+        # what it is longer than assumed flattens the laser's peaks, and so widens the etalon
+        given["dead_time_excess"] = Estimate(
+            "dead_time_excess", 0.0, "s", "", "", budget=propagate([(dead_time, 1.0)])
+        )
+        free["dead_time_excess"] = Free(0.0, dead_time.u)
+    if kappa is not None:
+        relative = propagate([(kappa, 1.0 / fsr.value), (fsr, -kappa.value / fsr.value**2)])
+        width = kappa.value / fsr.value
+        given["etalon"] = Estimate("etalon", width, "1", "", "", budget=relative)
+        free["etalon"] = Free(width, width, low=1e-4, high=0.9)
+
+    def residuals(v: Values, held: Array) -> Array:
+        counts = np.concatenate([s.light.counts for s in scans])
+        expected = np.concatenate([s.expected(v, axis) for s in scans])
+        return deviance_residuals(counts, expected, held)
+
+    def weights(v: Values, noise: float) -> Array:
+        parts = [s.expected(v, axis) for s in scans]
+        own = np.concatenate([s.fano(mean) for s, mean in zip(scans, parts, strict=True)])
+        own[: len(source)] += noise**2 * parts[0]
+        return own
+
+    solution, noise = minimise_scattering(LABEL, free, residuals, weights, given)
+    held = weights(solution.as_dict(), noise)
+    curves = []
+    start = 0
+    for s in scans:
+        part = slice(start, start + len(s.scan))
+        curves.append(s.curve(solution.as_dict(), axis, held[part], -solution.residuals[part]))
+        start = part.stop
+    fit = solution.fit("Airy * Voigt + background", "chi2", tuple(curves))
+    line = _line(solution, fsr, noise)
+    if excess is not None and lifetime is not None:
+        line = _on_resonance(line, excess, lifetime)
+    estimates = [
+        *line,
+        *_etalon(solution, fsr),
+        _parking(solution, axis, source),
+    ]
+    if lifetime is not None:
+        estimates += _fourier(line[0], lifetime)
+    drift = drift_problem(LABEL, noise, solution.residuals[: len(source)])
+    return Result(tuple(estimates), (fit,), (*problems, *drift))
+
+
+def analyse_file(path: Path, *, narrow: Path | None = None, **given: object) -> Result:
+    """Fit a source scan from a CSV file; `given` as for `analyse`.
+
+    Parameters
+    ----------
+    path
+        Scan of the source.
+    narrow
+        Scan of the narrow laser; without it ``kappa`` must be given.
+    """
+    laser = None if narrow is None else read_scan(narrow)
+    return analyse(laser, read_scan(path), **given)  # type: ignore[arg-type]
+
+
+def _line(solution: Solution, fsr: Estimate, noise: float) -> tuple[Estimate, Estimate, Estimate]:
+    """Return full, Lorentz and Gauss widths of the line."""
+    method = _METHOD
+    if noise > 0.0:
+        method += f"; brightness noise of {noise:.2g} a point, from the scatter"
+    line, share = solution["line"], solution["lorentz_share"]
+    lorentz, gauss = voigt_parts(line, share)
+    ratio = gauss_ratio(share)
+    slope = -(0.5346 * (1.0 - 0.5346 * share) + 0.2166 * share) / max(ratio, 1e-3)
+
+    def full(width: float) -> float:
+        return solution.minimum_given(lambda _: {"line": width}, {})
+
+    def with_lorentz(width: float) -> float:
+        tie = lambda v: {"lorentz_share": min(width / v["line"], 1.0)}  # noqa: E731
+        return solution.minimum_given(tie, {"line": (max(width, 1e-6), math.inf)})
+
+    def with_gauss(width: float) -> float:
+        tie = lambda v: {"lorentz_share": share_of_gauss(min(width / v["line"], 1.0))}  # noqa: E731
+        return solution.minimum_given(tie, {"line": (max(width, 1e-6), math.inf)})
+
+    rows = (
+        ("linewidth", line, {"line": 1.0}, full, "full width at half maximum of the emission"),
+        (
+            "linewidth_lorentz",
+            lorentz,
+            {"line": share, "lorentz_share": line},
+            with_lorentz,
+            "Lorentz part of the line, full width at half maximum",
+        ),
+        (
+            "linewidth_gauss",
+            gauss,
+            {"line": ratio, "lorentz_share": line * slope},
+            with_gauss,
+            "Gauss part of the line, full width at half maximum",
+        ),
+    )
+    bounded = solution.near_bound("lorentz_share", within=5.0) or solution.near_bound("line")
+    estimates = []
+    for name, width, gradient, minimum_at, what in rows:
+        near = None
+        if bounded:
+            near = spread(solution, width, gradient, minimum_at, low=0.0).with_scale(width, fsr)
+        orders = Estimate(name, width, "1", "", "", budget=solution.budget(gradient))
+        estimates.append(
+            Estimate(
+                name=name,
+                value=width * fsr.value,
+                unit="Hz",
+                definition=f"{what}, time-averaged, etalon removed",
+                method=method,
+                plane="before the etalon",
+                budget=near.budget if near else propagate([(orders, fsr.value), (fsr, width)]),
+                interval_68=near.interval_68 if near else None,
+                interval_95=near.interval_95 if near else None,
+            )
+        )
+    full_width, lorentz_width, gauss_width = estimates
+    return full_width, lorentz_width, gauss_width
+
+
+def _on_resonance(
+    line: tuple[Estimate, Estimate, Estimate], excess: Estimate, lifetime: Estimate
+) -> tuple[Estimate, Estimate, Estimate]:
+    """Return the line as on the cavity's resonance: its radiative width is larger by the excess."""
+    full, lorentz, gauss = line
+    radiative = 1.0 / (2.0 * math.pi * lifetime.value)
+    share = lorentz.value / full.value
+    # derivative of fV with respect to fL at fixed fG
+    follows = 0.5346 + 0.2166 * share / (1.0 - 0.5346 * share)
+
+    def moved(width: Estimate, slope: float) -> Estimate:
+        per_excess = slope * radiative
+        step, u_step = per_excess * excess.value, per_excess * excess.u
+
+        def shifted(interval: Interval | None, k: float) -> Interval | None:
+            if interval is None:
+                return None
+            low, high = widen(width.value, interval, k, u_step)
+            return low + step, high + step
+
+        return replace(
+            width,
+            value=width.value + step,
+            method=f"{width.method}; {step:.3g} Hz added for the cavity's detuning in the scan",
+            budget=propagate([(width, 1.0), (excess, per_excess)]),
+            interval_68=shifted(width.interval_68, 1.0),
+            interval_95=shifted(width.interval_95, K_95),
+        )
+
+    return moved(full, follows), moved(lorentz, 1.0), gauss
+
+
+def _etalon(solution: Solution, fsr: Estimate) -> tuple[Estimate, ...]:
+    """Return width, free spectral range and finesse of the etalon."""
+    kappa = solution["etalon"]
+    orders = Estimate("etalon", kappa, "1", "", "", budget=solution.budget({"etalon": 1.0}))
+    return (
+        Estimate(
+            name="etalon_fwhm",
+            value=kappa * fsr.value,
+            unit="Hz",
+            definition="full width at half maximum of the etalon's transmission",
+            method=_METHOD,
+            budget=propagate([(orders, fsr.value), (fsr, kappa)]),
+        ),
+        replace(fsr, name="etalon_fsr"),
+        Estimate(
+            name="etalon_finesse",
+            value=1.0 / kappa,
+            unit="1",
+            definition="free spectral range over full width at half maximum",
+            method=_METHOD,
+            budget=propagate([(orders, -1.0 / kappa**2)]),
+        ),
+    )
+
+
+def _parking(solution: Solution, axis: Axis, source: Scan) -> Estimate:
+    """Return the voltage of the source's transmission peak that is nearest to mid-scan."""
+    v = solution.as_dict()
+    low, high = float(source.x.min()), float(source.x.max())
+    grid = np.linspace(low, high, 200)
+    order = axis.order(v, grid, v["source_order"])
+    if np.any(np.diff(order) <= 0):
+        raise InconclusiveError(
+            f"{LABEL}: the fitted frequency does not rise with the voltage all through the scan; "
+            "leave out the turning point"
+        )
+    peaks = [
+        float(
+            optimize.brentq(
+                lambda x, k=k: float(axis.order(v, np.array([x]), v["source_order"])[0]) - k,
+                low,
+                high,
+            )
+        )
+        for k in range(math.ceil(order[0]), math.floor(order[-1]) + 1)
+    ]
+    if not peaks:
+        raise InconclusiveError(f"{LABEL}: no transmission peak of the source within its scan")
+    volts = min(peaks, key=lambda x: abs(x - (low + high) / 2.0))
+    t = (volts - axis.middle) / axis.half
+    powers = {"source_order": 1.0, **{n: t ** (i + 1) for i, n in enumerate(AXIS) if n in v}}
+    per_range = sum((i + 1) * v.get(n, 0.0) * t**i for i, n in enumerate(AXIS))
+    return Estimate(
+        name="etalon_peak_voltage",
+        value=volts,
+        unit="V",
+        definition="etalon voltage of the source's transmission peak nearest to mid-scan, in this "
+        "direction of scan",
+        method=_METHOD,
+        budget=solution.budget({n: -p * axis.half / per_range for n, p in powers.items()}),
+    )
+
+
+def _fourier(linewidth: Estimate, lifetime: Estimate) -> list[Estimate]:
+    """Return the Fourier limit 1/(2 pi T1) of spontaneous emission, and the line's ratio to it."""
+    limit = 1.0 / (2.0 * math.pi * lifetime.value)
+
+    def inverted(interval: Interval | None) -> Interval | None:
+        if interval is None:
+            return None
+        low, high = interval
+        return 1.0 / (2.0 * math.pi * high), 1.0 / (2.0 * math.pi * low)
+
+    return [
+        Estimate(
+            name="fourier_linewidth",
+            value=limit,
+            unit="Hz",
+            definition="1/(2 pi T1), T1 the 1/e lifetime",
+            method="from the lifetime",
+            budget=propagate([(lifetime, -limit / lifetime.value)]),
+            interval_68=inverted(lifetime.interval_68),
+            interval_95=inverted(lifetime.interval_95),
+        ),
+        Estimate(
+            name="linewidth_ratio",
+            value=linewidth.value / limit,
+            unit="1",
+            definition="linewidth over its Fourier limit",
+            method="from linewidth and lifetime",
+            budget=propagate(
+                [
+                    (linewidth, 1.0 / limit),
+                    (lifetime, linewidth.value / limit / lifetime.value),
+                ]
+            ),
+        ),
+    ]

@@ -1,0 +1,165 @@
+"""Model of etalon scans: one voltage axis for both, their line shapes, start values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from qdchar.errors import InconclusiveError
+from qdchar.fit import Curve
+from qdchar.raw_data import Scan
+
+from ..detection.dead_time_model import LiveCounts
+from ..models.find_peaks import find_peaks
+from ..models.lineshapes import airy, airy_voigt, voigt_parts
+from ..statistics.likelihood import Free, Values, deviance_residuals
+
+Array = NDArray[np.float64]
+
+LABEL = "etalon scan"
+AXIS = ("per_range", "quadratic", "cubic")
+"""Orders over half the range of voltages, and how they bend."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Range of voltages, mapped to [-1, 1] so that the polynomial is well-conditioned."""
+
+    middle: float
+    half: float
+
+    @classmethod
+    def of(cls, scans: list[Scan]) -> Axis:
+        """Take in all voltages of some scans."""
+        low = min(float(s.x.min()) for s in scans)
+        high = max(float(s.x.max()) for s in scans)
+        if not high > low:
+            raise InconclusiveError(f"{scans[0].file}: all points are at one voltage")
+        return cls((low + high) / 2.0, (high - low) / 2.0)
+
+    def order(self, v: Values, volts: Array, offset: float) -> Array:
+        """Return the order of interference, up to a constant."""
+        t = (volts - self.middle) / self.half
+        return offset + t * (
+            v["per_range"] + t * (v.get("quadratic", 0.0) + t * v.get("cubic", 0.0))
+        )
+
+
+@dataclass(frozen=True)
+class EtalonData:
+    """One of the two scans, ``"source"`` or ``"narrow"``, with its part of the model."""
+
+    name: str
+    scan: Scan
+    light: LiveCounts
+    fano: Callable[[Array], Array]
+    dark_count_rate_Hz: float
+
+    def rate(self, v: Values, axis: Axis, volts: Array) -> Array:
+        """Return the expected rate without dead time [Hz]."""
+        order = axis.order(v, volts, v[f"{self.name}_order"])
+        if self.name == "source":
+            lorentz, gauss = voigt_parts(v["line"], v["lorentz_share"])
+            shape = airy_voigt(order, v["etalon"], lorentz, gauss)
+            pump = v["source_pump"] * (1.0 + np.cos(2.0 * np.pi * order)) / 2.0
+        else:
+            shape = airy(order, v["etalon"])
+            pump = np.zeros_like(order)
+        flat = v[f"{self.name}_background"] + self.dark_count_rate_Hz
+        rate = v[f"{self.name}_height"] * shape + pump + flat
+        if self.name == "source":
+            return rate
+        # counts were corrected for the dead time as it is thought to be
+        excess = v.get("dead_time_excess", 0.0)
+        return sum((s * rate / (1.0 + s * rate * excess) for s in self.light.share), 0.0 * rate)
+
+    def expected(self, v: Values, axis: Axis) -> Array:
+        """Return the expected counts without dead time."""
+        return np.maximum(self.scan.dwell_s * self.rate(v, axis, self.scan.x), 1e-9)
+
+    def curve(self, v: Values, axis: Axis, held: Array, residuals: Array) -> Curve:
+        """Return data and fit, ready to draw."""
+        volts, dwell = self.scan.x, self.scan.dwell_s
+        fine = np.linspace(volts.min(), volts.max(), 1000)
+        light = {"source": "source", "narrow": "narrow laser"}[self.name]
+        expected = self.expected(v, axis)
+        return Curve(
+            title=f"Etalon scan, {light}",
+            x_label="etalon voltage (V)",
+            y_label="rate, dead time corrected (1/s)",
+            x=volts,
+            y=self.light.counts / dwell,
+            u_y=np.sqrt(held * expected) / dwell,
+            model=expected / dwell,
+            residuals=residuals,
+            x_line=fine,
+            y_line=self.rate(v, axis, fine),
+        )
+
+
+def check_fringes(scans: Sequence[EtalonData]) -> None:
+    """Refuse scans that do not differ from flat light: noise has a highest point, too."""
+    for s in scans:
+        flat = s.scan.dwell_s * max(s.light.counts.sum(), 0.5) / s.scan.dwell_s.sum()
+        deviance = float(np.sum(deviance_residuals(s.light.counts, flat, s.fano(flat)) ** 2))
+        if (chance := float(stats.chi2.sf(deviance, len(flat) - 1))) > 1e-6:
+            raise InconclusiveError(
+                f"{LABEL}: the {s.name} scan does not differ from flat light (p = {chance:.1g}); "
+                "is there light, and does the voltage reach the etalon? Count longer"
+            )
+
+
+def starts(scans: Sequence[EtalonData], axis: Axis) -> tuple[dict[str, Free], tuple[str, ...]]:
+    """Start values from the peaks of the scans, which lie at whole orders."""
+    rates = [s.light.counts / s.scan.dwell_s for s in scans]
+    peaks = [find_peaks(s.scan.x, r) for s, r in zip(scans, rates, strict=True)]
+    seen = ", ".join(f"{len(p)} in the {s.name} scan" for s, p in zip(scans, peaks, strict=True))
+    if not all(peaks):
+        raise InconclusiveError(f"{LABEL}: peaks found: {seen}; scan at least two orders in each")
+    degree = min(sum(map(len, peaks)) - len(scans), 3)
+    if degree < 1:
+        raise InconclusiveError(
+            f"{LABEL}: peaks found: {seen}; at least one scan must show two whole peaks, to know "
+            "how many volts an order takes"
+        )
+    design, index = [], []
+    for i, found in enumerate(peaks):
+        for k, peak in enumerate(found):
+            t = (peak.centre - axis.middle) / axis.half
+            design.append([float(i == j) for j in range(len(scans))] + [t, t**2, t**3][:degree])
+            index.append(float(k))
+    # peaks of both scans at the same voltages do not tell a cubic: piezos bend little
+    for power in range(1, degree):
+        design.append([0.05 * float(j == len(scans) + power) for j in range(len(scans) + degree)])
+        index.append(0.0)
+    fit = np.linalg.lstsq(np.array(design), np.array(index), rcond=None)[0]
+    per_range = float(fit[len(scans)])
+    free = {name: Free(0.0, 0.01 * abs(per_range)) for name in AXIS}
+    for name, value in zip(AXIS, fit[len(scans) :], strict=False):
+        free[name] = replace(free[name], start=float(value))
+    width = {}
+    for s, found, rate, offset in zip(scans, peaks, rates, fit, strict=False):
+        highest = max(p.height for p in found)
+        low = max(float(np.quantile(rate, 0.05)) - s.dark_count_rate_Hz, 1e-3 * highest)
+        width[s.name] = float(np.median([p.fwhm for p in found])) * per_range / axis.half
+        free[f"{s.name}_order"] = Free(float(offset), 0.01)
+        free[f"{s.name}_height"] = Free(highest, highest, low=0.0)
+        # not bounded at 0: a nuisance that may fluctuate below leaves the widths unbiased
+        free[f"{s.name}_background"] = Free(low, low)
+    etalon = min(max(width.get("narrow", 0.6 * width["source"]), 1e-3), 0.5)
+    line = max(width["source"] - 0.8 * etalon, 0.1 * etalon)
+    flat = free["source_background"]
+    free["source_pump"] = replace(flat, start=0.3 * flat.start)
+    free["etalon"] = Free(etalon, etalon, low=1e-4, high=0.9)
+    free["line"] = Free(line, line, low=0.0)
+    free["lorentz_share"] = Free(0.6, 0.3, low=0.0, high=1.0)
+    if degree > 1:
+        return free, ()
+    return free, (
+        f"{LABEL}: peaks found: {seen}; too few to determine the piezo's nonlinearity, which goes "
+        "straight into the widths; scan more orders",
+    )

@@ -1,0 +1,348 @@
+"""g2(0) from a correlation histogram whose peaks overlap: a Poisson fit of the whole comb."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from qdchar.errors import RecordError
+from qdchar.estimate import Contribution, Estimate
+from qdchar.fit import Curve, Fit, Result
+from qdchar.tags import CorrelationHistogram
+from qdchar.tags.formats.ascii_histogram import read_ascii_histogram
+from qdchar.tags.timing.delay import locate_zero_peak
+
+from ..statistics.intervals import Interval, stretch
+from ..statistics.likelihood import (
+    DELTA_68,
+    DELTA_95,
+    Free,
+    Solution,
+    Values,
+    deviance_residuals,
+    minimise,
+)
+
+Array = NDArray[np.float64]
+
+_TEXT = (".txt", ".csv", ".dat", ".asc")
+_NS = {"delay_ns": 1.0, "delay_ps": 1e-3, "delay_s": 1e9}
+_DOUBTFUL = 1e-4
+
+
+@dataclass(frozen=True)
+class DelayHistogram:
+    """Pairs by delay, perhaps in several snapshots.
+
+    Attributes
+    ----------
+    start_s, bin_s
+        Left edge of the first bin, and bin width [s].
+    counts
+        Shape (bins, snapshots).
+    """
+
+    start_s: float
+    bin_s: float
+    counts: NDArray[np.int64]
+
+    @property
+    def edges_s(self) -> Array:
+        """Bin edges, shape (bins + 1,) [s]."""
+        return self.start_s + self.bin_s * np.arange(len(self.counts) + 1, dtype=np.float64)
+
+
+def is_histogram(path: Path) -> bool:
+    """Tell whether a file is a histogram, by its name."""
+    return path.suffix.lower() in (".npz", *_TEXT)
+
+
+def read_histogram(path: Path) -> DelayHistogram:
+    """Read a correlation histogram.
+
+    Parameters
+    ----------
+    path
+        ``.npz`` with ``delay_ns`` (left bin edges) and ``counts``, shape (bins,) or (bins,
+        snapshots); or text: columns ``delay_ns`` (or ``delay_ps``, ``delay_s``) and counts under
+        a header line with these names, or what `qdchar.tags.ascii_histogram` reads (PicoQuant's
+        export, Swabian's ``savetxt([index, counts])``).
+
+    Raises
+    ------
+    RecordError
+        If it cannot be read, the bins are not equal, or counts are no counts.
+    """
+    try:
+        delay_ns, counts = _read_npz(path) if path.suffix.lower() == ".npz" else _read_text(path)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise RecordError(f"{path}: not a histogram of delays and counts: {error}") from error
+    if counts.ndim == 1:
+        counts = counts[:, None]
+    if counts.ndim != 2 or delay_ns.shape != (len(counts),) or len(counts) < 16:
+        raise RecordError(
+            f"{path}: {delay_ns.shape} delays do not fit counts of shape {counts.shape}"
+        )
+    if np.any(counts < 0) or not np.all(np.isfinite(counts)) or np.any(counts != np.rint(counts)):
+        raise RecordError(
+            f"{path}: counts must be whole and not negative; a normalised histogram has lost its "
+            "statistics, give the raw one"
+        )
+    steps = np.diff(delay_ns)
+    width = float(delay_ns[-1] - delay_ns[0]) / len(steps)
+    if width <= 0 or np.any(np.abs(steps - width) > 1e-3 * width):
+        where = int(np.argmax(np.abs(steps - width)))
+        raise RecordError(
+            f"{path}: bins are not equal: {steps[where]:.6g} ns after bin {where}, {width:.6g} ns "
+            "on average"
+        )
+    return DelayHistogram(float(delay_ns[0]) * 1e-9, width * 1e-9, counts.astype(np.int64))
+
+
+def _read_npz(path: Path) -> tuple[Array, Array]:
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as data:
+        return np.asarray(data["delay_ns"], float), np.asarray(data["counts"], float)
+
+
+def _read_text(path: Path) -> tuple[Array, Array]:
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    header = lines[0].lstrip("# ").replace(",", " ").split() if lines else []
+    unit = _NS.get(header[0]) if header else None
+    if unit is not None:
+        rows = np.loadtxt([line.replace(",", " ") for line in lines[1:]], ndmin=2)
+        table = np.asarray(rows, dtype=np.float64)
+        return np.asarray(table[:, 0] * unit), table[:, 1:]
+    exported = read_ascii_histogram(path)
+    if len(exported.counts) != 1:
+        raise RecordError(
+            f"{path}: {exported.program} wrote {len(exported.counts)} curves; export the "
+            "correlation alone"
+        )
+    if exported.bin_ps < 1.0:
+        raise RecordError(
+            f"{path}: without a header delays are picoseconds, and bins of {exported.bin_ps:g} ps "
+            "are too narrow to be true; begin the file with a line such as 'delay_ns counts'"
+        )
+    bins = np.arange(exported.counts.shape[1])
+    delay_ns = np.asarray((exported.start_ps + exported.bin_ps * bins) * 1e-3, dtype=np.float64)
+    return delay_ns, exported.counts[0].astype(np.float64)
+
+
+def comb(edges: ArrayLike, period: float, decay: float, g2: float, delay: float) -> Array:
+    """Return a comb of two-sided exponential peaks averaged over bins, shape (bins,).
+
+    Parameters
+    ----------
+    edges
+        Bin edges, shape (bins + 1,) [s].
+    period, decay, delay
+        Peak spacing, 1/e decay of a peak's sides, position of the zero peak [s].
+    g2
+        Height of the zero peak relative to the others.
+
+    Notes
+    -----
+    With tau from the zero peak, all other peaks at height 1 and without end [1]_,
+
+        sum_n exp(-|tau - n T|/d) - (1 - g2) exp(-|tau|/d)
+            = cosh((tau mod T - T/2)/d)/sinh(T/2d) - (1 - g2) exp(-|tau|/d) ,
+
+    integrated over each bin in closed form: a bin of a quarter of the decay is no point.
+
+    References
+    ----------
+    .. [1] Appl. Phys. Lett. 116 (2020), doi:10.1063/1.5143786
+    """
+    tau = np.asarray(edges, dtype=np.float64) - delay
+    # integral of the periodic sum: 2 d a period, and within it d sinh((s - T/2)/d)/sinh(T/2d)
+    periods = np.floor(tau / period)
+    s = tau - periods * period
+    half = period / (2 * decay)
+    x = (s - period / 2) / decay
+    # sinh(x)/sinh(half) without overflow
+    ratio = np.sign(x) * np.exp(np.abs(x) - half) * np.expm1(-2 * np.abs(x)) / np.expm1(-2 * half)
+    everywhere = decay * (2 * periods + 1 + ratio)
+    zero = np.sign(tau) * decay * -np.expm1(-np.abs(tau) / decay)
+    return np.asarray(np.diff(everywhere - (1 - g2) * zero) / np.diff(tau), dtype=np.float64)
+
+
+def analyse_histogram(
+    histogram: DelayHistogram,
+    label: str,
+    delay_s: float | None = None,
+    period_s: float | None = None,
+) -> Result:
+    """Fit the comb with overlapping peaks and a flat background, by Poisson likelihood.
+
+    Parameters
+    ----------
+    histogram
+        All pairs by delay, not start-stop: the peaks must have one height.
+    label
+        Name of the data in budgets.
+    delay_s, period_s
+        Electronic delay and pulse period if known [s]; fitted otherwise.
+
+    Returns
+    -------
+    Result
+        ``g2_zero`` (peaks above the flat background), ``electronic_delay`` and ``pulse_period``.
+
+    Raises
+    ------
+    InconclusiveError
+        If there is no comb, no zero peak, or the fit fails.
+
+    Notes
+    -----
+    Intervals are from the profile likelihood, stretched where the snapshots scatter more than
+    Poisson: their score vectors give the sandwich covariance F^-1 (sum s s^T) F^-1.
+    """
+    counts = histogram.counts.sum(axis=1).astype(np.float64)
+    edges = histogram.edges_s
+    zero = locate_zero_peak(
+        CorrelationHistogram(
+            start_ps=round(histogram.start_s * 1e12),
+            bin_ps=round(histogram.bin_s * 1e12),
+            counts=histogram.counts.sum(axis=1),
+            channel_a=0,
+            channel_b=1,
+            clicks_a=int(counts.sum()),  # not known: every pair of its own clicks
+            clicks_b=int(counts.sum()),
+            duration_s=0.0,
+        ),
+        period_ps=None if period_s is None else period_s * 1e12,
+        delay_ps=None if delay_s is None else delay_s * 1e12,
+    )
+    period, delay = zero.period_ps * 1e-12, zero.delay_ps * 1e-12
+    per_peak = float(np.mean(zero.areas[zero.lags != 0]))
+    decay = period / 10
+    level = per_peak * histogram.bin_s / (2 * decay)
+    free = {
+        "g2": Free(zero.zero_area / per_peak, 0.1),
+        "decay": Free(decay, decay, histogram.bin_s / 10, period),
+        "peak": Free(level, level, 0.0),
+        "background": Free(0.05 * level, 0.1 * level, 0.0),
+    }
+    if delay_s is None:
+        free["delay"] = Free(delay, decay)
+    if period_s is None:
+        free["period"] = Free(period, decay / len(zero.lags))
+
+    def model(v: Values) -> Array:
+        shape = comb(edges, v.get("period", period), v["decay"], v["g2"], v.get("delay", delay))
+        return np.asarray(np.maximum(v["background"] + v["peak"] * shape, 0.0))
+
+    solution = minimise(f"g2 comb, {label}", free, lambda v: deviance_residuals(counts, model(v)))
+    expected = model(solution.as_dict())
+    sandwich = scatter_of_snapshots(solution, model, expected, histogram.counts)
+    estimates = [_g2_zero(solution, sandwich, label, int(counts.sum()))]
+    for name, parameter, known, definition in (
+        ("electronic_delay", "delay", delay_s, "delay at which simultaneous photons appear"),
+        ("pulse_period", "period", period_s, "time between excitation pulses"),
+    ):
+        budget: tuple[Contribution, ...] = ()
+        if known is None:
+            u = solution.u(parameter) * max(1.0, sandwich[parameter])
+            budget = (Contribution(f"{parameter} of the comb, {label}", u),)
+        estimates.append(
+            Estimate(
+                name=name,
+                value=solution[parameter] if known is None else known,
+                unit="s",
+                definition=definition,
+                method="fit of the comb of peaks" if known is None else "given",
+                plane="detectors",
+                budget=budget,
+            )
+        )
+    fit, problems = _describe(solution, edges, counts, expected)
+    return Result(tuple(estimates), (fit,), problems)
+
+
+def scatter_of_snapshots(
+    solution: Solution,
+    model: Callable[[Values], Array],
+    expected: Array,
+    snapshots: NDArray[np.int64],
+) -> dict[str, float]:
+    """Return by how much the snapshots scatter more than Poisson, for each parameter."""
+    n = snapshots.shape[1]
+    if n < 20:
+        return dict.fromkeys(solution.names, 1.0)
+    values = solution.as_dict()
+    columns = []
+    for name in solution.names:
+        step = 0.01 * solution.u(name)
+        up, down = ({**values, name: values[name] + s * step} for s in (1, -1))
+        columns.append((model(up) - model(down)) / (2 * step))
+    jacobian = np.stack(columns, axis=1)
+    share = snapshots.sum(axis=0) / snapshots.sum()
+    away = (snapshots - np.outer(expected, share)) / np.maximum(expected, 1e-12)[:, None]
+    scores = jacobian.T @ away
+    cov = solution.covariance @ (scores @ scores.T) @ solution.covariance * n / (n - 1)
+    ratio = np.sqrt(np.diag(cov) / np.diag(solution.covariance))
+    return dict(zip(solution.names, map(float, ratio), strict=True))
+
+
+def _g2_zero(solution: Solution, sandwich: dict[str, float], label: str, pairs: int) -> Estimate:
+    larger = max(1.0, sandwich["g2"])
+    value = solution["g2"]
+
+    def interval(delta: float) -> Interval:
+        return stretch(value, solution.profile("g2", delta), larger)
+
+    return Estimate(
+        name="g2_zero",
+        value=value,
+        unit="1",
+        definition="g2(0): zero peak over the side peaks, above a flat background",
+        method=f"Poisson fit of overlapping two-sided exponential peaks to {pairs} pairs",
+        plane="detectors",
+        budget=(Contribution(f"comb, {label}", solution.u("g2") * larger),),
+        interval_68=interval(DELTA_68),
+        interval_95=interval(DELTA_95),
+    )
+
+
+def _describe(
+    solution: Solution, edges: Array, counts: Array, expected: Array
+) -> tuple[Fit, tuple[str, ...]]:
+    residuals = deviance_residuals(counts, expected)
+    x = (edges[:-1] + edges[1:]) / 2 * 1e9
+    problems: tuple[str, ...] = ()
+    if expected.min() > 5.0 and solution.p_value < _DOUBTFUL:
+        problems = (
+            f"{solution.label}: the comb does not describe the histogram (deviance "
+            f"{solution.minimum / solution.dof:.2f} per degree of freedom): look at the residuals "
+            "for blinking, start-stop counting or a response as wide as the decay",
+        )
+    fit = Fit(
+        model="overlapping two-sided exponential peaks",
+        names=solution.names,
+        values=solution.values,
+        covariance=solution.covariance,
+        statistic="Poisson deviance",
+        minimum=solution.minimum,
+        dof=solution.dof,
+        curves=(
+            Curve(
+                title="Correlation histogram",
+                x_label="delay (ns)",
+                y_label="pairs per bin",
+                x=x,
+                y=counts,
+                u_y=np.sqrt(counts + 0.5),
+                model=expected,
+                residuals=residuals,
+                x_line=x,
+                y_line=expected,
+            ),
+        ),
+    )
+    return fit, problems

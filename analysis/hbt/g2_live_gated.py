@@ -1,0 +1,343 @@
+"""g2(0) from a Hanbury Brown and Twiss measurement with pulsed excitation.
+
+Two detectors behind a beam splitter; C0 counts the pulses on which both click. With clicks n_A and
+n_B on N pulses, independent photons would give n_A n_B / N coincidences, so
+
+    g2(0) = C0 N / (n_A n_B) .
+
+Five things spoil this on a bright source, and each has its line in `_measure`:
+
+* A detector that is blind after a click lifts the side peaks next to zero by 20 % and more, and
+  distorts the singles: count only live pulses, before which neither detector clicked for M pulses.
+* Two photons on one detector make one click, three on two at most two.
+* Brightness drifts: multiply n_A by n_B in several blocks of time.
+* Clicks can be few: C0 is Poissonian, and its interval is not symmetric.
+* A cavity that shakes is not always on resonance, where g2(0) is highest.
+
+What a key rate needs is raw: laser leakage and re-excitation are in it, for an eavesdropper may use
+all that is emitted; only the dark counts of one's own detectors are taken out. It is time-averaged
+(g2_inf), because p2 = g2 <n>^2/2 wants the g2 that goes with a time-averaged <n>. Beside it stand
+its one-sided limit, the g2 of the on-state, and the g2 without a background that was measured.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from qdchar.estimate import Contribution, Estimate, propagate
+from qdchar.fit import Result
+from qdchar.raw_data import TagRun
+
+from ..detection.live_gating import LiveCounts, live_counts
+from ..detection.pulsed_run import open_run, wired_run
+from ..detection.window import captured_fraction
+from ..statistics.jackknife import Table, product_of_rates
+from .g2_comb_fit import analyse_histogram, is_histogram, read_histogram
+from .g2_peak_areas import analyse_tags
+from .peaks import peaks
+from .time_average import time_average
+from .uncertainty import Spread, spread
+
+_BACKGROUND = "background"
+
+
+def analyse(
+    run: TagRun,
+    *,
+    name: str = "g2_zero_source",
+    plane: str = "fibre",
+    dark_count_rate: Estimate | None = None,
+    background_rates: tuple[Estimate, Estimate] | None = None,
+    deficit: Estimate | None = None,
+    delay_s: float | None = None,
+) -> Result:
+    """Find g2(0) from time tags with a pulse clock.
+
+    Parameters
+    ----------
+    run
+        Time tags of both detectors with the pulse clock.
+    name, plane
+        What to call g2(0), and where in the optical path it holds.
+    dark_count_rate
+        Total of both detectors [Hz]. Coincidences of a dark count with a photon, or of two dark
+        counts, are no property of the light; they are taken out if given.
+    background_rates
+        Clicks that background light makes on detectors A and B if they are live, dark counts not
+        included [Hz]: leaked laser or room light, Poissonian and independent of the source.
+    deficit
+        By how much g2(0) was too low because the cavity was not quite on resonance, relative, see
+        `qdchar.analysis.detuning.g2_deficit`; given, figures are those on resonance.
+    delay_s
+        Electronic delay of detector B against A, if longer than half a period [s].
+
+    Returns
+    -------
+    Result
+        ``<name>`` with ``interval_68`` and ``interval_95``; ``<name>_upper``, its one-sided 95 %
+        limit; where the source blinks ``<name>_on``; with a background ``<name>_corrected``; and
+        ``blinking_amplitude``. Curves of the peak areas.
+
+    Raises
+    ------
+    InconclusiveError
+        If a detector is silent or saturated, or the clock is lost.
+
+    Notes
+    -----
+    Uncertainty: the larger of Jeffreys' interval for the Poisson number C0 and the block jackknife
+    (which also sees drift and blinking), widened by the singles and the dark count rate. The
+    intervals of 68 % and 95 % are exact (Garwood), stretched and widened in the same way.
+
+    Under blinking live pulses are mostly dark ones, and g2 would come out too high. Where that
+    matters, with the on-fraction q = 1/(1+b) from the far side peaks and the on-state click
+    probabilities p = R/(q - m R) of the pulsed dead-time formula,
+
+        g2_inf = g2_on / q ,    g2_on = C0 / sqrt(n_A n_B p_A p_B) ,
+
+    where n_A/p_A is the number of live on-state pulses.
+
+    With clicks d_A and d_B that are not the source's, on live pulses, its own light has
+
+        g2 = (C0 - n_A d_B/N - d_A n_B/N + d_A d_B/N) N / ((n_A - d_A) (n_B - d_B)) .
+
+    A key rate must not use it: it has to reckon with everything that is sent.
+    """
+    pulsed = open_run(run, delay_s)
+    counts = live_counts(pulsed)
+    darks: list[_Foreign] = []
+    if dark_count_rate is not None:
+        darks.append(_Foreign("dark counts", dark_count_rate, (0.5, 0.5)))
+    raw = _measure(counts, pulsed.label, darks, deficit)
+    captured = captured_fraction(pulsed, 0.0 if dark_count_rate is None else dark_count_rate.value)
+    method = raw.method + (
+        f"; windows of one pulse period hold at least {100.0 * captured:.4g} % of the light"
+    )
+    removed = "" if dark_count_rate is None else ", receiver dark counts removed"
+    g2 = raw.estimate(
+        name,
+        plane,
+        f"g2(0), time-averaged (g2_inf), raw: laser leakage and re-excitation included{removed}",
+        method,
+    )
+    estimates = [g2, raw.limit(g2)]
+    if raw.on is not None:
+        what = "g2(0) of the on-state, g2_inf/(1 + b): not the one for time-averaged <n>"
+        estimates.append(raw.on.estimate(f"{name}_on", plane, f"{what}{removed}", method))
+    if background_rates is not None:
+        on_a, on_b = background_rates
+        light = [_Foreign(_BACKGROUND, on_a, (1, 0)), _Foreign(_BACKGROUND, on_b, (0, 1))]
+        corrected = _measure(counts, pulsed.label, [*darks, *light], deficit)
+        what = "g2(0), time-averaged, of the source alone: background light removed; not for keys"
+        estimates.append(
+            corrected.estimate(f"{name}_corrected", plane, f"{what}{removed}", corrected.method)
+        )
+    fit, problems = peaks(counts, g2)
+    blinking = counts.blinking_amplitude(pulsed.label)
+    return Result((*estimates, blinking), (fit,), problems)
+
+
+def analyse_file(
+    path: Path,
+    *,
+    delay_s: float | None = None,
+    period_s: float | None = None,
+    channels: tuple[int, int] | None = None,
+    window_s: float | None = None,
+) -> Result:
+    """Find g2(0) from a file of time tags or a histogram.
+
+    Parameters
+    ----------
+    path
+        Time tags (PicoQuant PTU, qutools quTAG, Photon-HDF5), or a histogram: ``.npz`` with
+        ``delay_ns`` and ``counts[bin, snapshot]``, or text, see
+        `qdchar.analysis.hbt.g2_comb_fit.read_histogram`.
+    delay_s
+        Electronic delay at which the zero peak sits [s]; measured if not given.
+    period_s
+        Pulse period [s]; by default that of the file's header, else measured.
+    channels
+        Channels of the two detectors; needed if the file has more than two, and not exactly one
+        pair of them is antibunched.
+    window_s
+        Take pairs within this distance of a peak's centre [s]; half a period by default.
+
+    Returns
+    -------
+    Result
+        ``g2_zero`` with its intervals and ``pulse_period`` [s]; where there is no pulse clock in
+        the file also ``electronic_delay`` [s], and from tags ``g2_zero_upper``,
+        ``blinking_amplitude`` and ``g2_zero_time_averaged``.
+
+    Raises
+    ------
+    UsageError
+        If it is not clear which channels hold the detectors.
+    InconclusiveError
+        If there is no comb of peaks, or not exactly one low peak and no delay is given.
+    RecordError
+        If the file is damaged or contradicts itself.
+
+    Notes
+    -----
+    A run of qdchar's own, which knows its clock channel, is counted on live pulses as in
+    `analyse`, unless period, channels or window are given. Other tags are taken by the areas of
+    their peaks (`g2_peak_areas.analyse_tags`), a histogram is fitted
+    (`g2_comb_fit.analyse_histogram`).
+    """
+    if is_histogram(path):
+        return analyse_histogram(read_histogram(path), path.name, delay_s, period_s)
+    run = wired_run(path)
+    if run is None or any(given is not None for given in (period_s, channels, window_s)):
+        return analyse_tags(
+            path, delay_s=delay_s, period_s=period_s, channels=channels, window_s=window_s
+        )
+    result = analyse(run, name="g2_zero", plane="detectors", delay_s=delay_s)
+    return replace(result, estimates=(*result.estimates, open_run(run).period()))
+
+
+@dataclass(frozen=True)
+class _Foreign:
+    """A rate of clicks that are not the light's [Hz], and the shares of it that A and B get."""
+
+    what: str
+    rate: Estimate
+    shares: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """One g2(0) with its uncertainty and how it was found; `on` is that of the on-state."""
+
+    value: float
+    spread: Spread
+    method: str
+    on: _Measured | None = None
+
+    def estimate(self, name: str, plane: str, definition: str, method: str) -> Estimate:
+        return Estimate(
+            name=name,
+            value=self.value,
+            unit="1",
+            definition=definition,
+            method=method,
+            plane=plane,
+            budget=self.spread.budget,
+            interval_68=self.spread.interval_68,
+            interval_95=self.spread.interval_95,
+        )
+
+    def limit(self, g2: Estimate) -> Estimate:
+        return Estimate(
+            name=f"{g2.name}_upper",
+            value=self.spread.upper_95,
+            unit="1",
+            definition=f"one-sided 95 % upper limit of {g2.name}; itself without uncertainty",
+            method="Poisson limit of the coincidences, widened by all else that is uncertain",
+            plane=g2.plane,
+        )
+
+
+def _measure(
+    counts: LiveCounts, label: str, foreign: Sequence[_Foreign], deficit: Estimate | None
+) -> _Measured:
+    s = counts.statistics
+    unwanted = np.zeros(2)  # clicks a pulse on A and B
+    for f in foreign:
+        unwanted += np.multiply(f.shares, f.rate.value / s.clock.frequency_hz)
+
+    # C0 against the coincidences of independent photons.
+    live = np.column_stack([s.n_live, s.n_a, s.n_b, s.c0]).astype(np.float64)
+    c0 = int(s.c0.sum())
+    by_chance, independent = _expected(live, unwanted)
+    method = f"live gating, M = {s.blind_pulses} pulses; {c0} coincidences"
+
+    # Under blinking, put live pulses back into the proportion of all pulses.
+    average = time_average(counts, live, lambda table: _g2(table, unwanted), label)
+    method += average.remark
+
+    # Threshold detectors miss photons that come together, of one more than of both.
+    crowding, u_crowding = _crowding(live)
+    if any(f.what == _BACKGROUND for f in foreign):  # what is left are pairs of the dot
+        crowding, u_crowding = _pairs_per_click(live, c0 - by_chance), 0.0
+    on_resonance = 1.0 if deficit is None else 1.0 + deficit.value
+    scale = average.scale * (1.0 - crowding) * on_resonance
+    value = scale * _g2(live, unwanted)
+
+    # Singles, the telegraph model and what was taken off widen what the coincidences leave.
+    others = [
+        Contribution(f"singles, {label}", value * _relative_singles(live)),
+        Contribution(f"photons that come together, {label}", value * u_crowding, "B"),
+        *average.doubt,
+    ]
+    inputs: list[tuple[Estimate, float]] = []
+    for f in foreign:
+        per_pulse = f.rate.value / s.clock.frequency_hz
+        step = 0.01 * per_pulse + 1e-15
+        more = unwanted + np.multiply(f.shares, step)
+        slope = scale * (_g2(live, more) - _g2(live, unwanted)) / step
+        inputs.append((f.rate, slope / s.clock.frequency_hz))
+    if deficit is not None:
+        inputs.append((deficit, value / on_resonance))
+        method += f", {100.0 * deficit.value:.2f} % added ({deficit.definition})"
+    others += propagate(inputs)
+    if foreign:
+        what = " or ".join(dict.fromkeys(f.what for f in foreign))
+        method += f", {by_chance:.2g} of them with {what} (removed)"
+
+    # Few coincidences: Poisson. Drift and blinking: jackknife. The larger.
+    def around(value: float, factor: float, u_blocks: float) -> Spread:
+        scaled = [replace(c, u=factor * c.u) for c in others]
+        per_coincidence = factor * scale / independent
+        return spread(value, per_coincidence, c0, by_chance, u_blocks, scaled, label)
+
+    on = None
+    if average.on is not None:
+        q = average.on.on_fraction
+        on = _Measured(q * value, around(q * value, q, average.on.u_blocks), method)
+    return _Measured(value, around(value, 1.0, average.u_blocks), method, on)
+
+
+def _expected(table: Table, unwanted: Table) -> tuple[float, float]:
+    """Coincidences with clicks not the light's, and those of independent photons, on live pulses.
+
+    `unwanted` is those clicks a pulse, on A and on B.
+    """
+    light = table[:, :3].copy()
+    light[:, 1:] -= unwanted * light[:, :1]
+    independent = product_of_rates(light)
+    return product_of_rates(table) - independent, independent
+
+
+def _g2(table: Table, unwanted: Table) -> float:
+    by_chance, independent = _expected(table, unwanted)
+    return (float(table[:, 3].sum()) - by_chance) / independent
+
+
+def _crowding(table: Table) -> tuple[float, float]:
+    """Relative excess of clicks' g2 over that of photons, and its standard uncertainty.
+
+    With p clicks a pulse and detector, pairs of the dot leave each detector g2 p/2 of its clicks
+    short, and g2 is g2 p too high. A photon of the dot with Poissonian leakage does that as well,
+    but three photons (leakage comes in pairs, too) miss coincidences: what remains is a quarter,
+    and nothing for Poissonian light alone. Which it is, is not known here.
+    """
+    pairs = _pairs_per_click(table, float(table[:, 3].sum()))
+    return 0.625 * pairs, 0.375 * pairs / math.sqrt(3.0)
+
+
+def _pairs_per_click(table: Table, coincidences: float) -> float:
+    _, n_a, n_b, _ = table.sum(axis=0)
+    return float(0.5 * coincidences / n_a + 0.5 * coincidences / n_b)
+
+
+def _relative_singles(table: Table) -> float:
+    """Relative uncertainty of the product of the singles, binomial."""
+    n_live, n_a, n_b, _ = table.sum(axis=0)
+    return math.sqrt(1.0 / n_a + 1.0 / n_b - 2.0 / n_live)

@@ -1,0 +1,103 @@
+"""The dip of a driven emitter under continuous excitation, as a pair of detectors sees it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
+
+from qdchar.errors import UsageError
+from qdchar.estimate import Estimate, propagate
+
+from ..models.decay import emg_cdf
+
+Array = NDArray[np.float64]
+
+_FWHM_PER_SIGMA = math.sqrt(8.0 * math.log(2.0))
+
+
+@dataclass(frozen=True)
+class Dip:
+    """A driven three-level emitter with background.
+
+    Attributes
+    ----------
+    g2_zero
+        g2(0).
+    time_s
+        t1, 1/e time of the antibunching [s].
+    rise, bunching_time_s
+        (1 - g2(0)) a of the bunching, 0 for two levels, and its 1/e time t2 [s].
+    """
+
+    g2_zero: float
+    time_s: float
+    rise: float = 0.0
+    bunching_time_s: float = 1.0
+
+    @property
+    def bunching(self) -> float:
+        """a, of the emitter's own light."""
+        return self.rise / (1.0 - self.g2_zero)
+
+    def binned(self, edges_s: ArrayLike, sigma_s: float = 0.0) -> Array:
+        """Return g2 with a Gaussian response, averaged over bins between edges, shape (n,).
+
+        Parameters
+        ----------
+        edges_s
+            Bin edges from zero delay, shape (n + 1,) [s].
+        sigma_s
+            Standard deviation of the response of the pair [s].
+        """
+        edges = np.asarray(edges_s, dtype=np.float64)
+        g2 = np.diff(edges) - self._drop * np.diff(_cumulated(edges, self.time_s, sigma_s))
+        if self.rise != 0.0:
+            g2 += self.rise * np.diff(_cumulated(edges, self.bunching_time_s, sigma_s))
+        return np.asarray(g2 / np.diff(edges), dtype=np.float64)
+
+    def bottom(self, sigma_s: float) -> float:
+        """Return g2 at zero delay with a Gaussian response."""
+        fast, slow = (
+            float(special.erfcx(sigma_s / (math.sqrt(2.0) * t)))
+            for t in (self.time_s, self.bunching_time_s)
+        )
+        return 1.0 - self._drop * fast + self.rise * slow
+
+    @property
+    def _drop(self) -> float:
+        """(1 - g2(0)) (1 + a)."""
+        return 1.0 - self.g2_zero + self.rise
+
+
+def _cumulated(x: Array, time_s: float, sigma_s: float) -> Array:
+    """Return the integral up to x of exp(-|tau|/time), convolved with a normalised Gaussian."""
+    if sigma_s > 0.0:
+        two_sided = emg_cdf(x, time_s, sigma_s) + 1.0 - emg_cdf(-x, time_s, sigma_s)
+        return np.asarray(time_s * two_sided, dtype=np.float64)
+    tail = np.exp(-np.abs(x) / time_s)
+    return np.asarray(time_s * np.where(x < 0.0, tail, 2.0 - tail), dtype=np.float64)
+
+
+def pair_response(fwhm_a: Estimate, fwhm_b: Estimate) -> Estimate:
+    """Return the standard deviation of the delay of a pair, from the FWHM of both detectors [s].
+
+    The same detector certificate given twice is one error, two certificates are two.
+    """
+    a, b = fwhm_a.value, fwhm_b.value
+    if not (a >= 0.0 and b >= 0.0):
+        raise UsageError(f"response of {a:g} and {b:g} s FWHM: must not be negative")
+    both = math.hypot(a, b)
+    slopes = [(e, e.value / max(both, 1e-300) / _FWHM_PER_SIGMA) for e in (fwhm_a, fwhm_b)]
+    return Estimate(
+        name="pair_response_sigma",
+        value=both / _FWHM_PER_SIGMA,
+        unit="s",
+        definition="standard deviation of the delay between two clicks at one time",
+        method="both detectors in quadrature",
+        plane="detectors",
+        budget=propagate(slopes),
+    )

@@ -1,0 +1,212 @@
+"""What the fit of a dip under continuous excitation says: figures, their intervals, a drawing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qdchar.estimate import Contribution, Estimate, merge
+from qdchar.fit import Curve, Fit
+
+from ..statistics.intervals import Interval, stretch
+from ..statistics.likelihood import DELTA_68, DELTA_95, Solution, Values
+from ..statistics.profile import profile
+from .dip_model import Dip
+
+Array = NDArray[np.float64]
+
+_DOUBTFUL = 1e-4
+
+
+@dataclass(frozen=True)
+class Found:
+    """The fit, by how much blocks scatter more than Poisson, and what else figures need."""
+
+    solution: Solution
+    wider: Mapping[str, float]
+    label: str
+    sigma_s: float
+    pairs: int
+    deconvolved: bool
+
+    def budget(self, sensitivity: Mapping[str, float]) -> tuple[Contribution, ...]:
+        """Budget of a figure, with what the blocks scatter more."""
+        total = self.solution.budget(sensitivity)
+        factor = max([1.0, *(self.wider[n] for n in sensitivity)])
+        excess = math.sqrt((factor**2 - 1.0) * sum(c.u**2 for c in total))
+        if excess == 0.0:
+            return total
+        return merge([*total, Contribution(f"scatter of time blocks, {self.label}", excess)])
+
+    def interval(self, delta: float) -> Interval:
+        """Profile interval of g2(0), which is 0 to 1 for an emitter with steady background."""
+        s, best = self.solution, max(self.solution["g2"], 0.0)
+
+        def minimum_at(g2: float) -> float:
+            return s.minimum_given(lambda _: {"g2": g2}, {})
+
+        interval = profile(
+            s.label,
+            minimum_at,
+            best=best,
+            step=s.u("g2"),
+            minimum=s.minimum if s["g2"] >= 0.0 else minimum_at(0.0),
+            delta=delta * s.stretch**2,
+            low=0.0,
+            high=1.0,
+        )
+        low, high = stretch(best, interval, max(1.0, self.wider["g2"]))
+        return max(low, 0.0), min(high, 1.0)
+
+
+def figures(
+    found: Found, dip: Callable[[Values], Dip], delay_s: float | None
+) -> Iterator[Estimate]:
+    """Yield the quantities that a fit of the dip gives, with their uncertainties."""
+    s = found.solution
+    v = s.as_dict()
+    levels = "three" if "rise" in v else "two"
+    method = f"Poisson fit of a {levels}-level emitter to {found.pairs} pairs"
+    without = "the response taken out" if found.deconvolved else "no response given to take out"
+
+    def figure(
+        name: str,
+        value: float,
+        unit: str,
+        definition: str,
+        sensitivity: Mapping[str, float],
+        bounded: bool = False,
+    ) -> Estimate:
+        return Estimate(
+            name=name,
+            value=value,
+            unit=unit,
+            definition=definition,
+            method=method,
+            plane="detectors",
+            budget=found.budget(sensitivity),
+            interval_68=found.interval(DELTA_68) if bounded else None,
+            interval_95=found.interval(DELTA_95) if bounded else None,
+        )
+
+    yield figure(
+        "g2_zero",
+        v["g2"],
+        "1",
+        f"g2(0) against the level beside the dip, {without}; background is in it",
+        {"g2": 1.0},
+        bounded=True,
+    )
+
+    def bottom(values: Values) -> float:
+        return dip(values).bottom(values.get("sigma", found.sigma_s))
+
+    yield figure(
+        "g2_zero_dip",
+        bottom(v),
+        "1",
+        "bottom of the dip as it is seen: response and background are in it",
+        _gradient(bottom, s),
+    )
+    yield figure("antibunching_time", v["time"], "s", "t1, 1/e time of the dip", {"time": 1.0})
+    if "rise" in v:
+
+        def bunching(values: Values) -> float:
+            return dip(values).bunching
+
+        what = "a, of the emitter's own light"
+        yield figure("bunching_amplitude", bunching(v), "1", what, _gradient(bunching, s))
+
+        def slow(values: Values) -> float:
+            return dip(values).bunching_time_s
+
+        what = "t2, 1/e time of the bunching"
+        yield figure("bunching_time", slow(v), "s", what, _gradient(slow, s))
+    if delay_s is None:
+        what = "delay of detector B against A at which the dip sits"
+        yield figure("electronic_delay", v["delay"], "s", what, {"delay": 1.0})
+
+
+def _gradient(function: Callable[[Values], float], s: Solution) -> dict[str, float]:
+    """Differentiate a figure with respect to the parameters, by central differences."""
+    values, slopes = s.as_dict(), {}
+    for name, value in values.items():
+        step = min(0.01 * s.u(name), 1e-3 * abs(value) or math.inf)
+        above, below = ({**values, name: value + sign * step} for sign in (1.0, -1.0))
+        slopes[name] = (function(above) - function(below)) / (2.0 * step)
+    return {name: slope for name, slope in slopes.items() if slope != 0.0}
+
+
+def time_averaged(found: Found, g2: Estimate, independent: float) -> Iterator[Estimate]:
+    """Figures that need the count rates: normalised to them instead of to the level."""
+    level = found.solution["level"] / independent
+    yield replace(
+        g2,
+        name="g2_zero_time_averaged",
+        value=g2.value * level,
+        definition="g2(0), time-averaged (g2_inf): against the product of the singles",
+        budget=found.budget({"g2": level, "level": g2.value / independent}),
+        interval_68=_times(level, g2.interval_68),
+        interval_95=_times(level, g2.interval_95),
+    )
+    yield Estimate(
+        name="blinking_amplitude",
+        value=level - 1.0,
+        unit="1",
+        definition="b: excess of the level beside the dip over uncorrelated light",
+        method="level over singles products of time blocks",
+        plane="detectors",
+        budget=found.budget({"level": 1.0 / independent}),
+    )
+
+
+def _times(factor: float, interval: Interval | None) -> Interval | None:
+    return None if interval is None else (factor * interval[0], factor * interval[1])
+
+
+def problems_of(found: Found, expected: Array, edges: Array) -> tuple[str, ...]:
+    """Return the reasons to doubt a fit of the dip, in plain words."""
+    s = found.solution
+    v = s.as_dict()
+    reach = 0.5 * float(edges[-1] - edges[0])
+    problems = []
+    if expected.min() > 5.0 and s.p_value < _DOUBTFUL:
+        problems.append(
+            f"{s.label}: the model does not describe the histogram (deviance "
+            f"{s.minimum / s.dof:.2f} per degree of freedom): look at the residuals for a response "
+            "that is no Gaussian, start-stop counting, or more than one emitter"
+        )
+    if found.deconvolved and v.get("sigma", found.sigma_s) > 2.0 * v["time"]:
+        problems.append(
+            f"{s.label}: the response of the pair, {found.sigma_s * 1e12:.0f} ps rms, is far wider "
+            f"than the dip of {v['time'] * 1e12:.0f} ps: g2(0) rests on how well it is known"
+        )
+    if v["time"] * v.get("slower", 0.0) > 0.9 * reach:
+        problems.append(
+            f"{s.label}: the bunching outlasts the histogram of +- {reach * 1e9:.4g} ns: its level "
+            "is an extrapolation; take a wider range"
+        )
+    return tuple(problems)
+
+
+def drawn(solution: Solution, edges: Array, counts: Array, expected: Array) -> Fit:
+    """Return the fit of the dip with the curve to draw."""
+    x = np.asarray((edges[:-1] + edges[1:]) / 2 * 1e9, dtype=np.float64)
+    level = solution["level"]
+    curve = Curve(
+        title="Correlation, continuous excitation",
+        x_label="delay (ns)",
+        y_label="g2",
+        x=x,
+        y=counts / level,
+        u_y=np.sqrt(counts + 0.5) / level,
+        model=expected / level,
+        residuals=-solution.residuals,
+        x_line=x,
+        y_line=expected / level,
+    )
+    return solution.fit("driven emitter with the response of the pair", "deviance", (curve,))

@@ -1,0 +1,282 @@
+"""g2(0) from a Hanbury Brown and Twiss measurement with continuous excitation.
+
+There is no pulse to count: g2(0) is the bottom of a dip whose width is a lifetime, and detectors
+fill it up whose response is about as wide. A driven three-level emitter (ground, excited, and a
+dark state from which it returns) has
+
+    g2(tau) = 1 - (1 - g2(0)) [(1 + a) exp(-|tau|/t1) - a exp(-|tau|/t2)] ,
+
+where g2(0) > 0 is due to light that is not the emitter's. What is counted is this convolved with
+the response of the pair, sigma^2 = sigma_A^2 + sigma_B^2, and integrated over each bin. So two
+numbers are reported: the dip as it stands, and g2(0) with the response taken out.
+
+All pairs of clicks are needed. A start-stop histogram falls off by exp(-rate tau) and has no level
+to normalise to.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qdchar.errors import InconclusiveError, UsageError
+from qdchar.estimate import Estimate
+from qdchar.fit import Result
+
+from ..hbt.g2_comb_fit import DelayHistogram, is_histogram, read_histogram, scatter_of_snapshots
+from ..statistics.likelihood import Free, Solution, Values, deviance_residuals, minimise
+from .dip_model import Dip, pair_response
+from .dip_results import Found, drawn, figures, problems_of, time_averaged
+from .pairs import read_pairs
+
+Array = NDArray[np.float64]
+
+_SIGNIFICANT = 3.0
+_DEEP = 25.0
+"""Least gain in deviance of a dip over none: by chance in one of 10^4 histograms or fewer."""
+_SLOWER = 2.0
+"""Least ratio of the times of bunching and antibunching."""
+
+
+def analyse_file(
+    path: Path,
+    *,
+    response_fwhm: Sequence[Estimate] = (),
+    delay_s: float | None = None,
+    channels: tuple[int, int] | None = None,
+    bin_s: float | None = None,
+    range_s: float | None = None,
+) -> Result:
+    """Find g2(0) from a file of time tags or a histogram of all pairs.
+
+    Parameters
+    ----------
+    path
+        Time tags (PicoQuant PTU, qutools quTAG, Photon-HDF5), or a histogram, see
+        `qdchar.analysis.hbt.g2_comb_fit.read_histogram`.
+    response_fwhm
+        FWHM of the response of either detector, tagger included [s]: of both alike, or of A and B.
+        Without it the response stays in.
+    delay_s
+        Electronic delay at which the dip sits [s]; fitted if not given.
+    channels
+        Channels of the two detectors; needed if the file has more than two.
+    bin_s, range_s
+        Of the histogram of time tags [s].
+
+    Returns
+    -------
+    Result
+        As `analyse`; from tags also ``g2_zero_time_averaged`` and ``blinking_amplitude``.
+
+    Raises
+    ------
+    UsageError
+        If it is not clear which channels hold the detectors, or bins do not fit the tagger.
+    InconclusiveError
+        If there is no dip, or the fit fails.
+    RecordError
+        If the file is damaged or contradicts itself.
+    """
+    if len(response_fwhm) > 2:
+        raise UsageError(f"{len(response_fwhm)} responses: there are two detectors")
+    sigma = pair_response(response_fwhm[0], response_fwhm[-1]) if response_fwhm else None
+    if is_histogram(path):
+        if channels is not None or bin_s is not None or range_s is not None:
+            raise UsageError(f"{path} is a histogram: it has its bins, range and channels")
+        return analyse(read_histogram(path), path.name, pair_sigma=sigma, delay_s=delay_s)
+    pairs = read_pairs(path, channels, bin_s, range_s)
+    return analyse(
+        pairs.histogram,
+        path.name,
+        pair_sigma=sigma,
+        delay_s=delay_s,
+        independent_per_bin=pairs.independent_per_bin,
+    )
+
+
+def analyse(
+    histogram: DelayHistogram,
+    label: str,
+    *,
+    pair_sigma: Estimate | None = None,
+    delay_s: float | None = None,
+    independent_per_bin: float | None = None,
+) -> Result:
+    """Fit the dip of a histogram of all pairs, by Poisson likelihood.
+
+    Parameters
+    ----------
+    histogram
+        All pairs by delay, in blocks of time where there are some.
+    label
+        Name of the data in budgets.
+    pair_sigma
+        Standard deviation of the response of the pair, see `pair_response`. Its uncertainty enters
+        the fit as a nuisance.
+    delay_s
+        Electronic delay if known [s]; fitted otherwise.
+    independent_per_bin
+        Pairs that independent light at the same count rates makes in a bin.
+
+    Returns
+    -------
+    Result
+        ``g2_zero`` without the response, ``g2_zero_dip`` with it; ``antibunching_time`` [s],
+        ``electronic_delay`` [s]; where there is bunching ``bunching_amplitude`` and
+        ``bunching_time`` [s]; with `independent_per_bin` also ``g2_zero_time_averaged`` and
+        ``blinking_amplitude``.
+
+    Raises
+    ------
+    InconclusiveError
+        If there is no dip, or the fit fails.
+
+    Notes
+    -----
+    Bunching is taken where the Bayesian information criterion favours it. Intervals of g2(0) are
+    from the profile likelihood; they do not go below 0, where the value itself may, by chance.
+    Blocks that scatter more than Poisson widen all of it.
+
+    Normalised to the level beside the dip, g2(0) is that of an emitter that shines: blinking slower
+    than the histogram is in ``g2_zero_time_averaged``, which is what goes with a time-averaged
+    photon rate.
+    """
+    sigma_s = 0.0 if pair_sigma is None else pair_sigma.value
+    fixed = pair_sigma is None or pair_sigma.u == 0.0
+    given = {} if pair_sigma is None or fixed else {"sigma": pair_sigma}
+    counts = histogram.counts.sum(axis=1).astype(np.float64)
+    edges = histogram.edges_s
+    seen = _look(counts, edges, label, delay_s)
+    free = {
+        "level": Free(seen.level, seen.level, 0.0),
+        "g2": Free(seen.bottom, 0.1),
+        "time": Free(seen.width_s, seen.width_s, 0.02 * histogram.bin_s, edges[-1] - edges[0]),
+    }
+    if delay_s is None:
+        free["delay"] = Free(seen.delay_s, seen.width_s)
+    if given:
+        free["sigma"] = Free(sigma_s, sigma_s, 0.0)
+
+    def dip(v: Values) -> Dip:
+        return Dip(v["g2"], v["time"], v.get("rise", 0.0), v["time"] * v.get("slower", 1.0))
+
+    def model(v: Values) -> Array:
+        shape = dip(v).binned(edges - v.get("delay", seen.delay_s), v.get("sigma", sigma_s))
+        return np.asarray(np.maximum(v["level"] * shape, 0.0))
+
+    def fitted(free: dict[str, Free]) -> Solution:
+        return minimise(
+            f"g2 dip, {label}", free, lambda v: deviance_residuals(counts, model(v)), given
+        )
+
+    def exponential(v: Values, time_s: float) -> Array:
+        one = Dip(0.0, time_s)
+        return 1.0 - one.binned(edges - v.get("delay", seen.delay_s), v.get("sigma", sigma_s))
+
+    solution = _with_bunching(fitted(free), free, fitted, counts, exponential)
+    flat = float(np.sum(deviance_residuals(counts, np.full(len(counts), counts.mean())) ** 2))
+    if flat - solution.minimum < _DEEP:
+        raise InconclusiveError(
+            f"{label}: no dip: the deviance of a flat histogram is only "
+            f"{flat - solution.minimum:.1f} higher; give the delay, a wider range, or record longer"
+        )
+    expected = model(solution.as_dict())
+    wider = scatter_of_snapshots(solution, model, expected, histogram.counts)
+    found = Found(solution, wider, label, sigma_s, int(counts.sum()), pair_sigma is not None)
+    estimates = [*figures(found, dip, delay_s)]
+    if independent_per_bin is not None:
+        estimates += time_averaged(found, estimates[0], independent_per_bin)
+    return Result(
+        tuple(estimates),
+        (drawn(solution, edges, counts, expected),),
+        problems_of(found, expected, edges),
+    )
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What a glance at the histogram tells: start values."""
+
+    level: float
+    bottom: float
+    delay_s: float
+    width_s: float
+
+
+def _look(counts: Array, edges: Array, label: str, delay_s: float | None) -> _Seen:
+    """Find the lowest place, after smoothing over what Poisson noise would drown."""
+    level = float(np.median(counts)) if np.median(counts) > 0 else float(counts.mean())
+    if level == 0.0 or counts.sum() < 100:
+        raise InconclusiveError(f"{label}: {counts.sum():.0f} pairs are too few for a dip")
+    bin_s = float(edges[1] - edges[0])
+    centres = 0.5 * (edges[:-1] + edges[1:])
+    best: tuple[float, _Seen] | None = None
+    width = 1
+    while width <= len(counts) // 4:
+        kernel = np.ones(width)
+        missing = np.convolve(level - counts, kernel, "valid")
+        middle = np.convolve(centres, kernel / width, "valid")
+        k = int(np.argmax(missing) if delay_s is None else np.argmin(np.abs(middle - delay_s)))
+        significance = float(missing[k]) / math.sqrt(width * level)
+        if best is None or significance > best[0]:
+            place = float(middle[k]) if delay_s is None else delay_s
+            bottom = 1.0 - float(missing[k]) / (width * level)
+            best = significance, _Seen(level, bottom, place, 0.5 * width * bin_s)
+        width *= 2
+    if best is None or best[0] < _SIGNIFICANT:
+        raise InconclusiveError(
+            f"{label}: no dip stands out from the noise of {level:.3g} pairs a bin; give the "
+            "delay, record longer, or look whether the range holds it"
+        )
+    return best[1]
+
+
+def _with_bunching(
+    two_levels: Solution,
+    free: dict[str, Free],
+    fitted: Callable[[dict[str, Free]], Solution],
+    counts: Array,
+    bins: Callable[[Values, float], Array],
+) -> Solution:
+    """Return the fit with a third level if the Bayesian information criterion favours it.
+
+    `bins(values, time)` are the bin averages of one two-sided exponential.
+    """
+    v, n, reach = two_levels.as_dict(), len(counts), 0.5 * free["time"].high
+    best = math.inf
+    start: dict[str, float] = {}
+    weight = 1.0 / np.sqrt(np.maximum(v["level"], 1.0))
+    # linear in all but the times: search those
+    for fast in v["time"] * np.array([0.4, 0.6, 0.8, 1.0]):
+        for slow in np.geomspace(1.5 * _SLOWER * fast, max(reach, 4.0 * _SLOWER * fast), 24):
+            shapes = np.stack([np.ones(n), -bins(v, float(fast)), bins(v, float(slow))], axis=1)
+            (level, drop, rise), off, *_ = np.linalg.lstsq(shapes * weight, counts * weight)
+            if len(off) and off[0] < best and rise > 0.0 and drop > rise and level > 0.0:
+                best = float(off[0])
+                start = {
+                    "level": level,
+                    "g2": 1.0 - (drop - rise) / level,
+                    "time": fast,
+                    "rise": rise / level,
+                    "slower": slow / fast,
+                }
+    if not start:
+        return two_levels
+    more = {**free, "rise": Free(0.2, 0.2, 0.0)}
+    # Bunching as fast as the dip cancels it at any height; of one that outlasts the histogram the
+    # height cannot be told from the level.
+    longest = max(reach / start["time"], 4.0 * _SLOWER)
+    more["slower"] = Free(start["slower"], start["slower"], _SLOWER, longest)
+    begin = {**v, **{name: float(value) for name, value in start.items()}}
+    try:
+        three = fitted({name: replace(f, start=begin[name]) for name, f in more.items()})
+    except InconclusiveError:  # no bunching here: its time is undetermined
+        return two_levels
+    penalty = 2.0 * math.log(n)
+    return three if three.minimum < two_levels.minimum - penalty else two_levels

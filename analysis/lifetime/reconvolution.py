@@ -1,0 +1,410 @@
+"""Fit of one decay histogram with one measured response histogram."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from qdchar.errors import InconclusiveError
+from qdchar.estimate import Contribution
+from qdchar.fit import Curve, Fit
+
+from ..models.decay import Array, decayed, emg_histogram
+from ..statistics.bounded_parameter import spread
+from ..statistics.intervals import Interval
+from ..statistics.likelihood import Free, Solution, Values, deviance_residuals, minimise
+
+_FEWEST_COUNTS = 100
+_DOUBTFUL = 1e-4
+_RESOLVED = 5.0
+_WITHIN_FWHM = math.erf(math.sqrt(math.log(2.0)))
+"""Share of a Gaussian between its half heights."""
+_DARK = 1e-6
+"""Least background [counts per bin]: nothing that a record could show, but above rounding."""
+
+
+@dataclass(frozen=True)
+class DecayFit:
+    """Lifetime of one decay.
+
+    Attributes
+    ----------
+    lifetime
+        1/e decay time [s].
+    budget
+        Counting noise of the decay and of the response [s].
+    fit
+        For the report.
+    problems
+        Reasons not to trust it.
+    response_fwhm
+        FWHM of a fitted Gaussian response and its standard uncertainty [s].
+    intervals
+        Those of 68 % and 95 %, where the lifetime is hardly above zero [s].
+    """
+
+    lifetime: float
+    budget: tuple[Contribution, ...]
+    fit: Fit
+    problems: tuple[str, ...]
+    response_fwhm: tuple[float, float] | None = None
+    intervals: tuple[Interval, Interval] | None = None
+
+    @property
+    def u(self) -> float:
+        """Standard uncertainty [s]."""
+        return math.sqrt(sum(c.u**2 for c in self.budget))
+
+
+def fit_decay(
+    title: str,
+    label: str,
+    decay: Array,
+    response: Array,
+    bin_s: float,
+) -> DecayFit:
+    """Fit decay = counts * (response convolved with an exponential, shifted) + background.
+
+    Parameters
+    ----------
+    title, label
+        Heading of the curve; name of the fit in budgets, unique within a run.
+    decay, response
+        Counts in bins that make one period, shape (n,) each.
+    bin_s
+        Bin width [s].
+
+    Raises
+    ------
+    InconclusiveError
+        If there are too few counts or the fit fails.
+    """
+    require_counts(label, decay, "decay")
+    require_counts(label, response, "instrument response")
+    shape = response / response.sum()
+
+    def behind(histogram: Array, v: Values) -> Array:
+        return decayed(histogram, bin_s, v["lifetime"], v["shift"])
+
+    def model(v: Values) -> Array:
+        # where the response's background is taken off again, no bin may come out negative
+        return np.maximum(v["counts"] * behind(shape, v) + v["background"], 0.0)
+
+    def residuals(v: Values) -> Array:
+        return deviance_residuals(decay, model(v))
+
+    solution = minimise(label, decay_starts(decay, response, bin_s), residuals)
+    values = solution.as_dict()
+    gradient = {"lifetime": 1.0}
+    u_decay = _u(solution, gradient)
+    kernel = behind(np.eye(1, len(decay))[0], values)
+    u_response = u_of_response(solution, model, kernel, response, gradient)
+    fit, problems = describe(
+        title,
+        "exponential",
+        "behind the measured response",
+        solution,
+        decay,
+        model(values),
+        convolved(response, kernel**2) * (values["counts"] / response.sum()) ** 2,
+        bin_s,
+    )
+    misfit = misfit_budget(label, fit, math.hypot(u_decay, u_response), problems)
+    return DecayFit(
+        lifetime=values["lifetime"],
+        budget=(
+            Contribution(f"{label}, decay counts", u_decay),
+            Contribution(f"{label}, response counts", u_response),
+            *misfit,
+        ),
+        fit=fit,
+        problems=problems + unresolved(label, values["lifetime"], decay, response, bin_s),
+    )
+
+
+def fit_emg(title: str, label: str, decay: Array, bin_s: float) -> DecayFit:
+    """Fit an exponential behind a Gaussian response of unknown width, with a background.
+
+    Parameters are as in `fit_decay`.
+
+    Raises
+    ------
+    InconclusiveError
+        If there are too few counts or the fit fails.
+    """
+    require_counts(label, decay, "decay")
+    background = quiet_level(decay)
+    mean, variance = mean_and_variance(decay - background, bin_s)
+    counts = float((decay - background).sum())
+    rms = math.sqrt(max(variance, bin_s**2))
+    period = bin_s * len(decay)
+    free = {
+        "lifetime": Free(0.7 * rms, rms, 0.01 * bin_s, 10.0 * period),
+        "sigma": Free(0.7 * rms, rms, 0.1 * bin_s, period),
+        "start": Free(mean - 0.7 * rms, rms),
+        "counts": Free(counts, counts, 0.0),
+        "background": _background(background, len(decay)),
+    }
+
+    def model(v: Values) -> Array:
+        shape = emg_histogram(len(decay), bin_s, v["lifetime"], v["sigma"], v["start"])
+        return v["counts"] * shape + v["background"]
+
+    solution = minimise(label, free, lambda v: deviance_residuals(decay, model(v)))
+    fit, problems = describe(
+        title,
+        "exponential",
+        "behind a Gaussian response",
+        solution,
+        decay,
+        model(solution.as_dict()),
+        np.zeros(len(decay)),
+        bin_s,
+    )
+    u, intervals = solution.u("lifetime"), None
+    if solution.near_bound("lifetime"):
+        near = spread(
+            solution,
+            solution["lifetime"],
+            {"lifetime": 1.0},
+            lambda x: solution.minimum_given(lambda _: {"lifetime": x}, {}),
+            low=free["lifetime"].low,
+        )
+        u, intervals = math.hypot(*(c.u for c in near.budget)), (near.interval_68, near.interval_95)
+    misfit = misfit_budget(label, fit, u, problems)
+    fwhm = math.sqrt(8.0 * math.log(2.0))
+    if solution["lifetime"] < fwhm * solution["sigma"]:
+        problems += (
+            f"{label}: the lifetime is shorter than the response ({solution['lifetime'] * 1e12:.0f}"
+            f" against {fwhm * solution['sigma'] * 1e12:.0f} ps FWHM), whose shape was not "
+            "measured but taken for a Gaussian: give a response file",
+        )
+    return DecayFit(
+        lifetime=solution["lifetime"],
+        budget=(
+            Contribution(f"{label}, decay counts", u),
+            *misfit,
+        ),
+        fit=fit,
+        problems=problems,
+        response_fwhm=(fwhm * solution["sigma"], fwhm * solution.u("sigma")),
+        intervals=intervals,
+    )
+
+
+def unresolved(
+    label: str,
+    lifetime: float,
+    decay: Array,
+    response: Array,
+    bin_s: float,
+    width_u: float = 0.0,
+) -> tuple[str, ...]:
+    """Say so if a decay is too fast to be told from none.
+
+    Notes
+    -----
+    A decay adds T1^2 to the variance s^2 of the response. Counts N_d and N_r know the difference
+    of the two to ``s^2 sqrt(2/N_d + 2/N_r + 4 w^2)`` where the response's width is known to a part
+    w; below five times that T1 is the root of noise, and its standard uncertainty, from the
+    curvature there, far too small.
+    """
+    sigma = fwhm_bins(response) * bin_s / math.sqrt(8.0 * math.log(2.0))
+    n_decay, n_response = float(decay.sum()), float(response.sum())
+    noise = sigma**2 * math.sqrt(2.0 / n_decay + 2.0 / n_response + 4.0 * width_u**2)
+    if lifetime**2 > _RESOLVED * noise:
+        return ()
+    least = math.sqrt(_RESOLVED * noise)
+    return (
+        f"{label}: a lifetime of {lifetime * 1e12:.3g} ps is not resolved: with these counts and a "
+        f"response of {2.355 * sigma * 1e12:.0f} ps FWHM it must be above {least * 1e12:.2g} ps; "
+        "record longer, or with faster detectors",
+    )
+
+
+def fwhm_bins(response: Array) -> float:
+    """FWHM in bins: the shortest stretch with as large a share as a Gaussian has within its own."""
+    n = len(response)
+    signal = np.roll(response - np.median(response), n // 2 - int(np.argmax(response)))
+    total = np.cumsum(np.concatenate([[0.0], signal]))
+    reached = np.maximum.accumulate(total)
+    shortest, ends = float(n), np.arange(n + 1.0)
+    for start in range(n // 2 + 1):
+        wanted = total[start] + _WITHIN_FWHM * total[-1]
+        if wanted > reached[-1]:
+            break
+        shortest = min(shortest, float(np.interp(wanted, reached, ends)) - start)
+    return shortest
+
+
+def require_counts(label: str, histogram: Array, what: str) -> None:
+    """Refuse a histogram that holds too few counts for a fit."""
+    if histogram.sum() < _FEWEST_COUNTS:
+        raise InconclusiveError(
+            f"{label}: the {what} holds {histogram.sum():.0f} counts; record longer"
+        )
+
+
+def misfit_budget(
+    label: str, fit: Fit, u: float, problems: tuple[str, ...]
+) -> tuple[Contribution, ...]:
+    """Add what a significant misfit is worth: the errors grow to where it would be none (Birge)."""
+    if not problems:
+        return ()
+    return (Contribution(f"{label}, misfit", u * math.sqrt(fit.minimum / fit.dof - 1.0), "B"),)
+
+
+def convolved(histogram: Array, kernel: Array) -> Array:
+    """Convolve around the period, both of shape (n,)."""
+    spectrum = np.fft.rfft(histogram) * np.fft.rfft(kernel)
+    return np.asarray(np.maximum(np.fft.irfft(spectrum, len(kernel)), 0.0), dtype=np.float64)
+
+
+def _u(solution: Solution, gradient: Mapping[str, float]) -> float:
+    g = np.array([gradient.get(n, 0.0) for n in solution.names])
+    return math.sqrt(float(g @ solution.covariance @ g))
+
+
+def decay_starts(decay: Array, response: Array, bin_s: float) -> dict[str, Free]:
+    """Start from the moments: a decay adds T1 to the mean and T1^2 to the variance.
+
+    The response's own background comes along with it, scaled by the counts; where it is more than
+    the decay's, what is left to add is negative.
+    """
+    background, background_r = quiet_level(decay), quiet_level(response)
+    mean, variance = mean_and_variance(decay - background, bin_s)
+    mean_r, variance_r = mean_and_variance(response - background_r, bin_s)
+    period = bin_s * len(decay)
+    lifetime = math.sqrt(max(variance - variance_r, bin_s**2))
+    counts = float((decay - background).sum())
+    brought = background_r * counts / float((response - background_r).sum())
+    added = _background(background, len(decay))
+    return {
+        "lifetime": Free(min(lifetime, period), lifetime, 0.1 * bin_s, 10.0 * period),
+        "shift": Free(mean - mean_r - lifetime, lifetime),
+        "counts": Free(counts, counts, 0.0),
+        "background": Free(max(background - brought, added.start - brought), added.scale, -brought),
+    }
+
+
+def _background(level: float, n_bins: int) -> Free:
+    return Free(max(level, 0.01 / n_bins), max(level, 1.0 / n_bins), _DARK)
+
+
+def quiet_level(histogram: Array) -> float:
+    """Mean of the quietest eighth of the period."""
+    width = len(histogram) // 8
+    around = np.concatenate([histogram, histogram[:width]])
+    sums = np.cumsum(np.concatenate([[0.0], around]))
+    return max(float((sums[width:] - sums[:-width]).min()) / width, 0.0)
+
+
+def mean_and_variance(histogram: Array, bin_s: float) -> tuple[float, float]:
+    """Return mean [s] and variance [s^2] of a histogram."""
+    t = bin_s * np.arange(len(histogram))
+    weight = histogram / histogram.sum()
+    mean = float(weight @ t)
+    return mean, float(weight @ (t - mean) ** 2)
+
+
+def u_of_response(
+    solution: Solution,
+    model: Callable[[Values], Array],
+    kernel: Array,
+    response: Array,
+    gradient: Mapping[str, float],
+) -> float:
+    """Return the standard uncertainty of the lifetime from the counting noise of the response.
+
+    Notes
+    -----
+    To first order the fit answers a change dm of the model by -F^-1 J^T W dm, with the Jacobian
+    J, the weights W = 1/m and the Fisher matrix F = J^T W J; and a count in bin j of the response
+    changes the model by the kernel that starts there.
+    """
+    values = solution.as_dict()
+    expected = model(values)
+    columns = []
+    for name in solution.names:
+        step = 0.01 * solution.u(name)
+        up, down = ({**values, name: values[name] + s * step} for s in (1, -1))
+        columns.append((model(up) - model(down)) / (2 * step))
+    row = np.array([gradient.get(n, 0.0) for n in solution.names]) @ solution.covariance
+    answer = (row @ np.stack(columns)) / np.maximum(expected, 1e-12)
+    # correlate with the kernel: the convolution with the kernel reversed in time
+    spectrum = np.fft.rfft(answer) * np.conj(np.fft.rfft(kernel))
+    sensitivity = np.fft.irfft(spectrum, len(response)) * values["counts"] / response.sum()
+    sensitivity -= float(sensitivity @ response) / response.sum()
+    return float(np.sqrt(np.sum(sensitivity**2 * response)))
+
+
+def describe(
+    title: str,
+    what: str,
+    behind: str,
+    solution: Solution,
+    decay: Array,
+    expected: Array,
+    noise: Array,
+    bin_s: float,
+) -> tuple[Fit, tuple[str, ...]]:
+    """Judge the fit on bins with enough counts for chi-square, and draw it.
+
+    `noise` is the variance of the expected counts from the counting noise of the response.
+    """
+    groups = _groups(expected)
+    width = np.bincount(groups)
+    y, m, v = (np.bincount(groups, h) for h in (decay, expected, noise))
+    centre = np.bincount(groups, bin_s * (np.arange(len(decay)) + 0.5)) / width * 1e9
+    residuals = deviance_residuals(y, m)
+    statistic = float(np.sum(residuals**2 / (1.0 + v / m)))
+    dof = len(y) - len(solution.names)
+    problems: tuple[str, ...] = ()
+    if dof > 0 and stats.chi2.sf(statistic, dof) < _DOUBTFUL:
+        problems = (
+            f"{solution.label}: {what} {behind} does not describe the decay (chi-square "
+            f"{statistic / dof:.2f} per degree of freedom): look at the residuals for a further "
+            "component, or a response taken at another count rate",
+        )
+    curve = Curve(
+        title=title,
+        x_label="time after the pulse (ns)",
+        y_label="counts per bin",
+        x=centre,
+        y=y / width,
+        u_y=np.sqrt(y + 0.5) / width,
+        model=m / width,
+        residuals=residuals,
+        x_line=centre,
+        y_line=m / width,
+        log_y=True,
+    )
+    fit = Fit(
+        model=f"{what} {behind}",
+        names=solution.names,
+        values=solution.values,
+        covariance=solution.covariance,
+        statistic="Poisson deviance",
+        minimum=statistic,
+        dof=dof,
+        curves=(curve,),
+    )
+    return fit, problems
+
+
+def _groups(expected: Array, wanted: float = 25.0) -> NDArray[np.int64]:
+    """Join neighbouring bins until each group expects enough counts; return each bin's group."""
+    group, held, number = np.zeros(len(expected), dtype=np.int64), 0.0, 0
+    for i, count in enumerate(expected):
+        if held >= wanted:
+            held, number = 0.0, number + 1
+        group[i] = number
+        held += count
+    if held < wanted and number > 0:
+        group[group == number] = number - 1
+    return group

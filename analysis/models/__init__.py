@@ -1,0 +1,1 @@
+"""Physical models that several analyses fit: line shapes, decays, Rabi rotation."""

@@ -1,0 +1,416 @@
+"""Decays of one dot at several detunings of its cavity, with the leaked laser told from them.
+
+Far from the cavity's resonance the dot is faint and slow, and laser light that leaks into the
+fibre is no longer lost beside it: at a twentieth of the brightness a share of 1 % has become one
+of 16 %. It is prompt, so that a decay histogram tells it from the dot where the decay is slow
+against the response, and hardly where it is not: there a prompt share, a shorter lifetime and an
+earlier start look alike. But the start is the same in all runs. The slow decays tell it, the fast
+ones are given it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from qdchar.errors import InconclusiveError
+from qdchar.estimate import Contribution, Estimate, budgets_of_fit, merge, propagate
+from qdchar.fit import Fit
+from qdchar.raw_data import TagRun
+
+from ..detection.decay_histogram import fold
+from ..detection.live_gating import LiveCounts, live_counts, two_photon_shares
+from ..detection.pulsed_run import PulsedRun, open_run
+from ..lifetime.reconvolution import (
+    convolved,
+    decay_starts,
+    describe,
+    mean_and_variance,
+    misfit_budget,
+    quiet_level,
+    require_counts,
+)
+from ..models.decay import Array, decayed
+from ..statistics.likelihood import Free, Solution, Values, deviance_residuals, minimise
+
+_SLOW = 10.0
+"""Decays slower than this many rms widths of the response tell the start from a prompt share."""
+_PROMPT_BINS = 0.05
+"""Decay time that stands for none [bins]; `decayed` then only shifts."""
+_PROMPT_STARTS = (0.02, 0.05, 0.2)
+_LOWEST_PROMPT = -0.02
+"""Least prompt share that a fit may take: noise about none is not cut off."""
+
+
+@dataclass(frozen=True)
+class DetunedDecay:
+    """What one run tells.
+
+    Attributes
+    ----------
+    lifetime
+        1/e decay time of the dot, mean of both detectors [s].
+    prompt_share
+        Share of prompt light in all light that follows the pulses.
+    """
+
+    lifetime: Estimate
+    prompt_share: Estimate
+
+
+@dataclass(frozen=True)
+class DetunedDecays:
+    """One entry for each run, the fits behind them, and reasons not to trust them."""
+
+    decays: tuple[DetunedDecay, ...]
+    fits: tuple[Fit, ...]
+    problems: tuple[str, ...]
+
+
+def detuned_decays(runs: Sequence[TagRun], response: TagRun) -> DetunedDecays:
+    """Fit the decay of each run with one instrument response and one start for all.
+
+    Parameters
+    ----------
+    runs
+        Time tags of the source, n of them, at least one of a slow decay.
+    response
+        Time tags of the laser through the same path and detectors.
+
+    Raises
+    ------
+    InconclusiveError
+        If a detector is silent, a fit fails, or all decays are as fast as the response.
+
+    Notes
+    -----
+    Model of each histogram: ``counts (IRF * exp) + prompt IRF + background``, all shifted by the
+    start t0. It is free in the slow runs (slower than half of the slowest, and than ten rms widths
+    of the response); their weighted mean enters the other fits with its uncertainty. The counting
+    noise of the response is one error source for all runs: it is propagated bin by bin, and so
+    stays shared.
+
+    A detector that is blind after a click keeps the first of two photons of a pulse, see
+    `qdchar.analysis.lifetime.analyse`. Where one of the two is the laser's, the prompt share takes
+    it up; of the coincidences those are 1 - (1 - s)^2 over g2(0), s being that share. The rest is
+    treated as there.
+    """
+    pulsed_laser = open_run(response)
+    laser = fold(pulsed_laser)
+    # one window for all, or their starts could not be compared
+    a_ps, b_ps = pulsed_laser.offset_a_ps, pulsed_laser.offset_b_ps
+    pulsed = [replace(open_run(run), offset_a_ps=a_ps, offset_b_ps=b_ps) for run in runs]
+    folded = [fold(p) for p in pulsed]
+    parts = [
+        _one_detector(name, pulsed, decays, shape, laser.bin_s, response.file.name)
+        for name, decays, shape in (
+            ("A", [h.a for h in folded], laser.a),
+            ("B", [h.b for h in folded], laser.b),
+        )
+    ]
+    decays = []
+    for i, p in enumerate(pulsed):
+        of_run = [part[i] for part in parts]
+        weights = np.array([1.0 / d.lifetime.u**2 for d in of_run])
+        weights /= weights.sum()
+        counts = np.array([d.counts for d in of_run]) / sum(d.counts for d in of_run)
+        prompt = _mean([d.prompt for d in of_run], counts)
+        live = live_counts(p)
+        pairs = weights @ two_photon_shares(live.statistics) * _both_of_the_dot(live, prompt.value)
+        early = 0.25 * float(pairs)
+        lifetime = _mean([d.lifetime for d in of_run], weights)
+        corrected = Estimate(
+            name="lifetime",
+            value=lifetime.value * (1.0 + early),
+            unit="s",
+            definition="1/e decay time of the emission at this detuning, response removed",
+            method="reconvolution with the measured response and a prompt share, both detectors",
+            plane="fibre",
+            budget=merge(
+                [
+                    *propagate([(lifetime, 1.0 + early)]),
+                    # whether firsts of two are prompt is one question for all runs
+                    Contribution(
+                        "first of two photons", lifetime.value * early / math.sqrt(3.0), "B"
+                    ),
+                ]
+            ),
+        )
+        decays.append(DetunedDecay(corrected, prompt))
+    return DetunedDecays(
+        tuple(decays),
+        tuple(d.fit for part in parts for d in part),
+        tuple(problem for part in parts for d in part for problem in d.problems),
+    )
+
+
+def _both_of_the_dot(live: LiveCounts, prompt: float) -> float:
+    """Share of the coincidences that are not of the laser's Poissonian light."""
+    s = live.statistics
+    c0, n_a, n_b, n_live = (float(n.sum()) for n in (s.c0, s.n_a, s.n_b, s.n_live))
+    with_laser = n_a * n_b / n_live * (1.0 - (1.0 - prompt) ** 2)
+    # with few coincidences chance may leave none; a negative number of them means nothing
+    return max(1.0 - with_laser / c0, 0.0) if c0 > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class _Decay:
+    """One run on one detector."""
+
+    lifetime: Estimate
+    prompt: Estimate
+    counts: float
+    fit: Fit
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """A fit with the gradients of lifetime, prompt share and start."""
+
+    solution: Solution
+    gradients: Mapping[str, Mapping[str, float]]
+
+    @classmethod
+    def of(cls, solution: Solution) -> _Fitted:
+        counts, prompt = solution["counts"], solution["prompt"]
+        total = counts + prompt
+        share = {"prompt": counts / total**2, "counts": -prompt / total**2}
+        return cls(
+            solution, {"lifetime": {"lifetime": 1.0}, "prompt": share, "start": {"shift": 1}}
+        )
+
+    @property
+    def share(self) -> float:
+        """Prompt share."""
+        return self.solution["prompt"] / (self.solution["counts"] + self.solution["prompt"])
+
+    def own(self) -> dict[str, tuple[Contribution, ...]]:
+        """Budget of each quantity from the decay's counting noise."""
+        s = self.solution
+        per_residual = s.jacobian @ s.covariance
+        budgets = budgets_of_fit(f"{s.label}, decay", s.names, per_residual.T @ per_residual)
+        return {
+            name: merge(
+                Contribution(c.source, slope * c.u)
+                for parameter, slope in gradient.items()
+                for c in budgets[parameter]
+            )
+            for name, gradient in self.gradients.items()
+        }
+
+    def per_start(self, name: str) -> float:
+        """Change of a quantity with the given start; 0 where it was free."""
+        s = self.solution
+        if "shift" not in s.given:
+            return 0.0
+        moved = s.covariance[:, s.names.index("shift")] / s.given["shift"].u ** 2
+        return float(self._vector(name) @ moved)
+
+    def per_response(self, name: str, response: Array, bin_s: float) -> Array:
+        """Change of a quantity with a count in each bin of the response, start held if given.
+
+        To first order the fit answers a change dm of the model by -C J^T W dm, W = 1/m, and a
+        count in a bin of the response changes the model by the kernel that begins there.
+        """
+        s = self.solution
+        v = s.as_dict()
+        shape = response / response.sum()
+        expected = np.maximum(_model(shape, bin_s, v), 1e-12)
+        columns = []
+        for parameter in s.names:
+            step = 0.01 * s.u(parameter)
+            up, down = (
+                _model(shape, bin_s, {**v, parameter: v[parameter] + d}) for d in (step, -step)
+            )
+            columns.append((up - down) / (2.0 * step))
+        answer = -(self._vector(name) @ s.covariance @ np.stack(columns)) / expected
+        kernel = _pulsed(np.eye(1, len(response))[0], bin_s, v)
+        spectrum = np.fft.rfft(answer) * np.conj(np.fft.rfft(kernel))
+        change = np.fft.irfft(spectrum, len(response)) / response.sum()
+        return np.asarray(change - float(change @ response) / response.sum(), dtype=np.float64)
+
+    def _vector(self, name: str) -> Array:
+        gradient = self.gradients[name]
+        return np.array([gradient.get(n, 0.0) for n in self.solution.names])
+
+
+def _one_detector(
+    detector: str,
+    pulsed: Sequence[PulsedRun],
+    decays: Sequence[Array],
+    response: Array,
+    bin_s: float,
+    response_label: str,
+) -> list[_Decay]:
+    labels = [f"lifetime {detector}, {p.label}" for p in pulsed]
+    clocks = [Contribution(f"clock phase, {p.label}", 1e-12 * p.clock.u_t0_ps) for p in pulsed]
+    require_counts(f"lifetime {detector}, {response_label}", response, "instrument response")
+    for label, decay in zip(labels, decays, strict=True):
+        require_counts(label, decay, "decay")
+    width = math.sqrt(mean_and_variance(response - quiet_level(response), bin_s)[1])
+    about = np.array([decay_starts(decay, response, bin_s)["lifetime"].start for decay in decays])
+    slow = about > max(_SLOW * width, 0.5 * float(about.max()))
+    if not slow.any():
+        raise InconclusiveError(
+            f"lifetime on detector {detector}: all decays are faster than {_SLOW:g} rms widths of "
+            f"the response ({width * 1e12:.0f} ps), where leaked laser light cannot be told from "
+            "the dot's; detune the cavity further"
+        )
+    fits = {
+        i: _Fitted.of(_fit(labels[i], decays[i], response, bin_s))
+        for i in range(len(decays))
+        if slow[i]
+    }
+    weights = {i: 1.0 / (f.solution.u("shift") ** 2 + clocks[i].u ** 2) for i, f in fits.items()}
+    weights = {i: w / sum(weights.values()) for i, w in weights.items()}
+    start = Estimate(
+        "start",
+        sum(w * fits[i].solution["shift"] for i, w in weights.items()),
+        "s",
+        "time of the pulse against the response's",
+        "weighted mean of the slow decays",
+        budget=merge(
+            Contribution(c.source, w * c.u)
+            for i, w in weights.items()
+            for c in (*fits[i].own()["start"], clocks[i])
+        ),
+    )
+    start_of_response = sum(
+        w * fits[i].per_response("start", response, bin_s) for i, w in weights.items()
+    )
+    spread = float(np.sum(np.square(start_of_response) * response))
+    starts = [replace(start, budget=merge([*start.budget, clock])) for clock in clocks]
+    for i in range(len(decays)):
+        if not slow[i]:
+            given = starts[i].with_contribution("response", math.sqrt(spread))
+            fits[i] = _Fitted.of(_fit(labels[i], decays[i], response, bin_s, given))
+    names = [(i, name) for i in range(len(decays)) for name in ("lifetime", "prompt")]
+    moved = np.stack(
+        [
+            fits[i].per_response(name, response, bin_s)
+            + fits[i].per_start(name) * start_of_response
+            for i, name in names
+        ]
+    )
+    noise = (moved * response) @ moved.T
+    keys = [f"{name} {i}" for i, name in names]
+    shared = budgets_of_fit(f"response {detector}, {response_label}", keys, noise)
+    return [
+        _finish(detector, fits[i], i, decays[i], response, bin_s, starts[i], shared)
+        for i in range(len(decays))
+    ]
+
+
+def _finish(
+    detector: str,
+    fitted: _Fitted,
+    i: int,
+    decay: Array,
+    response: Array,
+    bin_s: float,
+    start: Estimate,
+    shared: Mapping[str, tuple[Contribution, ...]],
+) -> _Decay:
+    s = fitted.solution
+    v = s.as_dict()
+    shape = response / response.sum()
+    kernel = _pulsed(np.eye(1, len(decay))[0], bin_s, v)
+    fit, problems = describe(
+        f"Decay on detector {detector}, {s.label.rpartition(' ')[2]}",
+        "exponential and prompt light",
+        "behind the measured response",
+        s,
+        decay,
+        _model(shape, bin_s, v),
+        convolved(response, kernel**2) / response.sum() ** 2,
+        bin_s,
+    )
+    own = fitted.own()
+
+    def estimate(name: str, value: float, unit: str) -> Estimate:
+        budget = merge(
+            [
+                *own[name],
+                *propagate([(start, fitted.per_start(name))]),
+                *shared[f"{name} {i}"],
+            ]
+        )
+        u = math.sqrt(sum(c.u**2 for c in budget))
+        budget += misfit_budget(s.label, fit, u, problems)
+        return Estimate(name, value, unit, "", "", budget=budget)
+
+    return _Decay(
+        estimate("lifetime", s["lifetime"], "s"),
+        estimate("prompt", fitted.share, "1"),
+        s["counts"] + s["prompt"],
+        fit,
+        problems,
+    )
+
+
+def _pulsed(histogram: Array, bin_s: float, v: Values) -> Array:
+    """Return the light that follows the pulses, for a response histogram of sum 1."""
+    dot = decayed(histogram, bin_s, v["lifetime"], v["shift"])
+    laser = decayed(histogram, bin_s, _PROMPT_BINS * bin_s, v["shift"])
+    return np.asarray(v["counts"] * dot + v["prompt"] * laser, dtype=np.float64)
+
+
+def _model(shape: Array, bin_s: float, v: Values) -> Array:
+    # where the response's background is taken off again, no bin may come out negative
+    return np.maximum(_pulsed(shape, bin_s, v) + v["background"], 0.0)
+
+
+def _fit(
+    label: str, decay: Array, response: Array, bin_s: float, shift: Estimate | None = None
+) -> Solution:
+    shape = response / response.sum()
+
+    def residuals(v: Values) -> Array:
+        return deviance_residuals(decay, _model(shape, bin_s, v))
+
+    moments = decay_starts(decay, response, bin_s)
+    if shift is not None:
+        free = _with_prompt(moments, 0.0) | {"shift": Free(shift.value, shift.u)}
+        return minimise(label, free, residuals, {"shift": shift})
+    # a start too early with a prompt share below zero is a minimum, too
+    tries, failure = [], None
+    for share in _PROMPT_STARTS:
+        try:
+            tries.append(minimise(label, _with_prompt(moments, share), residuals))
+        except InconclusiveError as error:
+            failure = error
+    if not tries and failure is not None:
+        raise failure
+    return min(tries, key=lambda t: t.minimum)
+
+
+def _with_prompt(moments: Mapping[str, Free], share: float) -> dict[str, Free]:
+    """Share the light out between dot and laser, without changing the histogram's moments."""
+    free = dict(moments)
+    t1, shift, counts = free["lifetime"], free["shift"], free["counts"]
+    stretched = t1.start / math.sqrt(1.0 - share**2)
+    free["lifetime"] = Free(stretched, t1.scale, t1.low, t1.high)
+    earlier = (1.0 - share) * stretched - t1.start
+    free["shift"] = Free(shift.start - earlier, shift.scale)
+    free["counts"] = Free((1.0 - share) * counts.start, counts.scale, counts.low)
+    least = _LOWEST_PROMPT * counts.start
+    free["prompt"] = Free(share * counts.start, 0.01 * counts.start, least)
+    return free
+
+
+def _mean(estimates: Sequence[Estimate], weights: Array) -> Estimate:
+    """Weighted mean."""
+    pairs = list(zip(estimates, map(float, weights), strict=True))
+    first = estimates[0]
+    return Estimate(
+        first.name,
+        sum(w * e.value for e, w in pairs),
+        first.unit,
+        first.definition,
+        first.method,
+        budget=propagate(pairs),
+    )

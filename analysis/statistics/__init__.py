@@ -1,0 +1,1 @@
+"""Statistics that every analysis shares: likelihood, profiles, intervals, jackknife."""

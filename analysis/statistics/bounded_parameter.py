@@ -1,0 +1,92 @@
+"""Uncertainty of fitted quantities near a bound, where a covariance says nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from qdchar.estimate import Contribution, Estimate, propagate
+
+from .likelihood import Solution
+from .profile import DELTA_68, DELTA_95, profile
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Uncertainty of a quantity near a bound: its budget and profile-likelihood intervals."""
+
+    budget: tuple[Contribution, ...]
+    interval_68: tuple[float, float]
+    interval_95: tuple[float, float]
+
+    def with_scale(self, value: float, scale: Estimate) -> Spread:
+        """Return the spread of the quantity times a scale factor from elsewhere.
+
+        Parameters
+        ----------
+        value
+            The quantity.
+        scale
+            The factor; its uncertainty moves the ends of the intervals out in quadrature.
+        """
+        own = Estimate("quantity", value, "", "", "", budget=self.budget)
+
+        def moved(interval: tuple[float, float], k: float) -> tuple[float, float]:
+            low, high = (scale.value * (end - value) for end in interval)
+            other = k * value * scale.u
+            best = scale.value * value
+            return best - math.hypot(low, other), best + math.hypot(high, other)
+
+        return Spread(
+            budget=propagate([(own, scale.value), (scale, value)]),
+            interval_68=moved(self.interval_68, 1.0),
+            interval_95=moved(self.interval_95, math.sqrt(DELTA_95)),
+        )
+
+
+def spread(
+    solution: Solution,
+    value: float,
+    sensitivity: Mapping[str, float],
+    minimum_at: Callable[[float], float],
+    low: float = -math.inf,
+) -> Spread:
+    """Return the spread of a quantity derived from a fit with a parameter near a bound.
+
+    Parameters
+    ----------
+    solution
+        The fit.
+    value
+        The quantity at the minimum.
+    sensitivity
+        Its derivative with respect to each parameter: fixes which error sources it shares with
+        others. Their size is then that of the 68 % interval, half its width.
+    minimum_at
+        Minimum of the fit with the quantity held at a value, see `Solution.minimum_given`.
+    low
+        Lowest value possible.
+    """
+    budget = solution.budget(sensitivity)
+    u = math.sqrt(sum(c.u**2 for c in budget))
+    # far from parabolic, u may be anything: begin near, and let the search expand
+    step = min(u, max(abs(value), 1e-3 * u))
+    interval_68, interval_95 = (
+        profile(
+            solution.label,
+            minimum_at,
+            best=value,
+            step=step,
+            minimum=solution.minimum,
+            delta=delta * solution.stretch**2,
+            low=low,
+        )
+        for delta in (DELTA_68, DELTA_95)
+    )
+    factor = (interval_68[1] - interval_68[0]) / 2.0 / u
+    return Spread(
+        tuple(Contribution(c.source, c.u * factor, c.kind) for c in budget),
+        interval_68,
+        interval_95,
+    )

@@ -1,0 +1,63 @@
+"""The simulated analyser: two ELL14 rotation mounts on one bus behind a serial-to-TCP server."""
+
+from __future__ import annotations
+
+import re
+import socket
+import threading
+
+from ..._listener import Listener
+from .emulator import COMMAND_S, Lab
+
+PLATES = {"0": "quarter", "1": "half"}
+"""Bus address of each plate's mount."""
+PULSES_PER_TURN = 143360
+TURN_S = 0.84
+"""Time for one turn."""
+_REQUEST = re.compile(rb"([0-9A-F])(in|gs|gp|ho[01]|ma[0-9A-F]{8})")
+_LONGEST = 11
+
+
+class AnalyserConsole(Listener):
+    """Requests have no terminator, replies end with CRLF."""
+
+    def __init__(self, lab: Lab, port: int = 0, host: str = "127.0.0.1") -> None:
+        super().__init__(host, port)
+        self.lab = lab
+        self._wire = threading.Lock()
+
+    def serve(self, client: socket.socket, name: str) -> None:
+        """Answer one client; what is no request is thrown away."""
+        heard = b""
+        while received := client.recv(65536):
+            heard += received
+            while match := _REQUEST.search(heard):
+                heard = heard[match.end() :]
+                with self._wire:
+                    self.lab.advance(COMMAND_S)
+                    reply = self._answer(match[1].decode(), match[2].decode())
+                if reply:
+                    client.sendall(f"{reply}\r\n".encode())
+            heard = heard[-_LONGEST:]
+
+    def _answer(self, mount: str, command: str) -> str:
+        if mount not in PLATES:
+            return ""  # nobody with that address
+        plate = PLATES[mount]
+        if command == "in":
+            serial = f"S{self.lab.serial[-7:].replace('-', '0'):0>7}"
+            return f"{mount}IN0E{serial}202617010168{PULSES_PER_TURN:08X}"
+        if command == "gs":
+            return f"{mount}GS00"
+        if command.startswith("ho"):
+            self._turn(plate, 0)
+        elif command.startswith("ma"):
+            pulses = int(command[2:], 16)
+            self._turn(plate, pulses - 2**32 if pulses >= 2**31 else pulses)
+        pulses = round(self.lab.plate_deg(plate) / 360.0 * PULSES_PER_TURN)
+        return f"{mount}PO{pulses % 2**32:08X}"
+
+    def _turn(self, plate: str, pulses: int) -> None:
+        target_deg = pulses / PULSES_PER_TURN * 360.0
+        self.lab.advance(abs(target_deg - self.lab.plate_deg(plate)) / 360.0 * TURN_S)
+        self.lab.turn_plate(plate, target_deg)

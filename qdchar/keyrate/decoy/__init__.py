@@ -1,0 +1,1 @@
+"""Decoy states: coherent light, and single photons behind an attenuator."""

@@ -1,0 +1,109 @@
+"""Key of phase-randomised coherent light with infinitely many decoy states (asymptotic).
+
+With infinite decoy states the yield and error rate of single photons are known exactly, so this
+is what a laser gives at its best on the same link; finite decoy protocols stay below.
+
+References
+----------
+H.-K. Lo, X. Ma, K. Chen, Phys. Rev. Lett. 94, 230504 (2005),
+https://doi.org/10.1103/PhysRevLett.94.230504.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..bounds import binary_entropy
+from ..conditions import Conditions
+from ..optimise import Effort, Rows, maximise
+
+Floats = NDArray[np.float64]
+
+
+def yield_and_error(photons: ArrayLike, given: Conditions) -> tuple[Floats, Floats]:
+    """Click probability of an n-photon pulse at threshold detectors, and its error yield.
+
+    Parameters
+    ----------
+    photons
+        Photon number, any shape that broadcasts with `given`.
+
+    Returns
+    -------
+    clicks, errors
+        Probability of a click per pulse, and of a wrong click.
+    """
+    number = np.asarray(photons, dtype=np.float64)
+    clicks = 1 - (1 - given.p_dark) * (1 - given.eta) ** number
+    errors = given.e_mis * (clicks - given.p_dark) + given.p_dark / 2
+    return np.asarray(clicks), np.asarray(errors)
+
+
+def coherent_gain(mean: ArrayLike, given: Conditions) -> tuple[Floats, Floats]:
+    """Gain of a coherent pulse and the probability of a wrong click.
+
+    The gain is 1 - (1 - p_dark) exp(-mean eta).
+
+    Parameters
+    ----------
+    mean
+        Mean photon number of the pulse at the channel's input.
+    """
+    transmitted = given.eta * np.asarray(mean, dtype=np.float64)
+    gain = given.p_dark - (1 - given.p_dark) * np.expm1(-transmitted)
+    wrong = given.e_mis * (gain - given.p_dark) + given.p_dark / 2
+    return np.asarray(gain), np.asarray(wrong)
+
+
+def infinite_decoy_rate(mean: ArrayLike, given: Conditions) -> Floats:
+    """Secret bits per sent pulse with infinite decoy states at a given mean.
+
+    R = pB {e^-m p_dark + m e^-m Y1 [1 - h(e1)] - f Q h(E)} at mean m.
+
+    Alice sends the key basis and the signal mean almost always; behind an active receiver Bob
+    measures in the key basis almost always, behind a passive one with his splitter's share.
+    """
+    mean = np.asarray(mean, dtype=np.float64)
+    return np.maximum(_infinite_decoy_balance(mean, given), 0.0)
+
+
+def _infinite_decoy_balance(mean: Floats, given: Conditions) -> Floats:
+    gain, wrong = coherent_gain(mean, given)
+    single, single_wrong = yield_and_error(1.0, given)
+    some = np.where(single > 0, single, 1.0)
+    phase_error = np.where(single > 0, single_wrong / some, 0.5)
+    qber = np.where(gain > 0, wrong / np.where(gain > 0, gain, 1.0), 0.5)
+    p_z_bob = 1.0 if given.active else given.p_z_bob
+    secret = given.p_dark + mean * single * (1 - binary_entropy(phase_error))
+    leak = given.f_ec * gain * binary_entropy(qber)
+    return np.asarray(p_z_bob * (np.exp(-mean) * secret - leak))
+
+
+def best_infinite_decoy(given: Conditions, effort: Effort | None = None) -> tuple[Floats, Floats]:
+    """Secret bits per sent pulse with infinite decoy states at the best mean.
+
+    Returns
+    -------
+    rate, mean
+        Arrays of the conditions' shape.
+    """
+    shape = given.shape
+    flat = given.flat()
+
+    def score(x: Floats, rows: Rows) -> Floats:
+        part = flat.part(rows)
+        mean = 10 ** x[..., 0]
+        # relative to the loss, so that the climb is the same at every loss
+        return _infinite_decoy_balance(mean, part) / (part.eta + part.p_dark + 1e-300)
+
+    best = maximise(
+        score,
+        int(np.prod(shape)),
+        np.array([-6.0]),
+        np.array([0.5]),
+        effort or Effort(samples=64, starts=1, steps=30),
+    )
+    mean = 10**best
+    rate = np.maximum(_infinite_decoy_balance(mean, flat), 0.0)
+    return rate.reshape(shape), mean.reshape(shape)

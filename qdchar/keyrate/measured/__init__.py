@@ -1,0 +1,1 @@
+"""Key lengths from the counts of a measured session."""

@@ -1,0 +1,171 @@
+"""A session's counts in a TOML file, and the key that they hold.
+
+Without decoy states, one number a count::
+
+    light = "single-photon"
+    protocol = "efficient-bb84"
+    pulses_sent = 26_573_909_635
+    p_z = 0.97
+    attenuation = 0.87
+    [counts]
+    sifted = 87_300_000
+    sifted_errors = 2_219_039
+    test = 300_000
+    test_errors = 7_626
+    crossed = 9_700_000          # Alice in Z, Bob in the other basis
+    crossed_right = 4_850_000    # three states only: those of the outcome that Alice also sends
+
+With decoy states, one number a setting, strongest first, and what the settings are::
+
+    light = "attenuator"         # single photons; or "coherent"
+    [settings]
+    transmission = [1.0, 0.3, 0.0]   # "coherent": mean = [0.41, 0.08, 0.0]
+    share = [0.93, 0.06, 0.01]
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from qdchar.errors import UsageError
+from qdchar.link import Link
+
+from ..decoy.bounds import Intensities
+from ..decoy.finite_key import DecoyCounts
+from ..result import Protocol
+from ..single_photon.finite_key import Accounting, BasisCounts
+from ..source import SourceFigures
+from .key import SessionKey, attenuator_session, coherent_session, single_photon_session
+
+Counts = int | tuple[int, ...]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CountTable(_Table):
+    """The counts, one number each or one a setting; see the module's text."""
+
+    sifted: Counts
+    sifted_errors: Counts
+    test: Counts
+    test_errors: Counts
+    crossed: Counts = 0
+    crossed_right: Counts = 0
+
+
+class SettingTable(_Table):
+    """What the decoy settings are, strongest first."""
+
+    share: tuple[float, ...]
+    transmission: tuple[float, ...] | None = None
+    mean: tuple[float, ...] | None = None
+    p3_max: float = 0.0
+
+
+class SessionFile(_Table):
+    """A session: light, protocol, what Alice set, and what was counted."""
+
+    light: Literal["single-photon", "attenuator", "coherent"]
+    protocol: Protocol = "efficient-bb84"
+    accounting: Accounting = "alice"
+    pulses_sent: float
+    p_z: float
+    attenuation: float = 1.0
+    p2_limit: float | None = None
+    counts: CountTable
+    settings: SettingTable | None = None
+
+
+def load_session(path: Path) -> SessionFile:
+    """Read a session file.
+
+    Raises
+    ------
+    UsageError
+        The file cannot be read, or a key is missing, unknown or of the wrong kind.
+    """
+    try:
+        return SessionFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise UsageError(f"session file {path}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"session file {path}: not valid TOML: {error}") from error
+    except ValidationError as error:
+        lines = [
+            f"session file {path}: {'.'.join(str(part) for part in problem['loc'])}: "
+            f"{problem['msg'][0].lower()}{problem['msg'][1:]}"
+            for problem in error.errors()
+        ]
+        raise UsageError("\n".join(lines)) from error
+
+
+def session_key(session: SessionFile, source: SourceFigures, link: Link) -> SessionKey:
+    """Key of a session.
+
+    Parameters
+    ----------
+    session
+        Counts and what Alice set.
+    source
+        The single-photon source; not used with coherent light.
+    link
+        Security constants and Bob's basis choice.
+
+    Raises
+    ------
+    UsageError, InconclusiveError
+        As in `qdchar.keyrate.counts`.
+    """
+    counts = {name: np.asarray(value) for name, value in session.counts}
+    if session.light == "single-photon":
+        if session.settings is not None:
+            raise UsageError("session: [settings] is for light = 'attenuator' or 'coherent'")
+        return single_photon_session(
+            BasisCounts(**counts),
+            session.pulses_sent,
+            source,
+            link,
+            p_z=session.p_z,
+            protocol=session.protocol,
+            accounting=session.accounting,
+            attenuation=session.attenuation,
+            p2_limit=session.p2_limit,
+        )
+    settings = session.settings
+    asked = "transmission" if session.light == "attenuator" else "mean"
+    if settings is None or getattr(settings, asked) is None:
+        raise UsageError(f"session: light = {session.light!r} needs [settings] {asked} and share")
+    per_setting = DecoyCounts(
+        **{
+            n: np.zeros(len(settings.share)) if c.ndim == 0 and c == 0 else c
+            for n, c in counts.items()
+        }
+    )
+    if session.light == "attenuator":
+        return attenuator_session(
+            per_setting,
+            session.pulses_sent,
+            source,
+            np.asarray(settings.transmission),
+            np.asarray(settings.share),
+            link,
+            p_z=session.p_z,
+            p3_max=settings.p3_max,
+            protocol=session.protocol,
+        )
+    mean, share = np.asarray(settings.mean, dtype=np.float64), np.asarray(settings.share)
+    return coherent_session(
+        per_setting,
+        session.pulses_sent,
+        Intensities(mean, share),
+        link,
+        p_z=session.p_z,
+        protocol=session.protocol,
+    )

@@ -1,0 +1,287 @@
+"""Key length from the measured counts of a session, and not from a model of the link.
+
+What a lab computes after a run. Counts are checked before they are used; a contradiction between
+counts and source is an error and not a key.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from qdchar.errors import InconclusiveError, UsageError
+from qdchar.link import Link
+
+from ..conditions import Conditions
+from ..decoy.attenuated_source import AttenuatedSource
+from ..decoy.bounds import Bound, CoherentBounds, Intensities, elementary_eps
+from ..decoy.finite_key import DecoyCounts, DecoyKey, decoy_key
+from ..decoy.linear_program import AttenuatorProgram
+from ..result import PHASE, Protocol
+from ..single_photon.finite_key import Accounting, BasisCounts, key_from_counts
+from ..source import SourceFigures
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SessionKey:
+    """Key of a measured block.
+
+    Attributes
+    ----------
+    protocol
+        By name, with what stands behind the photon numbers.
+    key_length
+        Secret bits; 0 where there is no key.
+    rate_per_pulse
+        Secret bits per sent pulse.
+    qber, phase_error
+        Of the sifted key; upper bound on its phase-error rate.
+    secure_detections
+        Least sifted detections that came from single photons (with decoy states), or not from
+        multi-photon pulses (without).
+    """
+
+    protocol: str
+    key_length: float
+    rate_per_pulse: float
+    qber: float
+    phase_error: float
+    secure_detections: float
+
+
+def single_photon_session(
+    counts: BasisCounts,
+    pulses_sent: float,
+    source: SourceFigures,
+    link: Link,
+    *,
+    p_z: float,
+    protocol: Protocol = "efficient-bb84",
+    accounting: Accounting = "alice",
+    attenuation: float = 1.0,
+    p2_limit: float | None = None,
+) -> SessionKey:
+    """Key of a session with a single-photon source without decoy states.
+
+    Parameters
+    ----------
+    counts
+        Measured; whole numbers.
+    pulses_sent
+        Pulses of the session.
+    source
+        <n> and g2 before pre-attenuation.
+    link
+        Security constants and Bob's basis choice.
+    p_z
+        Alice's Z probability.
+    protocol, accounting
+        As in `qdchar.keyrate.predict`.
+    attenuation
+        The pre-attenuation that was set.
+    p2_limit
+        Upper limit of the multi-photon probability before pre-attenuation, e.g. from
+        `multiphoton_limit`; default the source's g2 <n>^2 / 2.
+
+    Raises
+    ------
+    UsageError
+        A count is not a whole number of 0 or more, or a part exceeds its whole.
+    InconclusiveError
+        More detections than the source's photons can have made: <n> is not this session's.
+    """
+    _check(counts)
+    _check_setting(pulses_sent, p_z)
+    if not 0 < attenuation <= 1:
+        raise UsageError("session: attenuation is a transmission: more than 0, at most 1")
+    p2 = source.multiphoton.value if p2_limit is None else p2_limit
+    detections = float(np.asarray(counts.sifted) + np.asarray(counts.crossed))
+    most = attenuation * source.mean_photon_number.value + link.dark_count_probability
+    most *= pulses_sent * p_z
+    if detections > most + 6 * np.sqrt(most):
+        raise InconclusiveError(
+            f"session: {detections:.6g} detections with Alice in Z, but <n> = "
+            f"{source.mean_photon_number.value:g} makes at most {most:.6g}; measure the source "
+            "again, or check the attenuation and the number of pulses"
+        )
+    key = key_from_counts(
+        _floats(counts),
+        np.asarray(pulses_sent, dtype=np.float64),
+        np.asarray(attenuation**2 * p2),
+        np.asarray(p_z),
+        np.asarray(attenuation),
+        Conditions.from_link(link),
+        PHASE[protocol],
+        accounting,
+    )
+    return SessionKey(
+        protocol=f"{protocol}, single photons, accounting {accounting}",
+        key_length=float(np.floor(key.key_length)),
+        rate_per_pulse=float(key.rate),
+        qber=float(key.qber),
+        phase_error=float(key.phase_error),
+        secure_detections=float(np.maximum(key.sifted_nonmultiphoton, 0.0)),
+    )
+
+
+def coherent_session(
+    counts: DecoyCounts,
+    pulses_sent: float,
+    light: Intensities,
+    link: Link,
+    *,
+    p_z: float,
+    protocol: Protocol = "efficient-bb84",
+    bound: Bound = "yin",
+) -> SessionKey:
+    """Key of a session with coherent light and decoy states.
+
+    Parameters
+    ----------
+    counts
+        Measured, per setting, strongest first.
+    pulses_sent
+        Pulses of the session, over all settings.
+    light
+        Means and shares of the settings.
+    link
+        Security constants.
+    p_z, protocol
+        As in `single_photon_session`.
+    bound
+        Tail bounds, "yin" or "hoeffding".
+    """
+    _check_intensities(light.mean, light.share)
+    _check(counts, settings=len(light.mean))
+    _check_setting(pulses_sent, p_z)
+    given = Conditions.from_link(link)
+    bounds = CoherentBounds(light, elementary_eps(given), bound)
+    key = decoy_key(
+        _floats(counts), np.asarray(pulses_sent), np.asarray(p_z), bounds, given, PHASE[protocol]
+    )
+    decoys = "vacuum + weak decoy" if len(light.mean) == 3 else "one decoy"
+    return _session(f"{protocol}, coherent light, {decoys}, {bound} bounds", key)
+
+
+def attenuator_session(
+    counts: DecoyCounts,
+    pulses_sent: float,
+    source: SourceFigures,
+    transmission: ArrayLike,
+    share: ArrayLike,
+    link: Link,
+    *,
+    p_z: float,
+    p3_max: float = 0.0,
+    protocol: Protocol = "efficient-bb84",
+) -> SessionKey:
+    """Key of a session with single photons and a switched attenuator as decoy.
+
+    Parameters
+    ----------
+    counts
+        Measured, per setting: open, weak, blocked.
+    pulses_sent
+        Pulses of the session, over all settings.
+    source
+        <n> and g2 with the attenuator open.
+    transmission, share
+        Of the settings: (1, weak, 0), and how often each was sent.
+    link
+        Security constants.
+    p_z, protocol
+        As in `single_photon_session`.
+    p3_max
+        Largest probability of three photons in a pulse; see `qdchar.keyrate.attenuator`.
+
+    Raises
+    ------
+    InconclusiveError
+        No photon-number yields can explain the counts: the source or the attenuator is not what
+        it is said to be.
+    """
+    _check(counts, settings=3)
+    _check_setting(pulses_sent, p_z)
+    a, q = (np.asarray(x, dtype=np.float64) for x in (transmission, share))
+    if a.shape != (3,) or a[0] != 1 or not 0 < a[1] < 1 or a[2] != 0:
+        raise UsageError("session: the transmissions are (1, weak, 0), weak between 0 and 1")
+    if q.shape != (3,) or np.any(q <= 0) or abs(q.sum() - 1) > 1e-9:
+        raise UsageError("session: three shares above 0 that add up to 1")
+    figures = source.mean_photon_number.value, source.g2_zero.value
+    if not 0 <= p3_max <= figures[1] * figures[0] ** 2 / 6:
+        raise UsageError("session: p3_max is between 0 and g2 <n>^2 / 6, where p2 would be 0")
+    behind = AttenuatedSource(
+        np.asarray(figures[0]), np.asarray(figures[1]), a, q, np.asarray(p3_max)
+    )
+    given = Conditions.from_link(link)
+    bounds = AttenuatorProgram(behind, elementary_eps(given))
+    whole = _floats(counts)
+    for events, prepared in ((whole.sifted, p_z), (whole.test, 1 - p_z)):
+        if not bounds.explains(events, np.asarray(prepared * pulses_sent)):
+            raise InconclusiveError(
+                "session: no photon-number yields explain the counts per setting; check <n>, g2, "
+                "the weak setting's transmission and the shares"
+            )
+    key = decoy_key(whole, np.asarray(pulses_sent), np.asarray(p_z), bounds, given, PHASE[protocol])
+    return _session(f"{protocol}, single photons with attenuator decoy, p3 <= {p3_max:g}", key)
+
+
+def _session(name: str, key: DecoyKey) -> SessionKey:
+    return SessionKey(
+        protocol=name,
+        key_length=float(np.floor(key.key_length)),
+        rate_per_pulse=float(key.rate),
+        qber=float(key.qber),
+        phase_error=float(key.phase_error),
+        secure_detections=float(key.single),
+    )
+
+
+def _floats(counts: Any) -> Any:
+    """Return the same counts as arrays of floats."""
+    return type(counts)(
+        *(np.asarray(getattr(counts, f.name), dtype=np.float64) for f in fields(counts))
+    )
+
+
+def _check(counts: BasisCounts | DecoyCounts, settings: int | None = None) -> None:
+    """Refuse what cannot be counts of a session."""
+    shape = () if settings is None else (settings,)
+    for f in fields(counts):
+        value = np.asarray(getattr(counts, f.name), dtype=np.float64)
+        if value.shape != shape:
+            expected = "one number" if settings is None else f"{settings} numbers, one a setting"
+            raise UsageError(f"session: {f.name} has shape {value.shape}, expected {expected}")
+        if not np.all((value >= 0) & (value == np.floor(value))):
+            raise UsageError(f"session: {f.name} = {value}: counts are whole numbers, 0 or more")
+    for part, whole in (
+        ("sifted_errors", "sifted"),
+        ("test_errors", "test"),
+        ("crossed_right", "crossed"),
+    ):
+        if np.any(np.asarray(getattr(counts, part)) > np.asarray(getattr(counts, whole))):
+            raise UsageError(f"session: {part} exceeds {whole}")
+
+
+def _check_intensities(mean: Floats, share: Floats) -> None:
+    """Refuse settings that the closed-form bounds are not made for."""
+    if mean.shape != share.shape or len(mean) not in (2, 3):
+        raise UsageError("session: two or three means, and as many shares")
+    if np.any(share <= 0) or abs(share.sum() - 1) > 1e-9:
+        raise UsageError("session: shares are above 0 and add up to 1")
+    if not mean[0] > mean[1] > 0 or (len(mean) == 3 and mean[2] != 0):
+        raise UsageError(
+            "session: means fall from the signal; with three the last is the vacuum, 0"
+        )
+
+
+def _check_setting(pulses_sent: float, p_z: float) -> None:
+    if not pulses_sent > 0:
+        raise UsageError("session: pulses_sent is above 0")
+    if not 0 < p_z < 1:
+        raise UsageError("session: p_z is more than 0 and less than 1")

@@ -1,0 +1,1 @@
+"""Published key rates, and how closely the formulas here reproduce them."""

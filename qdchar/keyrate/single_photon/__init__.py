@@ -1,0 +1,1 @@
+"""Single photons without decoy states: asymptotic rate and finite key."""

@@ -1,0 +1,1 @@
+"""The lab at work: station, session, run, recipe, calibration and verdict."""

@@ -1,0 +1,71 @@
+"""What the operator sees while a measurement runs: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from qdchar.raw_data import Progress
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_PLAIN_EVERY_S = 5.0
+
+
+class Display:
+    """Progress and messages on standard error, so that standard output holds results only."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self._console: Console = Console(stderr=True, highlight=False)
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        self._console.print(text, markup=False, soft_wrap=True)
+
+    @contextmanager
+    def step(self, title: str) -> Iterator[Progress]:
+        """Show one step while it runs; yields what the protocol reports to."""
+        began = time.monotonic()
+        if self._console.is_terminal:
+            with self._bar(title) as progress:
+                yield progress
+        else:
+            self.say(f"{title} ...")
+            yield _PlainProgress(self)
+        self.say(f"{title}: done in {time.monotonic() - began:.1f} s")
+
+    @contextmanager
+    def _bar(self, title: str) -> Iterator[Progress]:
+        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as Bar
+
+        columns = (
+            TextColumn("{task.description:<26}"),
+            BarColumn(bar_width=28),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[seen]}"),
+        )
+        with Bar(*columns, console=self._console, transient=True) as bar:
+            task = bar.add_task(title, total=None, seen="")
+
+            def progress(done: float, total: float, text: str) -> None:
+                bar.update(task, completed=done, total=total, seen=text)
+
+            yield progress
+
+
+class _PlainProgress:
+    def __init__(self, display: Display) -> None:
+        self._display = display
+        self._last = time.monotonic()
+
+    def __call__(self, done: float, total: float, text: str) -> None:
+        now = time.monotonic()
+        if now - self._last >= _PLAIN_EVERY_S:
+            self._last = now
+            self._display.say(f"  {100.0 * done / total:3.0f} %  {text}")

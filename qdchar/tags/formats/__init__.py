@@ -1,0 +1,1 @@
+"""Files of time tags and histograms: one module a format."""

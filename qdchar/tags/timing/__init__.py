@@ -1,0 +1,1 @@
+"""The pulse clock and the electronic delay, from the tags."""
