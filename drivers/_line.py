@@ -46,7 +46,7 @@ def host_and_port(address: object) -> tuple[str, int]:
     raise UsageError(f"address = {address!r}: tcp://HOST:PORT is needed, e.g. tcp://10.0.0.5:7230")
 
 
-def twice_if_need_be(action: Callable[[], T]) -> T:
+def retry_once(action: Callable[[], T]) -> T:
     """Do something that starts by reading the state; if it fails, once more from the start.
 
     For the way to safety only: it is taken up from where the device is then.

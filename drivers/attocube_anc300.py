@@ -1,6 +1,6 @@
 """attocube ANC300: piezo offset and slip-stick steps.
 
-The text console on TCP port 7230, behind a password; CRLF ends a line, ``OK`` or ``ERROR`` a reply.
+Lines of text on TCP port 7230, after a password; CRLF ends a line, ``OK`` or ``ERROR`` a reply.
 Reconstructed from public drivers and their recorded tests; it has not met the real device yet.
 
 What the modes do to the output:
@@ -26,7 +26,7 @@ from qdchar.interrupt import signals_held
 from qdchar.roles import Identity, Reading
 
 from ._arguments import interval, positive, refuse_outside, whole
-from ._line import Line, twice_if_need_be
+from ._line import Line, retry_once
 from ._ramp import ramp
 from ._scpi import strict_float
 
@@ -51,7 +51,7 @@ class ANC300:
     address
         ``tcp://host:7230``.
     password
-        The console's password, or ``env:NAME`` for the environment variable that holds it.
+        The controller's password, or ``env:NAME`` for the environment variable that holds it.
     timeout_s
         How long a reply may take [s].
     """
@@ -246,7 +246,7 @@ class _Axis:
 
         with signals_held():
             self._link.open()
-            twice_if_need_be(down)
+            retry_once(down)
 
 
 class OffsetAxis(_Axis):

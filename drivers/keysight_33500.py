@@ -19,7 +19,7 @@ from qdchar.interrupt import signals_held
 from qdchar.roles import ORTHOGONAL, Identity, Reading
 
 from ._arguments import interval, number, positive
-from ._line import twice_if_need_be
+from ._line import retry_once
 from ._scpi import ScpiLine
 
 CHANNELS = (1, 2)
@@ -141,7 +141,7 @@ class Keysight33500:
         with signals_held():
             self._line.open()
             for n in CHANNELS:
-                twice_if_need_be(lambda n=n: self._switch_off(n))  # type: ignore[misc]
+                retry_once(lambda n=n: self._switch_off(n))  # type: ignore[misc]
 
     @property
     def _name(self) -> str:

@@ -18,7 +18,7 @@ from qdchar.interrupt import signals_held
 from qdchar.roles import Identity, Reading
 
 from ._arguments import interval, positive, refuse_outside, whole
-from ._line import twice_if_need_be
+from ._line import retry_once
 from ._scpi import ScpiLine
 
 READBACK_DB = 0.02
@@ -145,7 +145,7 @@ class N776x:
         """Close the shutter; the attenuation stays."""
         with signals_held():
             self._line.open()
-            twice_if_need_be(self.close_shutter)
+            retry_once(self.close_shutter)
 
     def _shutter_is_open(self) -> bool:
         return self._line.ask_float(f"OUTP{self._channel}?") != 0

@@ -20,7 +20,7 @@ from qdchar.interrupt import signals_held
 from qdchar.roles import Identity, Reading
 
 from ._arguments import interval, positive, refuse_outside
-from ._line import Line, twice_if_need_be
+from ._line import Line, retry_once
 from ._ramp import ramp
 from ._scpi import strict_float
 
@@ -148,7 +148,7 @@ class MDT69x:
         """Ramp to 0 V; takes at most the voltage over the slew."""
         with signals_held():
             self._line.open()
-            twice_if_need_be(lambda: self._ramp_to(0.0))
+            retry_once(lambda: self._ramp_to(0.0))
 
     @property
     def _name(self) -> str:

@@ -1,8 +1,7 @@
 """Beam splitter and click detectors of the simulated lab: from photons per pulse to clicks.
 
-A detector cannot tell photon numbers apart: it clicks at most once per pulse, at the earliest of
-the photons that it detects there. What a pulse can do is therefore one of sixteen cases, see
-`click_table`.
+A detector does not count the photons of a pulse: it clicks at most once per pulse, at the earliest
+photon that it detects. There are sixteen cases of what a pulse can do, see `click_table`.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ class Light:
     laser
         Mean number of laser photons per pulse, Poissonian.
     passage
-        Share of the dot's photons that the path lets through (the laser's are counted behind it).
+        Transmission of the path for the dot's photons (`laser` is counted behind the path).
     lifetime_s
         Decay time of the dot's photons [s].
     steady_Hz
@@ -54,7 +53,7 @@ def click_table(light: Light, eta_a: float, eta_b: float, shining: bool = True) 
     eta_a, eta_b
         Detection efficiencies with the beam splitter's shares.
     shining
-        Whether the dot blinks on.
+        Whether the dot emits, or is in a dark period of its blinking.
 
     Returns
     -------
@@ -64,12 +63,12 @@ def click_table(light: Light, eta_a: float, eta_b: float, shining: bool = True) 
     """
     n = len(light.single)
     a, b = light.passage * eta_a, light.passage * eta_b
-    lost = 1.0 - a - b
+    undetected = 1.0 - a - b
     one = light.single if shining else np.zeros(n)
     two = light.pair if shining else np.zeros(n)
     dot = np.zeros((n, 3, 3))
-    dot[:, 1, 0] = one * a + 2.0 * two * a * lost
-    dot[:, 0, 1] = one * b + 2.0 * two * b * lost
+    dot[:, 1, 0] = one * a + 2.0 * two * a * undetected
+    dot[:, 0, 1] = one * b + 2.0 * two * b * undetected
     dot[:, 2, 0] = two * a * a
     dot[:, 0, 2] = two * b * b
     dot[:, 1, 1] = 2.0 * two * a * b
@@ -84,7 +83,7 @@ def click_table(light: Light, eta_a: float, eta_b: float, shining: bool = True) 
 
 
 def click_probability(light: Light, eta: ArrayLike, shining: bool = True) -> Array:
-    """Probability that one live detector clicks in a pulse.
+    """Probability that a detector that is not dead clicks in a pulse.
 
     Parameters
     ----------
@@ -93,7 +92,7 @@ def click_probability(light: Light, eta: ArrayLike, shining: bool = True) -> Arr
     eta
         Detection efficiency with the beam splitter's share, any shape that broadcasts.
     shining
-        Whether the dot blinks on.
+        Whether the dot emits, or is in a dark period of its blinking.
     """
     efficiency = np.asarray(eta, dtype=np.float64)
     dark = np.exp(-light.laser * efficiency)
@@ -103,16 +102,16 @@ def click_probability(light: Light, eta: ArrayLike, shining: bool = True) -> Arr
     return np.asarray(1.0 - dark)
 
 
-def blind_pulses(dead_time_s: float, clock_Hz: float, spread_s: ArrayLike) -> Array:
-    """Mean number of pulses that a click makes a detector miss.
+def mean_dead_pulses(dead_time_s: float, clock_Hz: float, spread_s: ArrayLike) -> Array:
+    """Mean number of pulses during which a detector is dead after a click.
 
     Parameters
     ----------
     dead_time_s, clock_Hz
         Hard dead time and pulse rate.
     spread_s
-        Decay time of the photons [s]: two of them lie a period apart give or take a Laplace
-        distribution of this scale, which matters where the dead time is near whole periods.
+        Decay time of the photons [s]. The distance of two photons differs from whole periods by a
+        Laplace distribution of this scale, which matters where the dead time is near one.
     """
     period_s = 1.0 / clock_Hz
     spread = np.maximum(np.asarray(spread_s, dtype=np.float64), 1e-15)[..., None]
@@ -122,22 +121,22 @@ def blind_pulses(dead_time_s: float, clock_Hz: float, spread_s: ArrayLike) -> Ar
     return np.asarray(np.where(margin < 0.0, tail, 1.0 - tail).sum(axis=-1))
 
 
-def clicks_per_pulse(p: ArrayLike, blind: ArrayLike) -> tuple[Array, Array]:
+def clicks_per_pulse(p: ArrayLike, dead_pulses: ArrayLike) -> tuple[Array, Array]:
     """Mean and variance of the clicks of one detector, per pulse, over many pulses.
 
-    A click is followed by `blind` missed pulses and a geometric wait: a renewal process, with
-    mean ``p/(1 + m p)`` and variance ``p (1 - p)/(1 + m p)^3``.
+    A click is followed by m `dead_pulses` and a geometric wait: a renewal process, with mean
+    ``p/(1 + m p)`` and variance ``p (1 - p)/(1 + m p)^3``.
     """
-    live, m = np.asarray(p, dtype=np.float64), np.asarray(blind, dtype=np.float64)
-    stretch = 1.0 + m * live
-    return live / stretch, live * (1.0 - live) / stretch**3
+    probability = np.asarray(p, dtype=np.float64)
+    slowdown = 1.0 + np.asarray(dead_pulses, dtype=np.float64) * probability
+    return probability / slowdown, probability * (1.0 - probability) / slowdown**3
 
 
 def clicks_per_second(rate_Hz: ArrayLike, dead_time_s: float) -> tuple[Array, Array]:
     """Mean and variance of the clicks of one detector per second of continuous light."""
     rate = np.asarray(rate_Hz, dtype=np.float64)
-    stretch = 1.0 + rate * dead_time_s
-    return rate / stretch, rate / stretch**3
+    slowdown = 1.0 + rate * dead_time_s
+    return rate / slowdown, rate / slowdown**3
 
 
 def draw_counts(rng: np.random.Generator, mean: float, variance: float) -> int:

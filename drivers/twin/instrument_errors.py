@@ -1,6 +1,6 @@
 """What differs from one simulated lab to the next: errors of instruments, cables, certificates.
 
-All of it is drawn from the seed. Certificates are all that a station file may know of the truth.
+All errors are drawn from the seed. A station file knows the certificates, and nothing else of them.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Calibration:
 
 
 @dataclass(frozen=True)
-class Bench:
-    """One set of instruments.
+class InstrumentErrors:
+    """The errors of one lab's instruments, and the certificates that come with them.
 
     Attributes
     ----------
@@ -64,8 +64,26 @@ class Bench:
     calibrations: tuple[Calibration, ...]
 
     @classmethod
-    def drawn(cls, truth: Truth, rng: np.random.Generator, receiver: np.random.Generator) -> Self:
-        """Draw a lab; what came later has a generator of its own, so that older labs stay alike."""
+    def from_seed(
+        cls,
+        truth: Truth,
+        instruments_seed: np.random.SeedSequence | int,
+        receiver_seed: np.random.SeedSequence | int,
+    ) -> Self:
+        """Draw the errors of a lab.
+
+        Parameters
+        ----------
+        truth
+            What is true in the lab.
+        instruments_seed
+            For the instruments of the source and the transmitter.
+        receiver_seed
+            For those of the receiver and the interferometer: they came later, and with a seed of
+            their own they leave the other errors of a seed as they were.
+        """
+        rng = np.random.default_rng(instruments_seed)
+        receiver = np.random.default_rng(receiver_seed)
         efficiency = truth.detectors.efficiency
         certified = 1.0
         while certified >= 1.0:

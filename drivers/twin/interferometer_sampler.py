@@ -137,7 +137,7 @@ def cases(light: Light, efficiency: float, reflectance: float, shining: bool) ->
 
 
 @_compiled
-def sample_train(
+def sample_interferometer(
     segment_end: NDArray[np.int64],
     cumulated: Array,
     lifetime_ps: Array,
@@ -229,7 +229,7 @@ def sample_train(
 
 
 @dataclass(frozen=True)
-class TrainSegments:
+class InterferometerSegments:
     """Light behind the interferometer over a run of pulses, as `sampler.Segments`.
 
     Attributes
@@ -268,9 +268,9 @@ class TrainSegments:
         channels: NDArray[np.uint8],
         n: int,
     ) -> int:
-        """Draw the tags, see `sample_train`."""
+        """Draw the tags, see `sample_interferometer`."""
         return int(
-            sample_train(
+            sample_interferometer(
                 np.cumsum(self.pulses),
                 np.cumsum(self.cases, axis=2),
                 self.lifetime_s * 1e12,

@@ -1,6 +1,6 @@
 """The simulated lab: one physical state, moved and looked at through its instruments.
 
-Consoles call it from their threads. Its clock is simulated: it advances with every dwell, every
+Emulators call it from their threads. Its clock is simulated: it advances with every dwell, every
 stretch of a stream and `Lab.advance`, never with the clock on the wall, so that one seed and one
 sequence of commands give the same data.
 """
@@ -19,15 +19,15 @@ from qdchar.roles import TagBlock
 
 from .detectors import (
     Light,
-    blind_pulses,
     click_probability,
     click_table,
     clicks_per_pulse,
     clicks_per_second,
     draw_counts,
+    mean_dead_pulses,
 )
-from .instrument_errors import Bench
-from .interferometer_sampler import TrainSegments, cases, splitters
+from .instrument_errors import InstrumentErrors
+from .interferometer_sampler import InterferometerSegments, cases, splitters
 from .optics import etalon_transmission, excitation, purcell_factor, reexcitation
 from .piezo import Piezo, virgin_effective_V
 from .polarisation import analysed, depolarised, passed, sent
@@ -70,11 +70,10 @@ class Lab:
     channel_b = 2
 
     def __init__(self, truth: Truth, seed: int) -> None:
-        bench, meter, counts, tags, stepper, receiver = map(
-            np.random.default_rng, np.random.SeedSequence(seed).spawn(6)
-        )
+        instruments, *others, receiver = np.random.SeedSequence(seed).spawn(6)
+        meter, counts, tags, stepper = map(np.random.default_rng, others)
         self.truth = truth
-        self.bench = Bench.drawn(truth, bench, receiver)
+        self.errors = InstrumentErrors.from_seed(truth, instruments, receiver)
         self.serial = f"SIM-{seed}"
         self.sync_divider = truth.detectors.sync_divider
         self.resolution_ps = float(truth.detectors.resolution_ps)
@@ -148,7 +147,7 @@ class Lab:
         """Read the power meter [W]: its gain is off by its certificate's u, each reading noisy."""
         with self._lock:
             noise, floor = self._meter.standard_normal(2)
-            power = self._power_W() * self.bench.meter_gain * (1.0 + 0.005 * noise)
+            power = self._power_W() * self.errors.meter_gain * (1.0 + 0.005 * noise)
             return float(power + 1e-12 * floor)
 
     def set_etalon_voltage(self, V: float) -> None:
@@ -289,7 +288,7 @@ class Lab:
         """Power at the dot [W]."""
         if not self._shutter_open:
             return 0.0
-        decibels = self._attenuation_dB * self.bench.attenuator_gain
+        decibels = self._attenuation_dB * self.errors.attenuator_gain
         return self.truth.laser.power_W * float(10.0 ** (-0.1 * decibels))
 
     def _mirror_m(self, times_s: Array) -> Array:
@@ -336,13 +335,13 @@ class Lab:
     def _etalon_Hz(self, time_s: float) -> float:
         """Frequency of an order of the etalon against the dot [Hz]."""
         e = self.truth.etalon
-        moved_V = float(self._etalon.effective_V(time_s)) - self.bench.etalon_peak_V
+        moved_V = float(self._etalon.effective_V(time_s)) - self.errors.etalon_peak_V
         bend = moved_V / e.range_V
         return e.slope_Hz_per_V * moved_V * (1.0 + e.quadratic * bend + e.cubic * bend**2)
 
     def _narrow_share(self, time_s: float) -> float:
         t = self.truth.transmitter
-        detuning_Hz = self._etalon_Hz(time_s) - self.bench.narrow_offset_Hz
+        detuning_Hz = self._etalon_Hz(time_s) - self.errors.narrow_offset_Hz
         return float(etalon_transmission(detuning_Hz, t.etalon_fsr_Hz, t.etalon_fwhm_Hz, 0.0, 0.0))
 
     def _tabulate_passage(self, detuning_Hz: float) -> tuple[Array, Array]:
@@ -365,7 +364,7 @@ class Lab:
         """Give the detection efficiencies of A and B, the share of the light in them."""
         d = self.truth.detectors
         if self._path == "receiver":
-            right, (a, b) = self._first_output(), self.bench.outputs
+            right, (a, b) = self._first_output(), self.errors.outputs
             return d.efficiency * a * right, d.efficiency * b * (1.0 - right)
         return d.efficiency * d.share_a, d.efficiency * (1.0 - d.share_a)
 
@@ -373,7 +372,7 @@ class Lab:
         """Probability that a photon leaves the analyser by its first output."""
         t, a = self.truth.transmitter, self.truth.analyser
         voltages_V = self._modulator_V[1], self._modulator_V[2]
-        state = depolarised(sent(voltages_V, t.half_wave_V), self.bench.misalignment)
+        state = depolarised(sent(voltages_V, t.half_wave_V), self.errors.misalignment)
         quarter_deg = self._plates_deg["quarter"] - a.quarter_zero_deg
         half_deg = self._plates_deg["half"] - a.half_zero_deg
         return passed(state, analysed(quarter_deg, half_deg))
@@ -396,7 +395,7 @@ class Lab:
             rate, noise = clicks_per_second(steady_Hz, dead_s)
             return dwell_s * rate, dwell_s * noise
         spread_s = 0.0 * light.lifetime_s if self._path == "laser" else light.lifetime_s
-        blind = blind_pulses(dead_s, s.clock_Hz, spread_s)
+        dead_pulses = mean_dead_pulses(dead_s, s.clock_Hz, spread_s)
         eta, steady = np.array(self._efficiencies())[:, None], steady_Hz[:, None]  # by detector
         on_s = self._time_on(dwell_s)
         mean, variance, swing = np.zeros(2), np.zeros(2), np.zeros(2)
@@ -405,7 +404,9 @@ class Lab:
                 continue
             p = click_probability(light, eta, shining)
             p = 1.0 - (1.0 - p) * np.exp(-steady / s.clock_Hz)
-            rates, noises = (r.reshape(2, n, -1) * s.clock_Hz for r in clicks_per_pulse(p, blind))
+            rates, noises = (
+                r.reshape(2, n, -1) * s.clock_Hz for r in clicks_per_pulse(p, dead_pulses)
+            )
             at_rest = rates @ _WEIGHTS
             mean += passed_s * at_rest.mean(axis=1)
             variance += passed_s * (noises @ _WEIGHTS).mean(axis=1)
@@ -445,7 +446,7 @@ class Lab:
             dead_ps=1e12 * d.dead_time_s,
             jitter_ps=1e12 * float(np.hypot(d.jitter_s, pulse_s)),
             sync_jitter_ps=1e12 * d.sync_jitter_s,
-            delay_ps=(self.bench.delay_a_ps, self.bench.delay_b_ps),
+            delay_ps=(self.errors.delay_a_ps, self.errors.delay_b_ps),
             step_ps=float(d.resolution_ps),
             divider=d.sync_divider,
             switch_off=(1.0 - s.on_fraction) * period_s / s.blinking_time_s if blinks else 0.0,
@@ -477,12 +478,12 @@ class Lab:
             steady_Hz=self._steady_Hz(light),
         )
 
-    def _train(self, pulses: NDArray[np.int64], light: Light) -> TrainSegments:
+    def _train(self, pulses: NDArray[np.int64], light: Light) -> InterferometerSegments:
         """Light behind the interferometer; its arms interfere where they are polarised alike."""
         s, i = self.truth.source, self.truth.interferometer
         alike = 1.0 if self._arms == "parallel" else 0.0
         efficiency = self.truth.detectors.efficiency
-        return TrainSegments(
+        return InterferometerSegments(
             pulses=pulses,
             cases=np.stack(
                 [cases(light, efficiency, i.reflectance, on) for on in (True, False)], axis=1
@@ -493,7 +494,7 @@ class Lab:
                 i.reflectance,
                 alike * s.indistinguishability * i.overlap**2,
                 alike * s.coherence * i.overlap,
-                self.bench.phase_rad + 2.0 * np.pi * self._phase_V / i.fringe_V,
+                self.errors.phase_rad + 2.0 * np.pi * self._phase_V / i.fringe_V,
             ),
         )
 

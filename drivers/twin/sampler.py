@@ -295,7 +295,7 @@ def sample(
     Returns
     -------
     int
-        Number of tags; if it comes within `_SPARE` of the room given, tags were lost.
+        Number of tags; if it comes within `_SPARE` of the room given, tags are missing.
     """
     room = len(ticks) - _SPARE
     any_click, log_none = np.zeros(2), np.zeros(2)

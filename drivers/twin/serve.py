@@ -7,31 +7,31 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from .emulators import (
-    AnalyserConsole,
-    AttenuatorConsole,
-    AttocubeConsole,
-    EtalonPiezoConsole,
-    ModulatorConsole,
-    PhasePiezoConsole,
-    PowerMeterConsole,
-    SwitchConsole,
-    TaggerConsole,
+    AnalyserEmulator,
+    AttenuatorEmulator,
+    AttocubeEmulator,
+    EtalonPiezoEmulator,
+    ModulatorEmulator,
+    PhasePiezoEmulator,
+    PowerMeterEmulator,
+    SwitchEmulator,
+    TaggerEmulator,
 )
 from .emulators.attocube_anc300 import PASSWORD
 from .emulators.optical_switch import ARMS, PORTS
 from .lab import FINE_AXIS, STEPPER_AXIS, ATTENUATION_RANGE_dB, Lab
 from .truth import Truth
 
-_CONSOLES = {
-    "anc": AttocubeConsole,
-    "pump_power": PowerMeterConsole,
-    "pump_attenuator": AttenuatorConsole,
-    "etalon_piezo": EtalonPiezoConsole,
-    "light_path": SwitchConsole,
-    "tagger": TaggerConsole,
-    "modulator": ModulatorConsole,
-    "analyser": AnalyserConsole,
-    "interferometer_phase": PhasePiezoConsole,
+_EMULATORS = {
+    "anc": AttocubeEmulator,
+    "pump_power": PowerMeterEmulator,
+    "pump_attenuator": AttenuatorEmulator,
+    "etalon_piezo": EtalonPiezoEmulator,
+    "light_path": SwitchEmulator,
+    "tagger": TaggerEmulator,
+    "modulator": ModulatorEmulator,
+    "analyser": AnalyserEmulator,
+    "interferometer_phase": PhasePiezoEmulator,
 }
 
 
@@ -44,7 +44,7 @@ class Served:
     lab
         The lab itself, for whoever runs it; programs that measure it have only the addresses.
     addresses
-        ``tcp://host:port`` of each console.
+        ``tcp://host:port`` of each emulator.
     """
 
     lab: Lab
@@ -52,7 +52,7 @@ class Served:
 
     @property
     def ports(self) -> dict[str, int]:
-        """Port of each console."""
+        """Port of each emulator."""
         return {name: int(a.rpartition(":")[2]) for name, a in self.addresses.items()}
 
 
@@ -67,7 +67,7 @@ def serve(
     truth, seed
         See `Lab`.
     base_port
-        First of as many consecutive ports as there are consoles; free ones where not given.
+        First of as many consecutive ports as there are emulators; free ones where not given.
     host
         Where to listen.
 
@@ -80,9 +80,9 @@ def serve(
     lab = Lab(truth, seed)
     addresses = {}
     with ExitStack() as running:
-        for k, (name, console) in enumerate(_CONSOLES.items()):
+        for k, (name, emulator) in enumerate(_EMULATORS.items()):
             port = 0 if base_port is None else base_port + k
-            addresses[name] = running.enter_context(console(lab, port, host)).address
+            addresses[name] = running.enter_context(emulator(lab, port, host)).address
         yield Served(lab, addresses)
 
 
@@ -115,7 +115,7 @@ def station_toml(served: Served) -> str:
         f"u = {c.u!r}\n"
         f'unit = "{c.unit}"\n'
         f'certificate = "simulated lab {served.lab.serial}"\n'
-        for c in served.lab.bench.calibrations
+        for c in served.lab.errors.calibrations
     )
     return f"""\
 name = "simulated lab"

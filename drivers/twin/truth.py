@@ -1,7 +1,8 @@
 """What is true in the simulated lab: its parameters, and the figures that follow from them.
 
 Defaults are those of the source of Zhang et al., PRL 134, 210801, completed where the paper is
-silent. Nothing here is random: errors of instruments and certificates are in `bench`.
+silent. Nothing here is random: errors of instruments and certificates are in
+`instrument_errors`.
 """
 
 from __future__ import annotations
@@ -288,7 +289,7 @@ class Truth:
 
     @property
     def highest_transmitter_efficiency(self) -> float:
-        """The transmitter's efficiency if only the etalon's overlap lost light."""
+        """The transmitter's efficiency if all loss were the etalon's overlap."""
         dot, leak = self.etalon_shares()
         q, x = self.source.on_fraction, self.source.leak_ratio
         return (q * dot + x * leak) / (q + x)

@@ -28,7 +28,7 @@ from ._options import as_json
     type=int,
     default=15000,
     show_default=True,
-    help="First of consecutive ports, one a console; 0 takes free ones.",
+    help="First of consecutive ports, one an emulator; 0 takes free ones.",
 )
 @click.option(
     "--station",

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from qdchar.drivers.attocube_anc300 import ANC300, OffsetAxis, StepperAxis
-from qdchar.drivers.twin.emulators import AttocubeConsole
+from qdchar.drivers.twin.emulators import AttocubeEmulator
 from qdchar.errors import InstrumentError, RefusedError, UsageError
 
 LOGIN = [
@@ -201,7 +201,7 @@ def test_an_unknown_mode_is_an_error(conversation):
 
 
 def test_a_wrong_password_is_said_and_not_shown(lab):
-    with AttocubeConsole(lab) as served:
+    with AttocubeEmulator(lab) as served:
         link = ANC300(served.address, password="open sesame", timeout_s=1.0)
         with pytest.raises(InstrumentError, match="password was not taken") as caught:
             link.open()
@@ -210,7 +210,7 @@ def test_a_wrong_password_is_said_and_not_shown(lab):
 
 def test_the_password_comes_from_the_environment(lab, monkeypatch):
     monkeypatch.setenv("LAB_PW", "123456")
-    with AttocubeConsole(lab) as served, ANC300(served.address, password="env:LAB_PW") as link:
+    with AttocubeEmulator(lab) as served, ANC300(served.address, password="env:LAB_PW") as link:
         assert link.identify().model == "ANC300"
     monkeypatch.delenv("LAB_PW")
     with pytest.raises(UsageError, match="environment variable LAB_PW is not set"):
@@ -222,7 +222,7 @@ def test_the_password_comes_from_the_environment(lab, monkeypatch):
 
 def test_off_means_that_the_offset_is_on(lab):
     """An old offset is not switched on with a jump."""
-    with AttocubeConsole(lab) as served, ANC300(served.address, password="123456") as link:
+    with AttocubeEmulator(lab) as served, ANC300(served.address, password="123456") as link:
         link.do("seta 3 35")
         assert lab.piezo_voltage(3) == 0.0
         axis = axis_of(link)
@@ -262,7 +262,7 @@ def test_steps_byte_for_byte(conversation):
 
 
 def test_steps_up_and_down(lab):
-    with AttocubeConsole(lab) as served, ANC300(served.address, password="123456") as link:
+    with AttocubeEmulator(lab) as served, ANC300(served.address, password="123456") as link:
         stepper = stepper_of(link, frequency_Hz=1000.0)
         stepper.step(100)
         stepper.step(-30)
@@ -274,7 +274,7 @@ def test_steps_up_and_down(lab):
 @pytest.mark.parametrize("n", [101, -101])
 def test_more_steps_than_allowed_are_refused(lab, n):
     with (
-        AttocubeConsole(lab) as served,
+        AttocubeEmulator(lab) as served,
         ANC300(served.address, password="123456") as link,
         pytest.raises(RefusedError, match="max_steps allows -100 to 100 steps"),
     ):
@@ -283,7 +283,7 @@ def test_more_steps_than_allowed_are_refused(lab, n):
 
 
 def test_stepping_does_not_take_an_offset_away_in_one_jump(lab):
-    with AttocubeConsole(lab) as served, ANC300(served.address, password="123456") as link:
+    with AttocubeEmulator(lab) as served, ANC300(served.address, password="123456") as link:
         OffsetAxis(link, axis=1, limits_V=[0, 60], slew_V_per_s=5000.0).set_voltage(20.0)
         stepper = stepper_of(link)
         with pytest.raises(RefusedError, match="carries an offset of 20 V"):
@@ -353,7 +353,7 @@ def test_make_safe_of_a_stepper_takes_an_offset_away_slowly(conversation, monkey
         ("max_steps", 1.5),
     ],
 )
-def test_a_steppers_values_are_checked_at_the_door(key, value):
+def test_a_steppers_values_are_checked(key, value):
     link = ANC300("tcp://127.0.0.1:7230", password="x")
     with pytest.raises(UsageError, match=f"{key} = "):
         stepper_of(link, **{key: value})
@@ -365,7 +365,7 @@ def test_an_axis_needs_the_right_kind_of_link():
 
 
 def test_two_axes_share_a_link_from_two_threads(lab):
-    with AttocubeConsole(lab) as served, ANC300(served.address, password="123456") as link:
+    with AttocubeEmulator(lab) as served, ANC300(served.address, password="123456") as link:
         axes = [OffsetAxis(link, axis=n, limits_V=[0, 60], slew_V_per_s=5000.0) for n in (1, 2, 3)]
         threads = [
             threading.Thread(target=axis.set_voltage, args=(10.0 * k + 10.0,))

@@ -18,46 +18,46 @@ from qdchar.drivers.optical_switch import OpticalSwitch
 from qdchar.drivers.tag_stream import TagStream
 from qdchar.drivers.thorlabs_mdt69x import MDT69x
 from qdchar.drivers.thorlabs_pm100 import PM100
-from qdchar.drivers.twin import emulators as consoles
+from qdchar.drivers.twin import emulators
 from qdchar.errors import InstrumentError, UsageError
 
 STATES_V = {"H": [0.0, 0.0], "V": [2.5, 0.0]}
 POSITIONS = {"before": 1, "after": 2, "laser": 3, "narrow": 4, "blocked": 5}
 
 DRIVERS = {
-    "anc300": (consoles.AttocubeConsole, lambda at: ANC300(at, password="123456", timeout_s=0.5)),
+    "anc300": (emulators.AttocubeEmulator, lambda at: ANC300(at, password="123456", timeout_s=0.5)),
     "pm100": (
-        consoles.PowerMeterConsole,
+        emulators.PowerMeterEmulator,
         lambda at: PM100(at, wavelength_m=884.5e-9, timeout_s=0.5),
     ),
     "n776x": (
-        consoles.AttenuatorConsole,
+        emulators.AttenuatorEmulator,
         lambda at: N776x(at, limits_dB=[0, 50], wavelength_m=884.5e-9, timeout_s=0.5),
     ),
     "mdt69x": (
-        consoles.EtalonPiezoConsole,
+        emulators.EtalonPiezoEmulator,
         lambda at: MDT69x(at, limits_V=[0, 100], slew_V_per_s=1000.0, timeout_s=0.5),
     ),
     "switch": (
-        consoles.SwitchConsole,
+        emulators.SwitchEmulator,
         lambda at: OpticalSwitch(at, positions=POSITIONS, timeout_s=0.5),
     ),
-    "tagger": (consoles.TaggerConsole, lambda at: TagStream(at, timeout_s=0.5)),
+    "tagger": (emulators.TaggerEmulator, lambda at: TagStream(at, timeout_s=0.5)),
     "modulator": (
-        consoles.ModulatorConsole,
+        emulators.ModulatorEmulator,
         lambda at: Keysight33500(at, states=STATES_V, limits_V=[-5, 5], timeout_s=0.5),
     ),
     "analyser": (
-        consoles.AnalyserConsole,
+        emulators.AnalyserEmulator,
         lambda at: WavePlateAnalyser(at, zeros_deg=[0.0, 0.0], timeout_s=0.5),
     ),
 }
-every_driver = pytest.mark.parametrize(("console", "make"), DRIVERS.values(), ids=DRIVERS)
+every_driver = pytest.mark.parametrize(("emulator", "make"), DRIVERS.values(), ids=DRIVERS)
 
 
 @every_driver
-def test_opens_in_a_with_and_identifies_as_simulated(lab, console, make):
-    with console(lab) as served, make(served.address) as driver:
+def test_opens_in_a_with_and_identifies_as_simulated(lab, emulator, make):
+    with emulator(lab) as served, make(served.address) as driver:
         who = driver.identify()
         assert who.simulated
         assert who.address == served.address
@@ -68,11 +68,11 @@ def test_opens_in_a_with_and_identifies_as_simulated(lab, console, make):
 
 
 @every_driver
-def test_opening_and_closing_change_nothing(lab, console, make):
+def test_opening_and_closing_change_nothing(lab, emulator, make):
     lab.shutter_open = True
     lab.etalon_V = 12.0
     before = dict(vars(lab))
-    with console(lab) as served:
+    with emulator(lab) as served:
         driver = make(served.address)
         driver.open()
         driver.open()
@@ -86,16 +86,16 @@ def test_opening_and_closing_change_nothing(lab, console, make):
 
 
 @every_driver
-def test_closed_driver_says_that_it_is_not_open(lab, console, make):
-    with console(lab) as served:
+def test_closed_driver_says_that_it_is_not_open(lab, emulator, make):
+    with emulator(lab) as served:
         driver = make(served.address)
         with pytest.raises(InstrumentError, match="not open"):
             driver.identify()
 
 
 @every_driver
-def test_reopens_after_close(lab, console, make):
-    with console(lab) as served:
+def test_reopens_after_close(lab, emulator, make):
+    with emulator(lab) as served:
         driver = make(served.address)
         for _ in range(3):
             driver.open()
@@ -104,11 +104,11 @@ def test_reopens_after_close(lab, console, make):
 
 
 @every_driver
-def test_a_query_survives_a_restart_of_the_instrument(lab, console, make):
-    served = console(lab).start()
+def test_a_query_survives_a_restart_of_the_instrument(lab, emulator, make):
+    served = emulator(lab).start()
     with make(served.address) as driver:
         served.stop()
-        again = console(lab, port=served.port).start()
+        again = emulator(lab, port=served.port).start()
         try:
             assert driver.identify().simulated
             assert dict(driver.snapshot())
@@ -117,7 +117,7 @@ def test_a_query_survives_a_restart_of_the_instrument(lab, console, make):
 
 
 @every_driver
-def test_nothing_listens(console, make):
+def test_nothing_listens(emulator, make):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     with pytest.raises(InstrumentError, match=rf"127\.0\.0\.1:{port}.*nothing listens") as caught:
@@ -126,7 +126,7 @@ def test_nothing_listens(console, make):
 
 
 @every_driver
-def test_an_instrument_that_hangs_up_is_not_called_a_timeout(console, make):
+def test_an_instrument_that_hangs_up_is_not_called_a_timeout(emulator, make):
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def hang_up() -> None:
@@ -147,7 +147,7 @@ def test_an_instrument_that_hangs_up_is_not_called_a_timeout(console, make):
 
 
 @every_driver
-def test_an_instrument_that_says_nothing_is_bounded_in_time(console, make):
+def test_an_instrument_that_says_nothing_is_bounded_in_time(emulator, make):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         started = time.monotonic()
         with pytest.raises(InstrumentError, match=r"no answer to .* within 0\.5 s"):
@@ -157,7 +157,7 @@ def test_an_instrument_that_says_nothing_is_bounded_in_time(console, make):
 
 @every_driver
 @pytest.mark.parametrize("garbage", [b"\xff\xfe\x00garbage\r\n", b"\r\n", b"HTTP/1.1 400 Bad\r\n"])
-def test_another_program_on_the_port_is_found_out(console, make, garbage):
+def test_another_program_on_the_port_is_found_out(emulator, make, garbage):
     with socket.create_server(("127.0.0.1", 0)) as listening:
         stopping = threading.Event()
 
@@ -187,15 +187,15 @@ def test_another_program_on_the_port_is_found_out(console, make, garbage):
 
 
 @pytest.mark.parametrize(
-    ("driver", "console", "found"),
+    ("driver", "emulator", "found"),
     [
-        ("pm100", consoles.AttenuatorConsole, "N7761A"),
-        ("n776x", consoles.PowerMeterConsole, "PM100D"),
-        ("switch", consoles.AttenuatorConsole, "N7761A"),
+        ("pm100", emulators.AttenuatorEmulator, "N7761A"),
+        ("n776x", emulators.PowerMeterEmulator, "PM100D"),
+        ("switch", emulators.AttenuatorEmulator, "N7761A"),
     ],
 )
-def test_the_wrong_instrument_on_a_port_is_named(lab, driver, console, found):
-    with console(lab) as served, pytest.raises(InstrumentError, match=f"{found} answers there"):
+def test_the_wrong_instrument_on_a_port_is_named(lab, driver, emulator, found):
+    with emulator(lab) as served, pytest.raises(InstrumentError, match=f"{found} answers there"):
         DRIVERS[driver][1](served.address).open()
 
 
@@ -213,20 +213,20 @@ def test_the_wrong_instrument_on_a_port_is_named(lab, driver, console, found):
         "",
     ],
 )
-def test_an_address_is_checked_at_the_door(console, make, address):
+def test_an_address_is_checked(emulator, make, address):
     with pytest.raises(UsageError, match=r"address = .*tcp://HOST:PORT"):
         make(address)
 
 
 @every_driver
-def test_a_name_that_nobody_knows(console, make):
+def test_a_name_that_nobody_knows(emulator, make):
     with pytest.raises(InstrumentError, match=r"'no-such-host\.invalid' cannot be found"):
         make("tcp://no-such-host.invalid:7230").open()
 
 
 @every_driver
-def test_several_clients_are_served_at_once(lab, console, make):
-    with console(lab) as served:
+def test_several_clients_are_served_at_once(lab, emulator, make):
+    with emulator(lab) as served:
         drivers = [make(served.address) for _ in range(4)]
         for driver in drivers:
             driver.open()

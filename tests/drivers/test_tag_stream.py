@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from qdchar.drivers import tag_server, tag_stream
 from qdchar.drivers.tag_stream import TagStream
-from qdchar.drivers.twin.emulators import TaggerConsole
+from qdchar.drivers.twin.emulators import TaggerEmulator
 from qdchar.errors import InstrumentError, UsageError
 from qdchar.roles import TagBlock
 
@@ -241,8 +241,8 @@ def test_another_protocol_version_is_an_error(conversation):
 
 @pytest.fixture
 def served(lab):
-    with TaggerConsole(lab) as console:
-        yield console
+    with TaggerEmulator(lab) as emulator:
+        yield emulator
 
 
 def test_reads_the_channels(served):

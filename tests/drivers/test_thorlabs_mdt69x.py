@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from qdchar.drivers.thorlabs_mdt69x import MDT69x
-from qdchar.drivers.twin.emulators import EtalonPiezoConsole
+from qdchar.drivers.twin.emulators import EtalonPiezoEmulator
 from qdchar.errors import InstrumentError, UsageError
 
 ECHO_OFF = (b"E\r", b"*[Echo Off]\r")
@@ -116,13 +116,13 @@ def test_identity_is_read_up_to_a_query_that_marks_its_end(conversation):
 
 
 @pytest.mark.parametrize("axis", ["x", "W", "", 1, None])
-def test_the_axis_is_checked_at_the_door(axis):
+def test_the_axis_is_checked(axis):
     with pytest.raises(UsageError, match="axis = "):
         MDT69x("tcp://127.0.0.1:1", axis=axis, limits_V=[0, 75], slew_V_per_s=1.0)
 
 
-def test_the_console_refuses_beyond_its_own_limit(lab):
-    with EtalonPiezoConsole(lab) as served, piezo(served) as axis:
+def test_the_emulator_refuses_beyond_its_own_limit(lab):
+    with EtalonPiezoEmulator(lab) as served, piezo(served) as axis:
         with pytest.raises(InstrumentError, match="refused"):
             axis._write(151.0)
         assert lab.etalon_V == 0.0

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from qdchar.drivers.elliptec_ell14 import ANGLES_DEG
-from qdchar.drivers.twin.detectors import blind_pulses, clicks_per_pulse, draw_counts
-from qdchar.drivers.twin.instrument_errors import Bench
+from qdchar.drivers.twin.detectors import clicks_per_pulse, draw_counts, mean_dead_pulses
+from qdchar.drivers.twin.instrument_errors import InstrumentErrors
 from qdchar.drivers.twin.lab import PATHS, Lab
 from qdchar.drivers.twin.truth import Truth
 from qdchar.roles import ORTHOGONAL
@@ -36,12 +36,12 @@ def lab_at_pi(
 
 def set_power(lab: Lab, power_W: float) -> None:
     decibels = -10.0 * np.log10(power_W / lab.truth.laser.power_W)
-    lab.set_attenuation(float(decibels / lab.bench.attenuator_gain))
+    lab.set_attenuation(float(decibels / lab.errors.attenuator_gain))
 
 
 def set_etalon(lab: Lab) -> None:
     """Go to the effective voltage of the peak; the play operators hold a little of it back."""
-    goal_V = lab.bench.etalon_peak_V
+    goal_V = lab.errors.etalon_peak_V
     for _ in range(5):
         behind_V = goal_V - float(lab._etalon.effective_V(lab.now_s))
         lab.set_etalon_voltage(lab.etalon_voltage() + behind_V)
@@ -52,10 +52,10 @@ def photons_per_click(lab: Lab) -> tuple[float, float]:
     return d.efficiency * d.share_a, d.efficiency * (1.0 - d.share_a)
 
 
-def live(clicks: int, dwell_s: float, blind: int) -> float:
-    """Clicks per live pulse, R/(1 - m R)."""
+def without_dead_time(clicks: int, dwell_s: float, dead_pulses: float) -> float:
+    """Clicks per pulse without dead time, R/(1 - m R)."""
     rate = clicks / (dwell_s * PULSES_PER_S)
-    return rate / (1.0 - blind * rate)
+    return rate / (1.0 - dead_pulses * rate)
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -94,7 +94,10 @@ def test_photon_numbers_of_the_tags_are_the_truth() -> None:
         lab = lab_at_pi(path)
         true = {n: v for n, v, _ in lab.truth.quantities()}[name]
         clicks = lab.count(1.0)
-        found = [live(c, 1.0, 2) / e for c, e in zip(clicks, photons_per_click(lab), strict=True)]
+        found = [
+            without_dead_time(c, 1.0, 2) / e
+            for c, e in zip(clicks, photons_per_click(lab), strict=True)
+        ]
         # two photons on one detector are one click: n g2/2 of a share of 0.36
         assert found == pytest.approx([true, true], rel=4e-3)
 
@@ -109,7 +112,10 @@ def test_g2_of_the_tags_is_the_truth() -> None:
         for block in lab.stream(0.7):
             pulses = [
                 np.rint((block.times_ps[block.channels == c] - d - 50.0) * PULSES_PER_S * 1e-12)
-                for c, d in ((1, lab.bench.delay_a_ps), (2, lab.bench.delay_b_ps))
+                for c, d in (
+                    (1, lab.errors.delay_a_ps),
+                    (2, lab.errors.delay_b_ps),
+                )
             ]
             clicks += [len(p) for p in pulses]
             pairs += len(np.intersect1d(*pulses, assume_unique=True))
@@ -144,7 +150,7 @@ def test_cavity_shows_its_orders_and_the_dot_lives_longer_off_resonance() -> Non
     assert off < 0.02 * on
     assert near < 1.001 * on
     phase = np.concatenate(
-        [(b.times_ps[b.channels == 1] - lab.bench.delay_a_ps) for b in lab.stream(5.0)]
+        [(b.times_ps[b.channels == 1] - lab.errors.delay_a_ps) for b in lab.stream(5.0)]
     ) % (1e12 / PULSES_PER_S)
     early, late, dark = (
         np.count_nonzero((phase > low) & (phase < low + 1000)) for low in (1000, 2000, 9000)
@@ -174,16 +180,14 @@ def test_power_meter_is_off_by_its_certificate_and_noisy() -> None:
     lab = lab_at_pi()
     readings = np.array([lab.power_reading_W() for _ in range(400)])
     assert readings.std() / readings.mean() == pytest.approx(0.005, rel=0.2)
-    assert readings.mean() == pytest.approx(10e-9 * lab.bench.meter_gain, rel=0.001)
+    assert readings.mean() == pytest.approx(10e-9 * lab.errors.meter_gain, rel=0.001)
     lab.set_shutter(False)
     assert abs(lab.power_reading_W()) < 1e-11
 
 
 def test_certificates_err_as_they_say() -> None:
     truth = Truth()
-    benches = [
-        Bench.drawn(truth, np.random.default_rng(s), np.random.default_rng(s)) for s in range(400)
-    ]
+    benches = [InstrumentErrors.from_seed(truth, s, s) for s in range(400)]
     true = {"detector_efficiency": 0.712, "etalon_fsr": 100e9}
     for name, value in true.items():
         found = [c for b in benches for c in b.calibrations if c.name == name]
@@ -282,12 +286,12 @@ def test_what_cannot_be_is_refused(refused: object) -> None:
 
 
 @pytest.mark.parametrize("p", [1e-7, 0.01, 0.3])
-@pytest.mark.parametrize("blind", [0.0, 2.0, 3.4])
+@pytest.mark.parametrize("dead_pulses", [0.0, 2.0, 3.4])
 def test_drawn_counts_have_the_mean_and_variance_of_the_renewal_process(
-    p: float, blind: float
+    p: float, dead_pulses: float
 ) -> None:
     rng = np.random.default_rng(3)
-    mean, variance = (float(v) * 1e6 for v in clicks_per_pulse(p, blind))
+    mean, variance = (float(v) * 1e6 for v in clicks_per_pulse(p, dead_pulses))
     counts = np.array([draw_counts(rng, mean, variance) for _ in range(4000)])
     u = np.sqrt(variance / 4000)
     assert counts.mean() == pytest.approx(mean, abs=4.5 * u)
@@ -296,14 +300,14 @@ def test_drawn_counts_have_the_mean_and_variance_of_the_renewal_process(
     assert counts.var() == pytest.approx(variance, rel=4.5 * spread)
 
 
-def test_blind_pulses_near_whole_periods() -> None:
+def test_dead_pulses_near_whole_periods() -> None:
     """By brute force: how often the k-th pulse after a click falls into the dead time."""
     rng = np.random.default_rng(1)
     period_s, lifetime_s = 1 / PULSES_PER_S, 300e-12
     first, later = rng.exponential(lifetime_s, (2, 400_000))
     for dead_s in (1e-9, 13.0e-9, 13.3e-9, 26.2e-9, 30e-9):
         expected = sum(np.mean(k * period_s + later - first < dead_s) for k in range(1, 5))
-        assert float(blind_pulses(dead_s, PULSES_PER_S, lifetime_s)) == pytest.approx(
+        assert float(mean_dead_pulses(dead_s, PULSES_PER_S, lifetime_s)) == pytest.approx(
             expected, abs=0.005
         )
 
@@ -328,7 +332,7 @@ def test_receiver_errs_as_often_as_it_should_in_the_mean_over_the_states() -> No
         (r1, w1), (w2, r2) = clicks(state, state), clicks(state, other)
         odds = np.sqrt(w1 * w2 / r1 / r2)
         found[state] = odds / (1 + odds)
-        assert found[state] == pytest.approx(lab.bench.misalignment[state], rel=0.01)
+        assert found[state] == pytest.approx(lab.errors.misalignment[state], rel=0.01)
     assert np.mean(list(found.values())) == pytest.approx(0.03, rel=4e-3)
     assert np.std(list(found.values())) > 1e-3
     assert sum(clicks("H", "D")) == pytest.approx(2 * clicks("H", "D")[0], rel=0.1)

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from qdchar.drivers.twin.detectors import Light, blind_pulses, click_probability, click_table
+from qdchar.drivers.twin.detectors import Light, click_probability, click_table, mean_dead_pulses
 from qdchar.drivers.twin.sampler import Hardware, Segments, TagSampler
 
 CLOCK_Hz = 76.13e6
@@ -160,7 +160,7 @@ def test_rates_as_the_closed_form(single: float) -> None:
     tags = drawn(hw, shining, round(2e7 * PERIOD_ps))
     for channel, eta in zip((1, 2), ETA, strict=True):
         p = float(click_probability(shining, eta)[0])
-        m = float(blind_pulses(30e-9, CLOCK_Hz, shining.lifetime_s)[0])
+        m = float(mean_dead_pulses(30e-9, CLOCK_Hz, shining.lifetime_s)[0])
         assert m == pytest.approx(2.0)
         u = np.sqrt(2e7 * p * (1 - p) / (1 + m * p) ** 3)
         assert len(tags.of(channel)) == pytest.approx(2e7 * p / (1 + m * p), abs=4.5 * u)

@@ -14,7 +14,7 @@ import pytest
 from qdchar.drivers import _ramp
 from qdchar.drivers.attocube_anc300 import ANC300, OffsetAxis
 from qdchar.drivers.thorlabs_mdt69x import MDT69x
-from qdchar.drivers.twin.emulators import AttocubeConsole, EtalonPiezoConsole
+from qdchar.drivers.twin.emulators import AttocubeEmulator, EtalonPiezoEmulator
 from qdchar.errors import RefusedError, UsageError
 
 
@@ -37,11 +37,11 @@ class Rig:
 def rig_of(kind: str, lab, slew: float = 5000.0):
     limits = [0.0, 60.0]
     if kind == "anc300":
-        with AttocubeConsole(lab) as served, ANC300(served.address, password="123456") as link:
+        with AttocubeEmulator(lab) as served, ANC300(served.address, password="123456") as link:
             yield Rig(OffsetAxis(link, axis=3, limits_V=limits, slew_V_per_s=slew), lab, kind)
     else:
         with (
-            EtalonPiezoConsole(lab) as served,
+            EtalonPiezoEmulator(lab) as served,
             MDT69x(served.address, limits_V=limits, slew_V_per_s=slew) as axis,
         ):
             yield Rig(axis, lab, kind)
@@ -197,7 +197,7 @@ def test_snapshot_reads_the_device(rig):
         ("slew_V_per_s", math.inf),
     ],
 )
-def test_values_of_the_station_file_are_checked_at_the_door(key, value):
+def test_values_of_the_station_file_are_checked(key, value):
     given = {"limits_V": [0.0, 60.0], "slew_V_per_s": 20.0, key: value}
     link = ANC300("tcp://127.0.0.1:7230", password="x")
     with pytest.raises(UsageError, match=f"{key} = "):

@@ -1,4 +1,4 @@
-"""The simulated piezo controller: an ANC300 with three axes behind its password console."""
+"""Emulator of the piezo controller: an ANC300 with three axes, behind its password."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field
 
 from ..._listener import LineReader, Listener
-from .emulator import COMMAND_S, Lab
+from .emulator import COMMAND_S, LabControls
 
 AXES = (1, 2, 3)
 LIMIT_V = 150.0
@@ -25,7 +25,7 @@ VERSION = (
 
 
 class _RefusedError(Exception):
-    """What the console says before ERROR."""
+    """A command that is refused; its text is sent before ERROR."""
 
 
 @dataclass
@@ -39,11 +39,11 @@ class _AxisState:
     """Direction and monotonic start of a motion without end."""
 
 
-class AttocubeConsole(Listener):
-    """The text console; it can be driven by other programs' drivers too."""
+class AttocubeEmulator(Listener):
+    """An ANC300 on TCP; drivers of other programs can use it, too."""
 
     def __init__(
-        self, lab: Lab, port: int = 0, host: str = "127.0.0.1", password: str = PASSWORD
+        self, lab: LabControls, port: int = 0, host: str = "127.0.0.1", password: str = PASSWORD
     ) -> None:
         super().__init__(host, port)
         self.lab = lab

@@ -1,4 +1,4 @@
-"""The simulated analyser: two ELL14 rotation mounts on one bus behind a serial-to-TCP server."""
+"""Emulator of the polarisation analyser: two ELL14 mounts on one bus behind a serial-to-TCP server."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import socket
 import threading
 
 from ..._listener import Listener
-from .emulator import COMMAND_S, Lab
+from .emulator import COMMAND_S, LabControls
 
 PLATES = {"0": "quarter", "1": "half"}
 """Bus address of each plate's mount."""
@@ -18,10 +18,10 @@ _REQUEST = re.compile(rb"([0-9A-F])(in|gs|gp|ho[01]|ma[0-9A-F]{8})")
 _LONGEST = 11
 
 
-class AnalyserConsole(Listener):
+class AnalyserEmulator(Listener):
     """Requests have no terminator, replies end with CRLF."""
 
-    def __init__(self, lab: Lab, port: int = 0, host: str = "127.0.0.1") -> None:
+    def __init__(self, lab: LabControls, port: int = 0, host: str = "127.0.0.1") -> None:
         super().__init__(host, port)
         self.lab = lab
         self._wire = threading.Lock()

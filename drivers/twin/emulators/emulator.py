@@ -1,4 +1,4 @@
-"""The wire side of the simulated instruments: lines of text, and a SCPI of the needed extent."""
+"""What emulators share: lines of text, and the part of SCPI that they need."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ COMMAND_S = 1e-3
 """Simulated time that a command costs [s]."""
 
 
-class Lab(Protocol):
-    """What the consoles ask of the simulated lab; it is safe to call from several threads."""
+class LabControls(Protocol):
+    """What emulators ask of the simulated lab; safe to call from several threads."""
 
     channel_a: int
     channel_b: int
@@ -94,13 +94,13 @@ class Lab(Protocol):
         """Let simulated time pass [s]."""
 
 
-class LineConsole(Listener):
+class LineEmulator(Listener):
     """An instrument that answers lines with text."""
 
     endings = b"\n"
     reply_ending = "\n"
 
-    def __init__(self, lab: Lab, port: int = 0, host: str = "127.0.0.1") -> None:
+    def __init__(self, lab: LabControls, port: int = 0, host: str = "127.0.0.1") -> None:
         super().__init__(host, port)
         self.lab = lab
         self.wire = threading.RLock()  # one command at a time, whoever sends it
@@ -149,12 +149,12 @@ def header(specification: str) -> re.Pattern[str]:
     return re.compile(f":?{pattern}", re.IGNORECASE)
 
 
-class ScpiConsole(LineConsole):
+class ScpiEmulator(LineEmulator):
     """An instrument that speaks SCPI: its commands by header, and an error queue."""
 
     vendor = model = firmware = ""
 
-    def __init__(self, lab: Lab, port: int = 0, host: str = "127.0.0.1") -> None:
+    def __init__(self, lab: LabControls, port: int = 0, host: str = "127.0.0.1") -> None:
         super().__init__(lab, port, host)
         self._errors: deque[str] = deque(maxlen=30)
         common: dict[str, Callable[[str], str | None]] = {

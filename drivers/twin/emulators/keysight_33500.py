@@ -1,11 +1,11 @@
-"""The simulated modulator's generator: a 33522B behind its SCPI, its two outputs on amplifiers."""
+"""Emulator of the modulator's generator: a 33522B that speaks SCPI, with amplifiers at its outputs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from .emulator import PARAMETER, ScpiConsole, ScpiError, scpi_number, scpi_switch
+from .emulator import PARAMETER, ScpiEmulator, ScpiError, scpi_number, scpi_switch
 
 CHANNELS = (1, 2)
 HIGHEST_V = 10.0
@@ -13,7 +13,7 @@ INFINITE_OHM = 9.9e37
 OWN_OHM = 50.0
 
 
-class ModulatorConsole(ScpiConsole):
+class ModulatorEmulator(ScpiEmulator):
     """SCPI of the 33500 class. It starts, as a real one does, with a sine and a load of 50 ohm."""
 
     vendor, model, firmware = "Keysight Technologies", "33522B", "4.00"

@@ -1,17 +1,17 @@
-"""The simulated attenuator: an N7761A with its shutter behind its SCPI."""
+"""Emulator of the attenuator: an N7761A with its shutter, which speaks SCPI."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from .emulator import ScpiConsole, scpi_number, scpi_switch
+from .emulator import ScpiEmulator, scpi_number, scpi_switch
 
 HIGHEST_DB = 60.0
 SPEED_DB_PER_S = 1000.0
 LOWEST_M, HIGHEST_M = 800e-9, 1650e-9
 
 
-class AttenuatorConsole(ScpiConsole):
+class AttenuatorEmulator(ScpiEmulator):
     """SCPI of the N776x class."""
 
     vendor, model, firmware = "Keysight Technologies", "N7761A", "1.19"

@@ -1,11 +1,11 @@
-"""The simulated light path: a 1 x N optical switch behind the SCPI of the N773x class."""
+"""Emulator of the light path: two 1 x N optical switches that speak the SCPI of the N773x class."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
 
-from .emulator import PARAMETER, ScpiConsole, ScpiError
+from .emulator import PARAMETER, ScpiEmulator, ScpiError
 
 PORTS = ("before", "after", "laser", "narrow", "blocked", "receiver", "interferometer")
 """Ports of the first switch, from 1 on."""
@@ -13,7 +13,7 @@ ARMS = ("parallel", "orthogonal")
 """Ports of the second one, which turns the polarisation in one arm of the interferometer."""
 
 
-class SwitchConsole(ScpiConsole):
+class SwitchEmulator(ScpiEmulator):
     """SCPI of the N773x class, with two switches."""
 
     vendor, model, firmware = "Keysight Technologies", "N7731A", "1.19"

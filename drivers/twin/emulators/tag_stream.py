@@ -1,4 +1,4 @@
-"""The simulated time tagger, behind the protocol of `qdchar.drivers.tag_stream`."""
+"""Emulator of the time tagger, with the protocol of `qdchar.drivers.tag_stream`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 from qdchar.roles import Counts, Identity, Reading, TagBlock
 
 from ...tag_server import TagServer
-from .emulator import COMMAND_S, Lab
+from .emulator import COMMAND_S, LabControls
 
 
 class _Tagger:
     """The lab's two detectors and its clock as a time tagger."""
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: LabControls) -> None:
         self._lab = lab
         self.channel_a = lab.channel_a
         self.channel_b = lab.channel_b
@@ -46,8 +46,8 @@ class _Tagger:
         return self._lab.stream(duration_s)
 
 
-class TaggerConsole(TagServer):
+class TaggerEmulator(TagServer):
     """The simulated time tagger."""
 
-    def __init__(self, lab: Lab, port: int = 0, host: str = "127.0.0.1") -> None:
+    def __init__(self, lab: LabControls, port: int = 0, host: str = "127.0.0.1") -> None:
         super().__init__(_Tagger(lab), host=host, port=port)

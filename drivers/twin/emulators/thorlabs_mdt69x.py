@@ -1,4 +1,4 @@
-"""The simulated etalon and phase piezos: each an MDT694A behind a serial-to-TCP server."""
+"""Emulators of the etalon piezo and the phase piezo: each an MDT694A behind serial-to-TCP."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import re
 import socket
 
 from ..._listener import LineReader, Listener
-from .emulator import COMMAND_S, Lab
+from .emulator import COMMAND_S, LabControls
 
 LIMIT_V = 150.0
 
 
-class EtalonPiezoConsole(Listener):
+class EtalonPiezoEmulator(Listener):
     """Requests end with CR; the echo is on when a client connects, as after power-on."""
 
-    def __init__(self, lab: Lab, port: int = 0, host: str = "127.0.0.1") -> None:
+    def __init__(self, lab: LabControls, port: int = 0, host: str = "127.0.0.1") -> None:
         super().__init__(host, port)
         self.lab = lab
 
@@ -57,7 +57,7 @@ class EtalonPiezoConsole(Listener):
         self.lab.set_etalon_voltage(voltage_V)
 
 
-class PhasePiezoConsole(EtalonPiezoConsole):
+class PhasePiezoEmulator(EtalonPiezoEmulator):
     """The same controller, on the phase of the interferometer."""
 
     def _voltage(self) -> float:

@@ -1,15 +1,15 @@
-"""The simulated power meter: a PM100D with a silicon sensor behind its SCPI."""
+"""Emulator of the power meter: a PM100D with a silicon sensor, which speaks SCPI."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from .emulator import ScpiConsole, ScpiError, scpi_number, scpi_switch
+from .emulator import ScpiEmulator, ScpiError, scpi_number, scpi_switch
 
 LOWEST_NM, HIGHEST_NM = 400.0, 1100.0
 
 
-class PowerMeterConsole(ScpiConsole):
+class PowerMeterEmulator(ScpiEmulator):
     """SCPI of the PM100D class. It starts, as a real one may, at another laser's wavelength."""
 
     vendor, model, firmware = "Thorlabs", "PM100D", "2.5.0"

@@ -1,4 +1,4 @@
-"""The wire side of the simulated instruments, as other people's drivers speak to it.
+"""The emulators, spoken to as other people's drivers do.
 
 The exchanges are those that pymeasure's ANC300Controller and ThorlabsPM100USB make.
 """
@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from qdchar.drivers.twin import emulators as consoles
+from qdchar.drivers.twin import emulators
 from qdchar.drivers.twin.emulators.emulator import header
 from qdchar.errors import InstrumentError
 
@@ -69,7 +69,7 @@ def logged_in(terminal) -> None:
 
 
 def test_anc300_as_pymeasure_speaks_to_it(lab):
-    with consoles.AttocubeConsole(lab) as served, anc(served) as terminal:
+    with emulators.AttocubeEmulator(lab) as served, anc(served) as terminal:
         logged_in(terminal)
         for asked, answered in [
             ("setm 1 stp", ["OK"]),
@@ -112,7 +112,7 @@ def test_anc300_as_pymeasure_speaks_to_it(lab):
     ],
 )
 def test_anc300_refuses_with_error(lab, asked):
-    with consoles.AttocubeConsole(lab) as served, anc(served) as terminal:
+    with emulators.AttocubeEmulator(lab) as served, anc(served) as terminal:
         logged_in(terminal)
         terminal.write("setm 1 stp")
         assert terminal.read() == "OK"
@@ -123,7 +123,7 @@ def test_anc300_refuses_with_error(lab, asked):
 
 
 def test_anc300_asks_again_after_a_wrong_password(lab):
-    with consoles.AttocubeConsole(lab) as served, anc(served) as terminal:
+    with emulators.AttocubeEmulator(lab) as served, anc(served) as terminal:
         assert terminal.ask("guess") == "*****"
         assert terminal.read() == "Authorization failed"
         terminal.write("123456")
@@ -132,7 +132,7 @@ def test_anc300_asks_again_after_a_wrong_password(lab):
 
 
 def test_anc300_steps_without_end_until_stopped(lab):
-    with consoles.AttocubeConsole(lab) as served, anc(served) as terminal:
+    with emulators.AttocubeEmulator(lab) as served, anc(served) as terminal:
         logged_in(terminal)
         for asked in ("setm 1 stp", "setf 1 10000", "stepd 1 c"):
             assert terminal.ask(asked) == "OK"
@@ -142,7 +142,7 @@ def test_anc300_steps_without_end_until_stopped(lab):
 
 
 def test_pm100_as_pymeasure_speaks_to_it(lab):
-    with consoles.PowerMeterConsole(lab) as served, Terminal(served) as terminal:
+    with emulators.PowerMeterEmulator(lab) as served, Terminal(served) as terminal:
         name, serial, _, kind, _, flags = terminal.ask("SYST:SENSOR:IDN?").split(",")
         assert (name, serial, kind) == ("S130C", "0042", "1")
         assert int(flags) & 1  # a power sensor
@@ -156,7 +156,7 @@ def test_pm100_as_pymeasure_speaks_to_it(lab):
 
 
 def test_scpi_errors_queue_up_and_unanswered_questions_stay_unanswered(lab):
-    with consoles.PowerMeterConsole(lab) as served, Terminal(served) as terminal:
+    with emulators.PowerMeterEmulator(lab) as served, Terminal(served) as terminal:
         terminal.write("SENS:CORR:WAV 2500")
         terminal.write("NONSENSE?")
         terminal.write("SENS:CORR:WAV blue")
@@ -169,7 +169,7 @@ def test_scpi_errors_queue_up_and_unanswered_questions_stay_unanswered(lab):
 
 
 def test_several_scpi_commands_on_a_line(lab):
-    with consoles.AttenuatorConsole(lab) as served, Terminal(served) as terminal:
+    with emulators.AttenuatorEmulator(lab) as served, Terminal(served) as terminal:
         assert terminal.ask(":INP1:ATT 14dB;:OUTP1 ON;:INP1:ATT?;:OUTP1:STAT?") == (
             "+1.40000000E+01;1"
         )
@@ -178,7 +178,7 @@ def test_several_scpi_commands_on_a_line(lab):
 
 
 def test_attenuator_spellings(lab):
-    with consoles.AttenuatorConsole(lab) as served, Terminal(served) as terminal:
+    with emulators.AttenuatorEmulator(lab) as served, Terminal(served) as terminal:
         terminal.write(":INPUT1:CHANNEL1:ATTENUATION 20")
         terminal.write("INP:WAV 884.5NM")
         assert float(terminal.ask("inp1:att?")) == 20.0
@@ -193,7 +193,7 @@ def test_attenuator_spellings(lab):
 
 
 def test_switch_routes(lab):
-    with consoles.SwitchConsole(lab) as served, Terminal(served) as terminal:
+    with emulators.SwitchEmulator(lab) as served, Terminal(served) as terminal:
         terminal.write("rout1:chan1 A,2")
         assert terminal.ask("ROUT1:CHAN1?") == "A,2"
         assert lab.path == "after"
@@ -203,7 +203,7 @@ def test_switch_routes(lab):
 
 
 def test_second_switch_turns_the_polarisation_of_an_arm(lab):
-    with consoles.SwitchConsole(lab) as served, Terminal(served) as terminal:
+    with emulators.SwitchEmulator(lab) as served, Terminal(served) as terminal:
         assert terminal.ask("ROUT2:CHAN1?") == "A,1"
         terminal.write("ROUT2:CHAN1 A,2")
         assert terminal.ask("ROUT2:CHAN1?") == "A,2"
@@ -212,7 +212,7 @@ def test_second_switch_turns_the_polarisation_of_an_arm(lab):
 
 
 def test_phase_piezo_is_another_one_of_the_same_kind(lab):
-    with consoles.PhasePiezoConsole(lab) as served, Terminal(served, "\r") as terminal:
+    with emulators.PhasePiezoEmulator(lab) as served, Terminal(served, "\r") as terminal:
         terminal.write("XV40.000")
         terminal.write("XR?")
         want = b"XV40.000\r*XR?\r*[ 40.000]\r"
@@ -224,7 +224,7 @@ def test_phase_piezo_is_another_one_of_the_same_kind(lab):
 
 
 def test_etalon_piezo_with_and_without_echo(lab):
-    with consoles.EtalonPiezoConsole(lab) as served, Terminal(served, "\r") as terminal:
+    with emulators.EtalonPiezoEmulator(lab) as served, Terminal(served, "\r") as terminal:
         terminal.write("XV12.500")
         terminal.write("XR?")
         terminal.write("E")
@@ -258,21 +258,21 @@ def test_scpi_headers(specification, spoken, fits):
 
 def test_a_port_that_is_taken_is_said(lab):
     with (
-        consoles.SwitchConsole(lab) as served,
+        emulators.SwitchEmulator(lab) as served,
         pytest.raises(InstrumentError, match=rf"127\.0\.0\.1:{served.port}.*served already"),
     ):
-        consoles.SwitchConsole(lab, port=served.port)
+        emulators.SwitchEmulator(lab, port=served.port)
 
 
 def test_a_port_can_be_served_again_at_once(lab):
-    served = consoles.SwitchConsole(lab).start()
+    served = emulators.SwitchEmulator(lab).start()
     with Terminal(served) as terminal:
         assert terminal.ask("ROUT1:CHAN1?") == "A,5"
         served.stop()
         served.stop()
-    with consoles.SwitchConsole(lab, port=served.port) as again, Terminal(again) as terminal:
+    with emulators.SwitchEmulator(lab, port=served.port) as again, Terminal(again) as terminal:
         assert terminal.ask("ROUT1:CHAN1?") == "A,5"
 
 
-def test_a_console_that_was_never_started_closes(lab):
-    consoles.TaggerConsole(lab).stop()
+def test_an_emulator_that_was_never_started_closes(lab):
+    emulators.TaggerEmulator(lab).stop()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from qdchar.drivers.elliptec_ell14 import ANGLES_DEG, WavePlateAnalyser
-from qdchar.drivers.twin.emulators import AnalyserConsole
+from qdchar.drivers.twin.emulators import AnalyserEmulator
 from qdchar.drivers.twin.polarisation import AXES, analysed, depolarised, passed, sent
 from qdchar.errors import InstrumentError, UsageError
 from qdchar.roles import ORTHOGONAL
@@ -44,7 +44,7 @@ def test_turns_byte_for_byte(conversation, cut):
 
 
 def test_goes_where_it_is_told(lab):
-    with AnalyserConsole(lab) as served:
+    with AnalyserEmulator(lab) as served:
         with WavePlateAnalyser(served.address, zeros_deg=[31.5, 118.2]) as device:
             assert device.selected() == ""
             for state, (quarter, half) in ANGLES_DEG.items():
@@ -69,7 +69,7 @@ def test_a_mount_that_is_blocked_is_named(conversation):
 
 def test_a_plate_that_did_not_get_there_is_found_out(lab, monkeypatch):
     with (
-        AnalyserConsole(lab) as served,
+        AnalyserEmulator(lab) as served,
         WavePlateAnalyser(served.address, zeros_deg=[0.0, 0.0]) as device,
     ):
         device.select("H")
@@ -80,7 +80,7 @@ def test_a_plate_that_did_not_get_there_is_found_out(lab, monkeypatch):
 
 def test_another_mount_count_on_the_bus_is_found_out(lab):
     with (
-        AnalyserConsole(lab) as served,
+        AnalyserEmulator(lab) as served,
         pytest.raises(InstrumentError, match="wave plates"),
     ):
         WavePlateAnalyser(
@@ -100,7 +100,7 @@ def test_another_mount_count_on_the_bus_is_found_out(lab):
         ("angles_deg", {"H": 3.0}, "two angles"),
     ],
 )
-def test_values_of_the_station_file_are_checked_at_the_door(key, value, says):
+def test_values_of_the_station_file_are_checked(key, value, says):
     with pytest.raises(UsageError, match=says):
         WavePlateAnalyser("tcp://127.0.0.1:1", **{"zeros_deg": [0.0, 0.0], key: value})
 

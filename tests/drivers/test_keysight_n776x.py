@@ -8,7 +8,7 @@ import time
 import pytest
 
 from qdchar.drivers.keysight_n776x import N776x
-from qdchar.drivers.twin.emulators import AttenuatorConsole
+from qdchar.drivers.twin.emulators import AttenuatorEmulator
 from qdchar.errors import InstrumentError, RefusedError, UsageError
 
 IDN = (b"*IDN?\n", b"Agilent Technologies,N7761A,DE12345678,1.17\n")
@@ -26,8 +26,8 @@ def attenuator(instrument, **kwargs) -> N776x:
 
 @pytest.fixture
 def served(lab):
-    with AttenuatorConsole(lab) as console:
-        yield console
+    with AttenuatorEmulator(lab) as emulator:
+        yield emulator
 
 
 @pytest.mark.parametrize("cut", [0, 1])
@@ -194,7 +194,7 @@ def test_make_safe_closes_the_shutter_over_a_new_connection(conversation):
         ("timeout_s", 0.0),
     ],
 )
-def test_values_of_the_station_file_are_checked_at_the_door(key, value):
+def test_values_of_the_station_file_are_checked(key, value):
     given = {"limits_dB": [0.0, 50.0], "wavelength_m": 884.5e-9, key: value}
     with pytest.raises(UsageError, match=f"{key} = "):
         N776x("tcp://127.0.0.1:1", **given)

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from qdchar.drivers import _line as _socket
+from qdchar.drivers import _line
 from qdchar.drivers._line import ConnectionLostError, Line, host_and_port
 from qdchar.errors import InstrumentError
 
@@ -186,7 +186,7 @@ def test_a_single_quantum_style_stream_of_samples_keeps_its_frames(conversation)
 
 def test_an_address_where_nobody_answers_is_bounded_in_time(monkeypatch):
     """As an instrument that is switched off: a full queue lets a connect hang."""
-    monkeypatch.setattr(_socket, "CONNECT_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(_line, "CONNECT_TIMEOUT_S", 0.3)
     with contextlib.ExitStack() as stack:
         full = stack.enter_context(socket.socket())
         full.bind(("127.0.0.1", 0))
@@ -203,9 +203,9 @@ def test_an_address_where_nobody_answers_is_bounded_in_time(monkeypatch):
 
 
 def test_a_name_server_that_hangs_is_bounded_in_time(monkeypatch):
-    monkeypatch.setattr(_socket, "CONNECT_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(_line, "CONNECT_TIMEOUT_S", 0.1)
     over = threading.Event()
-    monkeypatch.setattr(_socket.socket, "getaddrinfo", lambda *_, **__: over.wait(10.0) or [])
+    monkeypatch.setattr(_line.socket, "getaddrinfo", lambda *_, **__: over.wait(10.0) or [])
     with pytest.raises(InstrumentError, match="the name server does not answer"):
         Line("tcp://anc.lab:7230", name="device").open()
     over.set()

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM in the middle of a ramp: what the piezo is left at, read from the console."""
+"""Ctrl-C and SIGTERM in the middle of a ramp: the voltage that is left on the piezo."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from qdchar.drivers import _ramp
 from qdchar.drivers._ramp import ramp
 from qdchar.drivers.attocube_anc300 import ANC300, OffsetAxis
-from qdchar.drivers.twin.emulators import AttocubeConsole
+from qdchar.drivers.twin.emulators import AttocubeEmulator
 from qdchar.interrupt import signals_held
 
 REPOSITORY = Path(__file__).parents[2]
@@ -62,7 +62,7 @@ def program(address: str):
     ("first", "code"), [(signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, 143)]
 )
 def test_a_second_signal_does_not_break_the_way_to_safety(lab, first, code):
-    with AttocubeConsole(lab) as served, program(served.address) as process:
+    with AttocubeEmulator(lab) as served, program(served.address) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "up\n"
         while lab.piezo_voltage(3) < 6.0:

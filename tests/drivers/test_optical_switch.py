@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from qdchar.drivers.optical_switch import OpticalSwitch
-from qdchar.drivers.twin.emulators import SwitchConsole
+from qdchar.drivers.twin.emulators import SwitchEmulator
 from qdchar.errors import InstrumentError, UsageError
 
 POSITIONS = {"before": 1, "after": 2, "laser": 3, "narrow": 4, "blocked": 5}
@@ -13,7 +13,10 @@ IDN = (b"*IDN?\n", b"Keysight Technologies,N7731A,MY1,1.19\n")
 
 
 def test_selects_every_position(lab):
-    with SwitchConsole(lab) as served, OpticalSwitch(served.address, positions=POSITIONS) as switch:
+    with (
+        SwitchEmulator(lab) as served,
+        OpticalSwitch(served.address, positions=POSITIONS) as switch,
+    ):
         assert switch.selected() == "blocked"
         for position in POSITIONS:
             switch.select(position)
@@ -39,7 +42,10 @@ def test_selects_byte_for_byte(conversation):
 
 def test_a_position_without_a_name_is_refused(lab):
     positions = {"before": 1, "after": 2}
-    with SwitchConsole(lab) as served, OpticalSwitch(served.address, positions=positions) as switch:
+    with (
+        SwitchEmulator(lab) as served,
+        OpticalSwitch(served.address, positions=positions) as switch,
+    ):
         assert switch.selected() == ""
         with pytest.raises(UsageError, match=r"'narrow' is not among.*before, after.*nothing was"):
             switch.select("narrow")
@@ -51,7 +57,7 @@ def test_a_position_without_a_name_is_refused(lab):
 def test_a_port_that_the_switch_lacks_is_its_own_error(lab):
     positions = {"before": 1, "after": 9}
     with (
-        SwitchConsole(lab) as served,
+        SwitchEmulator(lab) as served,
         OpticalSwitch(served.address, positions=positions) as switch,
         pytest.raises(InstrumentError, match="Illegal parameter value"),
     ):
@@ -89,7 +95,7 @@ def test_waits_for_what_follows_the_switch(lab, monkeypatch):
     waits = []
     monkeypatch.setattr("qdchar.drivers.optical_switch.time.sleep", waits.append)
     with (
-        SwitchConsole(lab) as served,
+        SwitchEmulator(lab) as served,
         OpticalSwitch(served.address, positions=POSITIONS, settle_s=0.3) as switch,
     ):
         switch.select("after")
@@ -110,7 +116,7 @@ def test_waits_for_what_follows_the_switch(lab, monkeypatch):
         ("settle_s", -1.0),
     ],
 )
-def test_values_of_the_station_file_are_checked_at_the_door(key, value):
+def test_values_of_the_station_file_are_checked(key, value):
     given = {"positions": POSITIONS, key.split(".")[0]: value}
     with pytest.raises(UsageError, match=f"{key} = "):
         OpticalSwitch("tcp://127.0.0.1:1", **given)

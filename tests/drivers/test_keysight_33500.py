@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from qdchar.drivers.keysight_33500 import Keysight33500
-from qdchar.drivers.twin.emulators import ModulatorConsole
+from qdchar.drivers.twin.emulators import ModulatorEmulator
 from qdchar.errors import InstrumentError, UsageError
 
 IDN = (b"*IDN?\n", b"Keysight Technologies,33522B,MY1,4.00\n")
@@ -58,7 +58,7 @@ def test_sets_a_state_byte_for_byte(conversation, cut):
 
 def test_a_generator_fresh_from_its_switch_gives_the_voltages_asked_for(lab):
     """It starts with a sine into 50 ohm, which would double them; the output is off meanwhile."""
-    with ModulatorConsole(lab) as served, modulator(served.address) as device:
+    with ModulatorEmulator(lab) as served, modulator(served.address) as device:
         assert device.selected() == ""
         for state, pair in STATES.items():
             device.select(state)
@@ -70,7 +70,7 @@ def test_a_generator_fresh_from_its_switch_gives_the_voltages_asked_for(lab):
 
 
 def test_safe_is_off_from_any_state(lab):
-    with ModulatorConsole(lab) as served:
+    with ModulatorEmulator(lab) as served:
         device = modulator(served.address)
         device.make_safe()
         device.select("V")
@@ -83,14 +83,14 @@ def test_safe_is_off_from_any_state(lab):
 
 
 def test_an_unknown_state_sets_nothing(lab):
-    with ModulatorConsole(lab) as served, modulator(served.address) as device:
+    with ModulatorEmulator(lab) as served, modulator(served.address) as device:
         with pytest.raises(UsageError, match=r"'D' is not among its states \(H, V, R, L\)"):
             device.select("D")
         assert not lab.modulator_history
 
 
 def test_a_voltage_that_was_not_taken_is_found_out(lab, monkeypatch):
-    with ModulatorConsole(lab) as served, modulator(served.address) as device:
+    with ModulatorEmulator(lab) as served, modulator(served.address) as device:
         device.select("H")
         monkeypatch.setattr(served, "_offset_V", {1: 0.0, 2: 0.0})  # written to, not read
         with pytest.raises(InstrumentError, match="'V' was set, 'H' is read back"):
@@ -109,6 +109,6 @@ def test_a_voltage_that_was_not_taken_is_found_out(lab, monkeypatch):
         ("settle_s", -1, "settle_s"),
     ],
 )
-def test_values_of_the_station_file_are_checked_at_the_door(key, value, says):
+def test_values_of_the_station_file_are_checked(key, value, says):
     with pytest.raises(UsageError, match=says):
         modulator("tcp://127.0.0.1:1", **{key: value})

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from qdchar.drivers.thorlabs_pm100 import PM100
-from qdchar.drivers.twin.emulators import PowerMeterConsole
+from qdchar.drivers.twin.emulators import PowerMeterEmulator
 from qdchar.errors import InstrumentError, RefusedError, UsageError
 
 IDN = (b"*IDN?\n", b"Thorlabs,PM100D,P0012345,2.5.0\n")
@@ -60,7 +60,7 @@ def test_opening_sets_nothing(conversation):
 
 def test_a_wavelength_beyond_the_sensor_is_refused_not_clamped(lab):
     """A peer set 1100 nm silently when 2500 were asked for."""
-    with PowerMeterConsole(lab) as served, PM100(served.address, wavelength_m=2500e-9) as meter:
+    with PowerMeterEmulator(lab) as served, PM100(served.address, wavelength_m=2500e-9) as meter:
         with pytest.raises(RefusedError, match="calibrated from 400 to 1100 nm"):
             meter.power_W()
         assert meter.snapshot()["wavelength_m"] == pytest.approx(635e-9)
@@ -133,6 +133,6 @@ def test_an_identity_with_other_than_four_fields_is_an_error(conversation, idn):
 
 
 @pytest.mark.parametrize("wavelength", [0.0, -1.0, 884.5, math.nan, "884.5 nm"])
-def test_a_wavelength_is_checked_at_the_door(wavelength):
+def test_a_wavelength_is_checked(wavelength):
     with pytest.raises(UsageError, match="wavelength_m = "):
         PM100("tcp://127.0.0.1:1", wavelength_m=wavelength)

@@ -23,11 +23,11 @@ def tuned(coherence: float = 0.0) -> Lab:
     source = dataclasses.replace(truth.source, coherence=coherence)
     lab = Lab(dataclasses.replace(truth, piezo=still, source=source), 1)
     decibels = -10.0 * np.log10(truth.source.pi_power_W / truth.laser.power_W)
-    lab.set_attenuation(float(decibels / lab.bench.attenuator_gain))
+    lab.set_attenuation(float(decibels / lab.errors.attenuator_gain))
     lab.set_shutter(True)
     lab.set_piezo(3, truth.cavity.resonance_V)
     for _ in range(5):  # the play of the etalon's piezo holds a little back
-        behind_V = lab.bench.etalon_peak_V - float(lab._etalon.effective_V(lab.now_s))
+        behind_V = lab.errors.etalon_peak_V - float(lab._etalon.effective_V(lab.now_s))
         lab.set_etalon_voltage(lab.etalon_voltage() + behind_V)
     lab.select_path("interferometer")
     return lab
@@ -43,7 +43,10 @@ def peaks(lab: Lab, arms: str) -> tuple[np.ndarray, np.ndarray]:
             * PULSES_PER_S
             * 1e-12
         )
-        for c, delay in ((1, lab.bench.delay_a_ps), (2, lab.bench.delay_b_ps))
+        for c, delay in (
+            (1, lab.errors.delay_a_ps),
+            (2, lab.errors.delay_b_ps),
+        )
     ]
     pairs = [
         len(np.intersect1d(pulses[0], pulses[1] - lag, assume_unique=True)) for lag in range(-3, 4)
@@ -92,7 +95,7 @@ def test_coherent_pulses_make_fringes_and_orthogonal_arms_none() -> None:
             found.append(a / (a + b))
         return np.array(found)
 
-    phase = lab.bench.phase_rad + 2 * np.pi * volts / 24.0
+    phase = lab.errors.phase_rad + 2 * np.pi * volts / 24.0
     # clicks, not photons: two on one detector are one
     expected = r**2 + t**2 + 2 * r * t * 0.4 * o * np.cos(phase)
     assert shares() == pytest.approx(expected, abs=0.012)
