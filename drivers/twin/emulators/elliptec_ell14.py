@@ -1,4 +1,4 @@
-"""Emulator of the polarisation analyser: two ELL14 mounts on one bus behind a serial-to-TCP server."""
+"""Emulator of the polarisation analyser: two ELL14 mounts on one bus, behind serial-to-TCP."""
 
 from __future__ import annotations
 

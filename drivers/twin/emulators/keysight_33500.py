@@ -1,4 +1,4 @@
-"""Emulator of the modulator's generator: a 33522B that speaks SCPI, with amplifiers at its outputs."""
+"""Emulator of the modulator's generator: a 33522B that speaks SCPI, with two amplifiers."""
 
 from __future__ import annotations
 
