@@ -31,15 +31,15 @@ with simulated_lab(raw, seed=5) as station_file, load_station(station_file) as s
 
     tuned = tune.CavitySettings()
     tuning = tune.measure(light, piezo, pump, monitor, tagger, raw, tuned)
-    print(f"cavity held at {tuning.held.voltage_V:.3f} V, {tuning.held.rate_Hz:.3g} clicks/s")
+    print(f"cavity locked at {tuning.lock.voltage_V:.3f} V, {tuning.lock.rate_Hz:.3g} clicks/s")
     tags = listen.measure(light, tagger, raw / "tags.h5", listen.DeadTimeSettings())
     numbers = count(1)
 
-    def hold() -> tune.Held:
-        return tune.hold(light, piezo, tagger, raw / f"hold_{next(numbers)}.csv", tuned)
+    def relock() -> tune.LockResult:
+        return tune.relock(light, piezo, tagger, raw / f"lock_{next(numbers)}.csv", tuned)
 
     settings = scan_power.RabiSettings()
-    scan = scan_power.measure(light, pump, monitor, tagger, raw / "rabi.csv", settings, hold)
+    scan = scan_power.measure(light, pump, monitor, tagger, raw / "rabi.csv", settings, relock)
 
 clock_Hz = 76.13e6
 lost = dead_time.lost_pulses(dead_time.analyse(tags)["dead_time"], clock_Hz)

@@ -19,10 +19,10 @@ from . import (
     saturation,
     transmitter,
 )
-from ._peak_lock import Held
+from ._peak_lock import LockResult
 
 __all__ = [
-    "Held",
+    "LockResult",
     "brightness",
     "cavity",
     "dark",

@@ -18,14 +18,14 @@ MOST_REPEATS = 48
 
 
 @dataclass(frozen=True)
-class Held:
+class LockResult:
     """Where a resonance was held.
 
     Attributes
     ----------
     voltage_V, u_voltage_V
         Where the piezo was left, on the peak as last measured, and its standard uncertainty [V].
-    found_V, u_found_V
+    offset_V, u_offset_V
         Distance of the peak from where the piezo stood before, as first measured, and the standard
         uncertainty of that look [V].
     rate_Hz
@@ -34,8 +34,8 @@ class Held:
 
     voltage_V: float
     u_voltage_V: float
-    found_V: float
-    u_found_V: float
+    offset_V: float
+    u_offset_V: float
     rate_Hz: float
 
 
@@ -54,7 +54,7 @@ def settle(tagger: TimeTagger, wait_s: float, progress: Progress) -> None:
         progress(k + 1, steps, f"settling, {total_rate(counts):.3g} clicks/s")
 
 
-def climb(
+def lock_to_peak(
     axis: VoltageAxis,
     tagger: TimeTagger,
     log: ScanWriter,
@@ -64,7 +64,7 @@ def climb(
     tolerance_V: float,
     repeats: int = 3,
     attempts: int = 25,
-) -> Held:
+) -> LockResult:
     """Move a piezo to the peak of the count rate and make sure that it is there.
 
     Near its peak a Lorentzian resonance has ``1/rate`` quadratic in the voltage, so three points
@@ -110,7 +110,7 @@ def climb(
         axis.check(centre - 3.0 * dither_V, centre + dither_V)
         if abs(mean) <= tolerance_V:
             approach(axis, centre, 3.0 * dither_V)
-            return Held(centre, scatter, *found, sum(rates) / repeats)
+            return LockResult(centre, scatter, *found, sum(rates) / repeats)
         if scatter > tolerance_V:
             repeats = min(2 * repeats, MOST_REPEATS)
     raise InconclusiveError(

@@ -20,7 +20,7 @@ class BrightnessSettings(Settings):
 
 
 def measure(
-    light: LightPath,
+    light_path: LightPath,
     tagger: TimeTagger,
     file: Path,
     settings: BrightnessSettings,
@@ -29,6 +29,6 @@ def measure(
     progress: Progress = silent,
 ) -> TagRun:
     """Record tags before or after the transmitter, at the pump power and tuning as they stand."""
-    light.select(path)
+    light_path.select(path)
     about = run_about("brightness", path, tagger, settings.duration_s)
     return record(tagger, file, settings.duration_s, about, progress)

@@ -13,7 +13,7 @@ from qdchar.errors import InconclusiveError
 from qdchar.raw_data import About, Progress, Scan, ScanWriter, Settings, silent
 from qdchar.roles import Attenuator, LightPath, PowerMeter, TimeTagger, VoltageAxis
 
-from ._peak_lock import Held, approach, climb, settle, total_rate
+from ._peak_lock import LockResult, approach, lock_to_peak, settle, total_rate
 from .pump import set_power
 
 
@@ -35,7 +35,7 @@ class CavitySettings(Settings):
     settle_s
         Wait before the last approach [s]; creep goes with the logarithm of time.
     dither_V, tolerance_V
-        Of the closed loop, see `climb` [V].
+        Of the closed loop, see `lock_to_peak` [V].
     """
 
     search_power_W: float = Field(0.6e-9, gt=0)
@@ -58,14 +58,14 @@ class Tuning:
 
     survey: Scan
     fine: Scan
-    held: Held
+    lock: LockResult
 
 
 def measure(
-    light: LightPath,
-    axis: VoltageAxis,
-    attenuator: Attenuator,
-    monitor: PowerMeter,
+    light_path: LightPath,
+    cavity_fine: VoltageAxis,
+    pump_attenuator: Attenuator,
+    pump_power: PowerMeter,
     tagger: TimeTagger,
     folder: Path,
     settings: CavitySettings,
@@ -80,18 +80,18 @@ def measure(
     InconclusiveError
         If no resonance stands out.
     """
-    low, high = axis.limits_V
+    low, high = cavity_fine.limits_V
     start = low if settings.start_V is None else settings.start_V
     stop = high if settings.stop_V is None else settings.stop_V
-    axis.check(start, stop)
+    cavity_fine.check(start, stop)
 
-    light.select("before")
-    attenuator.open_shutter()
-    set_power(attenuator, monitor, settings.search_power_W)
+    light_path.select("before")
+    pump_attenuator.open_shutter()
+    set_power(pump_attenuator, pump_power, settings.search_power_W)
 
     grid = np.arange(start, stop + 1e-9, settings.survey_step_V)
     survey = _scan(
-        axis,
+        cavity_fine,
         tagger,
         folder / "cavity_survey.csv",
         grid,
@@ -104,27 +104,33 @@ def measure(
     # The way back from the end of the survey has shifted the peak (hysteresis), and it still
     # creeps: look again nearby, after a wait that the counter fills.
     first, last = max(low, centre - settings.window_V), min(high, centre + settings.window_V)
-    axis.set_voltage(max(low, first - settings.overshoot_V))
-    axis.set_voltage(first)
+    cavity_fine.set_voltage(max(low, first - settings.overshoot_V))
+    cavity_fine.set_voltage(first)
     settle(tagger, settings.settle_s, progress)
     grid = np.arange(first, last + 1e-9, settings.window_step_V)
     fine = _scan(
-        axis, tagger, folder / "cavity_fine.csv", grid, settings.survey_dwell_s, settings, progress
+        cavity_fine,
+        tagger,
+        folder / "cavity_fine.csv",
+        grid,
+        settings.survey_dwell_s,
+        settings,
+        progress,
     )
-    approach(axis, float(fine.x[_peak(fine)]), settings.overshoot_V)
-    held = hold(light, axis, tagger, folder / "cavity_hold_00.csv", settings)
-    return Tuning(survey, fine, held)
+    approach(cavity_fine, float(fine.x[_peak(fine)]), settings.overshoot_V)
+    lock = relock(light_path, cavity_fine, tagger, folder / "cavity_lock_00.csv", settings)
+    return Tuning(survey, fine, lock)
 
 
-def hold(
-    light: LightPath,
-    axis: VoltageAxis,
+def relock(
+    light_path: LightPath,
+    cavity_fine: VoltageAxis,
     tagger: TimeTagger,
     file: Path,
     settings: CavitySettings,
-) -> Held:
+) -> LockResult:
     """Bring the cavity back onto its resonance by the count rate, before the transmitter."""
-    light.select("before")
+    light_path.select("before")
     about = About(
         protocol="cavity",
         path="before",
@@ -132,8 +138,8 @@ def hold(
         settings=settings.model_dump(exclude_none=True),
     )
     with ScanWriter(file, "voltage_V", about) as log:
-        return climb(
-            axis,
+        return lock_to_peak(
+            cavity_fine,
             tagger,
             log,
             dither_V=settings.dither_V,
@@ -143,7 +149,7 @@ def hold(
 
 
 def _scan(
-    axis: VoltageAxis,
+    cavity_fine: VoltageAxis,
     tagger: TimeTagger,
     file: Path,
     voltages: NDArray[np.float64],
@@ -159,7 +165,7 @@ def _scan(
     )
     with ScanWriter(file, "voltage_V", about) as writer:
         for k, voltage in enumerate(voltages):
-            axis.set_voltage(float(voltage))
+            cavity_fine.set_voltage(float(voltage))
             counts = tagger.count(dwell_s)
             writer.add(float(voltage), counts)
             progress(k + 1, len(voltages), f"{voltage:.2f} V, {total_rate(counts):.3g} clicks/s")

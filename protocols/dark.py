@@ -18,8 +18,8 @@ class DarkSettings(Settings):
 
 
 def measure(
-    light: LightPath,
-    attenuator: Attenuator,
+    light_path: LightPath,
+    pump_attenuator: Attenuator,
     tagger: TimeTagger,
     file: Path,
     settings: DarkSettings,
@@ -32,8 +32,8 @@ def measure(
     Scan
         Against ``time_s``, the start of each dwell [s].
     """
-    attenuator.close_shutter()
-    light.select("blocked")
+    pump_attenuator.close_shutter()
+    light_path.select("blocked")
     about = About(
         protocol="dark",
         path="blocked",

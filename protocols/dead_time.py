@@ -19,13 +19,13 @@ class DeadTimeSettings(Settings):
 
 
 def measure(
-    light: LightPath,
+    light_path: LightPath,
     tagger: TimeTagger,
     file: Path,
     settings: DeadTimeSettings,
     progress: Progress = silent,
 ) -> TagRun:
     """Record tags of the source before the transmitter."""
-    light.select("before")
+    light_path.select("before")
     about = run_about("dead_time", "before", tagger, settings.duration_s)
     return record(tagger, file, settings.duration_s, about, progress)

@@ -37,9 +37,9 @@ class DetectorEfficiencySettings(Settings):
 
 
 def measure(
-    light: LightPath,
-    attenuator: Attenuator,
-    monitor: PowerMeter,
+    light_path: LightPath,
+    pump_attenuator: Attenuator,
+    pump_power: PowerMeter,
     tagger: TimeTagger,
     file: Path,
     settings: DetectorEfficiencySettings,
@@ -70,19 +70,19 @@ def measure(
         settings=settings.model_dump(),
     )
     powers = np.geomspace(settings.lowest_W, settings.highest_W, settings.points)
-    pump_dB = attenuator.attenuation()
+    pump_dB = pump_attenuator.attenuation()
     try:
-        attenuator.set_attenuation(attenuator.limits_dB[1])
-        light.select("laser")
-        attenuator.open_shutter()
+        pump_attenuator.set_attenuation(pump_attenuator.limits_dB[1])
+        light_path.select("laser")
+        pump_attenuator.open_shutter()
         with ScanWriter(file, "power_W", about) as scan:
             for k, wanted in enumerate(powers):
-                set_power(attenuator, monitor, float(wanted))
-                power = mean_power(monitor, settings.readings)
+                set_power(pump_attenuator, pump_power, float(wanted))
+                power = mean_power(pump_power, settings.readings)
                 counts = tagger.count(settings.dwell_s)
                 scan.add(power, counts)
                 progress(k + 1, len(powers), f"{power:.3g} W, {total_rate(counts):.3g} clicks/s")
     finally:
-        light.select("before")
-        attenuator.set_attenuation(pump_dB)
+        light_path.select("before")
+        pump_attenuator.set_attenuation(pump_dB)
     return scan.scan()

@@ -13,7 +13,7 @@ from pydantic import Field
 from qdchar.raw_data import About, Progress, Scan, ScanWriter, Settings, silent
 from qdchar.roles import LightPath, TimeTagger, VoltageAxis
 
-from ._peak_lock import Held, approach, climb, settle, total_rate
+from ._peak_lock import LockResult, approach, lock_to_peak, settle, total_rate
 
 
 class EtalonSettings(Settings):
@@ -29,7 +29,7 @@ class EtalonSettings(Settings):
     settle_s
         Wait at the first point of each scan [s]: coming back from the last one leaves creep.
     hold_every
-        Points between two visits to `hold`, which keeps the source tuned meanwhile. Fewer where
+        Points between two visits to `relock`, which keeps the source tuned meanwhile. Fewer where
         they are counted longer: a cavity that creeps away changes the line within the scan.
     """
 
@@ -55,19 +55,19 @@ class EtalonScans:
 
 
 def measure(
-    light: LightPath,
-    axis: VoltageAxis,
+    light_path: LightPath,
+    etalon_piezo: VoltageAxis,
     tagger: TimeTagger,
     folder: Path,
     settings: EtalonSettings,
-    hold: Callable[[], object],
+    relock: Callable[[], object],
     progress: Progress = silent,
 ) -> EtalonScans:
     """Scan the etalon's piezo upward with the narrow laser, then with the source.
 
     Parameters
     ----------
-    hold
+    relock
         Called every `hold_every` points of the source scan, to keep the source tuned; it may
         change the light path.
 
@@ -76,10 +76,10 @@ def measure(
     RefusedError
         If the range exceeds the axis' limits; nothing was moved.
     """
-    low, high = axis.limits_V
+    low, high = etalon_piezo.limits_V
     start = low + settings.overshoot_V if settings.start_V is None else settings.start_V
     stop = high if settings.stop_V is None else settings.stop_V
-    axis.check(start, stop)
+    etalon_piezo.check(start, stop)
     voltages = np.arange(start, stop + 1e-9, settings.step_V)
 
     def scan(
@@ -91,14 +91,14 @@ def measure(
             simulated=tagger.identify().simulated,
             settings=settings.model_dump(exclude_none=True),
         )
-        approach(axis, start, settings.overshoot_V)
+        approach(etalon_piezo, start, settings.overshoot_V)
         settle(tagger, settings.settle_s, progress)
         with ScanWriter(folder / f"{name}.csv", "voltage_V", about) as writer:
             for k, voltage in enumerate(voltages):
                 if k % settings.hold_every == 0:
                     visit()
-                    light.select(path)
-                axis.set_voltage(float(voltage))
+                    light_path.select(path)
+                etalon_piezo.set_voltage(float(voltage))
                 counts = tagger.count(dwell_s)
                 writer.add(float(voltage), counts)
                 progress(
@@ -107,18 +107,18 @@ def measure(
         return writer.scan()
 
     narrow = scan("etalon_narrow", "narrow", settings.narrow_dwell_s, lambda: None)
-    source = scan("etalon_source", "after", settings.source_dwell_s, hold)
+    source = scan("etalon_source", "after", settings.source_dwell_s, relock)
     return EtalonScans(narrow, source)
 
 
 def park(
-    light: LightPath,
-    axis: VoltageAxis,
+    light_path: LightPath,
+    etalon_piezo: VoltageAxis,
     tagger: TimeTagger,
     file: Path,
     settings: EtalonSettings,
     voltage_V: float,
-) -> Held:
+) -> LockResult:
     """Bring the etalon to its peak for the source, from below, and close the loop on counts.
 
     Parameters
@@ -126,12 +126,12 @@ def park(
     voltage_V
         Where the scan found the peak [V].
     """
-    light.select("after")
-    approach(axis, voltage_V, settings.overshoot_V)
+    light_path.select("after")
+    approach(etalon_piezo, voltage_V, settings.overshoot_V)
     about = About(protocol="etalon", path="after", simulated=tagger.identify().simulated)
     with ScanWriter(file, "voltage_V", about) as log:
-        return climb(
-            axis,
+        return lock_to_peak(
+            etalon_piezo,
             tagger,
             log,
             dither_V=settings.peak_dither_V,

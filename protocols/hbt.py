@@ -21,7 +21,7 @@ class HbtSettings(Settings):
 
 
 def measure(
-    light: LightPath,
+    light_path: LightPath,
     tagger: TimeTagger,
     file: Path,
     settings: HbtSettings,
@@ -30,7 +30,7 @@ def measure(
     progress: Progress = silent,
 ) -> TagRun:
     """Record tags before or after the transmitter, at the pump power and tuning as they stand."""
-    light.select(path)
+    light_path.select(path)
     duration_s = settings.before_s if path == "before" else settings.after_s
     about = run_about("hbt", path, tagger, duration_s)
     return record(tagger, file, duration_s, about, progress)

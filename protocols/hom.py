@@ -24,21 +24,21 @@ class HomSettings(Settings):
 
 
 def measure(
-    light: LightPath,
-    arms: LightPath,
+    light_path: LightPath,
+    interferometer_polarisation: LightPath,
     tagger: TimeTagger,
     folder: Path,
     settings: HomSettings,
-    hold: Callable[[], object],
+    relock: Callable[[], object],
     progress: Progress = silent,
 ) -> tuple[TagRun, ...]:
     """Record tags with the arms polarised alike and not, in an order that brackets.
 
     Parameters
     ----------
-    arms
+    interferometer_polarisation
         Polarisation in the interferometer's arms: positions ``parallel`` and ``orthogonal``.
-    hold
+    relock
         Called first, to bring the source onto its resonance; it may change the light path.
 
     Returns
@@ -46,11 +46,11 @@ def measure(
     tuple of TagRun
         ``arms`` stands in their settings.
     """
-    hold()
-    light.select("interferometer")
+    relock()
+    light_path.select("interferometer")
     runs = []
     for k, position in enumerate(ORDER):
-        arms.select(position)
+        interferometer_polarisation.select(position)
         about = run_about("hom", "interferometer", tagger, settings.duration_s)
         about = replace(about, settings={**about.settings, "arms": position})
         file = folder / f"hom_{k + 1}_{position}.h5"

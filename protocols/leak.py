@@ -63,17 +63,17 @@ class Leakage:
 
 
 def measure(
-    light: LightPath,
-    axis: VoltageAxis,
-    attenuator: Attenuator,
-    monitor: PowerMeter,
+    light_path: LightPath,
+    cavity_fine: VoltageAxis,
+    pump_attenuator: Attenuator,
+    pump_power: PowerMeter,
     tagger: TimeTagger,
     folder: Path,
     settings: LeakSettings,
     *,
     pi_reading_W: float,
     detuning_V: float,
-    hold: Callable[[], object],
+    relock: Callable[[], object],
     progress: Progress = silent,
 ) -> Leakage:
     """Record the source at the pi pulse, then the laser alone at several powers.
@@ -86,7 +86,7 @@ def measure(
         Monitor reading of the pi pulse [W].
     detuning_V
         How far to move the cavity's piezo, best half an order of the cavity [V].
-    hold
+    relock
         Called before and after the recording at the pi pulse, to bring the source onto its
         resonance and to see how far off it was.
 
@@ -97,25 +97,25 @@ def measure(
     InconclusiveError
         If the monitor does not follow the attenuator, or there is no resonance to hold.
     """
-    _beside(axis, detuning_V)
-    pump_dB = attenuator.attenuation()
-    tuned_V = axis.voltage()
+    detuned_voltage(cavity_fine, detuning_V)
+    pump_dB = pump_attenuator.attenuation()
+    tuned_V = cavity_fine.voltage()
     try:
-        light.select("before")
-        attenuator.open_shutter()
-        set_power(attenuator, monitor, pi_reading_W)
-        hold()
-        tuned_V = axis.voltage()
-        power_W = mean_power(monitor, settings.readings)
+        light_path.select("before")
+        pump_attenuator.open_shutter()
+        set_power(pump_attenuator, pump_power, pi_reading_W)
+        relock()
+        tuned_V = cavity_fine.voltage()
+        power_W = mean_power(pump_power, settings.readings)
         about = run_about("leak", "before", tagger, settings.tuned_s)
         about = replace(about, settings={**about.settings, "power_W": power_W})
         tuned = record(tagger, folder / "leak_tuned.h5", settings.tuned_s, about, progress)
-        hold()
-        tuned_V = axis.voltage()
-        room = 10.0 ** (0.1 * (attenuator.attenuation() - attenuator.limits_dB[0]))
+        relock()
+        tuned_V = cavity_fine.voltage()
+        room = 10.0 ** (0.1 * (pump_attenuator.attenuation() - pump_attenuator.limits_dB[0]))
         highest = min(settings.highest, 0.98 * room)
         powers_W = pi_reading_W * np.linspace(settings.lowest, highest, settings.points)
-        axis.set_voltage(_beside(axis, detuning_V))
+        cavity_fine.set_voltage(detuned_voltage(cavity_fine, detuning_V))
         about = About(
             protocol="leak",
             path="before",
@@ -124,25 +124,25 @@ def measure(
         )
         with ScanWriter(folder / "leak_detuned.csv", "power_W", about) as scan:
             for k, wanted in enumerate(powers_W):
-                set_power(attenuator, monitor, float(wanted))
-                power = mean_power(monitor, settings.readings)
+                set_power(pump_attenuator, pump_power, float(wanted))
+                power = mean_power(pump_power, settings.readings)
                 counts = tagger.count(settings.dwell_s)
                 scan.add(power, counts)
                 progress(k + 1, len(powers_W), f"{power:.3g} W, {total_rate(counts):.3g} clicks/s")
     finally:
         try:
-            attenuator.set_attenuation(pump_dB)
+            pump_attenuator.set_attenuation(pump_dB)
         finally:
-            approach(axis, tuned_V, settings.overshoot_V)
+            approach(cavity_fine, tuned_V, settings.overshoot_V)
     return Leakage(tuned, scan.scan())
 
 
-def _beside(axis: VoltageAxis, shift_V: float) -> float:
+def detuned_voltage(cavity_fine: VoltageAxis, shift_V: float) -> float:
     """Voltage off resonance [V]: below if there is room, for the way back is upward then."""
-    below, above = axis.voltage() - shift_V, axis.voltage() + shift_V
+    below, above = cavity_fine.voltage() - shift_V, cavity_fine.voltage() + shift_V
     try:
-        axis.check(below)
+        cavity_fine.check(below)
     except RefusedError:
-        axis.check(above)
+        cavity_fine.check(above)
         return above
     return below

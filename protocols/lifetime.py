@@ -37,12 +37,12 @@ class Decay:
 
 
 def measure(
-    light: LightPath,
-    attenuator: Attenuator,
+    light_path: LightPath,
+    pump_attenuator: Attenuator,
     tagger: TimeTagger,
     folder: Path,
     settings: LifetimeSettings,
-    hold: Callable[[], object],
+    relock: Callable[[], object],
     progress: Progress = silent,
 ) -> Decay:
     """Record the emission, then the pump laser through the same path at the same count rate.
@@ -52,7 +52,7 @@ def measure(
 
     Parameters
     ----------
-    hold
+    relock
         Called before and after the recording of the emission, to keep the source tuned and to see
         how far off it was.
 
@@ -61,16 +61,16 @@ def measure(
     InconclusiveError
         If the laser cannot be brought to the emission's count rate.
     """
-    hold()
-    light.select("before")
+    relock()
+    light_path.select("before")
     wanted = total_rate(tagger.count(settings.probe_s))
     about = run_about("lifetime", "before", tagger, settings.emission_s)
     emission = record(tagger, folder / "lifetime_emission.h5", settings.emission_s, about, progress)
-    hold()
+    relock()
     about = run_about("lifetime", "laser", tagger, settings.response_s)
     response = record_response(
-        light,
-        attenuator,
+        light_path,
+        pump_attenuator,
         tagger,
         folder / "lifetime_response.h5",
         about,
@@ -83,8 +83,8 @@ def measure(
 
 
 def record_response(
-    light: LightPath,
-    attenuator: Attenuator,
+    light_path: LightPath,
+    pump_attenuator: Attenuator,
     tagger: TimeTagger,
     file: Path,
     about: About,
@@ -108,32 +108,33 @@ def record_response(
     InconclusiveError
         If the laser cannot be brought to that count rate.
     """
-    pump_dB = attenuator.attenuation()
+    pump_dB = pump_attenuator.attenuation()
     try:
-        light.select("laser")
-        _match_rate(attenuator, tagger, wanted_Hz, probe_s)
+        light_path.select("laser")
+        _match_rate(pump_attenuator, tagger, wanted_Hz, probe_s)
         return record(tagger, file, duration_s, about, progress)
     finally:
-        attenuator.set_attenuation(pump_dB)
-        light.select("before")
+        pump_attenuator.set_attenuation(pump_dB)
+        light_path.select("before")
 
 
 def _match_rate(
-    attenuator: Attenuator, tagger: TimeTagger, wanted_Hz: float, probe_s: float
+    pump_attenuator: Attenuator, tagger: TimeTagger, wanted_Hz: float, probe_s: float
 ) -> None:
-    low, high = attenuator.limits_dB
+    low, high = pump_attenuator.limits_dB
     for _ in range(ATTEMPTS):
         seen = total_rate(tagger.count(probe_s))
         if abs(seen / wanted_Hz - 1.0) <= RATE_TOLERANCE:
             return
         change = 10.0 * math.log10(max(seen, 1.0 / probe_s) / wanted_Hz)
         # in the path of a bright laser the detectors saturate: never brighten by leaps
-        target = attenuator.attenuation() + max(-10.0, change)
+        target = pump_attenuator.attenuation() + max(-10.0, change)
         if not low <= target <= high:
             break
-        attenuator.set_attenuation(target)
+        pump_attenuator.set_attenuation(target)
     raise InconclusiveError(
-        f"lifetime: the laser path gives {seen:.3g} clicks/s at {attenuator.attenuation():.1f} dB, "
-        f"the emission {wanted_Hz:.3g}; the response has to be taken at the same rate. Change the "
+        f"lifetime: the laser path gives {seen:.3g} clicks/s at "
+        f"{pump_attenuator.attenuation():.1f} dB, the emission "
+        f"{wanted_Hz:.3g}; the response has to be taken at the same rate. Change the "
         f"fixed attenuation in the laser path ({low:g} to {high:g} dB are in reach here)"
     )

@@ -28,20 +28,20 @@ class MisalignmentSettings(Settings):
 
 
 def measure(
-    light: LightPath,
+    light_path: LightPath,
     modulator: PolarisationModulator,
     analyser: PolarisationAnalyser,
     tagger: TimeTagger,
     folder: Path,
     settings: MisalignmentSettings,
-    hold: Callable[[], object],
+    relock: Callable[[], object],
     progress: Progress = silent,
 ) -> tuple[TagRun, ...]:
     """Send every state, and turn first it, then the state orthogonal to it to detector A.
 
     Parameters
     ----------
-    hold
+    relock
         Called first, to bring the source onto its resonance; it may change the light path.
 
     Returns
@@ -64,8 +64,8 @@ def measure(
             "misalignment: modulator and analyser have no whole basis in common: the one has "
             f"{', '.join(modulator.states)}, the other {', '.join(analyser.states)}"
         )
-    hold()
-    light.select("receiver")
+    relock()
+    light_path.select("receiver")
     runs = []
     for state in states:
         modulator.select(state)

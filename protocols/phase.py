@@ -24,22 +24,22 @@ class PhaseSettings(Settings):
 
 
 def measure(
-    light: LightPath,
-    arms: LightPath,
-    axis: VoltageAxis,
+    light_path: LightPath,
+    interferometer_polarisation: LightPath,
+    interferometer_phase: VoltageAxis,
     tagger: TimeTagger,
     file: Path,
     settings: PhaseSettings,
-    hold: Callable[[], object],
+    relock: Callable[[], object],
     progress: Progress = silent,
 ) -> Scan:
     """Scan the phase with the arms polarised alike, and leave the piezo where it began.
 
     Parameters
     ----------
-    arms
+    interferometer_polarisation
         Polarisation in the interferometer's arms: positions ``parallel`` and ``orthogonal``.
-    hold
+    relock
         Called first, to bring the source onto its resonance; it may change the light path.
 
     Returns
@@ -52,26 +52,26 @@ def measure(
     RefusedError
         If the range exceeds the axis' limits; nothing was moved.
     """
-    axis.check(settings.start_V, settings.stop_V)
-    hold()
-    light.select("interferometer")
-    arms.select("parallel")
+    interferometer_phase.check(settings.start_V, settings.stop_V)
+    relock()
+    light_path.select("interferometer")
+    interferometer_polarisation.select("parallel")
     about = About(
         protocol="phase",
         path="interferometer",
         simulated=tagger.identify().simulated,
         settings=settings.model_dump(),
     )
-    began_V = axis.voltage()
+    began_V = interferometer_phase.voltage()
     try:
         with ScanWriter(file, "voltage_V", about) as scan:
             for k, voltage in enumerate(
                 np.linspace(settings.start_V, settings.stop_V, settings.points)
             ):
-                axis.set_voltage(float(voltage))
+                interferometer_phase.set_voltage(float(voltage))
                 counts = tagger.count(settings.dwell_s)
                 scan.add(float(voltage), counts)
                 progress(k + 1, settings.points, f"{voltage:.1f} V, {total_rate(counts):.3g}/s")
     finally:
-        axis.set_voltage(began_V)
+        interferometer_phase.set_voltage(began_V)
     return scan.scan()

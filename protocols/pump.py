@@ -1,4 +1,4 @@
-"""Set the pump by its monitor, never by the attenuator's scale."""
+"""Set the pump by its power monitor, never by the attenuator's scale."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ BLIND_STEP_DB = 5.0
 """How far to open at a time while the monitor sees nothing yet."""
 
 
-def mean_power(monitor: PowerMeter, readings: int = READINGS) -> float:
+def mean_power(pump_power: PowerMeter, readings: int = READINGS) -> float:
     """Average some readings of the monitor [W]."""
-    return statistics.fmean(monitor.power_W() for _ in range(readings))
+    return statistics.fmean(pump_power.power_W() for _ in range(readings))
 
 
-def set_power(attenuator: Attenuator, monitor: PowerMeter, power_W: float) -> float:
+def set_power(pump_attenuator: Attenuator, pump_power: PowerMeter, power_W: float) -> float:
     """Move the attenuator until the monitor reads a power.
 
     Parameters
@@ -41,19 +41,19 @@ def set_power(attenuator: Attenuator, monitor: PowerMeter, power_W: float) -> fl
         If the monitor does not follow the attenuator.
     """
     for _ in range(ATTEMPTS):
-        readings = [monitor.power_W() for _ in range(READINGS)]
+        readings = [pump_power.power_W() for _ in range(READINGS)]
         seen, noise = statistics.fmean(readings), statistics.stdev(readings)
         if abs(seen / power_W - 1.0) <= TOLERANCE:
             return seen
-        present_dB = attenuator.attenuation()
+        present_dB = pump_attenuator.attenuation()
         if seen > 3.0 * noise:
             wanted_dB = present_dB + 10.0 * math.log10(seen / power_W)
         else:
-            wanted_dB = max(present_dB - BLIND_STEP_DB, attenuator.limits_dB[0])
-        attenuator.check(wanted_dB)
-        attenuator.set_attenuation(wanted_dB)
+            wanted_dB = max(present_dB - BLIND_STEP_DB, pump_attenuator.limits_dB[0])
+        pump_attenuator.check(wanted_dB)
+        pump_attenuator.set_attenuation(wanted_dB)
     raise InconclusiveError(
         f"pump power: {power_W:.4g} W asked, the monitor reads {seen:.4g} +- {noise:.1g} W at "
-        f"{attenuator.attenuation():.2f} dB after {ATTEMPTS} corrections; is the shutter open, is "
-        "the monitor on its range and dark-corrected?"
+        f"{pump_attenuator.attenuation():.2f} dB after {ATTEMPTS} corrections; is the shutter "
+        "open, is the monitor on its range and dark-corrected?"
     )

@@ -12,7 +12,7 @@ from pydantic import Field, field_validator
 from qdchar.raw_data import About, Progress, ScanWriter, Settings, TagRun, silent
 from qdchar.roles import Attenuator, LightPath, TimeTagger, VoltageAxis
 
-from ._peak_lock import Held, approach, settle, total_rate
+from ._peak_lock import LockResult, approach, settle, total_rate
 from ._tags import record, run_about
 from .lifetime import record_response
 
@@ -80,14 +80,14 @@ class Detuned:
 
 
 def measure(
-    light: LightPath,
-    axis: VoltageAxis,
-    attenuator: Attenuator,
+    light_path: LightPath,
+    cavity_fine: VoltageAxis,
+    pump_attenuator: Attenuator,
     tagger: TimeTagger,
     folder: Path,
     settings: PurcellSettings,
     count_fwhm_V: float,
-    hold: Callable[[], Held],
+    relock: Callable[[], LockResult],
     progress: Progress = silent,
 ) -> Detuned:
     """Record the emission on and beside the cavity's resonance, then the response.
@@ -98,17 +98,17 @@ def measure(
 
     Parameters
     ----------
-    axis
+    cavity_fine
         The cavity's fine piezo, near its resonance.
     count_fwhm_V
         Width at half maximum of the count-rate peak [V].
-    hold
+    relock
         Closes the loop on the cavity's light and says where; it may change the light path.
 
     Returns
     -------
     Detuned
-        The cavity is held on its resonance, the pump and the path are as before.
+        The cavity is locked to its resonance, the pump and the path are as before.
 
     Raises
     ------
@@ -120,9 +120,9 @@ def measure(
     """
     offsets = count_fwhm_V * np.array(settings.detunings)
     room_V = settings.overshoot_V - float(offsets.min())
-    held = [hold()]
-    first_V = held[0].voltage_V
-    axis.check(first_V - room_V, first_V + float(offsets.max()))
+    locks = [relock()]
+    first_V = locks[0].voltage_V
+    cavity_fine.check(first_V - room_V, first_V + float(offsets.max()))
     about = About(
         protocol="purcell",
         path="before",
@@ -135,14 +135,14 @@ def measure(
         ScanWriter(folder / "purcell_detuned.csv", "voltage_V", about) as detuned,
     ):
         for k, offset in enumerate(offsets):
-            peak_V = held[-1].voltage_V
-            light.select("before")
+            peak_V = locks[-1].voltage_V
+            light_path.select("before")
             counts = tagger.count(settings.probe_s)
             resonance.add(peak_V, counts)
             on_rates.append(total_rate(counts))
             voltage_V = peak_V + float(offset)
             low_V = peak_V - room_V
-            approach(axis, voltage_V, voltage_V - low_V)
+            approach(cavity_fine, voltage_V, voltage_V - low_V)
             settle(tagger, settings.settle_s, silent)
             counts = tagger.count(settings.probe_s)
             detuned.add(voltage_V, counts)
@@ -154,12 +154,12 @@ def measure(
             runs.append(record(tagger, file, duration_s, run))
             set_V.append(voltage_V)
             progress(k + 1, len(offsets) + 1, f"{1e3 * offset:+.0f} mV, {total_rate(counts):.3g}/s")
-            approach(axis, peak_V, peak_V - low_V)
-            held.append(hold())
-        resonance.add(held[-1].voltage_V, tagger.count(settings.probe_s))
+            approach(cavity_fine, peak_V, peak_V - low_V)
+            locks.append(relock())
+        resonance.add(locks[-1].voltage_V, tagger.count(settings.probe_s))
     response = record_response(
-        light,
-        attenuator,
+        light_path,
+        pump_attenuator,
         tagger,
         folder / "purcell_response.h5",
         run_about("purcell", "laser", tagger, settings.response_s),
@@ -167,11 +167,11 @@ def measure(
         wanted_Hz=max(on_rates),  # on resonance, where the decay is fastest
         probe_s=settings.probe_s,
     )
-    hold()
+    relock()
     progress(len(offsets) + 1, len(offsets) + 1, "response")
-    peaks = np.array([h.voltage_V for h in held])
+    peaks = np.array([h.voltage_V for h in locks])
     middle, change = (peaks[1:] + peaks[:-1]) / 2.0, np.diff(peaks)
-    u_peaks = np.array([h.u_voltage_V for h in held])
+    u_peaks = np.array([h.u_voltage_V for h in locks])
     u_middle = np.hypot(u_peaks[1:], u_peaks[:-1]) / 2.0
     # between two visits to the loop the resonance may have been anywhere from one to the other
     u = np.sqrt(u_middle**2 + change**2 / 12.0 + (_CREEP * offsets) ** 2)

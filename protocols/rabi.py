@@ -42,13 +42,13 @@ class RabiSettings(Settings):
 
 
 def measure(
-    light: LightPath,
-    attenuator: Attenuator,
-    monitor: PowerMeter,
+    light_path: LightPath,
+    pump_attenuator: Attenuator,
+    pump_power: PowerMeter,
     tagger: TimeTagger,
     file: Path,
     settings: RabiSettings,
-    hold: Callable[[], object],
+    relock: Callable[[], object],
     progress: Progress = silent,
 ) -> Scan:
     """Scan the pump power over all the light there is, then over the first lobe.
@@ -60,7 +60,7 @@ def measure(
 
     Parameters
     ----------
-    hold
+    relock
         Called at the brightest power seen so far, before each way, to keep the source tuned. A
         quick look over the range, which is not kept, finds a power for the first.
 
@@ -74,11 +74,11 @@ def measure(
     RefusedError
         If the attenuator's limits do not allow the range; nothing was moved.
     """
-    _, highest_dB = attenuator.limits_dB
-    attenuator.check(settings.lowest_dB, highest_dB)
-    light.select("before")
-    attenuator.set_attenuation(highest_dB)
-    attenuator.open_shutter()
+    _, highest_dB = pump_attenuator.limits_dB
+    pump_attenuator.check(settings.lowest_dB, highest_dB)
+    light_path.select("before")
+    pump_attenuator.set_attenuation(highest_dB)
+    pump_attenuator.open_shutter()
     about = About(
         protocol="rabi",
         path="before",
@@ -86,24 +86,24 @@ def measure(
         settings={**settings.model_dump(), "channels": 2},
     )
     total = settings.survey_points + settings.fine_points
-    up, down = _ways(settings.lowest_dB, highest_dB, settings.survey_points)
+    up, down = up_and_down(settings.lowest_dB, highest_dB, settings.survey_points)
     quick = up[::2]
     with ScanWriter(file, "power_W", about) as scan:
         seen: list[tuple[float, float]] = []  # click rate [1/s] and attenuation [dB]
 
         def count(attenuation_dB: float) -> Counts:
-            attenuator.set_attenuation(attenuation_dB)
+            pump_attenuator.set_attenuation(attenuation_dB)
             counts = tagger.count(settings.dwell_s)
             seen.append((total_rate(counts), attenuation_dB))
             return counts
 
-        def hold_and_go(attenuations_dB: Sequence[float]) -> None:
+        def relock_and_scan(attenuations_dB: Sequence[float]) -> None:
             _, brightest_dB = max(seen)
-            attenuator.set_attenuation(brightest_dB)
-            hold()
+            pump_attenuator.set_attenuation(brightest_dB)
+            relock()
             for a in attenuations_dB:
                 counts = count(a)
-                power = mean_power(monitor, settings.readings)
+                power = mean_power(pump_power, settings.readings)
                 scan.add(power, counts)
                 progress(
                     len(seen) - len(quick),
@@ -113,17 +113,17 @@ def measure(
 
         for a in quick:
             count(a)
-        hold_and_go(up)
-        hold_and_go(down)
+        relock_and_scan(up)
+        relock_and_scan(down)
         # 1.7 in pulse area: up to the next minimum, where the damping shows
         _, brightest_dB = max(seen)
         top_dB = max(settings.lowest_dB, brightest_dB - 20.0 * math.log10(1.7))
-        for way in _ways(top_dB, highest_dB, settings.fine_points):
-            hold_and_go(way)
+        for way in up_and_down(top_dB, highest_dB, settings.fine_points):
+            relock_and_scan(way)
     return scan.scan()
 
 
-def _ways(lowest_dB: float, highest_dB: float, n: int) -> tuple[list[float], list[float]]:
+def up_and_down(lowest_dB: float, highest_dB: float, n: int) -> tuple[list[float], list[float]]:
     """Attenuations [dB], evenly spaced in pulse area (root of power): up, and down in between."""
     faintest = 10.0 ** ((lowest_dB - highest_dB) / 20.0)
     area = np.linspace(max(faintest, 1.0 / n), 1.0, n)

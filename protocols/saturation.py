@@ -49,9 +49,9 @@ class SaturationSettings(Settings):
 
 
 def measure(
-    light: LightPath,
-    attenuator: Attenuator,
-    monitor: PowerMeter,
+    light_path: LightPath,
+    pump_attenuator: Attenuator,
+    pump_power: PowerMeter,
     tagger: TimeTagger,
     file: Path,
     settings: SaturationSettings,
@@ -71,8 +71,8 @@ def measure(
     RefusedError
         If the attenuator's limits do not allow the range; nothing was moved.
     """
-    lowest_dB, highest_dB = settings.lowest_dB, attenuator.limits_dB[1]
-    attenuator.check(lowest_dB, highest_dB)
+    lowest_dB, highest_dB = settings.lowest_dB, pump_attenuator.limits_dB[1]
+    pump_attenuator.check(lowest_dB, highest_dB)
     about = About(
         protocol="saturation",
         path="before",
@@ -82,18 +82,18 @@ def measure(
     dark_dB = min(lowest_dB + settings.span_dB, highest_dB)
     rising = np.linspace(dark_dB, lowest_dB, settings.points)
     both_ways = np.concatenate([rising[::2], rising[1::2][::-1]])
-    pump_dB = attenuator.attenuation()
+    pump_dB = pump_attenuator.attenuation()
     try:
-        light.select("before")
-        attenuator.set_attenuation(dark_dB)
-        attenuator.open_shutter()
+        light_path.select("before")
+        pump_attenuator.set_attenuation(dark_dB)
+        pump_attenuator.open_shutter()
         with ScanWriter(file, "power_W", about) as scan:
             for k, attenuation_dB in enumerate(both_ways):
-                attenuator.set_attenuation(float(attenuation_dB))
-                power = mean_power(monitor, settings.readings)
+                pump_attenuator.set_attenuation(float(attenuation_dB))
+                power = mean_power(pump_power, settings.readings)
                 counts = tagger.count(settings.dwell_s)
                 scan.add(power, counts)
                 progress(k + 1, len(both_ways), f"{power:.3g} W, {total_rate(counts):.3g} clicks/s")
     finally:
-        attenuator.set_attenuation(pump_dB)
+        pump_attenuator.set_attenuation(pump_dB)
     return scan.scan()

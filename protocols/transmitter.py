@@ -31,24 +31,24 @@ class Throughput:
 
 
 def measure(
-    light: LightPath,
+    light_path: LightPath,
     tagger: TimeTagger,
     folder: Path,
     settings: TransmitterSettings,
-    hold: Callable[[], object],
+    relock: Callable[[], object],
     progress: Progress = silent,
 ) -> Throughput:
     """Record tags before the transmitter, after it, and before it once more.
 
     Parameters
     ----------
-    hold
+    relock
         Called before each recording, to keep the source tuned; it may change the light path.
     """
 
     def run(name: str, path: Literal["before", "after"], duration_s: float) -> TagRun:
-        hold()
-        light.select(path)
+        relock()
+        light_path.select(path)
         about = run_about("transmitter", path, tagger, duration_s)
         return record(tagger, folder / f"{name}.h5", duration_s, about, progress)
 

@@ -63,7 +63,7 @@ class Session:
         self.emission: TagRun | None = None
         self.found: dict[str, Estimate] = {}
         self.problems: list[str] = []
-        self._holds: list[measure.Held] = []
+        self._holds: list[measure.LockResult] = []
 
     @property
     def light(self) -> LightPath:
@@ -153,11 +153,11 @@ class Session:
         """Part of the time that the source is on, 1 until it is known to blink."""
         return analyse.dead_time.on_fraction(self.found.get("blinking_amplitude"))
 
-    def hold_cavity(self) -> measure.Held:
+    def hold_cavity(self) -> measure.LockResult:
         """Close the loop on the cavity's light once more, and say where."""
-        file = self.run.raw / f"cavity_hold_{len(self._holds) + 1:02d}.csv"
+        file = self.run.raw / f"cavity_lock_{len(self._holds) + 1:02d}.csv"
         self._holds.append(
-            measure.cavity.hold(self.light, self.cavity, self.tagger, file, self.recipe.cavity)
+            measure.cavity.relock(self.light, self.cavity, self.tagger, file, self.recipe.cavity)
         )
         return self._holds[-1]
 
@@ -172,8 +172,8 @@ class Session:
         held = self._holds[since:]
         residual = analyse.detuning.residual_square(
             np.array([h.u_voltage_V for h in held]),
-            np.array([h.found_V for h in held]),
-            np.array([h.u_found_V for h in held]),
+            np.array([h.offset_V for h in held]),
+            np.array([h.u_offset_V for h in held]),
             self.need("cavity_metres_per_volt", "cavity"),
         )
         return analyse.detuning.lifetime_excess(
@@ -540,7 +540,7 @@ def _leak(s: Session, progress: Progress) -> Result:
         settings,
         pi_reading_W=pi_power.value / gain.value,
         detuning_V=detuning_V,
-        hold=s.hold_cavity,
+        relock=s.hold_cavity,
         progress=progress,
     )
     return analyse.leak.analyse(

@@ -80,7 +80,7 @@ class Bench:
             SETTINGS,
             pi_reading_W=10e-9,
             detuning_V=5.0,
-            hold=lambda: self.set_voltage(10.3),
+            relock=lambda: self.set_voltage(10.3),
         )
 
 

@@ -19,7 +19,7 @@ from qdchar.lab.run import Run
 from qdchar.lab.session import Session
 from qdchar.lab.station import load_station
 from qdchar.protocols import purcell
-from qdchar.protocols._peak_lock import Held
+from qdchar.protocols._peak_lock import LockResult
 from qdchar.raw_data import read_scan
 from qdchar.roles import Counts, Identity, TagBlock
 
@@ -83,13 +83,13 @@ class Lab:
         self.log.append((f"tags, {self.path}", self.volts))
         yield TagBlock(np.zeros(0, np.int64), np.zeros(0, np.uint8), 0, round(duration_s * 1e12))
 
-    def hold(self) -> Held:
+    def relock(self) -> LockResult:
         """A loop without error; the resonance has drifted since the last one."""
         self.peak_V += self.drift_V
         self.select("before")
         self.set_voltage(self.peak_V)
-        self.log.append(("hold", self.peak_V))
-        return Held(self.peak_V, 1e-4, 0.0, 1e-4, 1e7)
+        self.log.append(("relock", self.peak_V))
+        return LockResult(self.peak_V, 1e-4, 0.0, 1e-4, 1e7)
 
     def open(self) -> None: ...
 
@@ -103,7 +103,7 @@ class Lab:
 
 
 def _measure(lab: Lab, folder: Path) -> purcell.Detuned:
-    return purcell.measure(lab, lab, lab, lab, folder, QUICK, WIDTH_V, lab.hold)
+    return purcell.measure(lab, lab, lab, lab, folder, QUICK, WIDTH_V, lab.relock)
 
 
 def test_every_run_is_approached_from_one_point_below(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_every_run_is_approached_from_one_point_below(tmp_path: Path) -> None:
         (_, low), (_, at) = lab.log[k - 2 : k]
         assert at - low == pytest.approx(offset - offsets.min() + QUICK.overshoot_V)
         assert lab.log[k + 3][0] == "path"  # down, up onto the resonance, and the loop closed
-        assert lab.log[k + 5][0] == "hold"
+        assert lab.log[k + 5][0] == "relock"
 
 
 def test_detunings_count_from_the_resonance_as_it_drifts(tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_the_response_is_taken_at_the_count_rate_on_resonance(tmp_path: Path) ->
     laser = [k for k, (what, _) in enumerate(lab.log) if what == "tags, laser"]
     assert len(laser) == 1
     assert lab.dB == 13.0
-    assert lab.log[-1][0] == "hold"
+    assert lab.log[-1][0] == "relock"
     assert lab.path == "before"
 
 
@@ -155,7 +155,7 @@ def test_nothing_is_detuned_that_would_leave_the_limits(tmp_path: Path) -> None:
     lab = Lab(highest_V=31.1)
     with pytest.raises(RefusedError):
         _measure(lab, tmp_path)
-    assert [what for what, _ in lab.log] == ["path", "volts", "hold"]
+    assert [what for what, _ in lab.log] == ["path", "volts", "relock"]
     assert not list(tmp_path.iterdir())
 
 
@@ -225,7 +225,7 @@ def test_on_an_error_the_station_s_policy_applies(
             s.make("rabi")
             hold = s.hold_cavity
 
-            def lost() -> Held:
+            def lost() -> LockResult:
                 calls.append(lab.piezo_voltage(FINE_AXIS))
                 if len(calls) > 2:
                     raise InconclusiveError("the light is gone")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from qdchar.errors import InconclusiveError
-from qdchar.protocols._peak_lock import Held, approach, climb
+from qdchar.protocols._peak_lock import LockResult, approach, lock_to_peak
 from qdchar.raw_data import About, ScanWriter
 from qdchar.roles import Counts, Identity, TagBlock
 
@@ -62,39 +62,39 @@ class Bench:
         return {}
 
 
-def _climb(bench: Bench, start_V: float, tmp_path: Path, tolerance_V: float = 0.001) -> Held:
+def _lock(bench: Bench, start_V: float, tmp_path: Path, tolerance_V: float = 0.001) -> LockResult:
     approach(bench, start_V, 2.0)
-    with ScanWriter(tmp_path / "hold.csv", "voltage_V", About("cavity")) as log:
-        return climb(bench, bench, log, dither_V=0.02, dwell_s=0.02, tolerance_V=tolerance_V)
+    with ScanWriter(tmp_path / "lock.csv", "voltage_V", About("cavity")) as log:
+        return lock_to_peak(bench, bench, log, dither_V=0.02, dwell_s=0.02, tolerance_V=tolerance_V)
 
 
 @pytest.mark.parametrize("start_off_V", [-0.05, -0.02, 0.0, 0.03, 0.06])
 def test_it_ends_on_the_peak_from_either_side(start_off_V: float, tmp_path: Path) -> None:
     bench = Bench(31.0)
-    held = _climb(bench, 31.0 + start_off_V, tmp_path)
-    assert held.voltage_V == bench.voltage()
+    lock = _lock(bench, 31.0 + start_off_V, tmp_path)
+    assert lock.voltage_V == bench.voltage()
     # closer than the tolerance: the last offset is corrected too
     assert abs(bench.off_V()) < 0.0004
     # coming from below, the piezo is where it was set less its backlash
-    assert held.found_V == pytest.approx(bench.backlash_V - start_off_V, abs=0.006)
+    assert lock.offset_V == pytest.approx(bench.backlash_V - start_off_V, abs=0.006)
 
 
 def test_where_one_look_is_enough_it_is_the_first_and_the_last(tmp_path: Path) -> None:
     bench = Bench(31.0)
-    held = _climb(bench, 31.0 + bench.backlash_V, tmp_path, tolerance_V=0.004)
-    assert abs(held.found_V) < 5.0 * held.u_found_V
-    assert held.u_found_V == held.u_voltage_V > 0.0
+    lock = _lock(bench, 31.0 + bench.backlash_V, tmp_path, tolerance_V=0.004)
+    assert abs(lock.offset_V) < 5.0 * lock.u_offset_V
+    assert lock.u_offset_V == lock.u_voltage_V > 0.0
 
 
 def test_it_follows_a_drifting_resonance(tmp_path: Path) -> None:
     bench = Bench(31.0, drift_V=5e-5)
-    _climb(bench, 31.0, tmp_path)
+    _lock(bench, 31.0, tmp_path)
     assert abs(bench.off_V()) < 0.002
 
 
 def test_every_counted_point_is_approached_from_below(tmp_path: Path) -> None:
     bench = Bench(31.0)
-    _climb(bench, 31.0, tmp_path)
+    _lock(bench, 31.0, tmp_path)
     steps = np.diff(bench.visited)
     down = np.flatnonzero(steps < 0)
     # each way down goes below the dither's lowest point, from where everything is upward again
@@ -104,12 +104,12 @@ def test_every_counted_point_is_approached_from_below(tmp_path: Path) -> None:
 def test_no_peak_no_hold(tmp_path: Path) -> None:
     bench = Bench(31.0, width_V=1e9)
     with pytest.raises(InconclusiveError, match="no hold on the resonance"):
-        _climb(bench, 31.0, tmp_path, tolerance_V=1e-6)
+        _lock(bench, 31.0, tmp_path, tolerance_V=1e-6)
 
 
 def test_without_light_it_says_so(tmp_path: Path) -> None:
     bench = Bench(31.0)
     bench.light = 0.0
     with pytest.raises(InconclusiveError, match="the light is gone"):
-        _climb(bench, 31.0, tmp_path)
+        _lock(bench, 31.0, tmp_path)
     assert not math.isnan(bench.voltage())
