@@ -1,29 +1,41 @@
-r"""Calibrate the simulated lab over and over, and hold every figure against the truth.
+"""Calibrate the simulated lab over and over, and compare every quantity with the truth.
 
-    python validation/calibrate_pulls.py --seeds 1-20 --table validation/calibrate_default.csv
-    python validation/calibrate_pulls.py --seeds 1-10 --table validation/calibrate_other.csv \
-        --set source.lifetime=60e-12 --set source.g2=0.05 --set source.collection_efficiency=0.45 \
-        --set source.pi_power=25e-9 --set cavity.resonance_V=22.5
+    python validation/calibrate_pulls.py default --seeds 1-20 --write
+    python validation/calibrate_pulls.py other --seeds 1-10 --write
 
-Each line of the table is one figure of one run: seed, quantity, truth, value, u, pull. Seeds that
-are in the table already are left out, so an interrupted study goes on where it stopped. The
-simulated lab and the calibration are separate programs; the truth comes from `qdchar twin --truth`.
+Each line of ``calibrate_LAB.csv`` in the folder of draws, which git ignores, is one quantity of one
+run. Seeds that are in that file already are left out, so an interrupted study goes on where it
+stopped. The summary is printed; with ``--write`` it also replaces the committed table
+``validation/calibrate_LAB.md``. The simulated lab and the calibration are separate programs; the
+truth comes from `qdchar twin --truth`.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import raw_draws
+
+LABS: Mapping[str, Sequence[str]] = {
+    "default": (),
+    "other": (
+        "source.lifetime=60e-12",
+        "source.g2=0.05",
+        "source.collection_efficiency=0.45",
+        "source.pi_power=25e-9",
+        "cavity.resonance_V=22.5",
+    ),
+}
+"""True parameters of the simulated labs, as ``--set`` takes them."""
 
 REQUIRED = (
     "collection_efficiency",
@@ -75,46 +87,54 @@ def _run(seed: int, settings: Sequence[str]) -> list[tuple[object, ...]]:
     return rows
 
 
-def summary(table: Path) -> str:
-    """Count runs within 1, 2 and 4 u, with mean and scatter of the pulls, by quantity."""
-    with table.open(encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
-    names = list(dict.fromkeys(r["quantity"] for r in rows))
-    lines = [f"{'quantity':<26}{'runs':>5}{'<1u':>6}{'<2u':>6}{'<4u':>6}{'mean':>8}{'sd':>7}"]
-    for name in sorted(names, key=lambda n: n not in REQUIRED):
-        pulls = np.array([float(r["pull"]) for r in rows if r["quantity"] == name])
-        within = [int(np.sum(np.abs(pulls) < k)) for k in (1, 2, 4)]
-        mark = "*" if name in REQUIRED else " "
+def summary(lab: str, file: Path) -> str:
+    """Count runs within 1, 2 and 4 u, with mean and rms of the pulls, by quantity."""
+    draws = raw_draws.read(file)
+    minutes = draws.groupby("seed")["seconds"].first().sum() / 60.0
+    settings = f" `--set {' --set '.join(LABS[lab])}`." if LABS[lab] else ""
+    lines = [
+        f"# Pulls of the command-line calibration: lab `{lab}`",
+        "",
+        f"Written by `python validation/calibrate_pulls.py {lab} --write`.{settings} "
+        f"{raw_draws.origin(draws)} Took {minutes:.0f} minutes. "
+        "Pull: (value - truth) / u. In bold: the main results.",
+        "",
+        "| quantity | runs | within 1 u | 2 u | 4 u | mean pull | rms pull |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name in sorted(draws["quantity"].unique(), key=lambda n: n not in REQUIRED):
+        pulls = draws.loc[draws["quantity"] == name, "pull"].to_numpy()
+        within = " | ".join(str(int(np.sum(np.abs(pulls) < k))) for k in (1, 2, 4))
+        shown = f"**{name}**" if name in REQUIRED else name
         lines.append(
-            f"{mark}{name:<25}{len(pulls):>5}"
-            + "".join(f"{w:>6}" for w in within)
-            + f"{pulls.mean():>8.2f}{pulls.std():>7.2f}"
+            f"| {shown} | {len(pulls)} | {within} "
+            f"| {pulls.mean():+.2f} | {np.sqrt(np.mean(pulls**2)):.2f} |"
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, ""])
 
 
 def main() -> None:
     """Run the study and print its summary."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("lab", choices=tuple(LABS))
     parser.add_argument("--seeds", default="1-20", help="first-last")
-    parser.add_argument("--table", type=Path, required=True)
-    parser.add_argument("--set", dest="settings", action="append", default=[])
+    parser.add_argument("--draws", type=Path, default=raw_draws.FOLDER, help="folder of raw draws")
+    parser.add_argument("--write", action="store_true", help="replace the committed table")
     options = parser.parse_args()
     first, last = map(int, options.seeds.split("-"))
-    known: set[int] = set()
-    if options.table.exists():
-        with options.table.open(encoding="utf-8") as stream:
-            known = {int(r["seed"]) for r in csv.DictReader(stream)}
-    else:
-        options.table.write_text(",".join(HEADER) + "\n", encoding="utf-8")
+    file = options.draws / f"calibrate_{options.lab}.csv"
+    known = set(raw_draws.read(file)["seed"])
+    made_by = raw_draws.tree()
     for seed in range(first, last + 1):
         if seed not in known:
-            rows = _run(seed, options.settings)
-            with options.table.open("a", encoding="utf-8", newline="") as stream:
-                csv.writer(stream).writerows(rows)
+            rows = _run(seed, LABS[options.lab])
+            raw_draws.append(file, HEADER, rows, made_by)
             worst = max(rows, key=lambda r: abs(float(str(r[5]))))
             print(f"seed {seed}: exit {worst[6]}, {worst[7]} s, worst {worst[1]} {worst[5]:.2f}")
-    print(summary(options.table))
+    text = summary(options.lab, file)
+    print(text)
+    if options.write:
+        (raw_draws.HERE / f"calibrate_{options.lab}.md").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 """Do the intervals cover? Hundreds of calibrations of simulated labs with known truth.
 
     python validation/interval_coverage.py default --runs 500 --workers 2
-    python validation/interval_coverage.py --summary
+    python validation/interval_coverage.py default --runs 0 --write
 
 Each run serves a simulated lab, calibrates it through its sockets with a quick recipe, and appends
-one line a figure to ``validation/coverage_LAB.csv``. Seeds in the table are left out, so a study
-goes on where it stopped. With ``--summary`` the tables on disk are put together as coverage.
+one line per quantity to ``coverage_LAB.csv`` in the folder of draws, which git ignores. Seeds that
+are in that file already are left out, so a study goes on where it stopped. The summary is printed;
+with ``--write`` it also replaces the committed table ``validation/coverage_LAB.md``.
 
 The labs differ from the default one in what spoils estimators: blinking, a long dead time, a faint
 source, drift. In each run the piezo's hysteresis and creep and the detectors' dead time are drawn
@@ -18,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import csv
 import tempfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -27,8 +27,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import raw_draws
 
-HERE = Path(__file__).parent
 QUICK: Mapping[str, Any] = {
     "cavity": {"stop_V": 30.0},  # three orders of six
     "hbt": {"before_s": 0.1, "after_s": 0.3},
@@ -184,63 +184,67 @@ def one_run(lab: str, seed: int) -> list[tuple[object, ...]]:
     return rows
 
 
-def study(lab: str, runs: int, workers: int) -> None:
+def study(lab: str, runs: int, workers: int, file: Path) -> None:
     """Make the missing runs of one lab."""
-    table = HERE / f"coverage_{lab}.csv"
-    known: set[int] = set()
-    if table.exists():
-        with table.open(encoding="utf-8") as stream:
-            known = {int(r["seed"]) for r in csv.DictReader(stream)}
-    else:
-        table.write_text(",".join(HEADER) + "\n", encoding="utf-8")
-    first = 1 + 10_000 * list(LABS).index(lab)  # certificates are drawn anew for each lab
-    missing = [s for s in range(first, first + runs) if s not in known]
+    known = set(raw_draws.read(file)["seed"])
+    missing = [s for s in range(first_seed(lab), first_seed(lab) + runs) if s not in known]
+    made_by = raw_draws.tree()
     with ProcessPoolExecutor(workers) as pool:
         jobs = {pool.submit(one_run, lab, seed): seed for seed in missing}
         for done, job in enumerate(as_completed(jobs), start=1):
             if job.exception() is not None:
                 print(f"{lab}, seed {jobs[job]}: {job.exception()}", flush=True)
                 continue
-            with table.open("a", encoding="utf-8", newline="") as stream:
-                csv.writer(stream, lineterminator="\n").writerows(job.result())
+            raw_draws.append(file, HEADER, job.result(), made_by)
             print(f"{lab}: {done} of {len(missing)}", flush=True)
 
 
-def summary(table: Path) -> str:
-    """Coverage of the 68 % and 95 % intervals, mean and scatter of the pulls, by quantity."""
-    with table.open(encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
-    lines = [f"{'quantity':<26}{'runs':>5}{'68 %':>7}{'95 %':>7}{'mean':>7}{'sd':>6}"]
-    for name in dict.fromkeys(r["quantity"] for r in rows):
-        part = [
-            {k: float(v) for k, v in r.items() if k != "quantity"}
-            for r in rows
-            if r["quantity"] == name
-        ]
+def first_seed(lab: str) -> int:
+    """Return the first seed of a lab; no two labs share one, so certificates are drawn anew."""
+    return 1 + 10_000 * list(LABS).index(lab)
+
+
+def summary(lab: str, file: Path) -> str:
+    """Coverage of the 68 % and 95 % intervals, mean and rms of the pulls, by quantity."""
+    draws = raw_draws.read(file)
+    lines = [
+        f"# Coverage of the intervals: lab `{lab}`",
+        "",
+        f"Written by `python validation/interval_coverage.py {lab} --write`. "
+        f"{raw_draws.origin(draws)} Pull: (value - truth) / u.",
+        "",
+        "| quantity | runs | 68 % interval | 95 % interval | mean pull | rms pull |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, part in draws.groupby("quantity", sort=False):
         inside = [
-            100.0 * np.mean([r[f"low_{p}"] <= r["truth"] <= r[f"high_{p}"] for r in part])
-            for p in (68, 95)
+            100.0 * part["truth"].between(part[f"low_{level}"], part[f"high_{level}"]).mean()
+            for level in (68, 95)
         ]
-        pulls = np.array([(r["value"] - r["truth"]) / r["u"] for r in part])
+        pulls = (part["value"] - part["truth"]) / part["u"]
         lines.append(
-            f"{name:<26}{len(part):>5}{inside[0]:>7.1f}{inside[1]:>7.1f}"
-            f"{pulls.mean():>7.2f}{pulls.std():>6.2f}"
+            f"| {name} | {len(part)} | {inside[0]:.1f} % | {inside[1]:.1f} % "
+            f"| {pulls.mean():+.2f} | {np.sqrt((pulls**2).mean()):.2f} |"
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, ""])
 
 
 def main() -> None:
-    """Run a study, or show what the tables say."""
+    """Run a study and print its summary."""
     parser = argparse.ArgumentParser(description="coverage of the intervals on simulated labs")
-    parser.add_argument("labs", nargs="*", choices=(*LABS, []))
+    parser.add_argument("labs", nargs="+", choices=tuple(LABS))
     parser.add_argument("--runs", type=int, default=500)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--summary", action="store_true")
+    parser.add_argument("--draws", type=Path, default=raw_draws.FOLDER, help="folder of raw draws")
+    parser.add_argument("--write", action="store_true", help="replace the committed table")
     options = parser.parse_args()
     for lab in options.labs:
-        study(lab, options.runs, options.workers)
-    for table in sorted(HERE.glob("coverage_*.csv")):
-        print(f"\n{table.stem.removeprefix('coverage_')}\n{summary(table)}")
+        file = options.draws / f"coverage_{lab}.csv"
+        study(lab, options.runs, options.workers, file)
+        text = summary(lab, file)
+        print(text)
+        if options.write:
+            (raw_draws.HERE / f"coverage_{lab}.md").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

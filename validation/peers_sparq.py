@@ -1,19 +1,19 @@
 """Photon number and g2(0) of simulated tags: ours and SPARQ's beside the truth.
 
     python -m venv PEER && PEER/bin/pip install sparq-triage==0.14.0
-    python validation/peers_sparq.py --sparq PEER/bin/python
+    python validation/peers_sparq.py --sparq PEER/bin/python --write
 
 The tags come from tests/analysis/pulsed_light.py, which follows photons one by one and shares no
 line with either program. Both get the same tags, the clock and the detectors' efficiency; SPARQ's
-dead-time correction also needs the dead time, ours does not. One line a case and seed goes to
-``validation/peers_sparq.csv``; lines that are there already are left out, so a study goes on where
-it stopped. The summary is ``validation/peers_sparq.md``.
+dead-time correction also needs the dead time, ours does not. Each line of
+``peers_sparq.csv`` in the folder of draws, which git ignores, is one quantity of one run by one
+program; runs that are there already are left out, so a study goes on where it stopped. The summary
+is printed; with ``--write`` it also replaces the committed table ``validation/peers_sparq.md``.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import subprocess
 import sys
@@ -23,13 +23,15 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import raw_draws
 
 from qdchar.analysis import brightness, hbt
 from qdchar.estimate import Contribution, Estimate
 from qdchar.tags import open_tags
 
 HERE = Path(__file__).resolve().parent
-TABLE, SUMMARY = HERE / "peers_sparq.csv", HERE / "peers_sparq.md"
+SUMMARY = HERE / "peers_sparq.md"
 sys.path.insert(0, str(HERE.parent / "tests" / "analysis"))
 
 from pulsed_light import PERIOD_PS, A, B, Light, record  # noqa: E402
@@ -110,54 +112,44 @@ def _sparq(
     return answer
 
 
-def study(sparq: str, seeds: int, workers: int) -> None:
+def study(sparq: str, seeds: int, workers: int, file: Path) -> None:
     """Make the missing runs."""
-    known: set[tuple[str, int]] = set()
-    if TABLE.exists():
-        known = {(r["case"], int(r["seed"])) for r in _rows()}
-    else:
-        TABLE.write_text(",".join(HEADER) + "\n", encoding="utf-8")
+    draws = raw_draws.read(file)
+    known = set(zip(draws["case"], draws["seed"], strict=True)) if len(draws) else set()
     missing = [(c, s) for s in range(1, seeds + 1) for c in CASES if (c, s) not in known]
+    made_by = raw_draws.tree()
     with ProcessPoolExecutor(workers) as pool:
         jobs = {pool.submit(one_run, sparq, c, s): (c, s) for c, s in missing}
         for done, job in enumerate(as_completed(jobs), start=1):
-            with TABLE.open("a", encoding="utf-8", newline="") as stream:
-                csv.writer(stream, lineterminator="\n").writerows(job.result())
+            raw_draws.append(file, HEADER, job.result(), made_by)
             print(f"{done} of {len(missing)}", flush=True)
 
 
-def _rows() -> list[dict[str, str]]:
-    with TABLE.open(encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
-
-
-def summary() -> str:
+def summary(draws: pd.DataFrame) -> str:
     """Return mean value, mean deviation from the truth and coverage, by case and program."""
-    rows = _rows()
-    seeds = len({r["seed"] for r in rows})
+    seeds = draws["seed"].nunique()
     lines = [
         "# SPARQ and qdchar on the same tags",
         "",
         f"Written by `python validation/peers_sparq.py`: {seeds} runs a case of "
         f"{PULSES / 1e6:.0f} million pulses at 76.13 MHz, detector efficiency 0.712, 43 dark "
         "counts a second; means over the runs with their standard errors. Coverage: runs whose "
-        "68 % and 95 % interval holds the truth. SPARQ (0.14.0) gives no interval to a rate.",
+        "68 % and 95 % interval holds the truth. SPARQ (0.14.0) gives no interval to a rate. "
+        f"{raw_draws.origin(draws)}",
         "",
         "| case | figure | truth | program | mean | off by | 68 % | 95 % |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for case in CASES:
         for quantity in ("<n>", "g2(0)"):
-            part = [r for r in rows if r["case"] == case and r["quantity"] == quantity]
-            for program in dict.fromkeys(r["program"] for r in part):
-                own = [r for r in part if r["program"] == program]
-                truth = float(own[0]["truth"])
-                values = np.array([float(r["value"]) for r in own])
-                off = 100 * (values / truth - 1)
+            part = draws[(draws["case"] == case) & (draws["quantity"] == quantity)]
+            for program, own in part.groupby("program", sort=False):
+                truth = float(own["truth"].iloc[0])
+                off = 100 * (own["value"] / truth - 1)
                 error = off.std(ddof=1) / np.sqrt(len(off))
                 lines.append(
                     f"| {case} | {quantity.replace('<', '⟨').replace('>', '⟩')} | {truth:g} "
-                    f"| {program} | {values.mean():.5f} | {off.mean():+.2f}({error:.2f}) % "
+                    f"| {program} | {own['value'].mean():.5f} | {off.mean():+.2f}({error:.2f}) % "
                     f"| {_covered(own, 68)} | {_covered(own, 95)} |"
                 )
     return "\n".join([*lines, "", *REMARKS, ""])
@@ -173,26 +165,29 @@ REMARKS = (
 )
 
 
-def _covered(rows: list[dict[str, str]], level: int) -> str:
-    ends = [(r[f"low_{level}"], r[f"high_{level}"], float(r["truth"])) for r in rows]
-    if not all(low and high for low, high, _ in ends):
+def _covered(own: pd.DataFrame, level: int) -> str:
+    low, high = own[f"low_{level}"], own[f"high_{level}"]
+    if low.isna().any() or high.isna().any():
         return "–"
-    inside = sum(float(low) <= truth <= float(high) for low, high, truth in ends)
-    return f"{inside}/{len(rows)}"
+    return f"{own['truth'].between(low, high).sum()}/{len(own)}"
 
 
 def main() -> None:
-    """Run the study and write its summary."""
+    """Run the study and print its summary."""
     parser = argparse.ArgumentParser(description="SPARQ and qdchar on the same simulated tags")
     parser.add_argument("--sparq", help="Python of an environment with sparq-triage")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--draws", type=Path, default=raw_draws.FOLDER, help="folder of raw draws")
+    parser.add_argument("--write", action="store_true", help="replace the committed table")
     options = parser.parse_args()
+    file = options.draws / "peers_sparq.csv"
     if options.sparq:
-        study(options.sparq, options.seeds, options.workers)
-    text = summary()
-    SUMMARY.write_text(text, encoding="utf-8")
+        study(options.sparq, options.seeds, options.workers, file)
+    text = summary(raw_draws.read(file))
     print(text)
+    if options.write:
+        SUMMARY.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
