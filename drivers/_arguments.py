@@ -1,14 +1,14 @@
-"""Values are checked at the door: what a station file says, and what a scan is about to ask for."""
+"""Checks of arguments: values from a station file, and set points before anything moves."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from qdchar.errors import RefusedError, UsageError
 
 _ROUNDING = 1e-9
-"""Of a scan's last point, ``60.00000000000001``; far below what is written on any wire here."""
+"""Rounding error of a scan's last point, e.g. 60.00000000000001; smaller than any digit sent."""
 
 
 def number(key: str, value: object, *, low: float = -math.inf, high: float = math.inf) -> float:
@@ -35,15 +35,48 @@ def whole(key: str, value: object, *, low: int, high: int) -> int:
     return value
 
 
+def pair(
+    key: str, value: object, example: str, *, low: float = -math.inf, high: float = math.inf
+) -> tuple[float, float]:
+    """Take two numbers within ``[low, high]``. Raises UsageError that names the key."""
+    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 2:
+        raise UsageError(f"{key} = {value!r}: two numbers are needed, {example}")
+    first, second = (number(key, v, low=low, high=high) for v in value)
+    return first, second
+
+
+def table(key: str, value: object, example: str, names: Sequence[str] = ()) -> Mapping[str, object]:
+    """Take a table that is not empty, its keys among `names` if there are any.
+
+    Raises
+    ------
+    UsageError
+        Names the key.
+    """
+    if not isinstance(value, Mapping) or not value:
+        raise UsageError(f"{key} = {value!r}: a table is needed, e.g. {example}")
+    for name in value:
+        if names and name not in names:
+            raise UsageError(f"{key}.{name}: unknown; possible are {', '.join(names)}")
+    return value
+
+
+def require_known(instrument: str, what: str, value: str, known: Sequence[str]) -> None:
+    """Refuse a name that the station file does not define. Raises UsageError."""
+    if value not in known:
+        raise UsageError(
+            f"{instrument}: {what} {value!r} was asked for, but the {what}s are "
+            f"{', '.join(known)}; nothing was changed. Check the station file"
+        )
+
+
 def interval(
     key: str, value: object, *, low: float = -math.inf, high: float = math.inf
 ) -> tuple[float, float]:
     """Take two ascending numbers within ``[low, high]``. Raises UsageError that names the key."""
-    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 2:
-        raise UsageError(f"{key} = {value!r}: two numbers are needed, [lowest, highest]")
-    lowest, highest = (number(key, v, low=low, high=high) for v in value)
+    lowest, highest = pair(key, value, "[lowest, highest]", low=low, high=high)
     if lowest >= highest:
-        raise UsageError(f"{key} = {value!r}: the first number has to be below the second")
+        raise UsageError(f"{key} = {value!r}: the first number must be below the second")
     return lowest, highest
 
 
@@ -56,6 +89,6 @@ def refuse_outside(
     if outside:
         count = f" ({len(outside)} of {len(values)} values are outside)" if len(values) > 1 else ""
         raise RefusedError(
-            f"{what}: {outside[0]:g} {unit} was asked, but {key} allows {low:g} to {high:g} "
+            f"{what}: {outside[0]:g} {unit} was asked for, but {key} allows {low:g} to {high:g} "
             f"{unit}{count}; nothing was moved"
         )

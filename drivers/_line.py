@@ -1,14 +1,15 @@
-"""A text line to an instrument over TCP, on the standard library's sockets alone.
+"""A connection to an instrument over TCP, with the standard library's sockets only.
 
-What goes wrong on such a line, and what is done about it here:
+What can go wrong on such a connection, and what is done about it:
 
-- A dead address: connecting is bounded in time, looking up the name included.
-- A peer that hangs up: said to be closed by the instrument, not "timeout".
-- A late reply taken for the answer to the next question: after a timeout, an interrupt in the
-  middle of an exchange, or bytes nobody asked for, the connection is given up and opened anew.
-- A move made twice: only a `query` is asked again after a reconnect; a `command` never is, and it
-  does not reconnect either. A driver reads the state first, by a query, and then commands.
-- Replies cut or glued together by the network: reading goes by terminators and lengths only.
+- Nothing answers at the address: connecting is bounded in time, looking up the name included.
+- The instrument closes the connection: the error says so, and does not say "timeout".
+- A late reply is taken for the answer to the next question: after a timeout, after an interrupt in
+  the middle of an exchange, or after bytes that were not asked for, the connection is closed, and
+  the next query opens a new one.
+- A move is made twice: only a `query` is sent again after a reconnect. A `command` is never sent
+  twice, and it does not reconnect. A driver reads the state by a query first, and then commands.
+- The network cuts replies in pieces or joins them: a reply ends at its terminator or its length.
 """
 
 from __future__ import annotations
@@ -47,9 +48,10 @@ def host_and_port(address: object) -> tuple[str, int]:
 
 
 def retry_once(action: Callable[[], T]) -> T:
-    """Do something that starts by reading the state; if it fails, once more from the start.
+    """Do an action; if it raises InstrumentError, do it once more from the start.
 
-    For the way to safety only: it is taken up from where the device is then.
+    For `make_safe` only. The action has to read the state of the instrument first, so that the
+    second attempt starts from the state in which the first one left it.
     """
     try:
         return action()
@@ -58,7 +60,7 @@ def retry_once(action: Callable[[], T]) -> T:
 
 
 class Line:
-    """A line to one instrument; several roles may share it.
+    """A connection to one instrument; several roles may share it.
 
     Parameters
     ----------
@@ -70,10 +72,10 @@ class Line:
         How long a reply may take [s].
     ending
         What ends a request.
-    idle
-        Bytes that may arrive between exchanges and mean nothing.
-    greet
-        Called after each connect, with the line: log in, switch the echo off.
+    ignored
+        Bytes without meaning that may arrive between exchanges.
+    on_connect
+        Called with the line after each connect: log in, switch the echo off.
     """
 
     def __init__(
@@ -83,16 +85,16 @@ class Line:
         name: str,
         timeout_s: float = 2.0,
         ending: bytes = b"\n",
-        idle: bytes = b"\r\n \0",
-        greet: Callable[[Line], None] | None = None,
+        ignored: bytes = b"\r\n \0",
+        on_connect: Callable[[Line], None] | None = None,
     ) -> None:
         self.address = address
         self.name = name
         self.timeout_s = timeout_s
-        self.session = 0
-        """Counts the connects: a driver sees by it that the device may have been restarted."""
+        self.connects = 0
+        """Number of connects so far: if it grew, the instrument may have been restarted."""
         self._where = host_and_port(address)
-        self._ending, self._idle, self._greet = ending, idle, greet
+        self._ending, self._ignored, self._on_connect = ending, ignored, on_connect
         self._socket: socket.socket | None = None
         self._buffer = bytearray()
         self._open = False
@@ -101,8 +103,13 @@ class Line:
         self._lock = threading.RLock()
 
     @property
+    def label(self) -> str:
+        """Name and address of the instrument, for messages."""
+        return f"{self.name} at {self.address}"
+
+    @property
     def is_open(self) -> bool:
-        """Whether `open` was called and `close` was not, connected right now or not."""
+        """Whether it is between `open` and `close`, whether or not it is connected now."""
         return self._open
 
     def open(self) -> None:
@@ -125,8 +132,15 @@ class Line:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def unexpected(self, asked: str, got: object, wanted: str) -> InstrumentError:
+        """Make the error for a reply that cannot be right."""
+        return InstrumentError(
+            f"{self.label}: asked {asked!r}, got {got!r} instead of {wanted}. Check that this "
+            "is the right instrument and that no other program uses it at the same time"
+        )
+
     def query(self, text: str, read: Callable[[], T], *, timeout_s: float | None = None) -> T:
-        """Ask something that changes nothing; asked once more if the connection was lost."""
+        """Send a request that changes nothing; once more if the connection was lost."""
         with self._lock:
             try:
                 return self._exchange(text, read, timeout_s, reconnect=True)
@@ -135,7 +149,7 @@ class Line:
                 return self._exchange(text, read, timeout_s, reconnect=True)
 
     def command(self, text: str, read: Callable[[], T], *, timeout_s: float | None = None) -> T:
-        """Ask for a change; never sent twice, and only on a connection that stands."""
+        """Send a request that changes something: once, and only if the connection exists."""
         with self._lock:
             return self._exchange(text, read, timeout_s, reconnect=False)
 
@@ -144,12 +158,13 @@ class Line:
     ) -> T:
         if not self._open:
             raise InstrumentError(
-                f"{self.name} at {self.address}: {text!r} was asked of a line that is not open"
+                f"{self.label}: {text!r} was not sent, because the instrument is not open. Call "
+                "open() first, or use it in a `with`"
             )
         if self._socket is None and reconnect:
             self._connect()
         self._asked = repr(text)
-        self.allow(self.timeout_s if timeout_s is None else timeout_s)
+        self.set_deadline(self.timeout_s if timeout_s is None else timeout_s)
         try:
             self._check_in_step()
             self.send(text)
@@ -161,7 +176,7 @@ class Line:
     def _check_in_step(self) -> None:
         if self._socket is None:
             raise ConnectionLostError(
-                f"{self.name} at {self.address}: the connection was lost before {self._asked}; "
+                f"{self.label}: the connection was lost before {self._asked}; "
                 "it was not sent. Read the instrument's state before going on"
             )
         self._socket.setblocking(False)
@@ -173,18 +188,18 @@ class Line:
             pass  # nothing more: in step
         except OSError as error:
             raise self._lost(error) from error
-        unasked = bytes(self._buffer).strip(self._idle)
+        unasked = bytes(self._buffer).strip(self._ignored)
         self._buffer.clear()
         if unasked:
             raise ConnectionLostError(
-                f"{self.name} at {self.address}: before {self._asked} was sent it had said "
-                f"{unasked[:80]!r}, which nobody asked for. Is another program on the same line?"
+                f"{self.label}: {unasked[:80]!r} arrived before {self._asked} was sent. Check that "
+                "no other program uses the same connection"
             )
 
-    # what a `read` or a `greet` is made of
+    # for the functions `read` and `on_connect`
 
     def send(self, text: str, *, shown: str | None = None) -> None:
-        """Send a request; `shown` stands in messages for what must not be shown."""
+        """Send a request; messages show `shown` in its place, e.g. for a password."""
         if shown is not None:
             self._asked = shown
         try:
@@ -192,15 +207,15 @@ class Line:
         except OSError as error:
             raise self._lost(error) from error
 
-    def line(self) -> str:
+    def read_line(self) -> str:
         """Read one line, whatever its ending (LF or CRLF)."""
-        return self.until(re.compile(rb"\n")).strip("\r\n")
+        return self.read_until(re.compile(rb"\n")).strip("\r\n")
 
-    def nothing(self) -> None:
+    def read_nothing(self) -> None:
         """Read nothing: the request has no reply."""
 
-    def until(self, end: re.Pattern[bytes]) -> str:
-        """Read up to and with the first match."""
+    def read_until(self, end: re.Pattern[bytes]) -> str:
+        """Read up to the end of the first match."""
         while not (match := end.search(self._buffer)):
             self._receive()
         taken = bytes(self._buffer[: match.end()])
@@ -209,12 +224,12 @@ class Line:
             return taken.decode()
         except UnicodeDecodeError:
             raise InstrumentError(
-                f"{self.name} at {self.address}: asked {self._asked}, got {taken[:80]!r}, which is "
-                "not text. Is this the right port?"
+                f"{self.label}: asked {self._asked}, got {taken[:80]!r}, which is "
+                "not text. Check the port in the station file"
             ) from None
 
     def skip_banner(self, end: re.Pattern[bytes], quiet_s: float) -> None:
-        """Read a greeting up to a match, or until it has been quiet for a while."""
+        """Read a banner up to a match, or until nothing came for `quiet_s`."""
         whole = self._deadline
         while not end.search(self._buffer):
             self._deadline = min(whole, time.monotonic() + quiet_s)
@@ -227,8 +242,8 @@ class Line:
         self._deadline = whole
         self._buffer.clear()
 
-    def exactly(self, size: int) -> bytearray:
-        """Read so many bytes."""
+    def read_exactly(self, size: int) -> bytearray:
+        """Read a given number of bytes."""
         taken = bytearray(size)
         view = memoryview(taken)
         ready = min(size, len(self._buffer))
@@ -238,13 +253,13 @@ class Line:
             ready += self._wait(socket.socket.recv_into, view[ready:])
         return taken
 
-    def allow(self, timeout_s: float) -> None:
-        """Give the exchange that is under way so much time from now on [s]."""
+    def set_deadline(self, timeout_s: float) -> None:
+        """Let the current exchange end within a time from now [s]."""
         self._allowed_s = timeout_s
         self._deadline = time.monotonic() + timeout_s
 
     def drop(self) -> None:
-        """Give the connection up; the next query opens a new one."""
+        """Close the connection; the next query opens a new one."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
@@ -267,9 +282,9 @@ class Line:
             connection.settimeout(max(left, 1e-3))
             received = receive(connection, *arguments)
         except TimeoutError:
-            so_far = f"; so far it said {bytes(self._buffer[:80])!r}" if self._buffer else ""
+            so_far = f", only {bytes(self._buffer[:80])!r} so far" if self._buffer else ""
             raise InstrumentError(
-                f"{self.name} at {self.address}: no answer to {self._asked} within "
+                f"{self.label}: no answer to {self._asked} within "
                 f"{self._allowed_s:g} s{so_far}. Check that it is the right instrument and that no "
                 "other program keeps it busy"
             ) from None
@@ -282,7 +297,7 @@ class Line:
     def _lost(self, error: OSError | None) -> ConnectionLostError:
         reason = f" ({error.strerror})" if error is not None and error.strerror else ""
         return ConnectionLostError(
-            f"{self.name} at {self.address}: the connection was closed by the instrument{reason} "
+            f"{self.label}: the connection was closed by the instrument{reason} "
             f"at {self._asked}. Check its power and whether it allows one more client"
         )
 
@@ -290,11 +305,11 @@ class Line:
         self.drop()
         self._socket = _connected(self._where, self.name, self.address)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.allow(self.timeout_s)
-        self.session += 1
-        if self._greet is not None:
+        self.set_deadline(self.timeout_s)
+        self.connects += 1
+        if self._on_connect is not None:
             try:
-                self._greet(self)
+                self._on_connect(self)
             except BaseException:
                 self.drop()
                 raise

@@ -1,29 +1,30 @@
 """Thorlabs Elliptec ELL14 rotation mounts: the polarisation analyser's wave plates.
 
 A quarter-wave and a half-wave plate before a polarising beam splitter turn any of six states to
-detector A. Both mounts hang on one serial bus (9600 baud), reached through a serial-to-TCP server
+detector A. Both mounts are on one serial bus (9600 baud), reached through a serial-to-TCP server
 as ``tcp://host:port``; requests have no terminator, replies end with CRLF: ``0ma00008C00`` moves
 mount 0 to a quarter of a turn and is answered ``0PO00008C00`` when it is there. Commands after the
 ELLx protocol manual; it has not met the real device yet.
 
-A mount knows its angle from its home on, so each is homed once a connection, before its first
-move. Light passes the plates at any angle: there is nothing to bring to safety.
+A mount knows its angle only after it was at its home position, so the driver homes each mount
+after each connect, before its first move. The plates can do no harm at any angle: there is no
+`make_safe`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Self
 
 from qdchar.errors import InstrumentError, UsageError
 from qdchar.roles import ORTHOGONAL, Identity, Reading
 
-from ._arguments import number, positive
+from ._arguments import pair, positive, require_known, table
+from ._instrument import LineInstrument
 from ._line import Line
 
 MOTION_S = 6.0
-"""Most that a homing or a turn takes beyond the timeout."""
+"""Longest time that homing or a turn takes beyond the timeout [s]."""
 TURN_DEG = 360.0
 READBACK_DEG = 0.1
 _WORDS = 2**32
@@ -56,7 +57,7 @@ _FAULTS = {
 }
 
 
-class WavePlateAnalyser:
+class WavePlateAnalyser(LineInstrument):
     """A quarter-wave and a half-wave plate in two mounts.
 
     Parameters
@@ -86,10 +87,10 @@ class WavePlateAnalyser:
         if not isinstance(addresses, str) or not re.fullmatch(r"[0-9A-F]{2}", addresses):
             raise UsageError(f"addresses = {addresses!r}: two bus addresses are needed, as in '01'")
         if len(set(addresses)) != len(addresses):
-            raise UsageError(f"addresses = {addresses!r}: the mounts share an address")
+            raise UsageError(f"addresses = {addresses!r}: both mounts have the same address")
         self._addresses = addresses
-        zeros = _pair("zeros_deg", zeros_deg)
-        given = ANGLES_DEG if angles_deg is None else _states(angles_deg)
+        zeros = _angles("zeros_deg", zeros_deg)
+        given = ANGLES_DEG if angles_deg is None else _angles_by_state(angles_deg)
         self._angles_deg = {
             state: tuple(zero + angle for zero, angle in zip(zeros, angles, strict=True))
             for state, angles in given.items()
@@ -99,32 +100,17 @@ class WavePlateAnalyser:
             name="wave plates",
             timeout_s=positive("timeout_s", timeout_s),
             ending=b"",
-            greet=self._is_expected,
+            on_connect=self._is_expected,
         )
-        self._homed_session = {mount: 0 for mount in addresses}
+        self._homed_at_connect = {mount: 0 for mount in addresses}
         self._pulses: dict[str, int] = {}
-
-    def open(self) -> None:
-        """Connect; turns nothing. Raises InstrumentError."""
-        self._line.open()
-
-    def close(self) -> None:
-        """Disconnect; turns nothing."""
-        self._line.close()
-
-    def __enter__(self) -> Self:
-        self.open()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def identify(self) -> Identity:
         """Ask the first mount who it is."""
         reply = self._ask(self._addresses[0], "in")
         match = _information(reply)
         if match is None:
-            raise InstrumentError(f"{self._name}: asked 'in', got {reply!r} where an ELL14 belongs")
+            raise self._line.unexpected("in", reply, "the identity of an ELL14")
         return Identity(
             vendor="Thorlabs",
             model="ELL14",
@@ -156,15 +142,14 @@ class WavePlateAnalyser:
         InstrumentError
             If a mount does not get there.
         """
-        if state not in self._angles_deg:
-            raise UsageError(
-                f"{self._name}: state {state!r} is not among its states "
-                f"({', '.join(self._angles_deg)}); nothing was turned"
-            )
+        require_known(self._line.label, "state", state, self.states)
         for mount, angle in zip(self._addresses, self._angles_deg[state], strict=True):
             self._turn(mount, angle % TURN_DEG)
         if (found := self.selected()) != state:
-            raise InstrumentError(f"{self._name}: {state!r} was selected, {found!r} is read back")
+            raise InstrumentError(
+                f"{self._line.label}: state {state!r} was selected, but the angles, read back, are "
+                f"those of {found or 'no state'}. Check that the mounts turn freely"
+            )
 
     def selected(self) -> str:
         """Get the state that is turned to detector A; empty if it is none of them."""
@@ -176,33 +161,30 @@ class WavePlateAnalyser:
                 return state
         return ""
 
-    @property
-    def _name(self) -> str:
-        return f"wave plates at {self._line.address}"
-
     def _is_expected(self, line: Line) -> None:
-        """Make sure that both mounts are there, and learn how finely they turn."""
+        """Make sure that both mounts are there, and read their pulses per turn."""
         for mount in self._addresses:
             line.send(f"{mount}in")
-            reply = line.line()
+            reply = line.read_line()
             match = _information(reply)
             if match is None or not reply.startswith(mount):
                 raise InstrumentError(
-                    f"{self._name}: mount {mount} was asked who it is, got {reply!r} where an "
-                    "ELL14 belongs. Check the address in the station file and those on the bus"
+                    f"{self._line.label}: asked '{mount}in', got {reply!r} instead of the identity "
+                    f"of an ELL14. Check address in the station file, and that one mount on the "
+                    f"bus has the address {mount}"
                 )
             self._pulses[mount] = int(match["pulses"], 16)
 
     def _turn(self, mount: str, angle_deg: float) -> None:
-        if self._homed_session[mount] != self._line.session:
+        if self._homed_at_connect[mount] != self._line.connects:
             self._move(mount, "ho0")
-            self._homed_session[mount] = self._line.session
+            self._homed_at_connect[mount] = self._line.connects
         pulses = round(angle_deg / TURN_DEG * self._pulses[mount]) % _WORDS
         self._move(mount, f"ma{pulses:08X}")
 
     def _move(self, mount: str, command: str) -> None:
         reply = self._line.command(
-            f"{mount}{command}", self._line.line, timeout_s=self._line.timeout_s + MOTION_S
+            f"{mount}{command}", self._line.read_line, timeout_s=self._line.timeout_s + MOTION_S
         )
         self._position(mount, command, reply)
 
@@ -211,7 +193,7 @@ class WavePlateAnalyser:
         return pulses / self._pulses[mount] * TURN_DEG
 
     def _ask(self, mount: str, what: str) -> str:
-        return self._line.query(f"{mount}{what}", self._line.line)
+        return self._line.query(f"{mount}{what}", self._line.read_line)
 
     def _position(self, mount: str, asked: str, reply: str) -> int:
         match = re.fullmatch(rf"{mount}PO([0-9A-F]{{8}})", reply.strip())
@@ -219,15 +201,15 @@ class WavePlateAnalyser:
             fault = re.fullmatch(rf"{mount}GS([0-9A-F]{{2}})", reply.strip())
             meant = f" ({_FAULTS.get(int(fault[1], 16), 'unknown fault')})" if fault else ""
             raise InstrumentError(
-                f"{self._name}: mount {mount}, asked {asked!r}, got {reply!r}{meant} where a "
-                "position belongs"
+                f"{self._line.label}: mount {mount}, asked {asked!r}, got {reply!r}{meant} instead "
+                "of a position. Check that the mount turns freely, and its power supply"
             )
         value = int(match[1], 16)
         return value - _WORDS if value >= _WORDS // 2 else value
 
 
 def _information(reply: str) -> re.Match[str] | None:
-    """Take the answer to ``in`` apart: type 0E is an ELL14."""
+    """Parse the reply to ``in``; type 0E is an ELL14."""
     return re.fullmatch(
         r"[0-9A-F]IN0E(?P<serial>\w{8})\d{4}(?P<firmware>[0-9A-F]{2})[0-9A-F]{2}[0-9A-F]{4}"
         r"(?P<pulses>[0-9A-F]{8})",
@@ -235,20 +217,11 @@ def _information(reply: str) -> re.Match[str] | None:
     )
 
 
-def _pair(key: str, value: object) -> tuple[float, float]:
-    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 2:
-        raise UsageError(f"{key} = {value!r}: two angles are needed, quarter- then half-wave plate")
-    first, second = (number(key, v, low=-TURN_DEG, high=TURN_DEG) for v in value)
-    return first, second
+def _angles(key: str, value: object) -> tuple[float, float]:
+    return pair(key, value, "[quarter-wave plate, half-wave plate]", low=-TURN_DEG, high=TURN_DEG)
 
 
-def _states(given: object) -> dict[str, tuple[float, float]]:
-    if not isinstance(given, Mapping) or not given:
-        raise UsageError(
-            f"angles_deg = {given!r}: a table of states and angles is needed, "
-            "e.g. {H = [0.0, 0.0], V = [0.0, 45.0]}"
-        )
-    for name in given:
-        if name not in ORTHOGONAL:
-            raise UsageError(f"angles_deg.{name}: a state is one of {', '.join(ORTHOGONAL)}")
-    return {str(name): _pair(f"angles_deg.{name}", pair) for name, pair in given.items()}
+def _angles_by_state(given: object) -> dict[str, tuple[float, float]]:
+    example = "{H = [0.0, 0.0], V = [0.0, 45.0]}"
+    states = table("angles_deg", given, example, tuple(ORTHOGONAL))
+    return {name: _angles(f"angles_deg.{name}", angles) for name, angles in states.items()}

@@ -4,21 +4,21 @@ Two channels drive the modulator (through its amplifiers) with a pair of voltage
 polarisation state. SCPI over a TCP socket (port 5025), LF at the end of lines; commands after the
 33500/33600 programming guide. It has not met the real device yet.
 
-The generator is told that its load is of high impedance: with its factory setting of 50 ohm an
-amplifier's input would see twice the voltage that was asked for.
+The driver tells the generator that its load has a high impedance: with the factory setting of
+50 ohm an amplifier's input would get twice the voltage that was set.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Self
 
 from qdchar.errors import InstrumentError, UsageError
 from qdchar.interrupt import signals_held
-from qdchar.roles import ORTHOGONAL, Identity, Reading
+from qdchar.roles import ORTHOGONAL, Reading
 
-from ._arguments import interval, number, positive
+from ._arguments import interval, number, pair, positive, require_known, table
+from ._instrument import ScpiInstrument
 from ._line import retry_once
 from ._scpi import ScpiLine
 
@@ -28,8 +28,8 @@ HIGH_IMPEDANCE_OHM = 1e30
 """The generator reports an infinite load as 9.9e37."""
 
 
-class Keysight33500:
-    """Two direct voltages as the selector of a polarisation state.
+class Keysight33500(ScpiInstrument):
+    """Sets polarisation states by two direct voltages.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class Keysight33500:
         timeout_s: float = 2.0,
     ) -> None:
         self._limits_V = interval("limits_V", limits_V, low=-10.0, high=10.0)
-        self._states = _checked(states, self._limits_V)
+        self._states = _checked_states(states, self._limits_V)
         self._settle_s = number("settle_s", settle_s, low=0.0, high=60.0)
         self._line = ScpiLine(
             address,
@@ -63,25 +63,6 @@ class Keysight33500:
             timeout_s=positive("timeout_s", timeout_s),
             models=r"33[56]\d\d",
         )
-
-    def open(self) -> None:
-        """Connect; changes no output. Raises InstrumentError."""
-        self._line.open()
-
-    def close(self) -> None:
-        """Disconnect; changes no output."""
-        self._line.close()
-
-    def __enter__(self) -> Self:
-        self.open()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def identify(self) -> Identity:
-        """Ask the generator who it is."""
-        return self._line.identify()
 
     def snapshot(self) -> Mapping[str, Reading]:
         """Read function, voltage, load and output of both channels."""
@@ -108,11 +89,7 @@ class Keysight33500:
         InstrumentError
             If the generator does not confirm it.
         """
-        if state not in self._states:
-            raise UsageError(
-                f"{self._name}: state {state!r} is not among its states "
-                f"({', '.join(self._states)}); nothing was set"
-            )
+        require_known(self._line.label, "state", state, self.states)
         for n, voltage in zip(CHANNELS, self._states[state], strict=True):
             self._prepare(n)
             self._line.do(f"SOUR{n}:VOLT:OFFS {voltage:.4f}")
@@ -120,7 +97,10 @@ class Keysight33500:
                 self._line.do(f"OUTP{n} ON")
         time.sleep(self._settle_s)
         if (found := self.selected()) != state:
-            raise InstrumentError(f"{self._name}: state {state!r} was set, {found!r} is read back")
+            raise InstrumentError(
+                f"{self._line.label}: state {state!r} was set, but its voltages, read back, are "
+                f"those of {found or 'no state'}. Check that nobody operates its front panel"
+            )
 
     def selected(self) -> str:
         """Get the state whose voltages are on both outputs; empty if there is none."""
@@ -137,15 +117,11 @@ class Keysight33500:
         )
 
     def make_safe(self) -> None:
-        """Switch both outputs off; takes two commands."""
+        """Switch both outputs off."""
         with signals_held():
             self._line.open()
             for n in CHANNELS:
                 retry_once(lambda n=n: self._switch_off(n))  # type: ignore[misc]
-
-    @property
-    def _name(self) -> str:
-        return f"modulator at {self._line.address}"
 
     def _voltage(self, n: int) -> float:
         return self._line.ask_float(f"SOUR{n}:VOLT:OFFS?")
@@ -154,12 +130,12 @@ class Keysight33500:
         return self._line.ask_float(f"OUTP{n}?") != 0
 
     def _is_prepared(self, n: int) -> bool:
-        """Whether a channel gives a direct voltage, into an amplifier's input."""
+        """Whether a channel gives a direct voltage into a high impedance."""
         direct = self._line.ask(f"SOUR{n}:FUNC?").strip() == "DC"
         return direct and self._line.ask_float(f"OUTP{n}:LOAD?") > HIGH_IMPEDANCE_OHM
 
     def _prepare(self, n: int) -> None:
-        """Set function and load with the output off: what was there may be far from a state."""
+        """Set function and load, with the output off while they change."""
         if self._is_prepared(n):
             return
         self._switch_off(n)
@@ -167,34 +143,30 @@ class Keysight33500:
         self._line.do(f"SOUR{n}:FUNC DC")
         if not self._is_prepared(n):
             raise InstrumentError(
-                f"{self._name}: channel {n} was set to a direct voltage into high impedance, and "
-                "says that it is not"
+                f"{self._line.label}: channel {n} was set to a direct voltage into high impedance, "
+                "but reports another setting. Look at its front panel"
             )
 
     def _switch_off(self, n: int) -> None:
         self._line.do(f"OUTP{n} OFF")
         if self._output_is_on(n):
             raise InstrumentError(
-                f"{self._name}: output {n} was switched off, and says that it is on. Look at it "
-                "before going on"
+                f"{self._line.label}: output {n} was switched off, but reports that it is on. Look "
+                "at the instrument before you continue"
             )
 
 
-def _checked(states: object, limits_V: tuple[float, float]) -> dict[str, tuple[float, float]]:
-    if not isinstance(states, Mapping) or not states:
-        raise UsageError(
-            f"states = {states!r}: a table of states and voltage pairs is needed, "
-            "e.g. {H = [0.0, 0.0], V = [2.5, 0.0]}"
-        )
+def _checked_states(
+    states: object, limits_V: tuple[float, float]
+) -> dict[str, tuple[float, float]]:
     low, high = limits_V
-    found = {}
-    for name, pair in states.items():
-        if name not in ORTHOGONAL:
-            raise UsageError(f"states.{name}: a state is one of {', '.join(ORTHOGONAL)}")
-        if not isinstance(pair, Sequence) or isinstance(pair, str) or len(pair) != len(CHANNELS):
-            raise UsageError(f"states.{name} = {pair!r}: two voltages are needed")
-        first, second = (number(f"states.{name}", v, low=low, high=high) for v in pair)
-        found[str(name)] = (first, second)
+    given = table("states", states, "{H = [0.0, 0.0], V = [2.5, 0.0]}", tuple(ORTHOGONAL))
+    found = {
+        name: pair(f"states.{name}", voltages, "one voltage a channel", low=low, high=high)
+        for name, voltages in given.items()
+    }
     if len(set(found.values())) != len(found):
-        raise UsageError(f"states = {found!r}: two states share their voltages")
+        raise UsageError(
+            f"states = {found!r}: two states have the same voltages, so they cannot be told apart"
+        )
     return found

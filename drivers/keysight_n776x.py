@@ -3,21 +3,21 @@
 SCPI over a TCP socket (port 5025), LF at the end of lines. Commands after the N77xx programming
 guide; it has not met the real device yet.
 
-The attenuation is the instrument's own figure: filter plus the user offset stored in it
-(``INP:OFFS``), without the insertion loss. Shutter closed is safe.
+The attenuation is the value that the instrument reports: that of its filter plus the user offset
+stored in it (``INP:OFFS``), without the insertion loss. The safe state is a closed shutter.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Self
 
 from qdchar.errors import InstrumentError
 from qdchar.interrupt import signals_held
-from qdchar.roles import Identity, Reading
+from qdchar.roles import Reading
 
 from ._arguments import interval, positive, refuse_outside, whole
+from ._instrument import ScpiInstrument
 from ._line import retry_once
 from ._scpi import ScpiLine
 
@@ -25,7 +25,7 @@ READBACK_DB = 0.02
 READBACK_M = 0.5e-9
 
 
-class N776x:
+class N776x(ScpiInstrument):
     """One channel of the attenuator.
 
     Parameters
@@ -33,7 +33,7 @@ class N776x:
     address
         ``tcp://host:5025``.
     limits_dB
-        Lowest and highest attenuation allowed: the lower one keeps the pump off the source [dB].
+        Lowest and highest attenuation allowed [dB]; the lowest one limits the power on the source.
     wavelength_m
         Wavelength of the pump, vacuum [m].
     channel
@@ -60,26 +60,7 @@ class N776x:
             timeout_s=positive("timeout_s", timeout_s),
             models=r"N77[56]\d",
         )
-        self._configured_session = 0
-
-    def open(self) -> None:
-        """Connect; changes no output. Raises InstrumentError."""
-        self._line.open()
-
-    def close(self) -> None:
-        """Disconnect; changes no output."""
-        self._line.close()
-
-    def __enter__(self) -> Self:
-        self.open()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def identify(self) -> Identity:
-        """Ask the attenuator who it is."""
-        return self._line.identify()
+        self._configured_at_connect = 0
 
     def snapshot(self) -> Mapping[str, Reading]:
         """Read attenuation, stored offset, wavelength, speed and shutter."""
@@ -99,8 +80,7 @@ class N776x:
 
     def check(self, *attenuations_dB: float) -> None:
         """Refuse a whole scan before its first point. Raises RefusedError."""
-        what = f"attenuator at {self._line.address}"
-        refuse_outside(what, "dB", self._limits_dB, "limits_dB", attenuations_dB)
+        refuse_outside(self._line.label, "dB", self._limits_dB, "limits_dB", attenuations_dB)
 
     def set_attenuation(self, attenuation_dB: float) -> None:
         """Set the attenuation [dB]; returns when it has settled.
@@ -119,8 +99,8 @@ class N776x:
         found = self.attenuation()
         if abs(found - attenuation_dB) > READBACK_DB:
             raise InstrumentError(
-                f"attenuator at {self._line.address}: {attenuation_dB:g} dB was set, {found:g} dB "
-                "read back. Compare limits_dB with what the instrument can do"
+                f"{self._line.label}: {attenuation_dB:g} dB was set, but {found:g} dB is read "
+                "back. Compare limits_dB in the station file with the range of the instrument"
             )
 
     def attenuation(self) -> float:
@@ -128,17 +108,17 @@ class N776x:
         return self._line.ask_float(f"INP{self._channel}:ATT?")
 
     def open_shutter(self) -> None:
-        """Let the light through; returns when the filter is where it should be.
+        """Let the light through; returns when the shutter is open and the filter has settled.
 
         Raises
         ------
         InstrumentError
-            If the shutter does not confirm.
+            If the shutter reports that it is closed.
         """
         self._move_shutter(open_=True)
 
     def close_shutter(self) -> None:
-        """Block the light. Raises InstrumentError if the shutter does not confirm."""
+        """Block the light. Raises InstrumentError if the shutter reports that it is open."""
         self._move_shutter(open_=False)
 
     def make_safe(self) -> None:
@@ -152,16 +132,16 @@ class N776x:
 
     def _move_shutter(self, *, open_: bool) -> None:
         if self._shutter_is_open() != open_:
-            if open_:  # at the filter's speed, from as dark as it can be
+            if open_:  # the filter may first move, at its own speed, from its highest attenuation
                 most = self._line.ask_float(f"INP{self._channel}:ATT? MAX")
                 self._move(f"OUTP{self._channel} 1", most)
-            else:  # at full speed, and nothing may stand in the way
+            else:  # at once: on the way to safety nothing else is asked
                 self._line.do(f"OUTP{self._channel} 0")
             if self._shutter_is_open() != open_:
                 wanted = "open" if open_ else "close"
                 raise InstrumentError(
-                    f"attenuator at {self._line.address}: the shutter was told to {wanted}, and "
-                    "says that it did not. Look at it before going on"
+                    f"{self._line.label}: the shutter was told to {wanted}, but reports that it "
+                    "did not. Look at the instrument before you continue"
                 )
 
     def _move(self, setting: str, change_dB: float) -> None:
@@ -173,14 +153,15 @@ class N776x:
         time.sleep(max(0.0, there - time.monotonic()))
 
     def _set_wavelength(self) -> None:
-        """Set it once a connection: the attenuator may have been restarted."""
-        if self._configured_session == self._line.session:
+        """Set it once after each connect: the attenuator may have been restarted."""
+        if self._configured_at_connect == self._line.connects:
             return
         self._line.do(f"INP{self._channel}:WAV {self._wavelength_m * 1e9:.3f}NM")
         found = self._line.ask_float(f"INP{self._channel}:WAV?")
         if abs(found - self._wavelength_m) > READBACK_M:
             raise InstrumentError(
-                f"attenuator at {self._line.address}: wavelength_m = {self._wavelength_m:g} was "
-                f"set, {found:g} m read back"
+                f"{self._line.label}: wavelength_m = {self._wavelength_m:g} was set, but {found:g} "
+                "m is read back. Compare wavelength_m in the station file with the range of the "
+                "instrument"
             )
-        self._configured_session = self._line.session
+        self._configured_at_connect = self._line.connects

@@ -9,17 +9,17 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
-from typing import Self
 
 from qdchar.errors import InstrumentError, UsageError
-from qdchar.roles import Identity, Reading
+from qdchar.roles import Reading
 
-from ._arguments import number, positive, whole
+from ._arguments import number, positive, require_known, table, whole
+from ._instrument import ScpiInstrument
 from ._scpi import ScpiLine
 
 
-class OpticalSwitch:
-    """A 1 x N switch as the selector of the light path.
+class OpticalSwitch(ScpiInstrument):
+    """Selects the light path by a 1 x N switch.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class OpticalSwitch:
         settle_s: float = 0.0,
         timeout_s: float = 2.0,
     ) -> None:
-        self._positions = _checked(positions)
+        self._positions = _checked_positions(positions)
         slot = whole("slot", slot, low=1, high=8)
         channel = whole("channel", channel, low=1, high=8)
         self._route = f"ROUT{slot}:CHAN{channel}"
@@ -56,25 +56,6 @@ class OpticalSwitch:
             timeout_s=positive("timeout_s", timeout_s),
             models=r"N773\d",
         )
-
-    def open(self) -> None:
-        """Connect; switches nothing. Raises InstrumentError."""
-        self._line.open()
-
-    def close(self) -> None:
-        """Disconnect; switches nothing."""
-        self._line.close()
-
-    def __enter__(self) -> Self:
-        self.open()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def identify(self) -> Identity:
-        """Ask the switch who it is."""
-        return self._line.identify()
 
     def snapshot(self) -> Mapping[str, Reading]:
         """Read the route."""
@@ -90,45 +71,34 @@ class OpticalSwitch:
         InstrumentError
             If the switch does not confirm it.
         """
-        if position not in self._positions:
-            raise UsageError(
-                f"optical switch at {self._line.address}: position {position!r} is not among its "
-                f"positions ({', '.join(self._positions)}); nothing was moved"
-            )
+        require_known(self._line.label, "position", position, tuple(self._positions))
         if self.selected() == position:
             return
         self._line.do(f"{self._route} A,{self._positions[position]}")
         time.sleep(self._settle_s)
         if (found := self.selected()) != position:
             raise InstrumentError(
-                f"optical switch at {self._line.address}: {position!r} was selected, {found!r} is "
-                "what it says"
+                f"{self._line.label}: position {position!r} was selected, but it reports "
+                f"{repr(found) if found else 'a port that the station file does not name'}. Check "
+                "that no other program uses it"
             )
 
     def selected(self) -> str:
-        """Get the position that is in use; empty if it is a port without a name."""
+        """Get the selected position; empty if the station file does not name the port."""
         asked = f"{self._route}?"
         reply = self._line.ask(asked)
         match = re.fullmatch(r"A,(\d+)", reply.strip())
         if match is None:
-            raise InstrumentError(
-                f"optical switch at {self._line.address}: asked {asked!r}, got {reply!r} where a "
-                "route such as 'A,2' belongs"
-            )
+            raise self._line.unexpected(asked, reply, "a route such as 'A,2'")
         port = int(match[1])
         return next((name for name, at in self._positions.items() if at == port), "")
 
 
-def _checked(positions: object) -> dict[str, int]:
-    if not isinstance(positions, Mapping) or not positions:
-        raise UsageError(
-            f"positions = {positions!r}: a table of names and port numbers is needed, "
-            "e.g. {before = 1, after = 2}"
-        )
+def _checked_positions(positions: object) -> dict[str, int]:
     ports = {
-        str(name): whole(f"positions.{name}", port, low=1, high=1000)
-        for name, port in positions.items()
+        name: whole(f"positions.{name}", port, low=1, high=1000)
+        for name, port in table("positions", positions, "{before = 1, after = 2}").items()
     }
     if len(set(ports.values())) != len(ports):
-        raise UsageError(f"positions = {ports!r}: two positions share a port")
+        raise UsageError(f"positions = {ports!r}: two positions have the same port")
     return ports

@@ -1,7 +1,7 @@
 """Serves one time tagger to several programs; see `qdchar.drivers.tag_stream` for the protocol.
 
-A time tagger has one owner: the program that holds the vendor's library. This server is that
-owner, so that a calibration and a QKD receiver do not fight for it::
+Only one program can use a time tagger: the one that has opened it with the vendor's library. This
+server is that program, so that a calibration and a QKD receiver can use the tagger together::
 
     TagServer(my_tagger, host="0.0.0.0", port=7240).start()
 """
@@ -23,7 +23,7 @@ from . import tag_stream
 from ._listener import LineReader, Listener
 
 OWNER_WAIT_S = 2.0
-"""How long a new stream waits for an owner that has just hung up."""
+"""How long a new stream waits for an owner that has just disconnected [s]."""
 
 
 class _RequestError(Exception):
@@ -35,10 +35,10 @@ class _RequestError(Exception):
 
 
 class _Tap:
-    """Counts clicks from somebody else's stream.
+    """Counts clicks from another client's stream.
 
-    It leaves out the first block that it sees: a tagger may have buffered it, and its clicks may
-    be older than the setting that somebody wants to count at.
+    It leaves out the first block: the tagger may have buffered it, and its clicks may be older than
+    the setting at which the client wants to count.
     """
 
     def __init__(self, tagger: TimeTagger, dwell_s: float) -> None:
@@ -52,11 +52,11 @@ class _Tap:
 
     @property
     def left_s(self) -> float:
-        """What of the dwell is still to be counted [s]."""
+        """The part of the dwell time that is still to be counted [s]."""
         return (self._dwell_ps - self.covered_ps) * 1e-12
 
     def feed(self, block: TagBlock) -> None:
-        """Count what of the block lies within the dwell."""
+        """Count the clicks of a block that lie within the dwell time."""
         if self._start_ps is None:
             self._start_ps = block.stop_ps
             return
@@ -70,10 +70,12 @@ class _Tap:
             self.ended.set()
 
     def wait(self) -> None:
-        """Wait for the end of the dwell or of the stream, whichever is first."""
+        """Wait for the end of the dwell time or of the stream, whichever is first."""
         self.ended.wait()
         if self._overflow:
-            raise _RequestError("overflow", "tags were lost during the count")
+            raise _RequestError(
+                "overflow", "tags were lost during the count; attenuate the light, or count again"
+            )
 
 
 class TagServer(Listener):
@@ -110,8 +112,10 @@ class TagServer(Listener):
                 client.sendall(_reply("ERROR", {"code": error.code, "text": str(error)}))
             except ConnectionError:
                 return
-            except Exception as error:  # whatever a vendor's library raises: the client is told
-                client.sendall(_reply("ERROR", {"code": "tagger", "text": _told(error)}))
+            except (
+                Exception
+            ) as error:  # a vendor's library may raise anything; it is sent to the client
+                client.sendall(_reply("ERROR", {"code": "tagger", "text": _as_text(error)}))
 
     def _answer(self, verb: str, arguments: list[str]) -> Mapping[str, object]:
         tagger = self._tagger
@@ -140,7 +144,9 @@ class TagServer(Listener):
             return {"client": self._owner}
         asked = " ".join([verb, *arguments])
         raise _RequestError(
-            "usage", f"{asked!r}: identify, channels, count DWELL_S, stream TIME_S or owner"
+            "usage",
+            f"{asked!r} is not a request; those are identify, channels, count DWELL_S, "
+            "stream TIME_S and owner",
         )
 
     def _count(self, dwell_s: float) -> Counts:
@@ -155,7 +161,7 @@ class TagServer(Listener):
         tap.wait()
         a, b = tap.clicks
         covered_s = tap.covered_ps * 1e-12
-        if tap.left_s > 0:  # the stream has ended before the dwell
+        if tap.left_s > 0:  # the stream ended before the dwell time
             with self._device:
                 rest = self._tagger.count(tap.left_s)
             a, b, covered_s = a + rest.clicks[0], b + rest.clicks[1], covered_s + rest.dwell_s
@@ -163,9 +169,11 @@ class TagServer(Listener):
 
     def _stream(self, client: socket.socket, name: str, duration_s: float) -> None:
         if not self._ownership.acquire(timeout=OWNER_WAIT_S):
-            raise _RequestError("busy", f"{self._owner} owns the stream; try again when it ends")
+            raise _RequestError(
+                "busy", f"{self._owner} owns the stream; try again when it has ended"
+            )
         try:
-            self._become_owner(name)  # first: who counts from now on waits for this stream
+            self._become_owner(name)  # first, so that who counts from now on uses this stream
             with self._device:
                 client.sendall(_reply("OK", {"sequence": 0}))
                 self._send_blocks(client, duration_s)
@@ -179,7 +187,7 @@ class TagServer(Listener):
         try:
             blocks = self._tagger.stream(duration_s)
             while True:
-                taps = list(self._taps)  # who asked before this block was taken
+                taps = list(self._taps)  # those that asked before this block was read
                 block = next(blocks, None)
                 if block is None:
                     break
@@ -191,15 +199,17 @@ class TagServer(Listener):
                 with self._taps_lock:
                     self._taps = [tap for tap in self._taps if not tap.ended.is_set()]
                 if _hung_up(client):
-                    raise ConnectionError("the client has given the stream up")
+                    raise ConnectionError("the client ended the stream")
             client.sendall(tag_stream.encode_end(sequence, stop_ps))
         except ConnectionError:
             raise
-        except Exception as error:  # whatever a vendor's library raises: the client is told
-            client.sendall(tag_stream.encode_error(sequence, stop_ps, _told(error)))
+        except (
+            Exception
+        ) as error:  # a vendor's library may raise anything; it is sent to the client
+            client.sendall(tag_stream.encode_error(sequence, stop_ps, _as_text(error)))
         finally:
             if isinstance(blocks, Generator):
-                blocks.close()  # frees the tagger
+                blocks.close()  # so that the tagger is free again
 
     def _become_owner(self, name: str) -> None:
         with self._taps_lock:
@@ -214,7 +224,7 @@ def _reply(state: str, said: Mapping[str, object]) -> bytes:
     return f"{state} {json.dumps(said)}\n".encode()
 
 
-def _told(error: Exception) -> str:
+def _as_text(error: Exception) -> str:
     return str(error) if isinstance(error, QdcharError) else f"{type(error).__name__}: {error}"
 
 
@@ -230,7 +240,7 @@ def _time(verb: str, arguments: list[str]) -> float:
 
 
 def _hung_up(client: socket.socket) -> bool:
-    """See whether the client has closed its end; a stream's client says nothing else."""
+    """Whether the client has disconnected; during a stream it sends nothing else."""
     client.setblocking(False)
     try:
         return client.recv(1, socket.MSG_PEEK) == b""

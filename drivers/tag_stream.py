@@ -1,8 +1,8 @@
 r"""Time tags over TCP: one tagger shared by several programs.
 
-`qdchar.drivers.tag_server.TagServer` serves any object that fits `qdchar.roles.TimeTagger`, a
-vendor's tagger in a thin wrapper for one; `TagStream` is its client, and a tagger itself. Any
-number of clients may connect; one at a time owns the stream, the others still count.
+`qdchar.drivers.tag_server.TagServer` serves any object that fits `qdchar.roles.TimeTagger`, for
+example a vendor's tagger in a thin wrapper. `TagStream` is its client and fits the same role. Any
+number of clients may connect; one at a time owns the stream, the others can still count.
 
 Requests and replies
 --------------------
@@ -12,17 +12,17 @@ and ``{"code": ..., "text": ...}``.
 ===================  ===========================================================================
 ``identify``         ``{"protocol": 1, "vendor", "model", "serial", "firmware", "simulated"}``
 ``channels``         ``{"a", "b", "sync", "sync_divider", "resolution_ps"}``
-``count DWELL_S``    ``{"clicks": [a, b], "dwell_s"}`` after the dwell. During a stream of another
-                     client the clicks are counted from that stream, from the second block on
-                     that is taken after the request
+``count DWELL_S``    ``{"clicks": [a, b], "dwell_s"}`` after the dwell. While another client
+                     streams, the clicks of its stream are counted, from the second block after
+                     the request on
 ``stream TIME_S``    ``{"sequence": 0}``, and then the binary blocks below on the same connection,
                      up to a block of the kind ``end`` or ``error``; after it, requests again
 ``owner``            ``{"client": "host:port" or ""}``: who owns the stream
 ===================  ===========================================================================
 
-Codes: ``usage`` (the request is not understood), ``busy`` (somebody else owns the stream),
-``overflow`` (tags were lost during a count), ``tagger`` (the tagger failed). A client gives a
-stream up by closing its connection.
+Codes: ``usage`` (the request is not understood), ``busy`` (another client owns the stream),
+``overflow`` (tags were lost during a count), ``tagger`` (the tagger failed). A client ends
+a stream early by closing its connection.
 
 Blocks
 ------
@@ -34,18 +34,18 @@ offset    type    field
 0         4s      magic ``QDTB``
 4         u8      version, 1
 5         u8      kind: 1 tags, 2 end, 3 error
-6         u16     flags: bit 0 overflow (tags were lost in this stretch)
+6         u16     flags: bit 0 overflow (tags were lost in this interval)
 8         u64     sequence number, from 0, without a gap, over all kinds
-16        i64     start of the stretch of time that the block covers [ps]
+16        i64     start of the time interval that the block covers [ps]
 24        i64     its stop [ps]; equal to the start of the next block
 32        u32     number of tags n (0 unless the kind is 1)
-36        u32     length of the payload: 9 n for tags, else of its text
+36        u32     length of the payload: 9 n for tags, otherwise that of the text
 40        u32     CRC-32 of the header's first 40 bytes and the payload
 ========  ======  ======================================================================
 
 The payload of a block of tags is n times (i64 [ps] since the start of the stream, sorted) and then
-n channels (u8). A block may be empty: it says that there were no tags in its stretch. An ``end``
-block covers nothing and stands at the stream's duration; an ``error`` block carries text.
+n channels (u8). An empty block means that there were no tags in its interval. An ``end``
+block covers no time and lies at the end of the stream; an ``error`` block contains text.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ import struct
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -64,6 +64,7 @@ from qdchar.errors import InstrumentError, UsageError
 from qdchar.roles import Counts, Identity, Reading, TagBlock
 
 from ._arguments import positive
+from ._instrument import LineInstrument
 from ._line import Line
 
 PROTOCOL = 1
@@ -71,7 +72,7 @@ MAGIC = b"QDTB"
 TAGS, END, ERROR = 1, 2, 3
 OVERFLOW = 1
 MAX_TAGS = 1 << 27
-"""Tags in one block: over 1 GB, a header that says more is damaged."""
+"""Largest number of tags in a block, over 1 GB: a header with more is damaged."""
 
 _FIELDS = struct.Struct("<4sBBHQqqII")
 _CRC = struct.Struct("<I")
@@ -80,7 +81,7 @@ HEADER_BYTES = _FIELDS.size + _CRC.size
 
 @dataclass(frozen=True)
 class Header:
-    """What stands before the payload of a block."""
+    """The fields before the payload of a block."""
 
     kind: int
     flags: int
@@ -93,13 +94,14 @@ class Header:
 
 
 def encode_block(block: TagBlock, sequence: int) -> list[memoryview | bytes]:
-    """Encode a block of tags: the header and the arrays' own memory, to be sent one by one."""
+    """Encode a block of tags: the header and the memory of the arrays, to be sent in this order."""
     times = np.ascontiguousarray(block.times_ps, dtype="<i8")
     channels = np.ascontiguousarray(block.channels, dtype=np.uint8)
     if times.shape != channels.shape or times.ndim != 1 or len(times) > MAX_TAGS:
         raise InstrumentError(
-            f"block {sequence} of the tag stream: {times.shape} times and {channels.shape} "
-            f"channels; equal numbers are needed, at most {MAX_TAGS}"
+            f"block {sequence} of the tag stream: times of shape {times.shape} and channels of "
+            f"shape {channels.shape}; they need one length, at most {MAX_TAGS} tags. "
+            "Check the tagger that is served"
         )
     payload = [times.data.cast("B"), channels.data] if len(times) else []
     flags = OVERFLOW if block.overflow else 0
@@ -115,7 +117,7 @@ def encode_end(sequence: int, stop_ps: int) -> bytes:
 
 
 def encode_error(sequence: int, stop_ps: int, text: str) -> bytes:
-    """Encode the block that ends a stream that failed."""
+    """Encode the block that ends a failed stream."""
     payload = text.encode()
     return _header(ERROR, 0, sequence, stop_ps, stop_ps, 0, [memoryview(payload)]) + payload
 
@@ -138,13 +140,14 @@ def _header(
 
 
 def decode_header(raw: bytes | bytearray) -> Header:
-    """Decode a header. Raises InstrumentError if it is none."""
+    """Decode a header. Raises InstrumentError if the bytes are no header."""
     magic, version, *fields = _FIELDS.unpack_from(raw)
     header = Header(*fields, *_CRC.unpack_from(raw, _FIELDS.size))
     sound = header.length == 9 * header.tags if header.kind == TAGS else header.length <= 1 << 16
     if magic != MAGIC or version != PROTOCOL or header.tags > MAX_TAGS or not sound:
         raise InstrumentError(
-            f"tag stream: {bytes(raw)!r} is not a block header of version {PROTOCOL}"
+            f"tag stream: got {bytes(raw)!r} instead of a block header of version {PROTOCOL}. "
+            "Check that server and client are of the same version of qdchar"
         )
     return header
 
@@ -155,10 +158,13 @@ def decode_payload(raw: bytearray, header: Header, payload: bytearray) -> TagBlo
     Raises
     ------
     InstrumentError
-        If the checksum, the order of the times or their stretch is wrong.
+        If the checksum or the order of the times is wrong, or a time is outside of the interval.
     """
     if zlib.crc32(payload, zlib.crc32(raw[: _FIELDS.size])) != header.crc:
-        raise InstrumentError(f"tag stream, block {header.sequence}: the checksum is wrong")
+        raise InstrumentError(
+            f"tag stream, block {header.sequence}: the checksum is wrong, so the block was "
+            "damaged on its way. Start the stream again"
+        )
     if header.kind != TAGS:
         return payload.decode(errors="replace")
     times = np.frombuffer(payload, dtype="<i8", count=header.tags)
@@ -170,7 +176,7 @@ def decode_payload(raw: bytearray, header: Header, payload: bytearray) -> TagBlo
     ):
         raise InstrumentError(
             f"tag stream, block {header.sequence}: its tags are not sorted, or outside of its "
-            f"stretch from {header.start_ps} to {header.stop_ps} ps"
+            f"interval from {header.start_ps} to {header.stop_ps} ps. Check the tagger"
         )
     return TagBlock(
         times_ps=times.astype(np.int64, copy=False),
@@ -181,15 +187,15 @@ def decode_payload(raw: bytearray, header: Header, payload: bytearray) -> TagBlo
     )
 
 
-class TagStream:
-    """A time tagger behind a `TagServer`, this program's or another's.
+class TagStream(LineInstrument):
+    """A time tagger that a `TagServer` serves, in this program or another one.
 
     Parameters
     ----------
     address
         ``tcp://host:port``.
     timeout_s
-        How long a reply, or the next block of a stream, may take beyond its dwell [s].
+        How long a reply, or the next block of a stream, may take beyond its dwell time [s].
     """
 
     def __init__(self, address: str, *, timeout_s: float = 10.0) -> None:
@@ -198,27 +204,20 @@ class TagStream:
         self._streaming = False
 
     def open(self) -> None:
-        """Connect and read what the channels are. Raises InstrumentError."""
-        self._line.open()
+        """Connect and read the channel numbers. Raises InstrumentError."""
+        super().open()
         self._read_channels()
 
     def close(self) -> None:
-        """Disconnect; a stream that is under way is given up."""
+        """Disconnect; a stream that is not finished ends."""
         self._streaming = False
-        self._line.close()
-
-    def __enter__(self) -> Self:
-        self.open()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        super().close()
 
     def identify(self) -> Identity:
         """Ask the tagger who it is."""
         said = self._ask("identify")
         if said.get("protocol") != PROTOCOL:
-            raise self._unexpected("identify", said, f"protocol {PROTOCOL}")
+            raise self._line.unexpected("identify", said, f"protocol {PROTOCOL}")
         return Identity(
             vendor=str(said.get("vendor", "")),
             model=str(said.get("model", "")),
@@ -229,7 +228,7 @@ class TagStream:
         )
 
     def snapshot(self) -> Mapping[str, Reading]:
-        """Read the channels, and who owns the stream."""
+        """Read the channels, and which client owns the stream."""
         owner = str(self._ask("owner").get("client", ""))
         return {**self._read_channels(), "stream_owner": owner}
 
@@ -267,32 +266,32 @@ class TagStream:
                 min(a, b) >= 0 and math.isfinite(dwell) and dwell > 0
             ):
                 return Counts(clicks=(a, b), dwell_s=float(dwell))
-        raise self._unexpected(asked, said, "two counts and a dwell")
+        raise self._line.unexpected(asked, said, "two counts and a dwell time")
 
     def stream(self, duration_s: float) -> Iterator[TagBlock]:
         """Yield the tags of the next duration [s] in blocks that cover it without a gap.
 
-        Left before its end, or when something else is asked of the tagger meanwhile, the stream
-        is given up with its connection, and the next request makes a new one. To count during a
-        stream, use a second `TagStream`.
+        If the caller stops before the end, or sends another request meanwhile, the stream ends and
+        its connection is closed; the next request opens a new one. To count during a stream, use a
+        second `TagStream`.
 
         Raises
         ------
         InstrumentError
-            If somebody else owns the stream, the tagger fails, or a block is lost or damaged.
+            If another client owns the stream, the tagger fails, or a block is missing or damaged.
         """
         asked = f"stream {_time('duration_s', duration_s)!r}"
-        self._read_channels()  # a query: it makes sure of the connection, which 'stream' must not
-        self._parsed(asked, self._line.command(asked, self._line.line))
-        session, ended = self._line.session, False
+        self._read_channels()  # a query, because only a query reconnects
+        self._parsed(asked, self._line.command(asked, self._line.read_line))
+        connects, ended = self._line.connects, False
         self._streaming = True
         try:
             sequence, covered_ps = 0, 0
             while True:
-                if not self._streaming or self._line.session != session:
+                if not self._streaming or self._line.connects != connects:
                     raise InstrumentError(
-                        f"time tagger at {self._line.address}: this stream was given up, because "
-                        "something else was asked of the tagger"
+                        f"{self._line.label}: the stream ended early, because another request was "
+                        "sent on its connection. Use a second TagStream to count during a stream"
                     )
                 header, block = self._next_block()
                 self._check_order(header, sequence, covered_ps)
@@ -301,32 +300,35 @@ class TagStream:
                 sequence, covered_ps = sequence + 1, header.stop_ps
                 yield block
             if header.kind == ERROR:
-                raise InstrumentError(f"time tagger at {self._line.address}: {block}")
+                raise InstrumentError(
+                    f"{self._line.label}: asked {asked!r}, the tagger failed: {block}"
+                )
             if abs(covered_ps - duration_s * 1e12) > 1:
-                raise self._unexpected(asked, f"{covered_ps} ps", f"{duration_s:g} s of tags")
+                raise self._line.unexpected(asked, f"{covered_ps} ps", f"{duration_s:g} s of tags")
             ended = True
         finally:
-            if self._line.session == session:
+            if self._line.connects == connects:
                 self._streaming = False
                 if not ended:
                     self._line.drop()
 
     def _next_block(self) -> tuple[Header, TagBlock | str]:
-        self._line.allow(self._line.timeout_s)
-        raw = self._line.exactly(HEADER_BYTES)
+        self._line.set_deadline(self._line.timeout_s)
+        raw = self._line.read_exactly(HEADER_BYTES)
         header = decode_header(raw)
-        return header, decode_payload(raw, header, self._line.exactly(header.length))
+        return header, decode_payload(raw, header, self._line.read_exactly(header.length))
 
     def _check_order(self, header: Header, sequence: int, covered_ps: int) -> None:
         if header.sequence != sequence:
-            raise self._unexpected(
-                "stream", f"block {header.sequence}", f"block {sequence}: blocks were lost, which"
+            raise InstrumentError(
+                f"{self._line.label}: got block {header.sequence} of the stream instead of block "
+                f"{sequence}: blocks are missing. Start the stream again"
             )
         if header.start_ps != covered_ps or header.stop_ps < header.start_ps:
-            raise self._unexpected(
-                "stream",
-                f"a block from {header.start_ps} to {header.stop_ps} ps",
-                f"one from {covered_ps} ps on",
+            raise InstrumentError(
+                f"{self._line.label}: got a block from {header.start_ps} to {header.stop_ps} ps of "
+                f"the stream instead of one that starts at {covered_ps} ps: a time interval is "
+                "missing. Start the stream again"
             )
 
     def _read_channels(self) -> Mapping[str, Reading]:
@@ -341,18 +343,21 @@ class TagStream:
             } if divider >= 1 and 0 < step < math.inf:
                 self._channels = said
                 return said
-        raise self._unexpected("channels", said, "channels, divider and resolution")
+        raise self._line.unexpected("channels", said, "channels, divider and resolution")
 
     def _channel(self, key: str) -> Any:
         if not self._channels:
-            raise InstrumentError(f"time tagger at {self._line.address}: it is not open")
+            raise InstrumentError(
+                f"{self._line.label}: its channels are not known, because it is not open. Call "
+                "open() first, or use it in a `with`"
+            )
         return self._channels[key]
 
     def _ask(self, text: str, *, timeout_s: float | None = None) -> dict[str, Any]:
         if self._streaming:
             self._streaming = False
             self._line.drop()
-        return self._parsed(text, self._line.query(text, self._line.line, timeout_s=timeout_s))
+        return self._parsed(text, self._line.query(text, self._line.read_line, timeout_s=timeout_s))
 
     def _parsed(self, asked: str, reply: str) -> dict[str, Any]:
         state, _, text = reply.partition(" ")
@@ -361,19 +366,13 @@ class TagStream:
         except ValueError:
             said = None
         if state not in ("OK", "ERROR") or not isinstance(said, dict):
-            raise self._unexpected(asked, reply, "OK or ERROR and a JSON object")
+            raise self._line.unexpected(asked, reply, "OK or ERROR and a JSON object")
         if state == "ERROR":
             raise InstrumentError(
-                f"time tagger at {self._line.address}: {asked!r} was answered with "
+                f"{self._line.label}: {asked!r} was answered with "
                 f"{said.get('code', 'an error')}: {said.get('text', 'no reason given')}"
             )
         return said
-
-    def _unexpected(self, asked: str, got: object, wanted: str) -> InstrumentError:
-        return InstrumentError(
-            f"time tagger at {self._line.address}: asked {asked!r}, got {got!r} where {wanted} "
-            "belongs"
-        )
 
 
 def _time(key: str, value: float) -> float:

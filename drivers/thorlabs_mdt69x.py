@@ -1,35 +1,35 @@
 r"""Thorlabs MDT693A / MDT694A piezo controllers: the etalon.
 
 A serial device (115200 baud), reached through a serial-to-TCP server as ``tcp://host:port``; CR
-ends a request. The controller answers a request with ``*`` if it is taken and ``!`` if not, and a
-query after that with its value in brackets: ``XR?`` gives ``*[  12.50]\r``. Reconstructed from
+ends a request. The controller answers ``*`` if it accepts a request and ``!`` if not; after the
+``*`` of a query comes its value in brackets: ``XR?`` gives ``*[  12.50]\r``. Reconstructed from
 public drivers; it has not met the real device yet.
 
-``XR?`` is a measurement, which can be a few tenths of a volt off: a ramp that starts from it can
-begin with a step that is larger by as much.
+``XR?`` is a measurement with an error of a few tenths of a volt: the first step of a ramp, which
+starts from it, can be larger by this error.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Self
 
 from qdchar.errors import InstrumentError, UsageError
 from qdchar.interrupt import signals_held
 from qdchar.roles import Identity, Reading
 
-from ._arguments import interval, positive, refuse_outside
+from ._arguments import interval, positive
+from ._instrument import LineInstrument
 from ._line import Line, retry_once
-from ._ramp import ramp
+from ._ramp import LimitedVoltage, ramp
 from ._scpi import strict_float
 
 READBACK_V = 1.5
-"""Its display and its set point were seen to differ by 0.6 V; more is a setting that was lost."""
+"""Differences of 0.6 V between display and set point are known; more is a failed setting."""
 _VALUE = re.compile(rb"\[[^\]]*\]|!")
 
 
-class MDT69x:
+class MDT69x(LineInstrument, LimitedVoltage):
     """One output of the controller.
 
     Parameters
@@ -65,46 +65,37 @@ class MDT69x:
             name="piezo controller",
             timeout_s=positive("timeout_s", timeout_s),
             ending=b"\r",
-            idle=b"*> \r\n\0",
-            greet=self._switch_echo_off,
+            ignored=b"*> \r\n\0",
+            on_connect=self._switch_echo_off,
         )
 
     def open(self) -> None:
         """Connect; changes no output. Raises InstrumentError, UsageError.
 
-        The controller's own limit (75, 100 or 150 V, a switch on its back) has to bear `limits_V`.
+        The controller's own limit (75, 100 or 150 V, a switch on its back) must not be below
+        `limits_V`.
         """
-        self._line.open()
+        super().open()
         most = self._ask("%")
         if self._limits_V[1] > most:
             self.close()
             raise UsageError(
-                f"limits_V = {list(self._limits_V)}: {self._name} is switched to {most:g} V at most"
+                f"limits_V = {list(self._limits_V)}: {self._name} has its own limit at {most:g} V. "
+                "Lower limits_V in the station file, or change the switch on its back"
             )
-
-    def close(self) -> None:
-        """Disconnect; changes no output."""
-        self._line.close()
-
-    def __enter__(self) -> Self:
-        self.open()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def identify(self) -> Identity:
         """Ask the controller who it is.
 
-        Its answer is text of unknown length without an end; a query of the voltage behind it
-        marks where it ends.
+        The reply is text of unknown length without a terminator, so the voltage is asked for in
+        the same request: its reply marks the end of the text.
         """
-        text = self._line.query(f"I\r{self._axis}R?", lambda: self._line.until(_VALUE))
+        text = self._line.query(f"I\r{self._axis}R?", lambda: self._line.read_until(_VALUE))
         model = re.search(r"MDT69\w*", text)
         firmware = re.search(r"[Ff]irmware(?: [Vv]ersion)?:?\s*(\S+)", text)
         serial = re.search(r"[Ss]erial(?: [Nn]umber)?:?\s*(\S+)", text)
         if model is None:
-            raise InstrumentError(f"{self._name}: asked 'I', got {text!r} where its model belongs")
+            raise self._line.unexpected("I", text, "the model of an MDT69x")
         return Identity(
             vendor="Thorlabs",
             model=model[0],
@@ -118,17 +109,8 @@ class MDT69x:
         """Read the voltage and the controller's own limit."""
         return {"voltage_V": self.voltage(), "controller_limit_V": self._ask("%")}
 
-    @property
-    def limits_V(self) -> tuple[float, float]:
-        """Lowest and highest voltage allowed [V]."""
-        return self._limits_V
-
-    def check(self, *voltages_V: float) -> None:
-        """Refuse a whole scan before its first point. Raises RefusedError."""
-        refuse_outside(self._name, "V", self._limits_V, "limits_V", voltages_V)
-
     def set_voltage(self, voltage_V: float) -> None:
-        """Ramp to a voltage [V] from wherever the output is now; returns when there.
+        """Ramp to a voltage [V] from the present one; returns when it is reached.
 
         Raises
         ------
@@ -145,43 +127,52 @@ class MDT69x:
         return self._ask(f"{self._axis}R?")
 
     def make_safe(self) -> None:
-        """Ramp to 0 V; takes at most the voltage over the slew."""
+        """Ramp to 0 V; takes the voltage divided by the slew."""
         with signals_held():
             self._line.open()
             retry_once(lambda: self._ramp_to(0.0))
 
     @property
     def _name(self) -> str:
-        return f"piezo controller at {self._line.address}, output {self._axis}"
+        return f"{self._line.label}, output {self._axis}"
 
     def _ramp_to(self, voltage_V: float) -> None:
         ramp(self.voltage(), voltage_V, self._slew_V_per_s, self._write)
         reached = self.voltage()
         if abs(reached - voltage_V) > READBACK_V:
             raise InstrumentError(
-                f"{self._name}: {voltage_V:g} V was set, {reached:g} V is read back"
+                f"{self._name}: {voltage_V:g} V was set, but {reached:g} V is read back. Check the "
+                "cable to the piezo, and that nobody turns the knob of this output"
             )
 
     def _write(self, voltage_V: float) -> None:
-        """Set a voltage; a query behind it shows that it was taken."""
+        """Set a voltage, with a query in the same request that shows that it was accepted."""
         asked = f"{self._axis}V{voltage_V:.3f}"
-        reply = self._line.command(f"{asked}\r{self._axis}R?", lambda: self._line.until(_VALUE))
+        reply = self._line.command(
+            f"{asked}\r{self._axis}R?", lambda: self._line.read_until(_VALUE)
+        )
         self._bracketed(asked, reply)
 
     def _ask(self, asked: str) -> float:
-        reply = self._line.query(asked, lambda: self._line.until(_VALUE))
+        reply = self._line.query(asked, lambda: self._line.read_until(_VALUE))
         return strict_float(self._line, asked, self._bracketed(asked, reply))
 
     def _bracketed(self, asked: str, reply: str) -> str:
         if reply.endswith("!"):
-            self._line.drop()  # the reply to a query behind the refused request is still to come
-            raise InstrumentError(f"{self._name}: {asked!r} was refused ('!')")
+            self._line.drop()  # the reply to the second query of the request is still to come
+            raise InstrumentError(
+                f"{self._name}: {asked!r} was answered with '!': refused. Check that the "
+                "controller has this output and allows this voltage"
+            )
         return reply[reply.index("[") + 1 : -1]
 
     def _switch_echo_off(self, line: Line) -> None:
-        """Toggle the echo until the controller says that it is off."""
+        """Toggle the echo until the controller reports that it is off."""
         for _ in range(2):
             line.send("E", shown="'E'")
-            if "off" in line.until(_VALUE).lower():
+            if "off" in line.read_until(_VALUE).lower():
                 return
-        raise InstrumentError(f"{self._name}: the echo cannot be switched off")
+        raise InstrumentError(
+            f"{self._name}: 'E' was sent twice, but the echo is still on. Check that this is an "
+            "MDT693A or MDT694A, and restart it"
+        )

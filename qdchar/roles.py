@@ -1,9 +1,35 @@
-"""What a measurement asks of an instrument, whatever its make.
+"""Roles: the methods that measurements call on instruments, and the contract of a driver.
 
-These protocols have no base class: a driver of `qdchar.drivers`, a QCoDeS instrument in a thin
-wrapper or a lab's own object fits if it has the methods. Units stand in the names.
+A driver is a class that fits one of the roles below. It needs no base class: a driver of
+`qdchar.drivers`, a QCoDeS instrument in a thin wrapper, or a lab's own class fits if it has the
+methods. A station file names it by its import path, ``driver = "my_attenuator:MyAttenuator"``.
 
-A value out of range is refused with `RefusedError`, never clamped. `close` changes no output.
+constructor
+    Called as ``MyAttenuator(first, **keywords)``. `first` is the table's ``address``, or the object
+    of the ``[links.NAME]`` table that ``link`` names: a controller that several roles share. The
+    station opens links first. The keywords are the other keys of the table; ``driver``,
+    ``address``, ``link``, ``on_success``, ``on_error`` and ``on_interrupt`` belong to the station.
+    A value ``"env:NAME"`` comes as the content of that environment variable. The constructor checks
+    its arguments (`UsageError`, `TypeError` or `ValueError` name the key) and does not connect.
+open, close
+    Connect and disconnect; they change no output. Both may be called twice. A driver with a link
+    leaves the link's connection open. `open` should be bounded in time.
+identify, snapshot
+    Who answers, and its state; both read the device and change nothing.
+limits
+    A set point outside of the limits raises `RefusedError` before anything moves; it is never
+    clamped. `check` refuses a whole scan before its first point.
+make_safe
+    Only if the device can do harm. It works from any state, also after a lost connection, ends in
+    bounded time, and may be called again. Only queries are sent again after a lost connection, set
+    commands never: `make_safe` reads the state first.
+errors
+    Best are those of `qdchar.errors`, with what was asked, what came back and what to try:
+    `InstrumentError` (exit code 20), `RefusedError` (21). A driver may raise anything else, such as
+    the error of a vendor's library: the station reports a failure to connect or to read as an
+    instrument that cannot be reached, exit code 20.
+
+Units stand in the names. `qdchar.drivers` has examples and says what a driver can use from there.
 """
 
 from __future__ import annotations
@@ -20,7 +46,7 @@ Reading: TypeAlias = float | int | str | bool
 
 @dataclass(frozen=True)
 class Identity:
-    """Who answered at the other end of the wire."""
+    """Which device answered, and where."""
 
     vendor: str
     model: str
@@ -31,7 +57,7 @@ class Identity:
 
 
 class Instrument(Protocol):
-    """Anything with a wire to it."""
+    """What every instrument has."""
 
     def open(self) -> None:
         """Connect; changes no output. Raises InstrumentError."""
@@ -43,18 +69,18 @@ class Instrument(Protocol):
         """Ask the device who it is."""
 
     def snapshot(self) -> Mapping[str, Reading]:
-        """Read the state from the device itself, never from a cache."""
+        """Read the state from the device, never from a cache."""
 
 
 class CanDoHarm(Protocol):
-    """Something that has to be brought to safety on every way out."""
+    """An instrument that must be brought to its safe state when a program ends."""
 
     def make_safe(self) -> None:
         """Bring to the safe state; idempotent, bounded in time, callable from any state."""
 
 
 class VoltageAxis(Instrument, CanDoHarm, Protocol):
-    """A piezo offset: the cavity's fine axis, the etalon."""
+    """The voltage of a piezo: fine axis of the cavity, etalon, phase of the interferometer."""
 
     @property
     def limits_V(self) -> tuple[float, float]:
@@ -71,21 +97,21 @@ class VoltageAxis(Instrument, CanDoHarm, Protocol):
 
 
 class StepAxis(Instrument, CanDoHarm, Protocol):
-    """A slip-stick stepper. Open loop: never infer a position from steps."""
+    """A slip-stick stepper. It is open-loop: never infer a position from the number of steps."""
 
     def step(self, n: int) -> None:
         """Take n steps up (n > 0) or down (n < 0); returns when the motion has ended."""
 
 
 class PowerMeter(Instrument, Protocol):
-    """The monitor of the pump power."""
+    """The meter of the pump power."""
 
     def power_W(self) -> float:
         """Measure the optical power [W]."""
 
 
 class Attenuator(Instrument, CanDoHarm, Protocol):
-    """The pump attenuator with its shutter; safe is: shutter closed."""
+    """The pump attenuator with its shutter; its safe state is a closed shutter."""
 
     @property
     def limits_dB(self) -> tuple[float, float]:
@@ -108,7 +134,7 @@ class Attenuator(Instrument, CanDoHarm, Protocol):
 
 
 class LightPath(Instrument, Protocol):
-    """Which light reaches the detectors: flip mirrors or an optical switch.
+    """Selects which light reaches the detectors: flip mirrors or an optical switch.
 
     Positions used by the protocols: ``before`` (the source's fibre, before the transmitter),
     ``after`` (through the transmitter), ``laser`` (pump pulses alone, same fibres and detectors),
@@ -117,8 +143,8 @@ class LightPath(Instrument, Protocol):
     outputs on each detector), ``interferometer`` (through the transmitter, then through an
     interferometer that is unbalanced by one pulse period, an output on each detector).
 
-    The polarisation in the interferometer's arms is a path of its own, with the positions
-    ``parallel`` and ``orthogonal``.
+    The polarisation in the arms of the interferometer is selected by another instrument of this
+    role, with the positions ``parallel`` and ``orthogonal``.
     """
 
     def select(self, position: str) -> None:
@@ -133,7 +159,7 @@ ORTHOGONAL: Mapping[str, str] = {"H": "V", "V": "H", "D": "A", "A": "D", "R": "L
 
 
 class PolarisationModulator(Instrument, CanDoHarm, Protocol):
-    """Sets the polarisation that the transmitter sends; safe is: its outputs off."""
+    """Sets the polarisation that the transmitter sends; its safe state is outputs off."""
 
     @property
     def states(self) -> tuple[str, ...]:
@@ -143,7 +169,7 @@ class PolarisationModulator(Instrument, CanDoHarm, Protocol):
         """Send a state; returns when it has settled."""
 
     def selected(self) -> str:
-        """Get the state that is being sent; empty if it is none of them."""
+        """Get the state that is being sent; an empty string if it is none of them."""
 
 
 class PolarisationAnalyser(Instrument, Protocol):
@@ -157,12 +183,12 @@ class PolarisationAnalyser(Instrument, Protocol):
         """Turn a state to detector A and the orthogonal one to B; returns when it has settled."""
 
     def selected(self) -> str:
-        """Get the state that is turned to detector A; empty if it is none of them."""
+        """Get the state that is turned to detector A; an empty string if it is none of them."""
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Clicks of the two signal detectors in one dwell."""
+    """Clicks of the two signal detectors in one dwell time."""
 
     clicks: tuple[int, int]
     dwell_s: float
@@ -170,7 +196,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class TagBlock:
-    """A stretch of the tag stream, sorted in time.
+    """A part of the tag stream, sorted in time.
 
     Attributes
     ----------
@@ -179,9 +205,9 @@ class TagBlock:
     channels
         Channel of each tag, uint8, shape (n,).
     start_ps, stop_ps
-        The stretch of time that this block covers, tags or not [ps].
+        The time interval that this block covers, whether or not it has tags [ps].
     overflow
-        Tags were lost in this stretch: it must not be used for rates or correlations.
+        Tags were lost in this interval: it must not be used for rates or correlations.
     """
 
     times_ps: NDArray[np.int64]
@@ -215,7 +241,7 @@ class TimeTagger(Instrument, Protocol):
         """Step of the time-to-digital converter [ps]."""
 
     def count(self, dwell_s: float) -> Counts:
-        """Count clicks for a dwell [s]."""
+        """Count clicks for a dwell time [s]."""
 
     def stream(self, duration_s: float) -> Iterator[TagBlock]:
         """Yield the tags of the next duration [s] in blocks that cover it without a gap."""

@@ -203,7 +203,7 @@ def test_an_unknown_mode_is_an_error(conversation):
 def test_a_wrong_password_is_said_and_not_shown(lab):
     with AttocubeEmulator(lab) as served:
         link = ANC300(served.address, password="open sesame", timeout_s=1.0)
-        with pytest.raises(InstrumentError, match="password was not taken") as caught:
+        with pytest.raises(InstrumentError, match="password was not accepted") as caught:
             link.open()
         assert "sesame" not in str(caught.value)
 
@@ -286,7 +286,7 @@ def test_stepping_does_not_take_an_offset_away_in_one_jump(lab):
     with AttocubeEmulator(lab) as served, ANC300(served.address, password="123456") as link:
         OffsetAxis(link, axis=1, limits_V=[0, 60], slew_V_per_s=5000.0).set_voltage(20.0)
         stepper = stepper_of(link)
-        with pytest.raises(RefusedError, match="carries an offset of 20 V"):
+        with pytest.raises(RefusedError, match="has an offset of 20 V"):
             stepper.step(1)
         assert lab.piezo_voltage(1) == 20.0
 

@@ -74,7 +74,9 @@ def test_a_plate_that_did_not_get_there_is_found_out(lab, monkeypatch):
     ):
         device.select("H")
         monkeypatch.setattr(lab, "turn_plate", lambda name, angle_deg: None)
-        with pytest.raises(InstrumentError, match="'D' was selected, 'H' is read back"):
+        with pytest.raises(
+            InstrumentError, match="'D' was selected, but the angles, read back, are those of H"
+        ):
             device.select("D")
 
 
@@ -91,13 +93,13 @@ def test_another_mount_count_on_the_bus_is_found_out(lab):
 @pytest.mark.parametrize(
     ("key", "value", "says"),
     [
-        ("zeros_deg", [0.0], "two angles"),
+        ("zeros_deg", [0.0], "two numbers"),
         ("zeros_deg", [0.0, 400.0], "zeros_deg"),
         ("addresses", "0", "two bus addresses"),
-        ("addresses", "00", "share an address"),
-        ("angles_deg", {}, "a table of states"),
+        ("addresses", "00", "have the same address"),
+        ("angles_deg", {}, "a table is needed"),
         ("angles_deg", {"X": [0, 0]}, "angles_deg.X"),
-        ("angles_deg", {"H": 3.0}, "two angles"),
+        ("angles_deg", {"H": 3.0}, "two numbers"),
     ],
 )
 def test_values_of_the_station_file_are_checked(key, value, says):

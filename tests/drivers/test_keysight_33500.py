@@ -84,7 +84,7 @@ def test_safe_is_off_from_any_state(lab):
 
 def test_an_unknown_state_sets_nothing(lab):
     with ModulatorEmulator(lab) as served, modulator(served.address) as device:
-        with pytest.raises(UsageError, match=r"'D' is not among its states \(H, V, R, L\)"):
+        with pytest.raises(UsageError, match=r"'D' was asked for, but the states are H, V, R, L"):
             device.select("D")
         assert not lab.modulator_history
 
@@ -93,18 +93,20 @@ def test_a_voltage_that_was_not_taken_is_found_out(lab, monkeypatch):
     with ModulatorEmulator(lab) as served, modulator(served.address) as device:
         device.select("H")
         monkeypatch.setattr(served, "_offset_V", {1: 0.0, 2: 0.0})  # written to, not read
-        with pytest.raises(InstrumentError, match="'V' was set, 'H' is read back"):
+        with pytest.raises(
+            InstrumentError, match="'V' was set, but its voltages, read back, are those of H"
+        ):
             device.select("V")
 
 
 @pytest.mark.parametrize(
     ("key", "value", "says"),
     [
-        ("states", {}, "a table of states"),
-        ("states", {"X": [0, 0]}, "states.X: a state is one of H, V"),
-        ("states", {"H": [0.0]}, "two voltages"),
+        ("states", {}, "a table is needed"),
+        ("states", {"X": [0, 0]}, "states.X: unknown; possible are H, V"),
+        ("states", {"H": [0.0]}, "two numbers"),
         ("states", {"H": [0.0, 5.5]}, "-5 to 5 is allowed"),
-        ("states", {"H": [0.0, 1.0], "V": [0.0, 1.0]}, "share their voltages"),
+        ("states", {"H": [0.0, 1.0], "V": [0.0, 1.0]}, "have the same voltages"),
         ("limits_V", [-20, 20], "limits_V"),
         ("settle_s", -1, "settle_s"),
     ],

@@ -121,7 +121,7 @@ def test_a_clamped_setting_is_an_error(conversation):
     )
     with (
         attenuator(instrument) as device,
-        pytest.raises(InstrumentError, match="50 dB was set, 45 dB read back"),
+        pytest.raises(InstrumentError, match="50 dB was set, but 45 dB is read back"),
     ):
         device.set_attenuation(50.0)
 

@@ -47,7 +47,7 @@ def test_a_position_without_a_name_is_refused(lab):
         OpticalSwitch(served.address, positions=positions) as switch,
     ):
         assert switch.selected() == ""
-        with pytest.raises(UsageError, match=r"'narrow' is not among.*before, after.*nothing was"):
+        with pytest.raises(UsageError, match=r"'narrow' was asked for.*before, after; nothing was"):
             switch.select("narrow")
         assert lab.path == "blocked"
         switch.select("after")
@@ -76,7 +76,7 @@ def test_a_switch_that_does_not_move_is_an_error(conversation):
     )
     with (
         OpticalSwitch(instrument.address, positions=POSITIONS) as switch,
-        pytest.raises(InstrumentError, match="'narrow' was selected, 'before' is what it says"),
+        pytest.raises(InstrumentError, match="'narrow' was selected, but it reports 'before'"),
     ):
         switch.select("narrow")
 
@@ -86,7 +86,7 @@ def test_a_garbled_route_is_an_error_that_shows_it(conversation, reply):
     instrument = conversation([IDN, (b"ROUT1:CHAN1?\n", reply)])
     with (
         OpticalSwitch(instrument.address, positions=POSITIONS) as switch,
-        pytest.raises(InstrumentError, match=r"where a route such as 'A,2' belongs"),
+        pytest.raises(InstrumentError, match=r"instead of a route such as 'A,2'"),
     ):
         switch.selected()
 

@@ -72,14 +72,17 @@ def test_a_wavelength_that_was_clamped_by_the_meter_is_an_error(conversation):
     instrument = conversation([IDN, *said[:-1]])
     with (
         meter(instrument) as power_meter,
-        pytest.raises(InstrumentError, match=r"884\.500 nm was set, 880 nm read back"),
+        pytest.raises(InstrumentError, match=r"884\.500 nm was set, but 880 nm is read back"),
     ):
         power_meter.power_W()
 
 
 def test_a_meter_that_stays_in_dBm_is_an_error(conversation):
     instrument = conversation([IDN, *CONFIGURED[:-1], (b"SENS:POW:UNIT?\n", b"DBM\n")])
-    with meter(instrument) as power_meter, pytest.raises(InstrumentError, match="'DBM' read back"):
+    with (
+        meter(instrument) as power_meter,
+        pytest.raises(InstrumentError, match="'DBM' is read back"),
+    ):
         power_meter.power_W()
 
 
@@ -114,21 +117,23 @@ def test_a_garbled_power_is_an_error_that_shows_it(conversation, reply):
     instrument = conversation([IDN, *CONFIGURED, (b"MEAS:POW?\n", reply)])
     with (
         meter(instrument) as power_meter,
-        pytest.raises(InstrumentError, match=r"asked 'MEAS:POW\?', got .* a number belongs"),
+        pytest.raises(InstrumentError, match=r"asked 'MEAS:POW\?', got .* instead of a number"),
     ):
         power_meter.power_W()
 
 
 def test_over_range_is_not_a_power(conversation):
     instrument = conversation([IDN, *CONFIGURED, (b"MEAS:POW?\n", b"9.9E37\n")])
-    with meter(instrument) as power_meter, pytest.raises(InstrumentError, match="over its range"):
+    with meter(instrument) as power_meter, pytest.raises(InstrumentError, match="beyond its range"):
         power_meter.power_W()
 
 
 @pytest.mark.parametrize("idn", [b"Thorlabs,PM100D\n", b"\n", b"a,b,c,d,e\n"])
 def test_an_identity_with_other_than_four_fields_is_an_error(conversation, idn):
     instrument = conversation([(b"*IDN?\n", idn)])
-    with pytest.raises(InstrumentError, match=r"vendor, model, serial and firmware belong"):
+    with pytest.raises(
+        InstrumentError, match=r"instead of vendor, model, serial number and firmware"
+    ):
         meter(instrument).open()
 
 

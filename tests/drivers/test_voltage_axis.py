@@ -75,7 +75,7 @@ def test_starts_from_where_the_device_is(rig):
     """Another program has moved it, and this one was started anew."""
     rig.axis.set_voltage(30.0)
     if rig.kind == "anc300":
-        other = ANC300(rig.axis._link.address, password="123456")
+        other = ANC300(rig.axis._controller.address, password="123456")
         with other:
             other.do("seta 3 40.0")
     else:
@@ -146,7 +146,7 @@ def test_make_safe_reopens_a_closed_line(rig):
     rig.axis.set_voltage(3.0)
     rig.axis.close()
     if rig.kind == "anc300":
-        rig.axis._link.close()
+        rig.axis._controller.close()
     rig.axis.make_safe()
     assert rig.output() == 0.0
 
