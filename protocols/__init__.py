@@ -1,4 +1,4 @@
-"""Protocols: one file a measurement; they ask for roles, never for a driver."""
+"""Protocols: one module for each measurement; each asks for instruments by role, not by model."""
 
 from . import (
     brightness,

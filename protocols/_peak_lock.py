@@ -1,8 +1,9 @@
-"""Closed loop on counts: hold a piezo on the peak of a resonance.
+"""Peak lock: bring a piezo to the peak of a resonance, by the count rate.
 
-A piezo creeps and has hysteresis, so its voltage says little about where it is. What counts is
-the light: three voltages around the peak tell how far off the middle is, and every approach
-comes from below.
+The position of a piezo depends on its history (hysteresis) and changes with time (creep), so its
+voltage alone does not tell where it is. The count rate does: the rates at three voltages around
+the peak give the distance to it. Every voltage is approached from below, so that the hysteresis is
+the same each time.
 """
 
 from __future__ import annotations
@@ -12,24 +13,28 @@ from dataclasses import dataclass
 
 from qdchar.errors import InconclusiveError
 from qdchar.raw_data import Progress, ScanWriter
-from qdchar.roles import Counts, TimeTagger, VoltageAxis
+from qdchar.roles import TimeTagger, VoltageAxis
 
-MOST_REPEATS = 48
+from ._scan import total_rate
+
+MAX_REPEATS = 48
+"""Most readouts of the offset that are averaged before one correction."""
 
 
 @dataclass(frozen=True)
 class LockResult:
-    """Where a resonance was held.
+    """Result of a peak lock.
 
     Attributes
     ----------
     voltage_V, u_voltage_V
-        Where the piezo was left, on the peak as last measured, and its standard uncertainty [V].
+        Voltage at which the piezo was left, and the standard uncertainty of the peak's distance
+        from it [V].
     offset_V, u_offset_V
-        Distance of the peak from where the piezo stood before, as first measured, and the standard
-        uncertainty of that look [V].
+        Distance of the peak from where the piezo stood before the lock, as the first readout gave
+        it, and its standard uncertainty [V].
     rate_Hz
-        Click rate of both detectors there [1/s].
+        Click rate of both detectors at the peak [1/s].
     """
 
     voltage_V: float
@@ -40,18 +45,18 @@ class LockResult:
 
 
 def approach(axis: VoltageAxis, voltage_V: float, overshoot_V: float) -> None:
-    """Come to a voltage from below, whatever was before."""
+    """Go to a voltage from below: first to `overshoot_V` below it, then up."""
     low, _ = axis.limits_V
     axis.set_voltage(max(low, voltage_V - overshoot_V))
     axis.set_voltage(voltage_V)
 
 
 def settle(tagger: TimeTagger, wait_s: float, progress: Progress) -> None:
-    """Let the creep fade while counting, so that the operator sees the rate settle."""
+    """Wait until the creep has faded, and show the operator the count rate meanwhile."""
     steps = math.ceil(wait_s)
     for k in range(steps):
         counts = tagger.count(wait_s / steps)
-        progress(k + 1, steps, f"settling, {total_rate(counts):.3g} clicks/s")
+        progress(k + 1, steps, f"settling, {1e-6 * total_rate(counts):.3g} Mcps")
 
 
 def lock_to_peak(
@@ -65,91 +70,96 @@ def lock_to_peak(
     repeats: int = 3,
     attempts: int = 25,
 ) -> LockResult:
-    """Move a piezo to the peak of the count rate and make sure that it is there.
+    """Move a piezo to the peak of the count rate and verify that it is there.
 
-    Near its peak a Lorentzian resonance has ``1/rate`` quadratic in the voltage, so three points
-    give the middle exactly, without knowing the width [1]_. The offset is the mean of `repeats`
-    such triples, of more where the light flickers; the loop ends when it is within the tolerance,
-    with one last step by what it still is: the next look would be no better.
+    Near the peak of a Lorentzian resonance ``1/rate`` is quadratic in the voltage. Three points
+    therefore give the distance to the peak exactly, and the width need not be known [1]_. The
+    distance is averaged over `repeats` readouts, and over more where the readouts scatter by more
+    than the tolerance. The piezo is corrected by each mean distance. The loop ends when the mean
+    distance is within the tolerance; that last distance is corrected too.
 
     Parameters
     ----------
     axis
-        The piezo, already within about one dither of the peak.
+        The piezo, already within about one `dither_V` of the peak.
     log
-        Open scan that every point goes to.
+        Open scan to which every point is written.
     dither_V
-        Distance of the outer points [V]; best half the width at half maximum.
+        Distance of the two outer points from the middle one [V]; best is half of the resonance's
+        full width at half maximum.
     dwell_s
         Counting time per point [s].
     tolerance_V
-        Largest last step accepted [V].
+        Largest distance to the peak at which the loop ends [V].
+    repeats
+        Readouts of the distance that are averaged at first.
+    attempts
+        Largest number of corrections.
 
     Raises
     ------
     InconclusiveError
-        If there is no peak here, or the loop does not converge.
+        If no light arrives, or the loop does not converge.
+    RefusedError
+        If the peak is outside the limits of the axis.
 
     References
     ----------
-    .. [1] ``(1 + 4 (x - x0)^2/w^2)/C``: the inverse of a Lorentzian of FWHM w and height C.
+    .. [1] ``1/rate = (1 + 4 (x - x0)^2/w^2)/C``: the inverse of a Lorentzian with centre x0, full
+       width at half maximum w and height C.
     """
     centre = axis.voltage()
-    found: tuple[float, float] | None = None
+    first: tuple[float, float] | None = None
     for _ in range(attempts):
         offsets, rates = [], []
         for _ in range(repeats):
-            offset, rate = _triple(axis, tagger, log, centre, dither_V, dwell_s)
+            offset, rate = _read_offset(axis, tagger, log, centre, dither_V, dwell_s)
             offsets.append(offset)
             rates.append(rate)
         mean = sum(offsets) / repeats
         scatter = math.sqrt(sum((o - mean) ** 2 for o in offsets) / (repeats - 1) / repeats)
-        if found is None:
-            found = mean, scatter
+        if first is None:
+            first = mean, scatter
         centre += max(-dither_V, min(dither_V, mean))
         axis.check(centre - 3.0 * dither_V, centre + dither_V)
         if abs(mean) <= tolerance_V:
             approach(axis, centre, 3.0 * dither_V)
-            return LockResult(centre, scatter, *found, sum(rates) / repeats)
+            return LockResult(centre, scatter, *first, sum(rates) / repeats)
         if scatter > tolerance_V:
-            repeats = min(2 * repeats, MOST_REPEATS)
+            repeats = min(2 * repeats, MAX_REPEATS)
     raise InconclusiveError(
-        f"no hold on the resonance near {centre:.3f} V: after {attempts} corrections the peak is "
-        f"still {1e3 * mean:.1f} mV off ({1e3 * tolerance_V:.1f} mV allowed); wait for the creep "
-        "to fade, or count longer per point"
+        f"peak lock: no lock on the resonance near {centre:.3f} V: after {attempts} corrections "
+        f"the peak is still {1e3 * mean:.3g} mV away, {1e3 * tolerance_V:.3g} mV are allowed. Wait "
+        "until the piezo creeps less, count longer per point, or allow a larger tolerance"
     )
 
 
-def _triple(
+def _read_offset(
     axis: VoltageAxis,
     tagger: TimeTagger,
     log: ScanWriter,
-    centre: float,
+    centre_V: float,
     dither_V: float,
     dwell_s: float,
 ) -> tuple[float, float]:
-    """Distance of the peak from the middle [V] and the rate in the middle [1/s]."""
-    axis.set_voltage(centre - 3.0 * dither_V)
+    """Return the distance of the peak from `centre_V` [V], and the rate there [1/s]."""
+    axis.set_voltage(centre_V - 3.0 * dither_V)
     inverse = []
     for k in (-1, 0, 1):
-        voltage = centre + k * dither_V
+        voltage = centre_V + k * dither_V
         axis.set_voltage(voltage)
         counts = tagger.count(dwell_s)
         log.add(voltage, counts)
         if not any(counts.clicks):
             raise InconclusiveError(
-                f"the light is gone: no click in {dwell_s:g} s at {voltage:.3f} V; is the shutter "
-                "open, has a detector latched?"
+                f"peak lock: neither detector clicked in {dwell_s:g} s at {voltage:.3f} V. Check "
+                "that the pump shutter is open, that the light path is not blocked, and that no "
+                "detector has latched"
             )
         inverse.append(1.0 / total_rate(counts))
     below, middle, above = inverse
     curvature = below - 2.0 * middle + above
     if curvature <= 0:
-        # not between the flanks of a peak: go to the brighter side
+        # the three points are on one flank of the peak: go to the brighter side
         return math.copysign(dither_V, below - above), 1.0 / middle
     return 0.5 * dither_V * (below - above) / curvature, 1.0 / middle
-
-
-def total_rate(counts: Counts) -> float:
-    """Click rate of both detectors together [1/s]."""
-    return sum(counts.clicks) / counts.dwell_s

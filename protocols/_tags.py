@@ -1,4 +1,4 @@
-"""Bring a stretch of the tag stream to disk as it arrives."""
+"""Record time tags: write the tagger's stream to disk while it arrives."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def record(
     Raises
     ------
     InstrumentError
-        If the tagger lost tags: rates and correlations would be wrong. What came before is on
-        disk.
+        If the tagger lost tags, because rates and correlations would be wrong. The tags from
+        before the loss are on disk.
     """
     tags = 0
     wiring: dict[str, str | int | float | bool] = {
@@ -41,8 +41,9 @@ def record(
         for block in tagger.stream(duration_s):
             if block.overflow:
                 raise InstrumentError(
-                    f"tagger: tags were lost after {block.start_ps * 1e-12:.3f} s (overflow); "
-                    f"lower the rate or shorten the run; {file} holds what came before"
+                    f"tagger: {duration_s:g} s of tags were asked for, but its buffer overflowed "
+                    f"and tags were lost after {block.start_ps * 1e-12:.3f} s. Lower the count "
+                    f"rate or record for a shorter time; the tags from before are in {file}"
                 )
             writer.append(block.times_ps, block.channels, covered_until_ps=block.stop_ps)
             tags += len(block.times_ps)
@@ -59,7 +60,7 @@ def record(
 
 
 def run_about(protocol: str, path: str, tagger: TimeTagger, duration_s: float) -> About:
-    """Provenance of a tag run."""
+    """Describe a recording: the protocol, where the light came from, and how long it took."""
     return About(
         protocol=protocol,
         path=path,

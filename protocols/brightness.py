@@ -1,4 +1,8 @@
-"""Brightness: time tags of both detectors with their pulse clock, for photons per pulse."""
+"""Brightness: time tags of both detectors with the pulse clock, for photons per pulse.
+
+Measures time tags before or after the transmitter. Moves nothing but the light path, and leaves it
+at that position.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +18,20 @@ from ._tags import record, run_about
 
 
 class BrightnessSettings(Settings):
-    """How long to count."""
+    """How long to record.
+
+    Attributes
+    ----------
+    duration_s
+        Duration of the recording [s].
+    """
 
     duration_s: float = Field(0.1, gt=0)
+
+
+def dwell_s(settings: BrightnessSettings) -> float:
+    """Return the recording time [s], without moves."""
+    return settings.duration_s
 
 
 def measure(
@@ -28,7 +43,7 @@ def measure(
     path: Literal["before", "after"] = "before",
     progress: Progress = silent,
 ) -> TagRun:
-    """Record tags before or after the transmitter, at the pump power and tuning as they stand."""
+    """Record time tags before or after the transmitter, with pump and cavity as they are."""
     light_path.select(path)
     about = run_about("brightness", path, tagger, settings.duration_s)
     return record(tagger, file, settings.duration_s, about, progress)

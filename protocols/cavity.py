@@ -1,4 +1,10 @@
-"""Cavity tuning: survey of the orders, approach from one side, closed loop on counts."""
+"""Cavity tuning: find the cavity's resonance with the dot and lock the cavity to it.
+
+Measures the count rate against the voltage of the cavity's fine piezo, first over several orders
+(survey), then around one resonance (fine scan). Moves the cavity's fine piezo and the pump
+attenuator. Leaves the cavity locked to the resonance, the pump at the search power with its
+shutter open, and the light path at ``before``.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +16,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from qdchar.errors import InconclusiveError
-from qdchar.raw_data import About, Progress, Scan, ScanWriter, Settings, silent
-from qdchar.roles import Attenuator, LightPath, PowerMeter, TimeTagger, VoltageAxis
+from qdchar.raw_data import Progress, Scan, ScanWriter, Settings, silent
+from qdchar.roles import Attenuator, Counts, LightPath, PowerMeter, TimeTagger, VoltageAxis
 
-from ._peak_lock import LockResult, approach, lock_to_peak, settle, total_rate
+from ._peak_lock import LockResult, approach, lock_to_peak, settle
+from ._scan import ScanLoop, scan_about, sweep_limits, sweep_voltages
 from .pump import set_power
 
 
@@ -23,19 +30,24 @@ class CavitySettings(Settings):
     Attributes
     ----------
     search_power_W
-        Pump power while searching [W], well below a pi pulse so that any source shows.
+        Pump power during the tuning [W], well below a pi pulse so that every dot emits.
     start_V, stop_V
-        Range of the survey [V]; the axis' limits where not given.
+        Range of the survey [V]; the limits of the axis where not given.
     survey_step_V
         Step of the survey [V], at most half the width of the resonance.
+    survey_dwell_s
+        Counting time per point of the survey and of the fine scan [s].
     window_V
-        Half range of the second scan around the peak [V]: hysteresis moves it between scans.
+        Half range of the fine scan [V]. Hysteresis moves the peak between the two scans.
+    window_step_V
+        Step of the fine scan [V].
     overshoot_V
-        How far below its first point the approach to the second scan begins [V].
+        How far below its first point the approach to the fine scan begins [V].
     settle_s
-        Wait before the last approach [s]; creep goes with the logarithm of time.
-    dither_V, tolerance_V
-        Of the closed loop, see `lock_to_peak` [V].
+        Wait before the fine scan [s]; creep goes with the logarithm of time.
+    dither_V, tolerance_V, dwell_s
+        Distance of the outer points [V], tolerance [V] and counting time per point [s] of the peak
+        lock, see `lock_to_peak`.
     """
 
     search_power_W: float = Field(0.6e-9, gt=0)
@@ -54,11 +66,42 @@ class CavitySettings(Settings):
 
 @dataclass(frozen=True)
 class Tuning:
-    """The scans of a tuning, and where the cavity was left."""
+    """Both scans of a tuning, and the peak lock at its end."""
 
     survey: Scan
     fine: Scan
     lock: LockResult
+
+
+def sweep_range(settings: CavitySettings, limits_V: tuple[float, float]) -> tuple[float, float]:
+    """Return the range of the survey [V].
+
+    The approach below the fine scan and the fine scan itself end at the limits of the axis.
+
+    Parameters
+    ----------
+    limits_V
+        Limits of the cavity's fine piezo [V].
+
+    Raises
+    ------
+    UsageError
+        If the settings ask for a start above the stop.
+    """
+    return sweep_limits("cavity", settings.start_V, settings.stop_V, limits_V)
+
+
+def dwell_s(settings: CavitySettings, limits_V: tuple[float, float]) -> float:
+    """Return the counting and settling time of a tuning [s], without moves and re-locks.
+
+    Parameters
+    ----------
+    limits_V
+        Limits of the cavity's fine piezo [V].
+    """
+    survey = sweep_voltages(*sweep_range(settings, limits_V), settings.survey_step_V)
+    fine = sweep_voltages(-settings.window_V, settings.window_V, settings.window_step_V)
+    return (len(survey) + len(fine)) * settings.survey_dwell_s + settings.settle_s
 
 
 def measure(
@@ -71,53 +114,55 @@ def measure(
     settings: CavitySettings,
     progress: Progress = silent,
 ) -> Tuning:
-    """Find a bright resonance, come to it from below and hold it by its light.
+    """Find a bright resonance, approach it from below and lock the cavity to it.
+
+    Parameters
+    ----------
+    cavity_fine
+        The cavity's fine piezo.
+    folder
+        Where the scans are written: ``cavity_survey.csv``, ``cavity_fine.csv`` and
+        ``cavity_lock_00.csv``.
 
     Raises
     ------
+    UsageError
+        If the settings ask for a start above the stop; nothing was moved.
     RefusedError
-        If the survey exceeds the axis' limits; nothing was moved.
+        If the survey exceeds the limits of the axis; nothing was moved.
     InconclusiveError
-        If no resonance stands out.
+        If no resonance is clearly above the background, or the cavity does not lock.
     """
     low, high = cavity_fine.limits_V
-    start = low if settings.start_V is None else settings.start_V
-    stop = high if settings.stop_V is None else settings.stop_V
+    start, stop = sweep_range(settings, (low, high))
     cavity_fine.check(start, stop)
 
     light_path.select("before")
     pump_attenuator.open_shutter()
     set_power(pump_attenuator, pump_power, settings.search_power_W)
 
-    grid = np.arange(start, stop + 1e-9, settings.survey_step_V)
-    survey = _scan(
-        cavity_fine,
-        tagger,
-        folder / "cavity_survey.csv",
-        grid,
-        settings.survey_dwell_s,
-        settings,
-        progress,
-    )
+    def scan(file: Path, voltages: NDArray[np.float64]) -> Scan:
+        def measure_point(voltage_V: float) -> tuple[float, Counts]:
+            cavity_fine.set_voltage(voltage_V)
+            return voltage_V, tagger.count(settings.survey_dwell_s)
+
+        about = scan_about("cavity", "before", tagger, settings)
+        with ScanLoop(file, "voltage_V", about, len(voltages), progress) as loop:
+            loop.measure(voltages, measure_point)
+        return loop.scan()
+
+    survey = scan(folder / "cavity_survey.csv", sweep_voltages(start, stop, settings.survey_step_V))
     centre = _resonance_to_use(survey, settings.window_V + settings.overshoot_V)
 
-    # The way back from the end of the survey has shifted the peak (hysteresis), and it still
-    # creeps: look again nearby, after a wait that the counter fills.
+    # Coming back from the end of the survey has moved the peak (hysteresis), and the piezo still
+    # creeps: wait, then scan again around the peak.
     first, last = max(low, centre - settings.window_V), min(high, centre + settings.window_V)
     cavity_fine.set_voltage(max(low, first - settings.overshoot_V))
     cavity_fine.set_voltage(first)
     settle(tagger, settings.settle_s, progress)
-    grid = np.arange(first, last + 1e-9, settings.window_step_V)
-    fine = _scan(
-        cavity_fine,
-        tagger,
-        folder / "cavity_fine.csv",
-        grid,
-        settings.survey_dwell_s,
-        settings,
-        progress,
-    )
-    approach(cavity_fine, float(fine.x[_peak(fine)]), settings.overshoot_V)
+    fine = scan(folder / "cavity_fine.csv", sweep_voltages(first, last, settings.window_step_V))
+    brightest = int(np.argmax(fine.clicks.sum(axis=1)))
+    approach(cavity_fine, float(fine.x[brightest]), settings.overshoot_V)
     lock = relock(light_path, cavity_fine, tagger, folder / "cavity_lock_00.csv", settings)
     return Tuning(survey, fine, lock)
 
@@ -129,14 +174,22 @@ def relock(
     file: Path,
     settings: CavitySettings,
 ) -> LockResult:
-    """Bring the cavity back onto its resonance by the count rate, before the transmitter."""
+    """Bring the cavity back to its resonance by the count rate; the path is then ``before``.
+
+    Parameters
+    ----------
+    cavity_fine
+        The cavity's fine piezo, near its resonance.
+    file
+        CSV file for the points of the lock.
+
+    Raises
+    ------
+    InconclusiveError
+        If no light arrives, or the lock does not converge.
+    """
     light_path.select("before")
-    about = About(
-        protocol="cavity",
-        path="before",
-        simulated=tagger.identify().simulated,
-        settings=settings.model_dump(exclude_none=True),
-    )
+    about = scan_about("cavity", "before", tagger, settings)
     with ScanWriter(file, "voltage_V", about) as log:
         return lock_to_peak(
             cavity_fine,
@@ -148,49 +201,23 @@ def relock(
         )
 
 
-def _scan(
-    cavity_fine: VoltageAxis,
-    tagger: TimeTagger,
-    file: Path,
-    voltages: NDArray[np.float64],
-    dwell_s: float,
-    settings: CavitySettings,
-    progress: Progress,
-) -> Scan:
-    about = About(
-        protocol="cavity",
-        path="before",
-        simulated=tagger.identify().simulated,
-        settings=settings.model_dump(exclude_none=True),
-    )
-    with ScanWriter(file, "voltage_V", about) as writer:
-        for k, voltage in enumerate(voltages):
-            cavity_fine.set_voltage(float(voltage))
-            counts = tagger.count(dwell_s)
-            writer.add(float(voltage), counts)
-            progress(k + 1, len(voltages), f"{voltage:.2f} V, {total_rate(counts):.3g} clicks/s")
-    return writer.scan()
-
-
-def _peak(scan: Scan) -> int:
-    return int(np.argmax(scan.clicks.sum(axis=1)))
-
-
 def _resonance_to_use(survey: Scan, room_V: float) -> float:
-    """Voltage of the resonance to use [V]: of the bright ones the lowest with room below it.
+    """Return the voltage of the resonance to use [V].
 
-    Higher transverse modes are fainter; the orders of the fundamental mode are alike. Creep goes
-    with the voltage, so the lowest is the quietest; the room is for approaching from below.
+    It is the lowest of the bright ones that can be approached from `room_V` below. Higher
+    transverse modes are fainter than the fundamental mode, whose orders are equally bright. The
+    creep grows with the voltage, so the lowest order is the most stable.
     """
     clicks = survey.clicks.sum(axis=1).astype(np.float64)
     background = float(np.median(clicks))
     top = float(clicks.max())
     if top - background < 10.0 * np.sqrt(max(background, 1.0)) or top < 1.5 * background:
         raise InconclusiveError(
-            f"cavity: no resonance between {survey.x[0]:g} and {survey.x[-1]:g} V: "
-            f"{top:.0f} clicks at the most against a median of {background:.0f} in "
-            f"{survey.dwell_s[0]:g} s; is the pump on and tuned to the dot, is the path open? "
-            "Move the coarse stepper, or raise cavity.search_power_W or survey_dwell_s"
+            f"cavity: no resonance was found between {survey.x[0]:g} and {survey.x[-1]:g} V: the "
+            f"brightest point has {top:.0f} clicks in {survey.dwell_s[0]:g} s, the median "
+            f"{background:.0f}. Check that the pump is on and tuned to the dot and that the light "
+            "path is open; then move the coarse stepper, or raise cavity.search_power_W or "
+            "cavity.survey_dwell_s"
         )
     bright = np.flatnonzero(clicks > background + 0.7 * (top - background))
     groups = np.split(bright, np.flatnonzero(np.diff(bright) > 3) + 1)

@@ -1,4 +1,8 @@
-"""Dark counts: the detectors with all light blocked."""
+"""Dark counts: clicks of the detectors with all light blocked.
+
+Measures the clicks of both detectors in repeated dwells. Closes the pump shutter and switches the
+light path to ``blocked``, and leaves both like that.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +10,30 @@ from pathlib import Path
 
 from pydantic import Field
 
-from qdchar.raw_data import About, Progress, Scan, ScanWriter, Settings, silent
-from qdchar.roles import Attenuator, LightPath, TimeTagger
+from qdchar.raw_data import Progress, Scan, Settings, silent
+from qdchar.roles import Attenuator, Counts, LightPath, TimeTagger
+
+from ._scan import ScanLoop, scan_about
 
 
 class DarkSettings(Settings):
-    """How long to count in the dark."""
+    """How long to count in the dark.
+
+    Attributes
+    ----------
+    dwell_s
+        Counting time of each dwell [s].
+    repeats
+        Number of dwells.
+    """
 
     dwell_s: float = Field(1.0, gt=0)
     repeats: int = Field(20, ge=2)
+
+
+def dwell_s(settings: DarkSettings) -> float:
+    """Return the counting time [s], without moves."""
+    return settings.repeats * settings.dwell_s
 
 
 def measure(
@@ -34,15 +53,12 @@ def measure(
     """
     pump_attenuator.close_shutter()
     light_path.select("blocked")
-    about = About(
-        protocol="dark",
-        path="blocked",
-        simulated=tagger.identify().simulated,
-        settings=settings.model_dump(),
-    )
-    with ScanWriter(file, "time_s", about) as scan:
-        for k in range(settings.repeats):
-            counts = tagger.count(settings.dwell_s)
-            scan.add(k * settings.dwell_s, counts)
-            progress(k + 1, settings.repeats, f"{sum(counts.clicks)} clicks")
-    return scan.scan()
+
+    def measure_point(start_s: float) -> tuple[float, Counts]:
+        return start_s, tagger.count(settings.dwell_s)
+
+    about = scan_about("dark", "blocked", tagger, settings)
+    starts_s = [k * settings.dwell_s for k in range(settings.repeats)]
+    with ScanLoop(file, "time_s", about, settings.repeats, progress) as loop:
+        loop.measure(starts_s, measure_point)
+    return loop.scan()

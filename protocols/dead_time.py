@@ -1,4 +1,8 @@
-"""Dead time: a short stretch of tags, long enough to see which pulse gaps never occur."""
+"""Dead time: time tags of the source, long enough to see which pulse distances never occur.
+
+Measures time tags before the transmitter. Moves nothing but the light path, and leaves it at
+``before``.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +17,20 @@ from ._tags import record, run_about
 
 
 class DeadTimeSettings(Settings):
-    """How long to record."""
+    """How long to record.
+
+    Attributes
+    ----------
+    duration_s
+        Duration of the recording [s].
+    """
 
     duration_s: float = Field(0.05, gt=0)
+
+
+def dwell_s(settings: DeadTimeSettings) -> float:
+    """Return the recording time [s], without moves."""
+    return settings.duration_s
 
 
 def measure(
@@ -25,7 +40,7 @@ def measure(
     settings: DeadTimeSettings,
     progress: Progress = silent,
 ) -> TagRun:
-    """Record tags of the source before the transmitter."""
+    """Record time tags of the source before the transmitter, with pump and cavity as they are."""
     light_path.select("before")
     about = run_about("dead_time", "before", tagger, settings.duration_s)
     return record(tagger, file, settings.duration_s, about, progress)

@@ -1,4 +1,9 @@
-"""Detector efficiency by substitution: a laser of known power in place of the source."""
+"""Detector efficiency by substitution: a laser of known power in place of the source.
+
+Measures the clicks of both detectors against the mean reading of the pump power monitor, with the
+laser on the detectors. Moves the pump attenuator, from its upper limit towards brighter light.
+Leaves the attenuator where it was before with its shutter open, and the light path at ``before``.
+"""
 
 from __future__ import annotations
 
@@ -7,25 +12,30 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from qdchar.raw_data import About, Progress, Scan, ScanWriter, Settings, silent
-from qdchar.roles import Attenuator, LightPath, PowerMeter, TimeTagger
+from qdchar.raw_data import Progress, Scan, Settings, silent
+from qdchar.roles import Attenuator, Counts, LightPath, PowerMeter, TimeTagger
 
-from ._peak_lock import total_rate
+from ._scan import ScanLoop, scan_about
 from .pump import mean_power, set_power
 
 
 class DetectorEfficiencySettings(Settings):
-    """Range of monitor powers, and how long to count at each.
+    """Range of powers, and how long to count at each.
 
     Attributes
     ----------
     lowest_W, highest_W
-        Monitor powers [W]; behind the path's attenuation a few hundredths to some tenths of a
-        photon per pulse, where the detectors neither starve nor saturate.
+        Range of powers that the monitor reads [W]. Behind the attenuation of the laser path they
+        should give 0.01 to 0.5 photons per pulse, where the detectors see enough light and do not
+        saturate.
+    points
+        Number of powers, evenly spaced on a logarithmic scale.
+    dwell_s
+        Counting time per point [s].
     readings
-        Monitor readings averaged per point.
+        Readings of the power monitor that are averaged at each point.
     reading_u_rel
-        Relative noise of one monitor reading.
+        Relative standard uncertainty of one reading of the power monitor.
     """
 
     lowest_W: float = Field(0.5e-9, gt=0)
@@ -34,6 +44,11 @@ class DetectorEfficiencySettings(Settings):
     dwell_s: float = Field(0.05, gt=0)
     readings: int = Field(25, ge=2)
     reading_u_rel: float = Field(0.005, gt=0, lt=1)
+
+
+def dwell_s(settings: DetectorEfficiencySettings) -> float:
+    """Return the counting time [s], without moves and power readings."""
+    return settings.points * settings.dwell_s
 
 
 def measure(
@@ -45,44 +60,40 @@ def measure(
     settings: DetectorEfficiencySettings,
     progress: Progress = silent,
 ) -> Scan:
-    """Count the laser's photons at several powers, from dark to bright; then put the pump back.
+    """Count the laser's photons at several powers, from the lowest to the highest.
 
-    The attenuator is closed as far as it goes before the laser reaches the detectors. At each
-    point the power is read afresh once it is set, so that the readings that ended the setting do
-    not choose themselves.
+    The attenuator goes to its upper limit before the laser reaches the detectors. At each point
+    the power is read again after it has been set: the readings that ended the setting are biased,
+    because they were selected for their agreement with the wanted power.
 
     Returns
     -------
     Scan
-        Against ``power_W``, the mean monitor reading [W].
+        Against ``power_W``, the mean reading of the power monitor [W].
 
     Raises
     ------
     RefusedError
-        If the attenuator's limits do not allow the range; nothing was moved beyond them.
+        If the limits of the attenuator do not allow a power; it did not move beyond them.
     InconclusiveError
-        If the monitor does not follow the attenuator.
+        If the power monitor does not follow the attenuator.
     """
-    about = About(
-        protocol="detector_efficiency",
-        path="laser",
-        simulated=tagger.identify().simulated,
-        settings=settings.model_dump(),
-    )
-    powers = np.geomspace(settings.lowest_W, settings.highest_W, settings.points)
-    pump_dB = pump_attenuator.attenuation()
+
+    def measure_point(wanted_W: float) -> tuple[float, Counts]:
+        set_power(pump_attenuator, pump_power, wanted_W)
+        power_W = mean_power(pump_power, settings.readings)
+        return power_W, tagger.count(settings.dwell_s)
+
+    about = scan_about("detector_efficiency", "laser", tagger, settings)
+    powers_W = np.geomspace(settings.lowest_W, settings.highest_W, settings.points)
+    attenuation_before_dB = pump_attenuator.attenuation()
     try:
         pump_attenuator.set_attenuation(pump_attenuator.limits_dB[1])
         light_path.select("laser")
         pump_attenuator.open_shutter()
-        with ScanWriter(file, "power_W", about) as scan:
-            for k, wanted in enumerate(powers):
-                set_power(pump_attenuator, pump_power, float(wanted))
-                power = mean_power(pump_power, settings.readings)
-                counts = tagger.count(settings.dwell_s)
-                scan.add(power, counts)
-                progress(k + 1, len(powers), f"{power:.3g} W, {total_rate(counts):.3g} clicks/s")
+        with ScanLoop(file, "power_W", about, len(powers_W), progress) as loop:
+            loop.measure(powers_W, measure_point)
     finally:
         light_path.select("before")
-        pump_attenuator.set_attenuation(pump_dB)
-    return scan.scan()
+        pump_attenuator.set_attenuation(attenuation_before_dB)
+    return loop.scan()

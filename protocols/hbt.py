@@ -1,4 +1,8 @@
-"""Hanbury Brown and Twiss: time tags behind a beam splitter, for g2(0)."""
+"""Hanbury Brown and Twiss: time tags of both detectors behind a beam splitter, for g2(0).
+
+Measures time tags before or after the transmitter. Moves nothing but the light path, and leaves it
+at that position.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +18,22 @@ from ._tags import record, run_about
 
 
 class HbtSettings(Settings):
-    """How long to record before and after the transmitter: coincidences go with n^2 g2."""
+    """How long to record.
+
+    Attributes
+    ----------
+    before_s, after_s
+        Duration before and after the transmitter [s]. The rate of coincidences is proportional to
+        the square of the photon number times g2(0), so faint light takes longer.
+    """
 
     before_s: float = Field(0.3, gt=0)
     after_s: float = Field(1.0, gt=0)
+
+
+def dwell_s(settings: HbtSettings, path: Literal["before", "after"]) -> float:
+    """Return the recording time before or after the transmitter [s], without moves."""
+    return settings.before_s if path == "before" else settings.after_s
 
 
 def measure(
@@ -29,8 +45,8 @@ def measure(
     path: Literal["before", "after"],
     progress: Progress = silent,
 ) -> TagRun:
-    """Record tags before or after the transmitter, at the pump power and tuning as they stand."""
+    """Record time tags before or after the transmitter, with pump and cavity as they are."""
     light_path.select(path)
-    duration_s = settings.before_s if path == "before" else settings.after_s
+    duration_s = dwell_s(settings, path)
     about = run_about("hbt", path, tagger, duration_s)
     return record(tagger, file, duration_s, about, progress)

@@ -1,4 +1,9 @@
-"""Hong, Ou and Mandel: time tags behind an interferometer unbalanced by one pulse period."""
+"""Hong, Ou and Mandel: time tags behind an interferometer unbalanced by one pulse period.
+
+Measures time tags with parallel and with orthogonal polarisations in the interferometer's arms.
+Moves the polarisation and the light path. Leaves the polarisation parallel and the light path at
+``interferometer``.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +19,24 @@ from qdchar.roles import LightPath, TimeTagger
 from ._tags import record, run_about
 
 ORDER = ("parallel", "orthogonal", "orthogonal", "parallel")
-"""A linear drift of the source falls on both alike."""
+"""In this order a linear drift of the source has the same mean effect on both polarisations."""
 
 
 class HomSettings(Settings):
-    """How long to record in each of the two settings of the arms, twice."""
+    """How long to record.
+
+    Attributes
+    ----------
+    duration_s
+        Duration of each of the four recordings, two for each polarisation [s].
+    """
 
     duration_s: float = Field(0.15, gt=0)
+
+
+def dwell_s(settings: HomSettings) -> float:
+    """Return the recording time [s], without moves and re-locks."""
+    return len(ORDER) * settings.duration_s
 
 
 def measure(
@@ -32,19 +48,19 @@ def measure(
     relock: Callable[[], object],
     progress: Progress = silent,
 ) -> tuple[TagRun, ...]:
-    """Record tags with the arms polarised alike and not, in an order that brackets.
+    """Record time tags with parallel, orthogonal, orthogonal and parallel polarisations.
 
     Parameters
     ----------
     interferometer_polarisation
         Polarisation in the interferometer's arms: positions ``parallel`` and ``orthogonal``.
     relock
-        Called first, to bring the source onto its resonance; it may change the light path.
+        Locks the cavity to its resonance again; called first. It may change the light path.
 
     Returns
     -------
     tuple of TagRun
-        ``arms`` stands in their settings.
+        The setting ``arms`` of each is the polarisation.
     """
     relock()
     light_path.select("interferometer")

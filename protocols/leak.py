@@ -1,4 +1,10 @@
-"""Leaked laser light: against power, with the cavity detuned and the dot as good as dark."""
+"""Leaked laser light: count rate against the pump power, with the cavity detuned from the dot.
+
+Measures time tags at the pi pulse on resonance, then the clicks of both detectors against the mean
+reading of the pump power monitor with the cavity detuned, where the dot hardly emits. Moves the
+pump attenuator and the cavity's fine piezo. Leaves the attenuator where it was before with its
+shutter open, the cavity at its resonance as last locked, and the light path at ``before``.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +16,11 @@ import numpy as np
 from pydantic import Field
 
 from qdchar.errors import RefusedError
-from qdchar.raw_data import About, Progress, Scan, ScanWriter, Settings, TagRun, silent
-from qdchar.roles import Attenuator, LightPath, PowerMeter, TimeTagger, VoltageAxis
+from qdchar.raw_data import Progress, Scan, Settings, TagRun, silent
+from qdchar.roles import Attenuator, Counts, LightPath, PowerMeter, TimeTagger, VoltageAxis
 
-from ._peak_lock import approach, total_rate
+from ._peak_lock import approach
+from ._scan import ScanLoop, scan_about
 from ._tags import record, run_about
 from .pump import mean_power, set_power
 
@@ -24,15 +31,23 @@ class LeakSettings(Settings):
     Attributes
     ----------
     tuned_s
-        Time tags at the pi pulse, on resonance [s].
+        Duration of the time tags at the pi pulse, on resonance [s].
     detuning_V
-        How far to move the cavity's piezo [V]; half an order where not given.
+        How far to move the cavity's piezo [V]; half of the distance between two orders where not
+        given.
     lowest, highest
-        Pump powers over that of the pi pulse. A pulse of area 2 pi, at 4, leaves the dot dark.
+        Pump powers relative to that of the pi pulse. At 4 the pulse area is 2 pi, and the dot
+        emits no light.
+    points
+        Number of powers, evenly spaced.
+    dwell_s
+        Counting time per point [s].
     readings
-        Monitor readings averaged per point.
+        Readings of the power monitor that are averaged at each point.
     reading_u_rel
-        Relative noise of one monitor reading.
+        Relative standard uncertainty of one reading of the power monitor.
+    overshoot_V
+        How far below the resonance the approach at the end begins [V].
     """
 
     tuned_s: float = Field(1.0, gt=0)
@@ -53,13 +68,18 @@ class Leakage:
     Attributes
     ----------
     tuned
-        Its setting ``power_W`` is the mean monitor reading [W].
+        Its setting ``power_W`` is the mean reading of the power monitor [W].
     detuned
-        Against ``power_W``, the mean monitor reading [W].
+        Against ``power_W``, the mean reading of the power monitor [W].
     """
 
     tuned: TagRun
     detuned: Scan
+
+
+def dwell_s(settings: LeakSettings) -> float:
+    """Return the counting and recording time [s], without moves, power readings and re-locks."""
+    return settings.tuned_s + settings.points * settings.dwell_s
 
 
 def measure(
@@ -78,67 +98,77 @@ def measure(
 ) -> Leakage:
     """Record the source at the pi pulse, then the laser alone at several powers.
 
-    The pump and the cavity are put back to where they were, whatever happens.
+    The pump and the cavity are put back also if an error occurs.
 
     Parameters
     ----------
+    folder
+        Where the data are written: ``leak_tuned.h5`` and ``leak_detuned.csv``.
     pi_reading_W
-        Monitor reading of the pi pulse [W].
+        Reading of the power monitor at the pi pulse [W].
     detuning_V
-        How far to move the cavity's piezo, best half an order of the cavity [V].
+        How far to move the cavity's piezo, best half of the distance between two orders [V].
     relock
-        Called before and after the recording at the pi pulse, to bring the source onto its
-        resonance and to see how far off it was.
+        Locks the cavity to its resonance again; called before and after the recording at the pi
+        pulse.
 
     Raises
     ------
     RefusedError
-        If the limits of the piezo allow no detuning to either side; nothing was moved.
+        If the limits of the piezo do not allow the detuning to either side; nothing was moved.
     InconclusiveError
-        If the monitor does not follow the attenuator, or there is no resonance to hold.
+        If the power monitor does not follow the attenuator, or the cavity does not lock.
     """
     detuned_voltage(cavity_fine, detuning_V)
-    pump_dB = pump_attenuator.attenuation()
-    tuned_V = cavity_fine.voltage()
+    attenuation_before_dB = pump_attenuator.attenuation()
+    resonance_V = cavity_fine.voltage()
+
+    def measure_point(wanted_W: float) -> tuple[float, Counts]:
+        set_power(pump_attenuator, pump_power, wanted_W)
+        power_W = mean_power(pump_power, settings.readings)
+        return power_W, tagger.count(settings.dwell_s)
+
     try:
         light_path.select("before")
         pump_attenuator.open_shutter()
         set_power(pump_attenuator, pump_power, pi_reading_W)
         relock()
-        tuned_V = cavity_fine.voltage()
+        resonance_V = cavity_fine.voltage()
         power_W = mean_power(pump_power, settings.readings)
         about = run_about("leak", "before", tagger, settings.tuned_s)
         about = replace(about, settings={**about.settings, "power_W": power_W})
         tuned = record(tagger, folder / "leak_tuned.h5", settings.tuned_s, about, progress)
         relock()
-        tuned_V = cavity_fine.voltage()
-        room = 10.0 ** (0.1 * (pump_attenuator.attenuation() - pump_attenuator.limits_dB[0]))
-        highest = min(settings.highest, 0.98 * room)
+        resonance_V = cavity_fine.voltage()
+
+        # the brightest that the attenuator can give, with 2 % to spare
+        available = 10.0 ** (0.1 * (pump_attenuator.attenuation() - pump_attenuator.limits_dB[0]))
+        highest = min(settings.highest, 0.98 * available)
         powers_W = pi_reading_W * np.linspace(settings.lowest, highest, settings.points)
         cavity_fine.set_voltage(detuned_voltage(cavity_fine, detuning_V))
-        about = About(
-            protocol="leak",
-            path="before",
-            simulated=tagger.identify().simulated,
-            settings=settings.model_dump(exclude_none=True),
-        )
-        with ScanWriter(folder / "leak_detuned.csv", "power_W", about) as scan:
-            for k, wanted in enumerate(powers_W):
-                set_power(pump_attenuator, pump_power, float(wanted))
-                power = mean_power(pump_power, settings.readings)
-                counts = tagger.count(settings.dwell_s)
-                scan.add(power, counts)
-                progress(k + 1, len(powers_W), f"{power:.3g} W, {total_rate(counts):.3g} clicks/s")
+        about = scan_about("leak", "before", tagger, settings)
+        file = folder / "leak_detuned.csv"
+        with ScanLoop(file, "power_W", about, len(powers_W), progress) as loop:
+            loop.measure(powers_W, measure_point)
     finally:
         try:
-            pump_attenuator.set_attenuation(pump_dB)
+            pump_attenuator.set_attenuation(attenuation_before_dB)
         finally:
-            approach(cavity_fine, tuned_V, settings.overshoot_V)
-    return Leakage(tuned, scan.scan())
+            approach(cavity_fine, resonance_V, settings.overshoot_V)
+    return Leakage(tuned, loop.scan())
 
 
 def detuned_voltage(cavity_fine: VoltageAxis, shift_V: float) -> float:
-    """Voltage off resonance [V]: below if there is room, for the way back is upward then."""
+    """Return the voltage to which the cavity is detuned [V].
+
+    It is `shift_V` below the present voltage if the limits allow that, because the piezo then
+    returns upward; otherwise it is `shift_V` above.
+
+    Raises
+    ------
+    RefusedError
+        If the limits allow neither.
+    """
     below, above = cavity_fine.voltage() - shift_V, cavity_fine.voltage() + shift_V
     try:
         cavity_fine.check(below)

@@ -1,4 +1,9 @@
-"""Misalignment: each polarisation state against the analyser, both ways round."""
+"""Misalignment: time tags of each polarisation state in both outputs of the analyser.
+
+Measures two recordings for each state that the modulator can send. Moves the modulator, the
+analyser and the light path. Leaves the modulator and the analyser at the last states, and the
+light path at ``receiver``.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +27,26 @@ from ._tags import record, run_about
 
 
 class MisalignmentSettings(Settings):
-    """How long to record each state in each of the two analyser settings."""
+    """How long to record.
+
+    Attributes
+    ----------
+    duration_s
+        Duration of each recording [s]; there are two for each state.
+    """
 
     duration_s: float = Field(0.05, gt=0)
+
+
+def dwell_s(settings: MisalignmentSettings, states: int = 4) -> float:
+    """Return the recording time [s], without moves and re-locks.
+
+    Parameters
+    ----------
+    states
+        Number of states that the modulator sends; BB84 has four.
+    """
+    return 2.0 * states * settings.duration_s
 
 
 def measure(
@@ -37,22 +59,23 @@ def measure(
     relock: Callable[[], object],
     progress: Progress = silent,
 ) -> tuple[TagRun, ...]:
-    """Send every state, and turn first it, then the state orthogonal to it to detector A.
+    """Send each state; record it with that state on detector A, then with the orthogonal one.
 
     Parameters
     ----------
     relock
-        Called first, to bring the source onto its resonance; it may change the light path.
+        Locks the cavity to its resonance again; called first. It may change the light path.
 
     Returns
     -------
     tuple of TagRun
-        Two for each state; ``prepared`` and ``analysed`` stand in their settings.
+        Two for each state. The setting ``prepared`` of each is the state that was sent, and
+        ``analysed`` the state that the analyser turned to detector A.
 
     Raises
     ------
     UsageError
-        If modulator and analyser have no whole basis in common; nothing was moved.
+        If modulator and analyser have no complete basis in common; nothing was moved.
     """
     states = [
         s
@@ -61,8 +84,10 @@ def measure(
     ]
     if not states:
         raise UsageError(
-            "misalignment: modulator and analyser have no whole basis in common: the one has "
-            f"{', '.join(modulator.states)}, the other {', '.join(analyser.states)}"
+            "misalignment: both states of at least one basis (H and V, D and A, or R and L) are "
+            "needed in the modulator and in the analyser; the modulator has "
+            f"{', '.join(modulator.states)}, the analyser {', '.join(analyser.states)}. Add the "
+            "missing states to their roles in the station file"
         )
     relock()
     light_path.select("receiver")

@@ -1,4 +1,10 @@
-"""Purcell factor: emission tags at several detunings of the cavity, and the response once."""
+"""Purcell factor: time tags of the emission at several detunings of the cavity.
+
+Measures one recording of the source at each detuning, and one of the pump laser for the instrument
+response. Moves the cavity's fine piezo, the pump attenuator and the light path. Leaves the cavity
+locked to its resonance and the attenuator where it was before; the light path is as the re-lock
+leaves it.
+"""
 
 from __future__ import annotations
 
@@ -9,36 +15,39 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field, field_validator
 
-from qdchar.raw_data import About, Progress, ScanWriter, Settings, TagRun, silent
+from qdchar.raw_data import Progress, ScanWriter, Settings, TagRun, silent
 from qdchar.roles import Attenuator, LightPath, TimeTagger, VoltageAxis
 
-from ._peak_lock import LockResult, approach, settle, total_rate
+from ._peak_lock import LockResult, approach, settle
+from ._scan import scan_about, total_rate
 from ._tags import record, run_about
 from .lifetime import record_response
 
 _CREEP = 0.01
-"""Of a step a piezo makes about as much again within each decade of time [relative]."""
+"""Further motion of a piezo in each decade of time after a step, relative to the step."""
 
 
 class PurcellSettings(Settings):
-    """Where to detune the cavity to, and how long to record there.
+    """Detunings of the cavity, and how long to record at each.
 
     Attributes
     ----------
     detunings
-        Distances from the resonance in widths of the count-rate peak, both signs and 0. That peak
-        is wider than the mode by sqrt(1 + F0), some four times. Their order matters: alternating
-        sides keep a drift from looking like a shift.
+        Distances from the resonance, in full widths at half maximum of the count-rate peak; both
+        signs and 0. That peak is wider than the cavity's mode by about sqrt(1 + F0), with F0 the
+        Purcell factor. Alternate the signs, so that a drift is not taken for a shift.
     overshoot_V
-        How far below the lowest detuning every approach turns [V].
+        How far below the lowest detuning every approach begins [V].
     settle_s
         Wait after each approach [s].
     clicks
-        Clicks wanted in each run.
+        Clicks wanted in each recording.
     shortest_s, longest_s
-        Bounds of a run's duration [s].
+        Limits of the duration of a recording [s].
     response_s
-        Duration of the response's run [s].
+        Duration of the recording of the response [s].
+    probe_s
+        Counting time of each count-rate reading [s].
     """
 
     detunings: tuple[float, ...] = (0.0, 2.2, -2.2, 0.3, -0.3, 1.2, -1.2, 0.15, -0.15, 0.6, -0.6)
@@ -60,23 +69,33 @@ class PurcellSettings(Settings):
 
 @dataclass(frozen=True)
 class Detuned:
-    """Runs against the cavity's detuning.
+    """Recordings of the emission against the detuning of the cavity.
 
     Attributes
     ----------
     voltage_V, u_voltage_V
-        Of each run, relative to the resonance as it stood then, counted from where that was first
-        [V]; with the standard uncertainty of one against another.
+        Voltage of the cavity's piezo in each recording, corrected for the drift of the resonance
+        since the first lock, and its standard uncertainty relative to the other recordings [V].
     runs
         Time tags of the emission.
     response
-        Time tags of the laser, taken on the resonance at its count rate.
+        Time tags of the laser, at the count rate of the emission on resonance.
     """
 
     voltage_V: tuple[float, ...]
     u_voltage_V: tuple[float, ...]
     runs: tuple[TagRun, ...]
     response: TagRun
+
+
+def dwell_s(settings: PurcellSettings) -> float:
+    """Return the longest counting, recording and settling time [s], without moves and re-locks.
+
+    How long each recording takes depends on the count rate, so `longest_s` is counted for each.
+    Adjusting the laser for the response takes up to nine count-rate readings more.
+    """
+    each_s = settings.longest_s + settings.settle_s + 2.0 * settings.probe_s
+    return len(settings.detunings) * each_s + settings.response_s + 2.0 * settings.probe_s
 
 
 def measure(
@@ -90,11 +109,11 @@ def measure(
     relock: Callable[[], LockResult],
     progress: Progress = silent,
 ) -> Detuned:
-    """Record the emission on and beside the cavity's resonance, then the response.
+    """Record the emission at each detuning, then the instrument response.
 
-    A creeping piezo does not keep its voltage's promise for longer than a run, so the loop on the
-    light finds the resonance again before and after each run; a detuning counts from the middle of
-    the two. Every voltage is approached from the same point below all of them.
+    Because the piezo creeps, the cavity is locked again before and after each recording; the
+    detuning is the distance from the mean of both locks. Every voltage is approached from the same
+    voltage below all of them.
 
     Parameters
     ----------
@@ -103,32 +122,22 @@ def measure(
     count_fwhm_V
         Width at half maximum of the count-rate peak [V].
     relock
-        Closes the loop on the cavity's light and says where; it may change the light path.
-
-    Returns
-    -------
-    Detuned
-        The cavity is locked to its resonance, the pump and the path are as before.
+        Locks the cavity to its resonance again and returns the lock; it may change the light path.
 
     Raises
     ------
     RefusedError
-        If the detunings exceed the axis' limits; nothing was moved by them.
+        If the detunings exceed the limits of the axis; only the first re-lock has moved it.
     InconclusiveError
-        If there is no hold on the resonance, or the laser cannot be brought to the emission's
-        count rate.
+        If the cavity does not lock, or the attenuator cannot bring the laser to the count rate of
+        the emission.
     """
     offsets = count_fwhm_V * np.array(settings.detunings)
-    room_V = settings.overshoot_V - float(offsets.min())
+    below_V = settings.overshoot_V - float(offsets.min())
     locks = [relock()]
     first_V = locks[0].voltage_V
-    cavity_fine.check(first_V - room_V, first_V + float(offsets.max()))
-    about = About(
-        protocol="purcell",
-        path="before",
-        simulated=tagger.identify().simulated,
-        settings={"count_fwhm_V": count_fwhm_V, **_plain(settings)},
-    )
+    cavity_fine.check(first_V - below_V, first_V + float(offsets.max()))
+    about = scan_about("purcell", "before", tagger, settings, count_fwhm_V=count_fwhm_V)
     on_rates, runs, set_V = [], [], []
     with (
         ScanWriter(folder / "purcell_resonance.csv", "voltage_V", about) as resonance,
@@ -141,7 +150,7 @@ def measure(
             resonance.add(peak_V, counts)
             on_rates.append(total_rate(counts))
             voltage_V = peak_V + float(offset)
-            low_V = peak_V - room_V
+            low_V = peak_V - below_V
             approach(cavity_fine, voltage_V, voltage_V - low_V)
             settle(tagger, settings.settle_s, silent)
             counts = tagger.count(settings.probe_s)
@@ -153,7 +162,11 @@ def measure(
             file = folder / f"purcell_{k + 1:02d}.h5"
             runs.append(record(tagger, file, duration_s, run))
             set_V.append(voltage_V)
-            progress(k + 1, len(offsets) + 1, f"{1e3 * offset:+.0f} mV, {total_rate(counts):.3g}/s")
+            progress(
+                k + 1,
+                len(offsets) + 1,
+                f"{1e3 * offset:+.0f} mV, {1e-6 * total_rate(counts):.3g} Mcps",
+            )
             approach(cavity_fine, peak_V, peak_V - low_V)
             locks.append(relock())
         resonance.add(locks[-1].voltage_V, tagger.count(settings.probe_s))
@@ -173,7 +186,7 @@ def measure(
     middle, change = (peaks[1:] + peaks[:-1]) / 2.0, np.diff(peaks)
     u_peaks = np.array([h.u_voltage_V for h in locks])
     u_middle = np.hypot(u_peaks[1:], u_peaks[:-1]) / 2.0
-    # between two visits to the loop the resonance may have been anywhere from one to the other
+    # during a recording the resonance was anywhere between both locks: uniform, variance d^2/12
     u = np.sqrt(u_middle**2 + change**2 / 12.0 + (_CREEP * offsets) ** 2)
     return Detuned(
         tuple(float(v) for v in first_V + np.array(set_V) - middle),
@@ -181,8 +194,3 @@ def measure(
         tuple(runs),
         response,
     )
-
-
-def _plain(settings: PurcellSettings) -> dict[str, float | str]:
-    plain = settings.model_dump(exclude={"detunings"})
-    return {**plain, "detunings": " ".join(map(str, settings.detunings))}

@@ -1,4 +1,9 @@
-"""Rabi scan: count rate against the pump power that the monitor reads."""
+"""Rabi scan: count rate against the pump power, for the power of a pi pulse.
+
+Measures the clicks of both detectors against the mean reading of the pump power monitor. Moves the
+pump attenuator between its upper limit and `lowest_dB`. Leaves the attenuator at the last point of
+the scan with its shutter open, and the light path at ``before``.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +14,10 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from qdchar.raw_data import About, Progress, Scan, ScanWriter, Settings, silent
+from qdchar.raw_data import Progress, Scan, Settings, silent
 from qdchar.roles import Attenuator, Counts, LightPath, PowerMeter, TimeTagger
 
-from ._peak_lock import total_rate
+from ._scan import ScanLoop, scan_about, total_rate
 from .pump import mean_power
 
 
@@ -22,15 +27,17 @@ class RabiSettings(Settings):
     Attributes
     ----------
     lowest_dB
-        Attenuation with the most light that the sample may see [dB].
+        Lowest attenuation, at which the sample sees most light [dB].
     survey_points
         Points over the whole range, evenly spaced in pulse area.
     fine_points
-        Further points over the first lobe.
+        Further points from dark to the first minimum after the pi pulse.
+    dwell_s
+        Counting time per point [s].
     readings
-        Monitor readings averaged per point.
+        Readings of the power monitor that are averaged at each point.
     reading_u_rel
-        Relative noise of one monitor reading.
+        Relative standard uncertainty of one reading of the power monitor.
     """
 
     lowest_dB: float = Field(0.0, ge=0)
@@ -39,6 +46,24 @@ class RabiSettings(Settings):
     dwell_s: float = Field(0.01, gt=0)
     readings: int = Field(4, ge=1)
     reading_u_rel: float = Field(0.005, ge=0, lt=1)
+
+
+def sweep_range(settings: RabiSettings, limits_dB: tuple[float, float]) -> tuple[float, float]:
+    """Return the range of attenuations of the scan [dB].
+
+    Parameters
+    ----------
+    limits_dB
+        Limits of the pump attenuator [dB].
+    """
+    return settings.lowest_dB, limits_dB[1]
+
+
+def dwell_s(settings: RabiSettings) -> float:
+    """Return the counting time [s], without moves, power readings and re-locks."""
+    brightness_points = math.ceil(math.ceil(settings.survey_points / 2) / 2)
+    points = brightness_points + settings.survey_points + settings.fine_points
+    return points * settings.dwell_s
 
 
 def measure(
@@ -51,81 +76,78 @@ def measure(
     relock: Callable[[], object],
     progress: Progress = silent,
 ) -> Scan:
-    """Scan the pump power over all the light there is, then over the first lobe.
+    """Scan the pump power over the whole range, then from dark to beyond the pi pulse.
 
-    The abscissa is what the monitor reads at each point, not what the attenuator was set to. The
-    highest count rate marks the first lobe, because damping lowers all later ones. Either range is
-    gone through upwards with every other point and downwards with the rest, so that a slow change
-    of the brightness does not look like one with power.
+    The abscissa is the mean reading of the power monitor at each point, not the setting of the
+    attenuator. The brightest point marks the pi pulse, because damping makes every later maximum
+    lower. Each range is measured upward with every second point and then downward with the others,
+    so that a slow drift of the brightness cannot be taken for a dependence on power.
 
     Parameters
     ----------
     relock
-        Called at the brightest power seen so far, before each way, to keep the source tuned. A
-        quick look over the range, which is not kept, finds a power for the first.
+        Locks the cavity to its resonance again. Called before each upward and each downward part,
+        at the brightest attenuation seen so far. For the first call, some points that are not kept
+        are counted over the whole range.
 
     Returns
     -------
     Scan
-        Against ``power_W``, the mean monitor reading [W].
+        Against ``power_W``, the mean reading of the power monitor [W].
 
     Raises
     ------
     RefusedError
-        If the attenuator's limits do not allow the range; nothing was moved.
+        If the limits of the attenuator do not allow the range; nothing was moved.
     """
-    _, highest_dB = pump_attenuator.limits_dB
-    pump_attenuator.check(settings.lowest_dB, highest_dB)
+    lowest_dB, highest_dB = sweep_range(settings, pump_attenuator.limits_dB)
+    pump_attenuator.check(lowest_dB, highest_dB)
     light_path.select("before")
     pump_attenuator.set_attenuation(highest_dB)
     pump_attenuator.open_shutter()
-    about = About(
-        protocol="rabi",
-        path="before",
-        simulated=tagger.identify().simulated,
-        settings={**settings.model_dump(), "channels": 2},
-    )
-    total = settings.survey_points + settings.fine_points
-    up, down = up_and_down(settings.lowest_dB, highest_dB, settings.survey_points)
-    quick = up[::2]
-    with ScanWriter(file, "power_W", about) as scan:
-        seen: list[tuple[float, float]] = []  # click rate [1/s] and attenuation [dB]
+    about = scan_about("rabi", "before", tagger, settings, channels=2)
+    seen: list[tuple[float, float]] = []  # click rate [1/s] and attenuation [dB]
 
-        def count(attenuation_dB: float) -> Counts:
-            pump_attenuator.set_attenuation(attenuation_dB)
-            counts = tagger.count(settings.dwell_s)
-            seen.append((total_rate(counts), attenuation_dB))
-            return counts
+    def count(attenuation_dB: float) -> Counts:
+        pump_attenuator.set_attenuation(attenuation_dB)
+        counts = tagger.count(settings.dwell_s)
+        seen.append((total_rate(counts), attenuation_dB))
+        return counts
 
-        def relock_and_scan(attenuations_dB: Sequence[float]) -> None:
-            _, brightest_dB = max(seen)
-            pump_attenuator.set_attenuation(brightest_dB)
-            relock()
-            for a in attenuations_dB:
-                counts = count(a)
-                power = mean_power(pump_power, settings.readings)
-                scan.add(power, counts)
-                progress(
-                    len(seen) - len(quick),
-                    total,
-                    f"{power:.3g} W, {total_rate(counts):.3g} clicks/s",
-                )
+    def measure_point(attenuation_dB: float) -> tuple[float, Counts]:
+        counts = count(attenuation_dB)
+        return mean_power(pump_power, settings.readings), counts
 
-        for a in quick:
-            count(a)
+    def relock_and_scan(attenuations_dB: Sequence[float]) -> None:
+        _, brightest_dB = max(seen)
+        pump_attenuator.set_attenuation(brightest_dB)
+        relock()
+        loop.measure(attenuations_dB, measure_point)
+
+    up, down = up_and_down(lowest_dB, highest_dB, settings.survey_points)
+    points = settings.survey_points + settings.fine_points
+    with ScanLoop(file, "power_W", about, points, progress) as loop:
+        for attenuation_dB in up[::2]:
+            count(attenuation_dB)
         relock_and_scan(up)
         relock_and_scan(down)
-        # 1.7 in pulse area: up to the next minimum, where the damping shows
+        # 1.7 times the pulse area of the brightest point: the next minimum shows the damping
         _, brightest_dB = max(seen)
-        top_dB = max(settings.lowest_dB, brightest_dB - 20.0 * math.log10(1.7))
-        for way in up_and_down(top_dB, highest_dB, settings.fine_points):
-            relock_and_scan(way)
-    return scan.scan()
+        top_dB = max(lowest_dB, brightest_dB - 20.0 * math.log10(1.7))
+        for attenuations_dB in up_and_down(top_dB, highest_dB, settings.fine_points):
+            relock_and_scan(attenuations_dB)
+    return loop.scan()
 
 
-def up_and_down(lowest_dB: float, highest_dB: float, n: int) -> tuple[list[float], list[float]]:
-    """Attenuations [dB], evenly spaced in pulse area (root of power): up, and down in between."""
+def up_and_down(
+    lowest_dB: float, highest_dB: float, points: int
+) -> tuple[list[float], list[float]]:
+    """Return attenuations for increasing power, and those for decreasing power [dB].
+
+    Together they are evenly spaced in pulse area, the square root of the power; the second list
+    has the points that the first leaves out.
+    """
     faintest = 10.0 ** ((lowest_dB - highest_dB) / 20.0)
-    area = np.linspace(max(faintest, 1.0 / n), 1.0, n)
+    area = np.linspace(max(faintest, 1.0 / points), 1.0, points)
     attenuations = lowest_dB - 20.0 * np.log10(area)
     return attenuations[::2].tolist(), attenuations[1::2][::-1].tolist()

@@ -1,8 +1,10 @@
-"""Saturation scan: count rate against the pump power, for a dot that is pumped above its resonance.
+"""Saturation scan: count rate against the pump power, for a dot that is pumped above resonance.
 
-Where a resonant pulse rotates the dot, carriers captured from above fill it: the rate rises and
-levels off. The scan is therefore even in the logarithm of the power, and goes up and down, so that
-a drift during the scan is not taken for a saturation.
+A resonant pulse rotates the state of the dot. Light above the resonance creates carriers, and the
+dot captures them: the count rate rises with the power and then levels off. Measures the clicks of
+both detectors against the mean reading of the pump power monitor, at powers that are evenly spaced
+on a logarithmic scale. Moves the pump attenuator. Leaves it where it was before, with its shutter
+open, and the light path at ``before``.
 """
 
 from __future__ import annotations
@@ -13,10 +15,10 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from qdchar.raw_data import About, Progress, Scan, ScanWriter, Settings, silent
-from qdchar.roles import Attenuator, LightPath, PowerMeter, TimeTagger
+from qdchar.raw_data import Progress, Scan, Settings, silent
+from qdchar.roles import Attenuator, Counts, LightPath, PowerMeter, TimeTagger
 
-from ._peak_lock import total_rate
+from ._scan import ScanLoop, scan_about
 from .pump import mean_power
 
 
@@ -26,17 +28,20 @@ class SaturationSettings(Settings):
     Attributes
     ----------
     lowest_dB
-        Attenuation with the most light that the sample may see [dB].
+        Lowest attenuation, at which the sample sees most light [dB].
     span_dB
-        How far below that the scan begins [dB]; less where the attenuator ends before.
+        How far above `lowest_dB` the scan begins [dB]; less where the attenuator's upper limit is
+        closer.
     points
-        Of both ways together.
+        Number of points, upward and downward together.
+    dwell_s
+        Counting time per point [s].
     readings
-        Monitor readings averaged per point.
+        Readings of the power monitor that are averaged at each point.
     reading_u_rel
-        Relative noise of one monitor reading.
+        Relative standard uncertainty of one reading of the power monitor.
     pumping
-        Which law the analysis takes, see `qdchar.analysis.saturation.filling`.
+        Which law the analysis fits, see `qdchar.analysis.saturation.filling`.
     """
 
     lowest_dB: float = Field(0.0, ge=0)
@@ -48,6 +53,24 @@ class SaturationSettings(Settings):
     pumping: Literal["pulsed", "continuous"] = "pulsed"
 
 
+def sweep_range(
+    settings: SaturationSettings, limits_dB: tuple[float, float]
+) -> tuple[float, float]:
+    """Return the range of attenuations of the scan [dB], the brightest first.
+
+    Parameters
+    ----------
+    limits_dB
+        Limits of the pump attenuator [dB].
+    """
+    return settings.lowest_dB, min(settings.lowest_dB + settings.span_dB, limits_dB[1])
+
+
+def dwell_s(settings: SaturationSettings) -> float:
+    """Return the counting time of the scan [s], without moves and power readings."""
+    return settings.points * settings.dwell_s
+
+
 def measure(
     light_path: LightPath,
     pump_attenuator: Attenuator,
@@ -57,43 +80,40 @@ def measure(
     settings: SaturationSettings,
     progress: Progress = silent,
 ) -> Scan:
-    """Scan the pump power up, then down with the points between; then put the pump back.
+    """Scan the pump power upward with every second point, downward with the others.
 
-    The abscissa is what the monitor reads at each point, not what the attenuator was set to.
+    The abscissa is the mean reading of the power monitor at each point, not the setting of the
+    attenuator. Because the scan goes up and down, a drift of the brightness cannot be taken for a
+    saturation.
 
     Returns
     -------
     Scan
-        Against ``power_W``, the mean monitor reading [W].
+        Against ``power_W``, the mean reading of the power monitor [W].
 
     Raises
     ------
     RefusedError
-        If the attenuator's limits do not allow the range; nothing was moved.
+        If the limits of the attenuator do not allow the range; nothing was moved.
     """
-    lowest_dB, highest_dB = settings.lowest_dB, pump_attenuator.limits_dB[1]
-    pump_attenuator.check(lowest_dB, highest_dB)
-    about = About(
-        protocol="saturation",
-        path="before",
-        simulated=tagger.identify().simulated,
-        settings={**settings.model_dump(), "channels": 2},
-    )
-    dark_dB = min(lowest_dB + settings.span_dB, highest_dB)
-    rising = np.linspace(dark_dB, lowest_dB, settings.points)
-    both_ways = np.concatenate([rising[::2], rising[1::2][::-1]])
-    pump_dB = pump_attenuator.attenuation()
+    brightest_dB, faintest_dB = sweep_range(settings, pump_attenuator.limits_dB)
+    pump_attenuator.check(brightest_dB, faintest_dB)
+
+    def measure_point(attenuation_dB: float) -> tuple[float, Counts]:
+        pump_attenuator.set_attenuation(attenuation_dB)
+        power_W = mean_power(pump_power, settings.readings)
+        return power_W, tagger.count(settings.dwell_s)
+
+    about = scan_about("saturation", "before", tagger, settings, channels=2)
+    rising = np.linspace(faintest_dB, brightest_dB, settings.points)
+    up_and_down = np.concatenate([rising[::2], rising[1::2][::-1]])
+    attenuation_before_dB = pump_attenuator.attenuation()
     try:
         light_path.select("before")
-        pump_attenuator.set_attenuation(dark_dB)
+        pump_attenuator.set_attenuation(faintest_dB)
         pump_attenuator.open_shutter()
-        with ScanWriter(file, "power_W", about) as scan:
-            for k, attenuation_dB in enumerate(both_ways):
-                pump_attenuator.set_attenuation(float(attenuation_dB))
-                power = mean_power(pump_power, settings.readings)
-                counts = tagger.count(settings.dwell_s)
-                scan.add(power, counts)
-                progress(k + 1, len(both_ways), f"{power:.3g} W, {total_rate(counts):.3g} clicks/s")
+        with ScanLoop(file, "power_W", about, len(up_and_down), progress) as loop:
+            loop.measure(up_and_down, measure_point)
     finally:
-        pump_attenuator.set_attenuation(pump_dB)
-    return scan.scan()
+        pump_attenuator.set_attenuation(attenuation_before_dB)
+    return loop.scan()

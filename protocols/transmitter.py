@@ -1,4 +1,8 @@
-"""Transmitter throughput: photons per pulse before, after, and before it again."""
+"""Transmitter efficiency: time tags before the transmitter, after it, and before it again.
+
+Measures three recordings of the source. Moves nothing but the light path, and leaves it at
+``before``.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,15 @@ from ._tags import record, run_about
 
 
 class TransmitterSettings(Settings):
-    """How long to record in each position."""
+    """How long to record.
+
+    Attributes
+    ----------
+    before_s
+        Duration of each of the two recordings before the transmitter [s].
+    after_s
+        Duration of the recording after it [s].
+    """
 
     before_s: float = Field(0.05, gt=0)
     after_s: float = Field(0.2, gt=0)
@@ -24,10 +36,18 @@ class TransmitterSettings(Settings):
 
 @dataclass(frozen=True)
 class Throughput:
-    """Runs that bracket: a linear drift of the source drops out of the ratio."""
+    """Two runs before the transmitter, one earlier and one later than the run after it.
+
+    Their mean has no error from a linear drift of the source.
+    """
 
     before: tuple[TagRun, TagRun]
     after: TagRun
+
+
+def dwell_s(settings: TransmitterSettings) -> float:
+    """Return the recording time [s], without moves and re-locks."""
+    return 2.0 * settings.before_s + settings.after_s
 
 
 def measure(
@@ -38,12 +58,13 @@ def measure(
     relock: Callable[[], object],
     progress: Progress = silent,
 ) -> Throughput:
-    """Record tags before the transmitter, after it, and before it once more.
+    """Record time tags before the transmitter, after it, and before it again.
 
     Parameters
     ----------
     relock
-        Called before each recording, to keep the source tuned; it may change the light path.
+        Locks the cavity to its resonance again; called before each recording. It may change the
+        light path.
     """
 
     def run(name: str, path: Literal["before", "after"], duration_s: float) -> TagRun:

@@ -1,4 +1,4 @@
-"""What the leak measurement does to pump and cavity, in which order, and on which ways out."""
+"""What the leak measurement does to pump and cavity, in which order, and how errors end it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SETTINGS = LeakSettings(tuned_s=1e-3, points=6)
 
 
 class Bench:
-    """Light path, attenuator, monitor, tagger and the cavity's piezo in one, with a diary."""
+    """Light path, attenuator, monitor, tagger and the cavity's piezo in one; logs the commands."""
 
     channel_a, channel_b, channel_sync = 1, 2, 0
     sync_divider, resolution_ps = 100, 1.0
@@ -26,34 +26,34 @@ class Bench:
 
     def __init__(self, fail: str = "") -> None:
         self.fail = fail
-        self.diary: list[tuple[str, object]] = []
+        self.log: list[tuple[str, object]] = []
         self.dB, self.here_V = 20.0, 10.0
 
     def identify(self) -> Identity:
         return Identity("", "", "", "", "", simulated=True)
 
     def select(self, position: str) -> None:
-        self.diary.append(("path", position))
+        self.log.append(("path", position))
 
     def open_shutter(self) -> None:
-        self.diary.append(("shutter", True))
+        self.log.append(("shutter", True))
 
     def check(self, *values: float) -> None:
         if not all(0.0 <= v <= 60.0 for v in values):  # volts or decibels
             raise RefusedError("out of limits")
 
     def set_attenuation(self, dB: float) -> None:
-        self.diary.append(("attenuation", dB))
+        self.log.append(("attenuation", dB))
         self.dB = dB
 
     def attenuation(self) -> float:
         return self.dB
 
     def power_W(self) -> float:
-        return 200e-9 * 10 ** (-self.dB / 10) * (1 + 1e-5 * np.sin(len(self.diary)))
+        return 200e-9 * 10 ** (-self.dB / 10) * (1 + 1e-5 * np.sin(len(self.log)))
 
     def set_voltage(self, voltage_V: float) -> None:
-        self.diary.append(("voltage", voltage_V))
+        self.log.append(("voltage", voltage_V))
         self.here_V = voltage_V
 
     def voltage(self) -> float:
@@ -89,10 +89,10 @@ def test_tuned_at_pi_first_then_detuned_at_several_powers(tmp_path: Path) -> Non
     found = bench.measure(tmp_path)
     assert found.tuned.about.settings["power_W"] == pytest.approx(10e-9, rel=4e-3)
     assert found.detuned.x == pytest.approx(10e-9 * np.linspace(0.25, 6.0, 6), rel=4e-3)
-    volts = [v for what, v in bench.diary if what == "voltage"]
-    # held before and after the recording, half an order below, and back from below
+    volts = [v for what, v in bench.log if what == "voltage"]
+    # re-locked before and after the recording, detuned, and back from below
     assert volts == pytest.approx([10.3, 10.3, 5.3, 8.3, 10.3])
-    assert bench.diary[-3:-2] == [("attenuation", 20.0)]
+    assert bench.log[-3:-2] == [("attenuation", 20.0)]
     assert (bench.dB, bench.here_V) == (20.0, 10.3)
 
 
@@ -120,7 +120,7 @@ def test_the_cavity_is_put_back_even_if_the_attenuator_is_dead(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(("refused", "detuned"), [((5.0, 5.3), 15.3), ((5.0, 15.0), None)])
-def test_above_where_there_is_no_room_below(
+def test_the_cavity_is_detuned_upward_where_the_limits_forbid_downward(
     tmp_path: Path, refused: tuple[float, ...], detuned: float | None
 ) -> None:
     bench = Bench()
@@ -133,8 +133,8 @@ def test_above_where_there_is_no_room_below(
     if detuned is None:
         with pytest.raises(RefusedError):
             bench.measure(tmp_path)
-        assert not bench.diary
+        assert not bench.log
         return
     bench.measure(tmp_path)
-    volts = [v for what, v in bench.diary if what == "voltage"]
+    volts = [v for what, v in bench.log if what == "voltage"]
     assert volts == pytest.approx([10.3, 10.3, detuned, 8.3, 10.3])

@@ -1,4 +1,4 @@
-"""The closed loop, on a piezo with hysteresis and creep written down independently here."""
+"""The peak lock, on a piezo with hysteresis and creep that this file models independently."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _lock(bench: Bench, start_V: float, tmp_path: Path, tolerance_V: float = 0.0
 
 
 @pytest.mark.parametrize("start_off_V", [-0.05, -0.02, 0.0, 0.03, 0.06])
-def test_it_ends_on_the_peak_from_either_side(start_off_V: float, tmp_path: Path) -> None:
+def test_the_lock_ends_on_the_peak_from_either_side(start_off_V: float, tmp_path: Path) -> None:
     bench = Bench(31.0)
     lock = _lock(bench, 31.0 + start_off_V, tmp_path)
     assert lock.voltage_V == bench.voltage()
@@ -79,14 +79,14 @@ def test_it_ends_on_the_peak_from_either_side(start_off_V: float, tmp_path: Path
     assert lock.offset_V == pytest.approx(bench.backlash_V - start_off_V, abs=0.006)
 
 
-def test_where_one_look_is_enough_it_is_the_first_and_the_last(tmp_path: Path) -> None:
+def test_where_one_readout_is_enough_it_is_the_first_and_the_last(tmp_path: Path) -> None:
     bench = Bench(31.0)
     lock = _lock(bench, 31.0 + bench.backlash_V, tmp_path, tolerance_V=0.004)
     assert abs(lock.offset_V) < 5.0 * lock.u_offset_V
     assert lock.u_offset_V == lock.u_voltage_V > 0.0
 
 
-def test_it_follows_a_drifting_resonance(tmp_path: Path) -> None:
+def test_the_lock_follows_a_drifting_resonance(tmp_path: Path) -> None:
     bench = Bench(31.0, drift_V=5e-5)
     _lock(bench, 31.0, tmp_path)
     assert abs(bench.off_V()) < 0.002
@@ -97,19 +97,19 @@ def test_every_counted_point_is_approached_from_below(tmp_path: Path) -> None:
     _lock(bench, 31.0, tmp_path)
     steps = np.diff(bench.visited)
     down = np.flatnonzero(steps < 0)
-    # each way down goes below the dither's lowest point, from where everything is upward again
+    # each step down ends below the lowest counted point, so that all counted points are upward
     assert all(steps[k] <= -0.04 + 1e-9 for k in down[1:])
 
 
-def test_no_peak_no_hold(tmp_path: Path) -> None:
+def test_without_a_peak_there_is_no_lock(tmp_path: Path) -> None:
     bench = Bench(31.0, width_V=1e9)
-    with pytest.raises(InconclusiveError, match="no hold on the resonance"):
+    with pytest.raises(InconclusiveError, match="no lock on the resonance"):
         _lock(bench, 31.0, tmp_path, tolerance_V=1e-6)
 
 
-def test_without_light_it_says_so(tmp_path: Path) -> None:
+def test_without_light_the_error_says_so(tmp_path: Path) -> None:
     bench = Bench(31.0)
     bench.light = 0.0
-    with pytest.raises(InconclusiveError, match="the light is gone"):
+    with pytest.raises(InconclusiveError, match="neither detector clicked"):
         _lock(bench, 31.0, tmp_path)
     assert not math.isnan(bench.voltage())

@@ -28,7 +28,7 @@ WIDTH_V = 0.066
 
 
 class Lab:
-    """A resonance that drifts, a laser, and a note of everything that was asked for."""
+    """A resonance that drifts, a laser, and a log of the commands."""
 
     channel_a, channel_b, channel_sync, sync_divider, resolution_ps = 1, 2, 0, 1024, 42.0
 
@@ -84,7 +84,7 @@ class Lab:
         yield TagBlock(np.zeros(0, np.int64), np.zeros(0, np.uint8), 0, round(duration_s * 1e12))
 
     def relock(self) -> LockResult:
-        """A loop without error; the resonance has drifted since the last one."""
+        """A lock without error; the resonance has drifted since the last one."""
         self.peak_V += self.drift_V
         self.select("before")
         self.set_voltage(self.peak_V)
@@ -115,7 +115,7 @@ def test_every_run_is_approached_from_one_point_below(tmp_path: Path) -> None:
     for k, offset in zip(recorded, offsets, strict=True):
         (_, low), (_, at) = lab.log[k - 2 : k]
         assert at - low == pytest.approx(offset - offsets.min() + QUICK.overshoot_V)
-        assert lab.log[k + 3][0] == "path"  # down, up onto the resonance, and the loop closed
+        assert lab.log[k + 3][0] == "path"  # down, up onto the resonance, and re-locked
         assert lab.log[k + 5][0] == "relock"
 
 
@@ -123,7 +123,7 @@ def test_detunings_count_from_the_resonance_as_it_drifts(tmp_path: Path) -> None
     lab = Lab()
     found = _measure(lab, tmp_path)
     offsets = WIDTH_V * np.array(QUICK.detunings)
-    # each run at its offset from the loop before, half of a drift past the middle of both
+    # each run at its offset from the lock before, half of a drift from the mean of both locks
     assert np.array(found.voltage_V) - 31.0005 == pytest.approx(offsets - 2.5e-4, abs=1e-12)
     least = np.hypot(1e-4 / np.sqrt(2), 5e-4 / np.sqrt(12))
     assert min(found.u_voltage_V) == pytest.approx(least)
@@ -192,7 +192,7 @@ def test_the_truth_comes_back_from_the_simulated_lab(tmp_path: Path) -> None:
     with session(tmp_path, 3) as (s, _):
         result = s.make("purcell")
         on_V = s.cavity.voltage()
-        held = s.hold_cavity()
+        lock = s.hold_cavity()
         s.run.finish("measured purcell")
     source = Truth().source
     assert result.problems == ()
@@ -209,13 +209,13 @@ def test_the_truth_comes_back_from_the_simulated_lab(tmp_path: Path) -> None:
         assert abs(found.value - true) < 4 * found.u, name
     assert result["purcell_factor"].u < 0.07
     # it was left on resonance: within a twentieth of the count-rate peak's width
-    assert abs(held.voltage_V - on_V) < 0.05 * WIDTH_V
+    assert abs(lock.voltage_V - on_V) < 0.05 * WIDTH_V
 
 
 def test_on_an_error_the_station_s_policy_applies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A loop that finds no light after a detuning ends with the piezo at ground."""
+    """A re-lock that finds no light after a detuning ends with the piezo at ground."""
     labs, calls = [], []
 
     def lose_the_light() -> None:
@@ -223,13 +223,13 @@ def test_on_an_error_the_station_s_policy_applies(
             labs.append(lab)
             s.make("cavity")
             s.make("rabi")
-            hold = s.hold_cavity
+            relock = s.hold_cavity
 
             def lost() -> LockResult:
                 calls.append(lab.piezo_voltage(FINE_AXIS))
                 if len(calls) > 2:
                     raise InconclusiveError("the light is gone")
-                return hold()
+                return relock()
 
             monkeypatch.setattr(s, "hold_cavity", lost)
             s.make("purcell")

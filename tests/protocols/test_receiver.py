@@ -1,4 +1,4 @@
-"""What the protocols of transmitter and receiver do to the instruments, in which order."""
+"""What the protocols of transmitter and receiver ask of the instruments, and in which order."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from qdchar.roles import Counts, Identity, TagBlock
 
 @dataclass
 class Bench:
-    """Light path, attenuator, monitor, tagger, modulator and analyser in one, with a diary."""
+    """Light path, attenuator, monitor, tagger, modulator and analyser in one; logs the commands."""
 
-    diary: list[tuple[str, object]] = field(default_factory=list)
+    log: list[tuple[str, object]] = field(default_factory=list)
     dB: float = 13.0
     path: str = "before"
     fail: bool = False
@@ -33,17 +33,17 @@ class Bench:
         return Identity("", "", "", "", "", simulated=True)
 
     def select(self, position: str) -> None:
-        self.diary.append(("path", position))
+        self.log.append(("path", position))
         self.path = position
 
     def open_shutter(self) -> None:
-        self.diary.append(("shutter", True))
+        self.log.append(("shutter", True))
 
     def check(self, *_: float) -> None:
         pass
 
     def set_attenuation(self, dB: float) -> None:
-        self.diary.append(("attenuation", dB))
+        self.log.append(("attenuation", dB))
         self.dB = dB
 
     def attenuation(self) -> float:
@@ -51,7 +51,7 @@ class Bench:
 
     def power_W(self) -> float:
         reading = 200e-9 * 10 ** (-self.dB / 10)
-        return reading * (1 + 1e-4 * np.sin(len(self.diary)))
+        return reading * (1 + 1e-4 * np.sin(len(self.log)))
 
     def count(self, dwell_s: float) -> Counts:
         if self.fail:
@@ -66,21 +66,21 @@ class Bench:
 class Selector:
     """A modulator or an analyser."""
 
-    diary: list[tuple[str, object]]
+    log: list[tuple[str, object]]
     name: str
     states: tuple[str, ...]
 
     def select(self, state: str) -> None:
-        self.diary.append((self.name, state))
+        self.log.append((self.name, state))
 
 
-def test_the_laser_meets_the_detectors_through_a_closed_attenuator(tmp_path: Path) -> None:
+def test_the_attenuator_is_closed_before_the_laser_reaches_the_detectors(tmp_path: Path) -> None:
     bench = Bench()
     settings = DetectorEfficiencySettings(lowest_W=1e-9, highest_W=4e-9, points=3)
     scan = detector_efficiency.measure(bench, bench, bench, bench, tmp_path / "x.csv", settings)
-    assert bench.diary[:2] == [("attenuation", 60.0), ("path", "laser")]
+    assert bench.log[:2] == [("attenuation", 60.0), ("path", "laser")]
     # back to the source before the light grows, and to where the pump was
-    assert bench.diary[-2:] == [("path", "before"), ("attenuation", 13.0)]
+    assert bench.log[-2:] == [("path", "before"), ("attenuation", 13.0)]
     assert scan.x == pytest.approx([1e-9, 2e-9, 4e-9], rel=4e-3)
     assert list(scan.x) == sorted(scan.x)
 
@@ -94,11 +94,11 @@ def test_the_pump_is_put_back_when_something_breaks(tmp_path: Path) -> None:
     assert (bench.path, bench.dB) == ("before", 13.0)
 
 
-def test_every_state_is_recorded_with_both_detectors_right(tmp_path: Path) -> None:
+def test_every_state_is_recorded_on_both_detectors(tmp_path: Path) -> None:
     bench = Bench()
-    modulator = Selector(bench.diary, "modulator", ("H", "V", "D", "A", "R"))
-    analyser = Selector(bench.diary, "analyser", ("H", "V", "D", "A", "R", "L"))
-    held: list[int] = []
+    modulator = Selector(bench.log, "modulator", ("H", "V", "D", "A", "R"))
+    analyser = Selector(bench.log, "analyser", ("H", "V", "D", "A", "R", "L"))
+    relocked: list[int] = []
     runs = misalignment.measure(
         bench,
         modulator,
@@ -106,31 +106,31 @@ def test_every_state_is_recorded_with_both_detectors_right(tmp_path: Path) -> No
         bench,
         tmp_path,
         MisalignmentSettings(duration_s=1e-3),
-        lambda: held.append(len(bench.diary)),
+        lambda: relocked.append(len(bench.log)),
     )
-    # R alone is no basis: its partner cannot be sent
+    # R alone is not a basis: L cannot be sent
     asked = [(r.about.settings["prepared"], r.about.settings["analysed"]) for r in runs]
     assert asked == [(s, a) for s, o in ("HV", "VH", "DA", "AD") for a in (s, o)]
-    assert held == [0]
-    assert bench.diary[0] == ("path", "receiver")
-    assert [e for e in bench.diary if e[0] == "modulator"] == [("modulator", s) for s in "HVDA"]
+    assert relocked == [0]
+    assert bench.log[0] == ("path", "receiver")
+    assert [e for e in bench.log if e[0] == "modulator"] == [("modulator", s) for s in "HVDA"]
     assert all(r.file.exists() for r in runs)
     assert {r.about.path for r in runs} == {"receiver"}
 
 
 def test_instruments_without_a_common_basis_are_refused(tmp_path: Path) -> None:
     bench = Bench()
-    with pytest.raises(UsageError, match="no whole basis in common: the one has H, D"):
+    with pytest.raises(UsageError, match="the modulator has H, D, the analyser H, V"):
         misalignment.measure(
             bench,
-            Selector(bench.diary, "modulator", ("H", "D")),
-            Selector(bench.diary, "analyser", ("H", "V", "D", "A")),
+            Selector(bench.log, "modulator", ("H", "D")),
+            Selector(bench.log, "analyser", ("H", "V", "D", "A")),
             bench,
             tmp_path,
             MisalignmentSettings(),
             lambda: None,
         )
-    assert not bench.diary
+    assert not bench.log
 
 
 @dataclass
@@ -153,42 +153,53 @@ class Axis:
 
 def test_the_phase_goes_upward_and_back_to_where_it_was(tmp_path: Path) -> None:
     bench, axis = Bench(), Axis()
-    arms = Selector(bench.diary, "arms", ())
+    arms = Selector(bench.log, "arms", ())
     settings = PhaseSettings(start_V=10.0, stop_V=80.0, points=8)
     scan = phase.measure(
-        bench, arms, axis, bench, tmp_path / "p.csv", settings, lambda: bench.select("before")
+        bench,
+        arms,
+        axis,
+        bench,
+        tmp_path / "p.csv",
+        settings,
+        lambda: bench.select("before"),
     )
     assert axis.visited == [12.0, *np.linspace(10.0, 80.0, 8), 12.0]
-    assert bench.diary == [("path", "before"), ("path", "interferometer"), ("arms", "parallel")]
+    assert bench.log == [("path", "before"), ("path", "interferometer"), ("arms", "parallel")]
     assert len(scan) == 8
 
 
 def test_a_phase_beyond_the_limits_moves_nothing(tmp_path: Path) -> None:
     bench, axis = Bench(), Axis(limits_V=(0.0, 60.0))
-    arms = Selector(bench.diary, "arms", ())
+    arms = Selector(bench.log, "arms", ())
     with pytest.raises(RefusedError):
         phase.measure(bench, arms, axis, bench, tmp_path / "p.csv", PhaseSettings(), lambda: None)
     assert axis.visited == [12.0]
-    assert not bench.diary
+    assert not bench.log
 
 
 def test_the_phase_is_put_back_when_something_breaks(tmp_path: Path) -> None:
     bench, axis = Bench(fail=True), Axis()
-    arms = Selector(bench.diary, "arms", ())
+    arms = Selector(bench.log, "arms", ())
     with pytest.raises(RuntimeError, match="cable pulled"):
         phase.measure(bench, arms, axis, bench, tmp_path / "p.csv", PhaseSettings(), lambda: None)
     assert axis.visited[-1] == 12.0
 
 
-def test_interference_is_recorded_in_an_order_that_brackets(tmp_path: Path) -> None:
+def test_interference_is_recorded_in_an_order_that_cancels_a_linear_drift(tmp_path: Path) -> None:
     bench = Bench()
-    arms = Selector(bench.diary, "arms", ())
+    arms = Selector(bench.log, "arms", ())
     runs = hom.measure(
-        bench, arms, bench, tmp_path, HomSettings(duration_s=1e-3), lambda: bench.select("before")
+        bench,
+        arms,
+        bench,
+        tmp_path,
+        HomSettings(duration_s=1e-3),
+        lambda: bench.select("before"),
     )
     said = [r.about.settings["arms"] for r in runs]
     assert said == ["parallel", "orthogonal", "orthogonal", "parallel"]
-    # a drift that is linear in time has one middle for both
+    # the mean time of both polarisations is the same
     when = np.arange(4)
     assert when[[s == "parallel" for s in said]].mean() == when.mean()
-    assert bench.diary[:2] == [("path", "before"), ("path", "interferometer")]
+    assert bench.log[:2] == [("path", "before"), ("path", "interferometer")]

@@ -1,4 +1,4 @@
-"""A saturation scan on a dot that is written down here: what is moved, and what comes out."""
+"""A saturation scan of a dot that this file models: what is moved, and what the analysis finds."""
 
 from __future__ import annotations
 
@@ -104,15 +104,15 @@ def test_scan_goes_up_and_down_and_finds_the_saturation(tmp_path: Path) -> None:
     assert power.u < 0.01 * SATURATION_W
     assert result["saturated_rate"].value == pytest.approx(0.3 * CLOCK_HZ, rel=0.01)
     assert bench.path == "before"
-    # dark to bright, back with the points between, and the pump as it was
+    # dark to bright, back with the other points, and the pump as it was
     steps = np.sign(np.diff(bench.visited[1:-1]))
     assert np.count_nonzero(np.diff(steps[steps != 0])) == 1
     assert bench.visited[0] == max(bench.visited) == 25.0
     assert bench.visited[-1] == 13.0
 
 
-def test_drift_is_no_saturation(tmp_path: Path) -> None:
-    # 0.2 % a point: 10 % over the scan, which on one way only would bend the curve
+def test_a_drift_is_not_taken_for_a_saturation(tmp_path: Path) -> None:
+    # 0.2 % a point: 10 % over the scan, which a scan in one direction would take for a saturation
     result = _measure(Bench(drift=-0.002), tmp_path)
     assert "drifted" in result.problems[0]
 
