@@ -23,23 +23,27 @@ from qdchar.roles import Attenuator, LightPath, PowerMeter, TimeTagger, VoltageA
 
 raw = Path(tempfile.mkdtemp())
 with simulated_lab(raw, seed=5) as station_file, load_station(station_file) as station:
-    light = station.role("light_path", LightPath)
-    piezo = station.role("cavity_fine", VoltageAxis)
-    pump = station.role("pump_attenuator", Attenuator)
-    monitor = station.role("pump_power", PowerMeter)
+    light_path = station.role("light_path", LightPath)
+    cavity_fine = station.role("cavity_fine", VoltageAxis)
+    pump_attenuator = station.role("pump_attenuator", Attenuator)
+    pump_power = station.role("pump_power", PowerMeter)
     tagger = station.role("tagger", TimeTagger)
 
     tuned = tune.CavitySettings()
-    tuning = tune.measure(light, piezo, pump, monitor, tagger, raw, tuned)
+    tuning = tune.measure(light_path, cavity_fine, pump_attenuator, pump_power, tagger, raw, tuned)
     print(f"cavity locked at {tuning.lock.voltage_V:.3f} V, {tuning.lock.rate_Hz:.3g} clicks/s")
-    tags = listen.measure(light, tagger, raw / "tags.h5", listen.DeadTimeSettings())
+    tags = listen.measure(light_path, tagger, raw / "tags.h5", listen.DeadTimeSettings())
     numbers = count(1)
 
     def relock() -> tune.LockResult:
-        return tune.relock(light, piezo, tagger, raw / f"lock_{next(numbers)}.csv", tuned)
+        return tune.relock(
+            light_path, cavity_fine, tagger, raw / f"lock_{next(numbers)}.csv", tuned
+        )
 
     settings = scan_power.RabiSettings()
-    scan = scan_power.measure(light, pump, monitor, tagger, raw / "rabi.csv", settings, relock)
+    scan = scan_power.measure(
+        light_path, pump_attenuator, pump_power, tagger, raw / "rabi.csv", settings, relock
+    )
 
 clock_Hz = 76.13e6
 lost = dead_time.lost_pulses(dead_time.analyse(tags)["dead_time"], clock_Hz)
