@@ -171,6 +171,15 @@ class Link(BaseModel):
         """Dark counts per pulse, over all detectors."""
         return self.dark_count_rate.value * self.gate_width.value
 
+    @property
+    def epsilon_secrecy(self) -> float:
+        """Probability that the key is not secret: the sum of its three parts."""
+        return (
+            self.epsilon_parameter_estimation
+            + self.epsilon_privacy_amplification
+            + self.epsilon_error_correction
+        )
+
     def estimates(self) -> dict[str, Estimate]:
         """Return the physical constants as Estimates, by the vocabulary's names.
 

@@ -9,6 +9,8 @@ import click
 
 from qdchar.errors import UsageError
 
+from ._source import given_source_and_link
+
 NAMES = ("fig1", "fig3", "fig4a", "fig4b")
 
 
@@ -21,7 +23,7 @@ NAMES = ("fig1", "fig3", "fig4a", "fig4b")
 @click.option(
     "--source",
     metavar="n=0.292,g2=0.00698",
-    help="Source figures of the star instead of a record; without either, the paper's Table 1.",
+    help="<n> and g2 of the star instead of a record; without either, the paper's Table 1.",
 )
 @click.option(
     "--link", "link_file", type=click.Path(path_type=Path), help="Link file; default the paper's."
@@ -37,11 +39,10 @@ def figures(
 ) -> None:
     """Draw NAMES (fig1, fig3, fig4a, fig4b) in the layout of the paper."""
     from qdchar.keyrate.published.figures import FIGURES
-    from qdchar.link import load_link
+    from qdchar.keyrate.source import SourceFigures
 
-    from .keyrate import source_figures
-
-    star, link = source_figures(record, source), load_link(link_file)
+    given, link = given_source_and_link(record, source, link_file)
+    star = given or SourceFigures()
     try:
         out.mkdir(parents=True, exist_ok=True)
         files = []

@@ -15,10 +15,26 @@ from ._options import as_json
 @as_json
 def report(run: Path, json_line: bool) -> int:
     """Make the pages and figures of the run in folder RUN."""
+    from qdchar.lab.outcome import load_outcome
     from qdchar.report import write_report
 
     page = write_report(run)
     click.echo(f"report: {page}")
     if json_line:
-        click.echo(json.dumps({"exit_code": 0, "report": str(page)}))
+        outcome = load_outcome(run)
+        rate = outcome.rate
+        line = {
+            "exit_code": 0,
+            "verdict": outcome.verdict.decision,
+            "reasons": outcome.verdict.reasons,
+            "problems": outcome.record.problems,
+            "run": str(run),
+            "record": str(run / "record.json"),
+            "report": str(page),
+            "rate_per_pulse": rate.rate_per_pulse,
+            "rate_per_pulse_u": rate.rate_per_pulse_u,
+            "rate_bps": rate.rate_bps,
+            "advantage_dB": {c.name: c.advantage_dB for c in rate.comparators},
+        }
+        click.echo(json.dumps(line))
     return 0

@@ -6,7 +6,7 @@ modules, each with the paper it comes from.
 
 from .predict import predict, predict_with_decoy
 from .result import ASSUMPTION, CAVEATS, Comparison, KeyRate
-from .source import SourceFigures
+from .source import SourceFigures, source_and_link
 
 __all__ = [
     "ASSUMPTION",
@@ -16,4 +16,5 @@ __all__ = [
     "SourceFigures",
     "predict",
     "predict_with_decoy",
+    "source_and_link",
 ]

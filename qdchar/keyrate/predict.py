@@ -52,8 +52,9 @@ def predict(
     protocol
         "efficient-bb84" (four states) or "three-state" (loss tolerant).
     accounting
-        "alice" needs no assumption on Bob's basis choice; "joint" needs it to be independent of
-        the signal.
+        Which multi-photon pulses are given up: "alice" all those that Alice prepares in a basis,
+        "joint" those that Bob also detects in it. Both need Bob's basis choice to be independent
+        of the signal; see `qdchar.keyrate.single_photon.finite_key`.
     block, block_kind
         Instead of the link's: pulses in a block, and whether "received", "sent" or "asymptotic".
     p_z, attenuation

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from qdchar.estimate import Contribution, Estimate
@@ -17,11 +18,17 @@ DecoyProtocol = Literal["efficient-bb84-decoy", "three-state-decoy"]
 
 PHASE: dict[str, Phase] = {"efficient-bb84": "eb", "three-state": "lt"}
 
+_INDEPENDENT_CHOICE = (
+    "Bob's basis choice must be independent of the signal, because the phase error of the key is "
+    "sampled in the test basis"
+)
+
+# What each accounting assumes, as it is printed below every rate.
 ASSUMPTION: dict[str, str] = {
-    "alice": "multi-photon pulses counted as Alice prepares them: no assumption on Bob's basis "
-    "choice",
-    "joint": "multi-photon pulses counted as Bob detects them: his basis choice must be "
-    "independent of the signal (active, or passive with squashing)",
+    "alice": "all multi-photon pulses that Alice prepares in a basis count as detected there: the "
+    "literature's more conservative convention; " + _INDEPENDENT_CHOICE,
+    "joint": "multi-photon pulses count where Alice prepares and Bob detects in one basis; "
+    + _INDEPENDENT_CHOICE,
     "decoy": "a switched attenuator shows the single photons' yield; it must change nothing but "
     "the mean photon number",
 }
@@ -129,6 +136,13 @@ class KeyRate:
         """Standard uncertainty of `rate_per_pulse`."""
         return math.sqrt(sum(c.u**2 for c in self.budget))
 
+    @property
+    def rate_bps_u(self) -> float:
+        """Standard uncertainty of `rate_bps`, with the clock taken as exact."""
+        if self.rate_per_pulse == 0:
+            return 0.0
+        return self.rate_bps * self.rate_per_pulse_u / self.rate_per_pulse
+
     def comparator(self, name: str) -> Comparison:
         """Return the comparison of this name; KeyError where it was not asked for."""
         return {c.name: c for c in self.comparators}[name]
@@ -170,6 +184,36 @@ class KeyRate:
                 for c in self.comparators
             },
         }
+
+    def as_document(self) -> dict[str, Any]:
+        """Everything, as `from_document` reads it back; the keys of `as_json` are among it."""
+        comparators = self.as_json()["comparators"]
+        for c in self.comparators:
+            comparators[c.name]["budget"] = [asdict(line) for line in c.budget]
+        return {**asdict(self), **self.as_json(), "comparators": comparators}
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> KeyRate:
+        """Read back what `as_document` gave.
+
+        Raises
+        ------
+        KeyError
+            An entry is missing.
+        """
+        values = {f.name: document[f.name] for f in fields(cls)}
+        if values["decoy"] is not None:
+            values["decoy"] = DecoySettings(**values["decoy"])
+        values["budget"] = _budget(values["budget"])
+        values["comparators"] = tuple(
+            Comparison(name, c["rate_per_pulse"], c["advantage_dB"], _budget(c["budget"]))
+            for name, c in values["comparators"].items()
+        )
+        return cls(**values)
+
+
+def _budget(lines: Sequence[Mapping[str, Any]]) -> tuple[Contribution, ...]:
+    return tuple(Contribution(**line) for line in lines)
 
 
 def advantage_dB(rate: float, other: float) -> float | None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qdchar.errors import UsageError
+from qdchar.errors import InconclusiveError, UsageError
 from qdchar.estimate import Contribution, Estimate, covariance, propagate
 
 from .photons import check_physical
+
+if TYPE_CHECKING:
+    from qdchar.link import Link
+    from qdchar.record import SourceRecord
 
 _PAPER = "Zhang et al., PRL 134, 210801, Table 1"
 _PLANE = "transmitter output"
@@ -65,6 +70,27 @@ class SourceFigures:
         return cls(n, g2, clock)
 
     @classmethod
+    def from_record(cls, record: SourceRecord) -> SourceFigures:
+        """Quantities of a source record.
+
+        Raises
+        ------
+        RecordError
+            The record does not hold one of the three.
+        InconclusiveError
+            Its g2 is negative, so that no key rate follows from it.
+        """
+        n, g2, clock = (
+            record.estimate(name) for name in ("mean_photon_number", "g2_zero", "clock_rate")
+        )
+        if g2.value < 0.0:
+            raise InconclusiveError(
+                f"{g2}: more dark counts were subtracted than coincidences were recorded; no key "
+                "rate follows from a negative g2. Record for longer (hbt.after_s in the recipe)"
+            )
+        return cls.from_estimates(n, g2, clock)
+
+    @classmethod
     def from_values(
         cls,
         n: float,
@@ -105,6 +131,29 @@ class SourceFigures:
 
         return -float(ndtri(eps)) * self.multiphoton.u
 
+    def multiphoton_upper(self, eps: float) -> float:
+        """Upper limit of `multiphoton` that fails with probability `eps`.
+
+        Raises
+        ------
+        UsageError
+            <n> or g2 has no uncertainty, so that there is no limit.
+        """
+        self.check_uncertain()
+        return self.multiphoton.value + self.multiphoton_margin(eps)
+
+    def check_uncertain(self) -> None:
+        """Refuse <n> or g2 without an uncertainty: a limit cannot be computed from an estimate.
+
+        Raises
+        ------
+        UsageError
+            Names what lacks its uncertainty.
+        """
+        for symbol, estimate in (("<n>", self.mean_photon_number), ("g2", self.g2_zero)):
+            if estimate.u == 0:
+                raise UsageError(f"source: {symbol} = {estimate.value:g} has no uncertainty")
+
     def limits(self, eps: float) -> tuple[tuple[float, float], ...]:
         """Corners (<n>, g2) of the box that misses the source with probability `eps` at most.
 
@@ -126,3 +175,23 @@ class SourceFigures:
     def covariance(self) -> NDArray[np.float64]:
         """Covariance of mean photon number and g2, shape (2, 2), from what they share."""
         return covariance([self.mean_photon_number, self.g2_zero])
+
+
+def source_and_link(record: SourceRecord, link: Link) -> tuple[SourceFigures, Link]:
+    """Source and link of every prediction that is made from a record.
+
+    Calibration, report and command line all use this function, so that they predict alike.
+
+    Parameters
+    ----------
+    record
+        The source record.
+    link
+        The link file's; a misalignment that the record holds takes the place of the link's.
+
+    Raises
+    ------
+    RecordError, InconclusiveError
+        As in `SourceFigures.from_record` and `qdchar.link.Link.measured_in`.
+    """
+    return SourceFigures.from_record(record), link.measured_in(record)

@@ -8,17 +8,18 @@ from datetime import timedelta
 from qdchar import __version__
 from qdchar.analysis.brightness import photon_numbers
 from qdchar.errors import InconclusiveError, QdcharError
-from qdchar.keyrate import KeyRate, SourceFigures, predict
+from qdchar.keyrate import KeyRate
 from qdchar.link import Link
 from qdchar.record import SourceRecord, make_record
 from qdchar.roles import Attenuator, VoltageAxis
 
 from .display import Display
+from .outcome import keep_outcome, predict_and_judge
 from .recipe import Recipe
 from .run import Run
 from .session import MEASUREMENTS, Session
 from .station import Station
-from .verdict import Verdict, judge
+from .verdict import Verdict
 
 TUNING = ("dark", "cavity", "rabi")
 AT_PI = ("lifetime", "etalon", "hbt_before", "brightness", "transmitter", "hbt_after", "gate")
@@ -55,7 +56,7 @@ def calibrate(
     Returns
     -------
     Calibration
-        Also written to the run folder as ``record.json`` and ``keyrate.json``.
+        Also written to the run folder as ``record.json``, ``keyrate.json`` and ``verdict.json``.
 
     Raises
     ------
@@ -87,29 +88,9 @@ def calibrate(
         _keep_snapshot(session)
     record = _record(session)
     record.write(run.folder / "record.json")
-    (rate,) = predict(
-        _key_figures(record),
-        link.measured_in(record),
-        protocol=recipe.protocol,
-        accounting=recipe.accounting,
-    )
-    run.keep_json("keyrate.json", rate.as_json())
-    verdict = judge(record, rate, recipe)
-    run.finish(str(verdict))
+    rate, verdict = predict_and_judge(record, link, recipe)
+    keep_outcome(run, rate, verdict)
     return Calibration(record, rate, verdict)
-
-
-def _key_figures(record: SourceRecord) -> SourceFigures:
-    """Take from the record what a key rate rests on."""
-    n, g2, clock = (
-        record.estimate(name) for name in ("mean_photon_number", "g2_zero", "clock_rate")
-    )
-    if g2.value < 0.0:
-        raise InconclusiveError(
-            f"{g2}: the dark counts taken off are more than the coincidences seen, and no "
-            "key rate follows from that; record longer (hbt.after_s). The record is written"
-        )
-    return SourceFigures.from_estimates(n, g2, clock)
 
 
 def _make_optional(s: Session, name: str) -> None:

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from qdchar.errors import RecordError
 from qdchar.estimate import Estimate
-from qdchar.keyrate import ASSUMPTION, SourceFigures, predict
-from qdchar.lab.recipe import Recipe
+from qdchar.keyrate import ASSUMPTION, predict, source_and_link
+from qdchar.lab.outcome import load_outcome, read_json
 from qdchar.lab.run import Step, read_steps
-from qdchar.lab.verdict import judge
-from qdchar.link import Link
 from qdchar.notation import concise, prefixed, text
-from qdchar.record import VOCABULARY, SourceRecord, load_record
+from qdchar.record import VOCABULARY, SourceRecord
 
 from .figures import draw_curve, draw_key_rate, embedded
 from .table1 import table
@@ -41,6 +36,9 @@ class _Drawn:
 def write_report(folder: Path) -> Path:
     """Write ``report.html`` of a run from what its folder holds.
 
+    Key rate and verdict are the run's own; the curve over loss is predicted from the same source
+    and link.
+
     Returns
     -------
     Path
@@ -53,14 +51,10 @@ def write_report(folder: Path) -> Path:
     """
     from jinja2 import Environment, StrictUndefined
 
-    record = load_record(folder, stale_ok=True)
+    outcome = load_outcome(folder)
     steps = read_steps(folder)
-    recipe = Recipe.model_validate(_read(folder / "recipe.json"))
-    link = Link.model_validate(_read(folder / "link.json"))
-    source = SourceFigures.from_estimates(
-        *(record.estimate(n) for n in ("mean_photon_number", "g2_zero", "clock_rate"))
-    )
-    (here,) = predict(source, link, protocol=recipe.protocol, accounting=recipe.accounting)
+    record, recipe, here = outcome.record, outcome.recipe, outcome.rate
+    source, link = source_and_link(record, outcome.link)
     points = predict(
         source,
         link,
@@ -73,26 +67,21 @@ def write_report(folder: Path) -> Path:
     page = environment.from_string(template).render(
         record=record,
         folder=folder.name,
-        verdict=judge(record, here, recipe),
+        verdict=outcome.verdict,
+        changed=outcome.changed,
         rows=table(record, link),
         rate=here,
         rate_text=concise(here.rate_per_pulse, here.rate_per_pulse_u),
+        kbps_text=concise(here.rate_bps / 1e3, here.rate_bps_u / 1e3),
         assumption=ASSUMPTION[here.accounting],
         key_rate_image=embedded(draw_key_rate(points, here)),
         steps=[_drawn(step) for step in steps],
         budgets=_budgets(record),
-        snapshot=_read(folder / "snapshot_after.json"),
+        snapshot=read_json(folder / "snapshot_after.json"),
     )
     file = folder / "report.html"
     file.write_text(page, encoding="utf-8")
     return file
-
-
-def _read(file: Path) -> Any:
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RecordError(f"{file}: cannot be read: {error}") from None
 
 
 def _drawn(step: Step) -> _Drawn:

@@ -63,6 +63,15 @@ def test_every_field_of_the_design_is_in_the_json() -> None:
         assert comparator["advantage_dB_u"] > 0
 
 
+def test_what_an_accounting_assumes_is_said_below_the_table() -> None:
+    """Both accountings sample the phase error of the key in the test basis."""
+    for accounting in ("alice", "joint"):
+        output = run("--accounting", accounting, *QUICK).stdout
+        assert f"accounting {accounting}: " in output
+        assert "basis choice must be independent of the signal" in output
+        assert "no assumption" not in output
+
+
 def test_source_options_and_held_settings() -> None:
     (point,) = points(
         *("--source", "n=0.5,g2=0.01,n_u=0.01,clock=1e9"),
@@ -79,7 +88,7 @@ def test_reach_and_crossings_are_said_with_their_uncertainty() -> None:
     answer = json.loads(result.stdout.splitlines()[-1])
     assert answer["maximum_loss_dB"] == pytest.approx(31.3, abs=0.1)
     assert answer["maximum_loss_dB_u"] == pytest.approx(0.20, abs=0.01)
-    assert "largest loss: 31.32 +- 0.2 dB" in result.stdout
+    assert "largest loss: 31.32(20) dB" in result.stdout
     paper = answer["crossings"]["wcp-vacuum-weak-three-state"]
     assert paper["value"] == pytest.approx(17.93, abs=0.01)
     assert paper["u"] == pytest.approx(0.40, abs=0.01)
@@ -91,7 +100,7 @@ def test_reach_and_crossings_are_said_with_their_uncertainty() -> None:
         if "wcp" in line and "coherent" not in line
     }
     assert lines["wcp-ideal"].endswith("never")
-    assert lines["wcp-vacuum-weak-three-state"].endswith("17.93 +- 0.4 dB")
+    assert lines["wcp-vacuum-weak-three-state"].endswith("17.93(40) dB")
     assert lines.keys() >= answer["crossings"].keys()
 
 

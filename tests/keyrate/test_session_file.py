@@ -19,7 +19,7 @@ from qdchar.keyrate.decoy.coherent_finite import expected_counts as coherent_cou
 from qdchar.keyrate.measured.file import load_session, session_key
 from qdchar.link import Link
 
-# The counts of the check value "alice_eb_9:1": 0.0013011 bits per pulse.
+# The counts of the check value "alice_eb_9:1": 0.0013011 bits per pulse at p2 = 2.98e-4.
 SINGLE = """
 light = "single-photon"
 pulses_sent = 26_573_909_635
@@ -47,8 +47,73 @@ def toml(counts: Any, light: str, sent: float, p_z: float, settings: dict[str, A
     return "\n".join(lines)
 
 
-def test_the_command_gives_the_check_value(tmp_path: Path) -> None:
+def with_limit(p2: float) -> str:
+    return f"p2_limit = {p2!r}\n{SINGLE}"
+
+
+def key_of(folder: Path, text: str, *arguments: str) -> dict[str, Any]:
+    file = str(write(folder, text))
+    result = CliRunner().invoke(keyrate, [*arguments, "--counts", file, "--json"])
+    assert result.exit_code == 0, result.output
+    key: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
+    return key
+
+
+@pytest.mark.parametrize(
+    ("p2", "mbit"), [(2.976e-4, 34.6), (3.6e-4, 24.8), (4.3e-4, 1.8), (5.0e-4, 0.0)]
+)
+def test_the_limit_in_the_file_decides_about_the_key(
+    tmp_path: Path, p2: float, mbit: float
+) -> None:
+    # an independent derivation gives one decimal of a Mbit
+    key = key_of(tmp_path, with_limit(p2))
+    assert key["key_length"] / 1e6 == pytest.approx(mbit, abs=0.051)
+    assert key["p2_limit"] == p2
+
+
+@pytest.mark.parametrize(
+    ("n_u", "g2_u", "p2", "mbit"),
+    [
+        (0.008, 0.00064, 5.0e-4, 0.0),  # Table 1
+        # 6.361 standard deviations leave 1e-10 of a normal distribution above them: these two
+        # add 20.97 % and 44.49 % to 2.976e-4
+        (0.002, 0.0002093, 3.6e-4, 24.8),
+        (0.004, 0.0004492, 4.3e-4, 1.8),
+    ],
+)
+def test_the_source_s_uncertainties_decide_about_the_key(
+    tmp_path: Path, n_u: float, g2_u: float, p2: float, mbit: float
+) -> None:
+    source = f"n=0.292,g2=0.00698,n_u={n_u},g2_u={g2_u}"
+    key = key_of(tmp_path, SINGLE, "--source", source)
+    assert key["p2_limit"] == pytest.approx(p2, rel=1e-3)
+    # the limit's four digits move the key by up to 0.05 Mbit, its one printed decimal by as much
+    assert key["key_length"] / 1e6 == pytest.approx(mbit, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    "source", [(), ("--source", "n=0.292,g2=0.00698"), ("--source", "n=0.3,g2=0.007,n_u=0.01")]
+)
+def test_counts_without_a_limit_of_p2_are_refused(tmp_path: Path, source: tuple[str, ...]) -> None:
     file = str(write(tmp_path, SINGLE))
+    result = CliRunner().invoke(keyrate, [*source, "--counts", file])
+    assert isinstance(result.exception, UsageError)
+    assert result.exception.exit_code == 2
+    for way_out in ("p2_limit", "record", "n_u", "g2_u"):
+        assert way_out in str(result.exception)
+
+
+def test_an_attenuator_s_session_needs_the_source_s_uncertainties(tmp_path: Path) -> None:
+    text = SINGLE.replace("single-photon", "attenuator")
+    text += "[settings]\nshare = [0.9, 0.08, 0.02]\ntransmission = [1.0, 0.3, 0.0]"
+    session = load_session(write(tmp_path, text))
+    for source in (None, SourceFigures.from_values(0.292, 0.00698, n_u=0.008)):
+        with pytest.raises(UsageError, match="g2_u"):
+            session_key(session, source, Link())
+
+
+def test_the_command_gives_the_check_value(tmp_path: Path) -> None:
+    file = str(write(tmp_path, with_limit(0.00698 * 0.292**2 / 2)))
     result = CliRunner().invoke(keyrate, ["--counts", file, "--json"])
     assert result.exit_code == 0, result.output
     key = json.loads(result.stdout.splitlines()[-1])
@@ -72,7 +137,8 @@ def test_decoy_sessions(tmp_path: Path) -> None:
     behind = {"transmission": settings.source.transmission, "share": settings.source.share}
     text = toml(counts, "attenuator", float(sent), float(settings.p_z), behind)
     found = session_key(load_session(write(tmp_path, text)), SourceFigures(), link)
-    assert float(key.rate) * 0.999 < found.rate_per_pulse < float(key.rate) * 1.02
+    # the worst <n> and g2 that Table 1 allows at 1e-10 cost 0.3 %
+    assert float(key.rate) * 0.996 < found.rate_per_pulse < float(key.rate) * 0.999
 
 
 @pytest.mark.parametrize(
@@ -84,6 +150,8 @@ def test_decoy_sessions(tmp_path: Path) -> None:
         (SINGLE.replace("single-photon", "attenuator"), "needs [settings] transmission"),
         (SINGLE.replace("single-photon", "coherent"), "needs [settings] mean"),
         (SINGLE + "[settings]\nshare = [1.0]", "[settings] is for"),
+        (with_limit(3e-4).replace("single-photon", "attenuator"), "p2_limit is for"),
+        (with_limit(1.1), "a probability"),
         ("light = ", "not valid TOML"),
     ],
 )

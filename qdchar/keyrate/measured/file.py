@@ -7,6 +7,7 @@ Without decoy states, one number a count::
     pulses_sent = 26_573_909_635
     p_z = 0.97
     attenuation = 0.87
+    p2_limit = 3.1e-4            # largest probability of more than one photon, unattenuated
     [counts]
     sifted = 87_300_000
     sifted_errors = 2_219_039
@@ -14,6 +15,8 @@ Without decoy states, one number a count::
     test_errors = 7_626
     crossed = 9_700_000          # Alice in Z, Bob in the other basis
     crossed_right = 4_850_000    # three states only: those of the outcome that Alice also sends
+
+Without `p2_limit` the limit is that of the source's <n> and g2, which need their uncertainties.
 
 With decoy states, one number a setting, strongest first, and what the settings are::
 
@@ -106,7 +109,12 @@ def load_session(path: Path) -> SessionFile:
         raise UsageError("\n".join(lines)) from error
 
 
-def session_key(session: SessionFile, source: SourceFigures, link: Link) -> SessionKey:
+_SOURCE_WITH_UNCERTAINTIES = (
+    "the source with its uncertainties: a record, or --source n=...,g2=...,n_u=...,g2_u=..."
+)
+
+
+def session_key(session: SessionFile, source: SourceFigures | None, link: Link) -> SessionKey:
     """Key of a session.
 
     Parameters
@@ -114,15 +122,20 @@ def session_key(session: SessionFile, source: SourceFigures, link: Link) -> Sess
     session
         Counts and what Alice set.
     source
-        The single-photon source; not used with coherent light.
+        The single-photon source, with its uncertainties unless the session has a `p2_limit`; None
+        where it is not known. Not used with coherent light.
     link
         Security constants and Bob's basis choice.
 
     Raises
     ------
-    UsageError, InconclusiveError
-        As in `qdchar.keyrate.counts`.
+    UsageError
+        There is no limit of the multi-photon probability, or a key of the file does not go with
+        its light; otherwise as in `qdchar.keyrate.measured.key`.
+    InconclusiveError
+        As in `qdchar.keyrate.measured.key`.
     """
+    _check_limit(session, source)
     counts = {name: np.asarray(value) for name, value in session.counts}
     if session.light == "single-photon":
         if session.settings is not None:
@@ -149,6 +162,7 @@ def session_key(session: SessionFile, source: SourceFigures, link: Link) -> Sess
         }
     )
     if session.light == "attenuator":
+        assert source is not None
         return attenuator_session(
             per_setting,
             session.pulses_sent,
@@ -169,3 +183,23 @@ def session_key(session: SessionFile, source: SourceFigures, link: Link) -> Sess
         p_z=session.p_z,
         protocol=session.protocol,
     )
+
+
+def _check_limit(session: SessionFile, source: SourceFigures | None) -> None:
+    """Refuse single photons whose multi-photon probability has no upper limit."""
+    if session.p2_limit is not None:
+        if session.light != "single-photon":
+            raise UsageError("session: p2_limit is for light = 'single-photon'")
+        return
+    if session.light == "coherent":
+        return
+    try:
+        if source is None:
+            raise UsageError("no source was given")
+        source.check_uncertain()
+    except UsageError as error:
+        key = "p2_limit in the session file, or " if session.light == "single-photon" else ""
+        raise UsageError(
+            "session: the multi-photon probability has no upper limit, without which no key is "
+            f"secret ({error}); give {key}{_SOURCE_WITH_UNCERTAINTIES}"
+        ) from None

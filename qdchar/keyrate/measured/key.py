@@ -6,7 +6,7 @@ counts and source is an error and not a key.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,9 @@ class SessionKey:
     secure_detections
         Least sifted detections that came from single photons (with decoy states), or not from
         multi-photon pulses (without).
+    p2_limit
+        Upper limit of the multi-photon probability before pre-attenuation that was used; None
+        with decoy states.
     """
 
     protocol: str
@@ -52,12 +55,13 @@ class SessionKey:
     qber: float
     phase_error: float
     secure_detections: float
+    p2_limit: float | None = None
 
 
 def single_photon_session(
     counts: BasisCounts,
     pulses_sent: float,
-    source: SourceFigures,
+    source: SourceFigures | None,
     link: Link,
     *,
     p_z: float,
@@ -75,7 +79,8 @@ def single_photon_session(
     pulses_sent
         Pulses of the session.
     source
-        <n> and g2 before pre-attenuation.
+        <n> and g2 before pre-attenuation, with their uncertainties; None where `p2_limit` is
+        given and the number of detections is not to be checked against <n>.
     link
         Security constants and Bob's basis choice.
     p_z
@@ -86,12 +91,15 @@ def single_photon_session(
         The pre-attenuation that was set.
     p2_limit
         Upper limit of the multi-photon probability before pre-attenuation, e.g. from
-        `multiphoton_limit`; default the source's g2 <n>^2 / 2.
+        `qdchar.keyrate.photons.multiphoton_limit`; default the source's g2 <n>^2 / 2 at its upper
+        limit, which fails with the link's secrecy parameter and adds to it. The best estimate is
+        no limit: the key is secret only if the true probability is not larger.
 
     Raises
     ------
     UsageError
-        A count is not a whole number of 0 or more, or a part exceeds its whole.
+        A count is not a whole number of 0 or more, or a part exceeds its whole; a setting is out
+        of its range; there is no limit of the multi-photon probability.
     InconclusiveError
         More detections than the source's photons can have made: <n> is not this session's.
     """
@@ -99,20 +107,19 @@ def single_photon_session(
     _check_setting(pulses_sent, p_z)
     if not 0 < attenuation <= 1:
         raise UsageError("session: attenuation is a transmission: more than 0, at most 1")
-    p2 = source.multiphoton.value if p2_limit is None else p2_limit
-    detections = float(np.asarray(counts.sifted) + np.asarray(counts.crossed))
-    most = attenuation * source.mean_photon_number.value + link.dark_count_probability
-    most *= pulses_sent * p_z
-    if detections > most + 6 * np.sqrt(most):
-        raise InconclusiveError(
-            f"session: {detections:.6g} detections with Alice in Z, but <n> = "
-            f"{source.mean_photon_number.value:g} makes at most {most:.6g}; measure the source "
-            "again, or check the attenuation and the number of pulses"
-        )
+    if p2_limit is None:
+        if source is None:
+            raise UsageError("session: neither p2_limit nor a source with its uncertainties")
+        p2_limit = source.multiphoton_upper(link.epsilon_secrecy)
+    if not 0 <= p2_limit <= 1:
+        raise UsageError("session: p2_limit is a probability: at least 0, at most 1")
+    if source is not None:
+        n = attenuation * source.mean_photon_number.value
+        _check_detections(counts, n, pulses_sent * p_z, link.dark_count_probability)
     key = key_from_counts(
         _floats(counts),
         np.asarray(pulses_sent, dtype=np.float64),
-        np.asarray(attenuation**2 * p2),
+        np.asarray(attenuation**2 * p2_limit),
         np.asarray(p_z),
         np.asarray(attenuation),
         Conditions.from_link(link),
@@ -126,6 +133,7 @@ def single_photon_session(
         qber=float(key.qber),
         phase_error=float(key.phase_error),
         secure_detections=float(np.maximum(key.sifted_nonmultiphoton, 0.0)),
+        p2_limit=p2_limit,
     )
 
 
@@ -182,6 +190,9 @@ def attenuator_session(
 ) -> SessionKey:
     """Key of a session with single photons and a switched attenuator as decoy.
 
+    The key is the shortest that the proof gives at the corners of the box in which <n> and g2 lie,
+    but for the link's secrecy parameter, to which the box's failure probability adds.
+
     Parameters
     ----------
     counts
@@ -189,7 +200,7 @@ def attenuator_session(
     pulses_sent
         Pulses of the session, over all settings.
     source
-        <n> and g2 with the attenuator open.
+        <n> and g2 with the attenuator open, with their uncertainties.
     transmission, share
         Of the settings: (1, weak, 0), and how often each was sent.
     link
@@ -201,6 +212,8 @@ def attenuator_session(
 
     Raises
     ------
+    UsageError
+        As in `single_photon_session`; <n> or g2 has no uncertainty.
     InconclusiveError
         No photon-number yields can explain the counts: the source or the attenuator is not what
         it is said to be.
@@ -212,14 +225,14 @@ def attenuator_session(
         raise UsageError("session: the transmissions are (1, weak, 0), weak between 0 and 1")
     if q.shape != (3,) or np.any(q <= 0) or abs(q.sum() - 1) > 1e-9:
         raise UsageError("session: three shares above 0 that add up to 1")
-    figures = source.mean_photon_number.value, source.g2_zero.value
-    if not 0 <= p3_max <= figures[1] * figures[0] ** 2 / 6:
+    n, g2 = source.mean_photon_number.value, source.g2_zero.value
+    if not 0 <= p3_max <= g2 * n**2 / 6:
         raise UsageError("session: p3_max is between 0 and g2 <n>^2 / 6, where p2 would be 0")
-    behind = AttenuatedSource(
-        np.asarray(figures[0]), np.asarray(figures[1]), a, q, np.asarray(p3_max)
-    )
+    source.check_uncertain()
     given = Conditions.from_link(link)
-    bounds = AttenuatorProgram(behind, elementary_eps(given))
+    eps = elementary_eps(given)
+    behind = AttenuatedSource(np.asarray(n), np.asarray(g2), a, q, np.asarray(p3_max))
+    bounds = AttenuatorProgram(behind, eps)
     whole = _floats(counts)
     for events, prepared in ((whole.sifted, p_z), (whole.test, 1 - p_z)):
         if not bounds.explains(events, np.asarray(prepared * pulses_sent)):
@@ -227,8 +240,23 @@ def attenuator_session(
                 "session: no photon-number yields explain the counts per setting; check <n>, g2, "
                 "the weak setting's transmission and the shares"
             )
-    key = decoy_key(whole, np.asarray(pulses_sent), np.asarray(p_z), bounds, given, PHASE[protocol])
-    return _session(f"{protocol}, single photons with attenuator decoy, p3 <= {p3_max:g}", key)
+    corners = [
+        replace(behind, n=np.asarray(n), g2=np.asarray(g2))
+        for n, g2 in source.limits(link.epsilon_secrecy)
+    ]
+    keys = [
+        decoy_key(
+            whole,
+            np.asarray(pulses_sent),
+            np.asarray(p_z),
+            AttenuatorProgram(corner, eps),
+            given,
+            PHASE[protocol],
+        )
+        for corner in corners
+    ]
+    shortest = min(keys, key=lambda k: float(k.key_length))
+    return _session(f"{protocol}, single photons with attenuator decoy, p3 <= {p3_max:g}", shortest)
 
 
 def _session(name: str, key: DecoyKey) -> SessionKey:
@@ -266,6 +294,19 @@ def _check(counts: BasisCounts | DecoyCounts, settings: int | None = None) -> No
     ):
         if np.any(np.asarray(getattr(counts, part)) > np.asarray(getattr(counts, whole))):
             raise UsageError(f"session: {part} exceeds {whole}")
+
+
+def _check_detections(counts: BasisCounts, n: float, pulses: float, p_dark: float) -> None:
+    """Refuse more detections with Alice in Z than her photons and the dark counts can make."""
+    detections = float(np.asarray(counts.sifted) + np.asarray(counts.crossed))
+    most = (n + p_dark) * pulses
+    # 6 standard deviations of the count: no session of any laboratory exceeds it by chance
+    if detections > most + 6 * np.sqrt(most):
+        raise InconclusiveError(
+            f"session: {detections:.6g} detections with Alice in Z, but <n> = {n:.4g} after "
+            f"pre-attenuation makes at most {most:.6g}; measure the source again, or check the "
+            "attenuation and the number of pulses"
+        )
 
 
 def _check_intensities(mean: Floats, share: Floats) -> None:

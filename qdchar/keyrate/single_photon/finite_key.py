@@ -5,11 +5,16 @@ are counted into a basis is the accounting:
 
 "alice"
     All multi-photon pulses that Alice prepares in the basis, whether or not Bob detects them in
-    it. Needs no assumption on Bob's basis choice.
+    it. The literature's more conservative convention, not a proof with fewer assumptions.
 "joint"
-    Those that Alice prepares and Bob detects in the basis. Needs Bob's choice to be independent
-    of the signal: an active choice, or a passive one with squashing (random assignment of
-    cross-basis clicks) and no way to steer the beam splitter.
+    Those that Alice prepares and Bob detects in the basis.
+
+Both need Bob's basis choice to be independent of the signal for every pulse, because the phase
+error of the key basis is sampled in the other basis. An eavesdropper who measures in a random
+basis and steers a passive receiver into the same one (by a splitting ratio that depends on the
+wavelength) causes errors in neither basis. An active choice by Bob's own random numbers is
+independent; a passive one is if nothing can steer the beam splitter, and if clicks in both bases
+at once are assigned at random.
 
 The phase error comes from one of two proofs:
 

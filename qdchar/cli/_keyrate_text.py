@@ -1,0 +1,165 @@
+"""Key rates as tables of plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from qdchar.keyrate import ASSUMPTION
+from qdchar.keyrate.comparators import COMPARATORS
+from qdchar.keyrate.crossing import beyond_search
+from qdchar.keyrate.published.values import measured_at
+from qdchar.notation import concise, text
+
+if TYPE_CHECKING:
+    from qdchar.estimate import Estimate
+    from qdchar.keyrate import Comparison, KeyRate, SourceFigures
+    from qdchar.keyrate.measured.key import SessionKey
+    from qdchar.keyrate.published.variants import Reproduction
+    from qdchar.link import Link
+
+
+def prediction_text(
+    points: Sequence[KeyRate],
+    source: SourceFigures,
+    link: Link,
+    lead_ends: Mapping[str, Estimate | None],
+) -> str:
+    """Rates of a source over loss, and coherent light on the same link.
+
+    Parameters
+    ----------
+    points
+        One per loss.
+    source, link
+        What they were predicted from.
+    lead_ends
+        Comparator to the loss at which the source's lead ends, None where it never leads; empty
+        where these losses were not computed.
+    """
+    accounting = points[0].accounting
+    names = [c.name for c in points[0].comparators]
+    return "\n".join(
+        [
+            *_heading(points[0], source, link),
+            "",
+            *_rates(points),
+            "",
+            *_coherent_light(points, lead_ends),
+            "",
+            *(f"{name}: {COMPARATORS[name].description}" for name in names),
+            f"accounting {accounting}: {ASSUMPTION[accounting]}",
+        ]
+    )
+
+
+def loss_text(loss: Estimate) -> str:
+    """Write a loss with its uncertainty, or as the lower limit that it is."""
+    return f"{loss.value:g} dB or more" if beyond_search(loss) else text(loss)
+
+
+def session_text(key: SessionKey) -> str:
+    """Key of a session's counts."""
+    lines = [
+        key.protocol,
+        f"secret key    {key.key_length:.0f} bit ({key.rate_per_pulse:.4g} per sent pulse)",
+        f"QBER          {100 * key.qber:.3f} %",
+        f"phase error   {100 * key.phase_error:.2f} % at most",
+        f"secure        {key.secure_detections:.0f} of the sifted detections at least",
+    ]
+    if key.p2_limit is not None:
+        lines.append(f"multi-photon  {key.p2_limit:.3g} per pulse before attenuation at most")
+    return "\n".join(lines)
+
+
+def published_text(rows: Sequence[Reproduction]) -> str:
+    """Every published number with what the variants of the computation give."""
+    lines = []
+    for row in rows:
+        lines.append(f"\n{row.quantity}: {row.published:.4g} {row.unit} ({row.source})")
+        lines += [f"    {name:<64}{_value(row, value)}" for name, value in row.computed]
+    lines.append("\nNo variant within 5 % (0.25 dB):")
+    for row in rows:
+        name, deviation = row.closest
+        if not row.reproduced:
+            lines.append(f"    {row.quantity}: closest {_deviation(deviation, row.unit)}, {name}")
+    return "\n".join(lines)
+
+
+def _heading(first: KeyRate, source: SourceFigures, link: Link) -> list[str]:
+    n, g2 = source.mean_photon_number, source.g2_zero
+    block = f"block of {first.block:g} {first.block_kind} pulses"
+    return [
+        f"Source    <n> = {text(n)}, g2(0) = {text(g2)}, "
+        f"{source.clock_rate.value / 1e6:.6g} MHz ({n.method})",
+        f"Protocol  {first.protocol}, accounting {first.accounting}, "
+        f"{'asymptotic' if first.key_length is None else block}, {link.receiver} receiver",
+    ]
+
+
+def _rates(points: Sequence[KeyRate]) -> list[str]:
+    return [
+        f"{'loss':>6} {'rate':>14} {'rate':>10} {'p_z':>7} {'pre-':>6} "
+        f"{'QBER':>6} {'phase':>6} {'block':>8}  measured  computed/",
+        f"{'dB':>6} {'bit/pulse':>14} {'kbit/s':>10} {'':>7} {'atten.':>6} "
+        f"{'%':>6} {'err. %':>6} {'s':>8}  in paper  measured",
+        *(_rate(p) for p in points),
+    ]
+
+
+def _rate(p: KeyRate) -> str:
+    measured = measured_at(p.loss_dB) if p.decoy is None else None
+    paper = ""
+    if measured is not None:
+        ratio = p.rate_per_pulse / measured.rate_per_pulse
+        paper = f"  {measured.rate_per_pulse:8.4g}  {ratio:.2f}"
+    seconds = "-" if p.acquisition_time_s is None else f"{p.acquisition_time_s:.4g}"
+    return (
+        f"{p.loss_dB:6.2f} {concise(p.rate_per_pulse, p.rate_per_pulse_u):>14} "
+        f"{concise(p.rate_bps / 1e3, p.rate_bps_u / 1e3):>10} "
+        f"{p.p_z:7.4f} {p.attenuation:6.3f} {100 * p.qber:6.3f} "
+        f"{100 * p.phase_error:6.2f} {seconds:>8}{paper}"
+    )
+
+
+def _coherent_light(
+    points: Sequence[KeyRate], lead_ends: Mapping[str, Estimate | None]
+) -> list[str]:
+    names = [c.name for c in points[0].comparators]
+    width = max((len(name) for name in names), default=0)
+    losses = "".join(f"{p.loss_dB:>25.2f} dB" for p in points)
+    last = f"{'ahead up to':>20}" if lead_ends else ""
+    lines = [
+        "Coherent light on the same link: bit/pulse (the source's advantage in dB)",
+        f"{'':{width}}{losses}{last}",
+    ]
+    for name in names:
+        cells = "".join(f"{_comparison(p.comparator(name)):>28}" for p in points)
+        lines.append(f"{name:{width}}{cells}{_lead_end(name, lead_ends)}")
+    return lines
+
+
+def _comparison(c: Comparison) -> str:
+    gain = "-"
+    if c.advantage_dB is not None and c.advantage_dB_u is not None:
+        gain = f"{c.advantage_dB:+.2f} +- {c.advantage_dB_u:.2f}"
+    return f"{c.rate_per_pulse:.3g} ({gain})"
+
+
+def _lead_end(name: str, lead_ends: Mapping[str, Estimate | None]) -> str:
+    if name not in lead_ends:
+        return ""
+    loss = lead_ends[name]
+    return f"{'never' if loss is None else loss_text(loss):>20}"
+
+
+def _value(row: Reproduction, value: float | None) -> str:
+    if value is None:
+        return "none"
+    return f"{value:>10.4g}  {_deviation(row.deviation(value), row.unit):>9}"
+
+
+def _deviation(deviation: float | None, unit: str) -> str:
+    if deviation is None:
+        return "-"
+    return f"{deviation:+.2f} dB" if unit == "dB" else f"{100 * deviation:+.1f} %"

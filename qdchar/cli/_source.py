@@ -1,0 +1,59 @@
+"""The source of a prediction: a record, or ``--source`` with a few numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qdchar.errors import UsageError
+
+from ._many_numbers import is_number
+
+if TYPE_CHECKING:
+    from qdchar.keyrate import SourceFigures
+    from qdchar.link import Link
+
+
+def given_source_and_link(
+    record: Path | None, text: str | None, link_file: Path | None
+) -> tuple[SourceFigures | None, Link]:
+    """Return the source of a record or of a ``--source`` text, and the link to predict on.
+
+    The source is None where neither is given; a misalignment that the record holds takes the place
+    of the link's.
+    """
+    from qdchar.keyrate import source_and_link
+    from qdchar.link import load_link
+    from qdchar.record import load_record
+
+    if record is not None and text is not None:
+        raise UsageError("keyrate: give a record or --source, not both")
+    link = load_link(link_file)
+    if record is not None:
+        return source_and_link(load_record(record), link)
+    return None if text is None else _from_text(text), link
+
+
+def _from_text(text: str) -> SourceFigures:
+    from qdchar.keyrate import SourceFigures
+
+    given: dict[str, float] = {}
+    for part in text.split(","):
+        name, equals, value = part.partition("=")
+        if name.strip() not in ("n", "g2", "n_u", "g2_u", "clock") or not equals:
+            raise UsageError(
+                f"--source: {part!r} is not understood; give n=..., g2=... and perhaps n_u=..., "
+                "g2_u=..., clock=... (Hz), separated by commas"
+            )
+        if not is_number(value):
+            raise UsageError(f"--source: {value!r} is not a number for {name}")
+        given[name.strip()] = float(value)
+    if not {"n", "g2"} <= given.keys():
+        raise UsageError("--source: needs both n=... and g2=...")
+    return SourceFigures.from_values(
+        given["n"],
+        given["g2"],
+        n_u=given.get("n_u", 0.0),
+        g2_u=given.get("g2_u", 0.0),
+        clock_rate_hz=given.get("clock", SourceFigures().clock_rate.value),
+    )
