@@ -1,9 +1,9 @@
 """Draws the tags behind an interferometer that is unbalanced by one pulse period.
 
-A photon that takes the long arm arrives with the next pulse, where it meets one that took the
-short arm: what a pulse does to the detectors depends on the one before. So the kernel goes from
-pulse to pulse and remembers what is under way in the long arm. Photons that nobody would detect
-are left out from the beginning, which loss allows as long as both detectors are alike.
+A photon that takes the long arm arrives with the next pulse and meets a photon that takes the short
+arm, so the clicks of a pulse depend on the pulse before. The kernel goes from pulse to pulse and
+keeps the photons in the long arm. It draws only the photons that will be detected; this is exact if
+both detectors have the same efficiency.
 """
 
 from __future__ import annotations
@@ -15,21 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .detectors import Light
-from .sampler import (
-    _FAR,
-    _GAMMA,
-    _SPARE,
-    Carry,
-    Hardware,
-    _bits,
-    _compiled,
-    _exponential,
-    _flush,
-    _insert,
-    _normal,
-    _uniform,
-    _unpulsed,
-)
+from .random_numbers import GAMMA, compiled, exponential, normal, random_bits, uniform
+from .unpulsed_sampler import FAR, SPARE, Carry, Hardware, add_held_back, add_unpulsed, insert
 
 Array = NDArray[np.float64]
 
@@ -51,21 +38,21 @@ _CASES: NDArray[np.int64] = np.array(
         (0, 1, 0, 1),
     ]
 )
-_LASER_UNDER_WAY = 4
-"""In the carry: photons of the dot in the long arm, plus this for one of the laser."""
+_LASER_IN_LONG_ARM = 4
+"""`Carry.long_arm`: number of photons of the dot, plus this for a photon of the laser."""
 
 
 @dataclass(frozen=True)
 class Splitters:
-    """What happens to photons that leave the interferometer.
+    """Probabilities at the second splitter, where photons leave the interferometer.
 
     Attributes
     ----------
     short_to_a, long_to_a
         Probabilities that a photon from either arm leaves to detector A.
     bunching
-        What interference adds to the probability that two photons of the dot, one from each arm,
-        leave together to A, and together to B.
+        Increase by interference of the probability that two photons of the dot, one from each
+        arm, both leave to A, and the same for B.
     """
 
     short_to_a: float
@@ -74,29 +61,34 @@ class Splitters:
 
 
 def splitters(reflectance: float, overlap: float, coherence: float, phase: float) -> Splitters:
-    """Two like splitters; a photon is transmitted into the short arm, and out of it to A.
+    """Make the probabilities for two equal splitters.
+
+    Transmission leads into the short arm, and from the short arm to A.
 
     Parameters
     ----------
     reflectance
         Of either splitter.
     overlap
-        Of two photons in the interference of two, the interferometer's own included.
+        Visibility factor of two-photon interference, that of the interferometer included.
     coherence
-        Of consecutive pulses in the interference of one, the interferometer's own included.
+        Visibility factor of single-photon interference between consecutive pulses, that of the
+        interferometer included.
     phase
         Of the interferometer [rad].
     """
     transmittance = 1.0 - reflectance
     shift = 2.0 * reflectance * transmittance * coherence * math.cos(phase)
     if not min(reflectance, transmittance) - abs(shift) >= 0.0:
-        raise ValueError(f"a coherence of {coherence:g} is more than this model can do")
+        raise ValueError(
+            f"a coherence of {coherence:g} is too large for this model: a probability is negative"
+        )
     return Splitters(
         transmittance + shift, reflectance + shift, reflectance * transmittance * overlap
     )
 
 
-def cases(light: Light, efficiency: float, reflectance: float, shining: bool) -> Array:
+def photon_cases(light: Light, efficiency: float, reflectance: float, shining: bool) -> Array:
     """Probabilities of the photons of one pulse, shape (n, 12), sums to one.
 
     Parameters
@@ -108,7 +100,7 @@ def cases(light: Light, efficiency: float, reflectance: float, shining: bool) ->
     reflectance
         Of the splitter, into the long arm.
     shining
-        Whether the dot blinks on.
+        Whether the dot emits, or is in a dark period of its blinking.
     """
     eta = light.passage * efficiency
     on = 1.0 if shining else 0.0
@@ -136,7 +128,7 @@ def cases(light: Light, efficiency: float, reflectance: float, shining: bool) ->
     )
 
 
-@_compiled
+@compiled
 def sample_interferometer(
     segment_end: NDArray[np.int64],
     cumulated: Array,
@@ -152,11 +144,11 @@ def sample_interferometer(
     channels: NDArray[np.uint8],
     n: int,
 ) -> int:
-    """Draw the tags of a run of pulses; see `sampler.sample` for what the arguments are.
+    """Draw the tags of consecutive pulses; arguments as for `pulse_sampler.sample_pulses`.
 
-    `cumulated` has shape (s, 2, 12): see `cases`, summed up.
+    `cumulated` has shape (s, 2, 12): the cumulative sums of `photon_cases`.
     """
-    room = len(ticks) - _SPARE
+    room = len(ticks) - SPARE
     both_to_a = short_to_a * long_to_a + bunching
     both_to_b = (1.0 - short_to_a) * (1.0 - long_to_a) + bunching
     arrival = np.empty(2)
@@ -166,51 +158,51 @@ def sample_interferometer(
         t1 = lifetime_ps[s]
         while i < segment_end[s]:
             if carry.switch[0] <= i:
-                carry.dim[0] = 1 - carry.dim[0]
-                leave = hardware.switch_off if carry.dim[0] == 0 else hardware.switch_on
-                carry.rng[0] += _GAMMA
-                wait = -math.log(_uniform(_bits(carry.rng[0]))) / leave
-                carry.switch[0] = i + 1 + np.int64(min(wait, _FAR))
+                carry.off[0] = 1 - carry.off[0]
+                leave = hardware.switch_off if carry.off[0] == 0 else hardware.switch_on
+                carry.rng[0] += GAMMA
+                wait = -math.log(uniform(random_bits(carry.rng[0]))) / leave
+                carry.switch[0] = i + 1 + np.int64(min(wait, FAR))
             pulse_ps = first_ps + i * hardware.period_ps
             i += 1
-            carry.rng[0] += _GAMMA
-            draw = _uniform(_bits(carry.rng[0]))
-            chances = cumulated[s, carry.dim[0]]
+            carry.rng[0] += GAMMA
+            draw = uniform(random_bits(carry.rng[0]))
+            chances = cumulated[s, carry.off[0]]
             case = 0
             while case < 11 and draw >= chances[case]:
                 case += 1
-            under_way = carry.long[0]
-            if case == 0 and under_way == 0:
+            in_long_arm = carry.long_arm[0]
+            if case == 0 and in_long_arm == 0:
                 continue
             short, laser_short = _CASES[case, 0], _CASES[case, 2]
-            carry.long[0] = _CASES[case, 1] + _LASER_UNDER_WAY * _CASES[case, 3]
-            long, laser_long = under_way % _LASER_UNDER_WAY, under_way // _LASER_UNDER_WAY
+            carry.long_arm[0] = _CASES[case, 1] + _LASER_IN_LONG_ARM * _CASES[case, 3]
+            long, laser_long = in_long_arm % _LASER_IN_LONG_ARM, in_long_arm // _LASER_IN_LONG_ARM
             if unpulsed_ps < pulse_ps:
-                n = _unpulsed(pulse_ps, first_ps, steady, hardware, carry, ticks, channels, n)
+                n = add_unpulsed(pulse_ps, first_ps, steady, hardware, carry, ticks, channels, n)
                 unpulsed_ps = carry.next_ps.min()
             if n >= room:
                 return n
             arrival[0] = arrival[1] = np.inf
             if short > 0 and long > 0:
                 short, long = short - 1, long - 1
-                carry.rng[0] += _GAMMA
-                where = _uniform(_bits(carry.rng[0]))
+                carry.rng[0] += GAMMA
+                where = uniform(random_bits(carry.rng[0]))
                 first = 0 if where < both_to_a or where >= both_to_a + both_to_b else 1
                 second = 0 if where < both_to_a else 1
                 for port in (first, second):
-                    carry.rng[0] += _GAMMA
-                    t = pulse_ps + t1 * _exponential(_bits(carry.rng[0]))
+                    carry.rng[0] += GAMMA
+                    t = pulse_ps + t1 * exponential(random_bits(carry.rng[0]))
                     arrival[port] = min(arrival[port], t)
             for k in range(short + long + laser_short + laser_long):
                 from_dot = k < short + long
                 from_short = k < short or short + long <= k < short + long + laser_short
-                carry.rng[0] += _GAMMA
+                carry.rng[0] += GAMMA
                 to_a = short_to_a if from_short else long_to_a
-                port = 0 if _uniform(_bits(carry.rng[0])) < to_a else 1
+                port = 0 if uniform(random_bits(carry.rng[0])) < to_a else 1
                 t = pulse_ps
                 if from_dot:
-                    carry.rng[0] += _GAMMA
-                    t += t1 * _exponential(_bits(carry.rng[0]))
+                    carry.rng[0] += GAMMA
+                    t += t1 * exponential(random_bits(carry.rng[0]))
                 arrival[port] = min(arrival[port], t)
             for d in range(2):
                 if arrival[d] == np.inf:
@@ -219,31 +211,31 @@ def sample_interferometer(
                 carry.late_ps[d] = max(arrival[d], carry.late_ps[d])
                 if click - carry.last_ps[d] >= hardware.dead_ps:
                     carry.last_ps[d] = click
-                    carry.rng[0] += _GAMMA
-                    jitter = hardware.jitter_ps * _normal(_bits(carry.rng[0]))
+                    carry.rng[0] += GAMMA
+                    jitter = hardware.jitter_ps * normal(random_bits(carry.rng[0]))
                     t = click + hardware.delay_ps[d] + jitter
-                    n = _insert(ticks, channels, n, t / hardware.step_ps, d + 1)
+                    n = insert(ticks, channels, n, t / hardware.step_ps, d + 1)
     end_ps = first_ps + segment_end[-1] * hardware.period_ps
-    n = _unpulsed(end_ps, first_ps, steady, hardware, carry, ticks, channels, n)
-    return _flush(end_ps, hardware, carry, ticks, channels, n)
+    n = add_unpulsed(end_ps, first_ps, steady, hardware, carry, ticks, channels, n)
+    return add_held_back(end_ps, hardware, carry, ticks, channels, n)
 
 
 @dataclass(frozen=True)
 class InterferometerSegments:
-    """Light behind the interferometer over a run of pulses, as `sampler.Segments`.
+    """Light behind the interferometer over consecutive pulses, see `sampler.Segments`.
 
     Attributes
     ----------
     pulses
         int64, shape (s,): pulses in each segment.
     cases
-        Shape (s, 2, 12): see `cases`, while the dot shines and while not.
+        Shape (s, 2, 12): see `photon_cases`, while the dot emits, and in a dark period.
     lifetime_s
         Shape (s,).
     steady_Hz
-        Rates of steady light and dark counts at A and B.
+        Rates of continuous light and dark counts at A and B.
     splitters
-        See there.
+        Probabilities at the second splitter.
     """
 
     pulses: NDArray[np.int64]
@@ -254,7 +246,7 @@ class InterferometerSegments:
 
     @property
     def most_clicks(self) -> float:
-        """Mean number of clicks, counting no dead time."""
+        """Mean number of clicks without dead time."""
         photons = _CASES.sum(axis=1).astype(np.float64)
         return float((self.cases @ photons).max(axis=1) @ self.pulses)
 

@@ -1,7 +1,7 @@
 """Optics of the simulated lab: cavity, emission, etalon. Plain functions, SI units.
 
-Everything here is about one laser pulse at one setting; what the detectors make of it is in
-`detectors`, what the piezos do with a voltage in `piezo`.
+All functions are for one laser pulse at constant settings. The detectors are in `detectors`, the
+piezos in `piezo`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def voigt_sigma(fwhm: float, lorentz_fwhm: float) -> float:
     """
     if fwhm < lorentz_fwhm:
         raise ValueError(
-            f"a Voigt profile of FWHM {fwhm:g} holds no Lorentzian of {lorentz_fwhm:g}"
+            f"a Voigt profile of FWHM {fwhm:g} cannot have a Lorentzian part of {lorentz_fwhm:g}"
         )
     if fwhm == lorentz_fwhm:
         return 0.0
@@ -58,7 +58,7 @@ def etalon_transmission(
     lorentz_fwhm_Hz: ArrayLike,
     sigma_Hz: float,
 ) -> Array:
-    """Share of a Voigt line that an etalon with a peak transmission of one lets through.
+    """Transmission of a Voigt line by an etalon with a peak transmission of one.
 
     Parameters
     ----------

@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 Array = NDArray[np.float64]
 
 PLAY_V = np.array([1.0, 2.8, 10.0])
-"""Thresholds of the play operators [V], of equal weight: with 6 % in all, a resonance scanned up
-and down over some 12 V appears 0.15 V apart, and a scan reads 4 % too many volts per order."""
+"""Thresholds of the play operators [V], with equal weights. With 6 % in all, scans of a resonance
+up and down over 12 V differ by 0.15 V, and the distance of two orders is 4 % more volts."""
 CREEP_ONSET_S = 0.1
 
 _HISTORY = 512
@@ -59,10 +59,10 @@ class Piezo:
             self._merge(now_s)
 
     def _merge(self, now_s: float) -> None:
-        """Merge neighbours in the history whose distance in time is little against their age.
+        """Merge neighbours in the history whose distance in time is small compared to their age.
 
-        What they change, and its first moment in time, are kept: a step up and down again, long
-        ago, leaves a trace of its own.
+        The sum of their changes and its first moment in time are kept, so that an old step up and
+        down again still has its effect.
         """
         n = len(self._when) // 2 * 2
         when, change, moment = (

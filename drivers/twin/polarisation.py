@@ -1,4 +1,4 @@
-"""Polarisation in the simulated lab: what the modulator sends, what the analyser lets through.
+"""Polarisation in the simulated lab: what the modulator sends, what the analyser transmits.
 
 States are unit vectors on the Poincare sphere, (S1, S2, S3): H is +S1, D is +S2, R is +S3. Plain
 functions, SI units, angles in degrees.
@@ -34,9 +34,9 @@ def sent(voltages_V: tuple[float, float], half_wave_V: float) -> Array:
 
 
 def depolarised(state: Array, misalignment: Mapping[str, float]) -> Array:
-    """State vector shortened so that each of the six states errs as often as it should.
+    """State vector shortened so that each of the six states has its error probability.
 
-    A state between the six errs like a mixture of them.
+    The error of any other state is a weighted mean of theirs.
     """
     shares = {name: max(float(state @ axis), 0.0) ** 2 for name, axis in AXES.items()}
     wrong = sum(share * misalignment[name] for name, share in shares.items())

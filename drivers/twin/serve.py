@@ -19,7 +19,8 @@ from .emulators import (
 )
 from .emulators.attocube_anc300 import PASSWORD
 from .emulators.optical_switch import ARMS, PORTS
-from .lab import FINE_AXIS, STEPPER_AXIS, ATTENUATION_RANGE_dB, Lab
+from .lab import FINE_AXIS, STEPPER_AXIS, Lab
+from .light import ATTENUATION_RANGE_dB
 from .truth import Truth
 
 _EMULATORS = {
@@ -42,7 +43,7 @@ class Served:
     Attributes
     ----------
     lab
-        The lab itself, for whoever runs it; programs that measure it have only the addresses.
+        The lab itself, for the program that serves it; others have only the addresses.
     addresses
         ``tcp://host:port`` of each emulator.
     """
@@ -87,9 +88,9 @@ def serve(
 
 
 def _compile() -> None:
-    """Have the sampler compiled, once per installation, before a client waits for its tags.
+    """Compile the kernels of the sampler, once per installation, before a client waits for tags.
 
-    On a lab of its own: the one to be served must start with fresh random numbers.
+    It uses another lab, because the served one must start with fresh random numbers.
     """
     for path in ("before", "interferometer"):
         lab = Lab(Truth(), seed=0)
@@ -101,7 +102,7 @@ def _compile() -> None:
 def station_toml(served: Served) -> str:
     """Write the station file of a served lab.
 
-    Of what is true in the lab it holds nominal values and certificates, as a real one would.
+    It has nominal values and certificates of the lab, as a real one would, not the true values.
     """
     a, source = served.addresses, served.lab.truth.source
     wavelength_m = repr(source.wavelength_m)

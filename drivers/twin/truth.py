@@ -1,4 +1,4 @@
-"""What is true in the simulated lab: its parameters, and the figures that follow from them.
+"""True values in the simulated lab: its parameters, and the quantities that follow from them.
 
 Defaults are those of the source of Zhang et al., PRL 134, 210801, completed where the paper is
 silent. Nothing here is random: errors of instruments and certificates are in
@@ -30,7 +30,7 @@ from .piezo import CREEP_ONSET_S
 class Source:
     """The dot in its cavity, tuned, and the laser that pumps it.
 
-    Where the dot blinks, collection and g2 are those while it shines; the figures of
+    Where the dot blinks, collection and g2 are those while it shines; the values of
     `Truth.quantities` are averages over time.
 
     Attributes
@@ -38,7 +38,7 @@ class Source:
     clock_Hz, wavelength_m
         Pulse rate and vacuum wavelength.
     lifetime_s
-        1/e, on resonance [s].
+        Time constant of the decay (1/e), on resonance [s].
     purcell
         Purcell factor on resonance.
     wandering_Hz
@@ -53,9 +53,9 @@ class Source:
         Overlap of two photons of the dot from consecutive pulses.
     coherence
         First-order coherence of consecutive pulses; resonant pulses of area pi leave none. The
-        leaked laser's phase is taken for random.
+        leaked laser has a random phase.
     on_fraction, blinking_time_s
-        Of the telegraph: mean share of time on, and 1/(1/t_on + 1/t_off) [s].
+        Blinking as a random telegraph signal: mean share of time on, and 1/(1/t_on + 1/t_off) [s].
     fade_per_hour
         Change of the collection per hour, as a share of it.
     """
@@ -118,18 +118,18 @@ class Source:
 
 @dataclass(frozen=True)
 class Laser:
-    """The pump: its light at 0 dB, its spectrum, and what of it the detectors can be shown."""
+    """The pump: its power at 0 dB attenuation, its spectrum, its photons at the detectors."""
 
     power_W: float = 200e-9
     linewidth_Hz: float = 69e9
     pulse_fwhm_s: float = 6.4e-12
     photons_per_W: float = 0.712 / 10e-9
-    """Photons per pulse on the way ``laser`` and watt at the dot."""
+    """Photons per pulse in the light path ``laser``, per watt at the dot."""
 
 
 @dataclass(frozen=True)
 class Cavity:
-    """The open cavity; `resonance_V` is meant for the first way up, before any creep."""
+    """The open cavity; `resonance_V` is the voltage on the first way up, before any creep."""
 
     resonance_V: float = 31.0
     finesse: float = 580.0
@@ -151,14 +151,14 @@ class CavityPiezo:
 
     @property
     def small_loop_m_per_V(self) -> float:
-        """Displacement per volt where no play operator moves, a second after a step [m/V]."""
+        """Displacement per volt for steps too small to move a play operator, after 1 s [m/V]."""
         crept = self.creep * math.log10(1.0 + 1.0 / CREEP_ONSET_S)
         return self.gain_m_per_V * (1.0 - self.hysteresis + crept)
 
 
 @dataclass(frozen=True)
 class EtalonPiezo:
-    """The etalon's piezo: frequency against voltage, slightly bent."""
+    """The etalon's piezo: frequency against voltage, slightly nonlinear."""
 
     slope_Hz_per_V: float = 1.8e9
     quadratic: float = 0.06
@@ -194,7 +194,7 @@ class Analyser:
 
 @dataclass(frozen=True)
 class Interferometer:
-    """Unbalanced by one pulse period, behind the transmitter; two like splitters.
+    """Unbalanced by one pulse period, behind the transmitter; two equal splitters.
 
     Attributes
     ----------
@@ -296,12 +296,12 @@ class Truth:
 
     @property
     def passage(self) -> float:
-        """Transmission of all the transmitter but the etalon's overlap."""
+        """Transmission of the transmitter without the etalon's spectral overlap."""
         return self.transmitter.efficiency / self.highest_transmitter_efficiency
 
     @property
     def laser_path_dB(self) -> float:
-        """Attenuation from the power meter's plane to the detectors on the way ``laser`` [dB]."""
+        """Attenuation of the light path ``laser``, from the power meter to the detectors [dB]."""
         photon_J = constants.h * constants.c / self.source.wavelength_m
         return -10.0 * math.log10(self.laser.photons_per_W * self.source.clock_Hz * photon_J)
 
@@ -324,7 +324,7 @@ class Truth:
         return mean, pairs / mean**2
 
     def _visibility(self, dot_share: float, leak_share: float) -> float:
-        """Lack of coincidences of photons that meet in the interferometer, parallel arms."""
+        """Missing share of coincidences in the interferometer's central peak, parallel arms."""
         s, i = self.source, self.interferometer
         dot, leak, q = s.dot_photons * dot_share, s.leaked_photons * leak_share, s.on_fraction
         meeting = q * (dot + leak) ** 2 + (1.0 - q) * leak**2
@@ -334,7 +334,7 @@ class Truth:
         return interfering / ((r**2 + t**2) * (meeting + g2 * mean**2))
 
     def quantities(self) -> tuple[tuple[str, float, str], ...]:
-        """Return the true figures under the record's names: name, value, unit.
+        """Return the true quantities under the names of the record: name, value, unit.
 
         Mean photon numbers and g2(0) are those at P_pi, on the cavity's resonance, with the
         etalon at its peak and the lab just started. `max_power` is that of the dot's light.
@@ -407,7 +407,9 @@ class Truth:
 
 def _number(key: str, text: str) -> float:
     if key not in _SETTINGS:
-        raise UsageError(f"{key}: unknown; the simulated lab has {', '.join(_SETTINGS)}")
+        raise UsageError(
+            f"{key}: unknown; the parameters of the simulated lab are {', '.join(_SETTINGS)}"
+        )
     try:
         value = float(text)
     except ValueError:
@@ -419,7 +421,7 @@ def _number(key: str, text: str) -> float:
 
 @dataclass(frozen=True)
 class _Setting:
-    """One key: its unit, what is allowed given what is set already, and what it changes."""
+    """One key: its unit, its limits given the keys before it, and what it changes."""
 
     unit: str
     allowed: Callable[[Truth], tuple[float, float]]

@@ -27,7 +27,7 @@ def tuned(coherence: float = 0.0) -> Lab:
     lab.set_shutter(True)
     lab.set_piezo(3, truth.cavity.resonance_V)
     for _ in range(5):  # the play of the etalon's piezo holds a little back
-        behind_V = lab.errors.etalon_peak_V - float(lab._etalon.effective_V(lab.now_s))
+        behind_V = lab.errors.etalon_peak_V - float(lab._settings.etalon.effective_V(lab.now_s))
         lab.set_etalon_voltage(lab.etalon_voltage() + behind_V)
     lab.select_path("interferometer")
     return lab
@@ -104,5 +104,5 @@ def test_coherent_pulses_make_fringes_and_orthogonal_arms_none() -> None:
 
 
 def test_a_coherence_that_the_model_cannot_do_is_refused() -> None:
-    with pytest.raises(ValueError, match="more than this model can do"):
+    with pytest.raises(ValueError, match="too large for this model"):
         splitters(0.47, 0.98, 0.99, 0.0)

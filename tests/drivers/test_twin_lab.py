@@ -11,7 +11,8 @@ import pytest
 from qdchar.drivers.elliptec_ell14 import ANGLES_DEG
 from qdchar.drivers.twin.detectors import clicks_per_pulse, draw_counts, mean_dead_pulses
 from qdchar.drivers.twin.instrument_errors import InstrumentErrors
-from qdchar.drivers.twin.lab import PATHS, Lab
+from qdchar.drivers.twin.lab import Lab
+from qdchar.drivers.twin.light import PATHS
 from qdchar.drivers.twin.truth import Truth
 from qdchar.roles import ORTHOGONAL
 
@@ -43,7 +44,7 @@ def set_etalon(lab: Lab) -> None:
     """Go to the effective voltage of the peak; the play operators hold a little of it back."""
     goal_V = lab.errors.etalon_peak_V
     for _ in range(5):
-        behind_V = goal_V - float(lab._etalon.effective_V(lab.now_s))
+        behind_V = goal_V - float(lab._settings.etalon.effective_V(lab.now_s))
         lab.set_etalon_voltage(lab.etalon_voltage() + behind_V)
 
 
@@ -253,13 +254,13 @@ def test_power_readings_do_not_change_the_counts() -> None:
 def test_steps_move_the_mirror_unevenly() -> None:
     lab = lab_at_pi()
     lab.step(1, 20)
-    up = lab._coarse_m
+    up = lab._settings.coarse_m
     lab.step(1, -20)
     assert 0.9e-6 < up < 1.5e-6
-    assert 0.0 < lab._coarse_m < 0.3 * up
+    assert 0.0 < lab._settings.coarse_m < 0.3 * up
     lab.step(3, 5)
     lab.step(2, 5)
-    assert lab._coarse_m < 0.3 * up
+    assert lab._settings.coarse_m < 0.3 * up
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from qdchar.drivers.twin.detectors import Light, click_probability, click_table, mean_dead_pulses
-from qdchar.drivers.twin.sampler import Hardware, Segments, TagSampler
+from qdchar.drivers.twin.pulse_sampler import PulseSegments
+from qdchar.drivers.twin.sampler import TagSampler
+from qdchar.drivers.twin.unpulsed_sampler import Hardware
 
 CLOCK_Hz = 76.13e6
 PERIOD_ps = 1e12 / CLOCK_Hz
@@ -59,12 +61,12 @@ def drawn(
     steady_Hz: tuple[float, float] = (0.0, 0.0),
     blinks: bool = False,
 ) -> Tags:
-    sampler = TagSampler(hw, CLOCK_Hz, start_ps, duration_ps, seed, dim=False)
+    sampler = TagSampler(hw, CLOCK_Hz, start_ps, duration_ps, seed, starts_off=False)
     tables = np.stack([click_table(shining, *ETA, on) for on in (True, not blinks)], axis=1)
     blocks = []
     while not sampler.done:
         pulses = np.array([min(chunk, sampler.pulses_left)])
-        segments = Segments(pulses, tables.reshape(1, 2, 16), shining.lifetime_s, steady_Hz)
+        segments = PulseSegments(pulses, tables.reshape(1, 2, 16), shining.lifetime_s, steady_Hz)
         blocks.append(sampler.draw(segments))
     assert blocks[0].start_ps == 0
     assert blocks[-1].stop_ps == duration_ps

@@ -47,7 +47,7 @@ def test_station_file_opens_and_its_instruments_reach_the_lab(tmp_path: Path) ->
             assert sum(len(b.times_ps) for b in tagger.stream(0.01)) == pytest.approx(743, abs=30)
             coarse = station.role("cavity_coarse", roles.StepAxis)
             coarse.step(2)
-            assert served.lab._coarse_m > 0.0
+            assert served.lab._settings.coarse_m > 0.0
 
 
 def test_station_file_gives_no_truth_away() -> None:

@@ -153,7 +153,7 @@ def test_probabilities_hold_at_the_corners_of_what_can_be_set() -> None:
     mirror = np.linspace(0.0, 3e-9, 31)
     for decibels in np.linspace(0.0, 60.0, 400):
         lab.set_attenuation(float(decibels))
-        light = lab._light(mirror, np.zeros_like(mirror))
+        light = lab._light_model.light(mirror, np.zeros_like(mirror))
         assert light.single.min() >= 0.0
         assert light.pair.min() >= 0.0
         assert (light.single + light.pair).max() <= 1.0

@@ -49,7 +49,7 @@ class LabControls(Protocol):
         """Tell whether the pump's shutter is open."""
 
     def power_reading_W(self) -> float:
-        """Take one noisy reading of the monitor [W]."""
+        """Take one noisy reading of the pump power [W]."""
 
     def set_etalon_voltage(self, V: float) -> None:
         """Apply a voltage to the etalon [V]."""
@@ -73,10 +73,10 @@ class LabControls(Protocol):
         """Get the voltage on the piezo of the interferometer's phase [V]."""
 
     def select_arms(self, name: str) -> None:
-        """Have the interferometer's arms polarised alike or not."""
+        """Set the polarisations in the interferometer's arms, parallel or orthogonal."""
 
     def selected_arms(self) -> str:
-        """Tell how the interferometer's arms are polarised."""
+        """Tell the polarisations in the interferometer's arms."""
 
     def select_path(self, name: str) -> None:
         """Select which light reaches the detectors."""
