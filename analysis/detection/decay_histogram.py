@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qdchar.tags import TagChunk
-from qdchar.tags.counting.folding import Folder
+from qdchar.tags import PulseStatistics
+from qdchar.tags.counting.folding import LiveFolder
+from qdchar.tags.source import count_in_one_pass
 
 from .detector_recovery import recoveries
 from .pulsed_run import PulsedRun
@@ -16,54 +17,67 @@ from .pulsed_run import PulsedRun
 Array = NDArray[np.float64]
 
 _BIN_S = 2e-12
-"""Far below the response's width, as `_decay.decayed` wants it."""
+"""Far below the response's width, as `models.decay.decayed` requires."""
 
 
 @dataclass(frozen=True)
 class Histograms:
-    """Clicks of the two detectors folded into the pulse period."""
+    """Clicks of the two detectors folded into the pulse period.
+
+    Attributes
+    ----------
+    a, b
+        Clicks of detectors A and B, shape (n,); bin 0 begins where the detector's pulse window
+        does.
+    bin_s
+        Bin width [s].
+    ungated
+        Pulse statistics without a veto, counted in the same pass.
+    """
 
     a: Array
     b: Array
     bin_s: float
+    ungated: PulseStatistics
 
 
 def fold(pulsed: PulsedRun) -> Histograms:
-    """Fold the clicks of both detectors into bins of about 2 ps."""
-    recovery_a, recovery_b = recoveries(pulsed.count(blind_pulses=0))
-    n_bins = round(pulsed.clock.period_ps * 1e-12 / _BIN_S)
-    run = pulsed.run
-    return Histograms(
-        _one_detector(pulsed, run.channel_a, pulsed.offset_a_ps, recovery_a.blind_pulses, n_bins),
-        _one_detector(pulsed, run.channel_b, pulsed.offset_b_ps, recovery_b.blind_pulses, n_bins),
-        pulsed.clock.period_ps * 1e-12 / n_bins,
-    )
+    """Fold the clicks of both detectors into bins of about 2 ps.
 
-
-def _one_detector(
-    pulsed: PulsedRun, channel: int, offset_ps: float, blind_pulses: int, n_bins: int
-) -> Array:
-    """Fold the clicks of one detector that was surely live.
-
+    Notes
+    -----
     A detector that recovers within a pulse window sees the late photons of that pulse and misses
-    the early ones. Clicks no more than `blind_pulses` after the last one are therefore left out;
-    a hard dead time leaves none there.
+    the early ones. Clicks that come before it had surely recovered from the last one are therefore
+    left out; a hard dead time leaves none there. How long it takes to recover is expected from the
+    gaps of the run's first look, so that folding and counting share a pass; in the rare case that
+    the counts say otherwise the clicks are folded again.
     """
-    folder = Folder(
-        channel,
-        pulsed.clock,
-        n_bins=n_bins,
-        offset_ps=offset_ps,
-        dither_ps=pulsed.tags.resolution_ps,
-    )
-    origin, fraction = pulsed.clock.origin(offset_ps)
-    last = -(1 << 62)
-    for chunk in pulsed.tags.chunks():
-        times = chunk.times_ps[chunk.channels == channel]
-        if not len(times):
-            continue
-        pulse = np.floor((times - origin - fraction) / pulsed.clock.period_ps).astype(np.int64)
-        live = np.diff(pulse, prepend=last) > blind_pulses
-        folder.add(TagChunk(times[live], np.full(np.count_nonzero(live), channel, np.uint8)))
-        last = int(pulse[-1])
-    return np.asarray(folder.counts, dtype=np.float64)
+    expected = pulsed.expected_dead_pulses
+    folders = _folders(pulsed, expected)
+    counter = pulsed.counter(blind_pulses=0)
+    count_in_one_pass(pulsed.tags, counter, *folders)
+    ungated = counter.statistics()
+    a, b = recoveries(ungated)
+    if (a.blind_pulses, b.blind_pulses) != expected:
+        folders = _folders(pulsed, (a.blind_pulses, b.blind_pulses))
+        count_in_one_pass(pulsed.tags, *folders)
+    bin_s = pulsed.clock.period_ps * 1e-12 / len(folders[0].counts)
+    counts_a, counts_b = (folder.counts.astype(np.float64) for folder in folders)
+    return Histograms(counts_a, counts_b, bin_s, ungated)
+
+
+def _folders(pulsed: PulsedRun, dead_pulses: tuple[int, int]) -> list[LiveFolder]:
+    return [
+        LiveFolder(
+            channel,
+            pulsed.clock,
+            dead_pulses=dead,
+            n_bins=round(pulsed.clock.period_ps * 1e-12 / _BIN_S),
+            offset_ps=offset_ps,
+            dither_ps=pulsed.tags.resolution_ps,
+        )
+        for channel, offset_ps, dead in (
+            (pulsed.run.channel_a, pulsed.offset_a_ps, dead_pulses[0]),
+            (pulsed.run.channel_b, pulsed.offset_b_ps, dead_pulses[1]),
+        )
+    ]

@@ -80,15 +80,23 @@ class LiveCounts:
         ).with_contribution(f"leaked laser, {label}", half / math.sqrt(3.0))
 
 
-def live_counts(pulsed: PulsedRun) -> LiveCounts:
+def live_counts(pulsed: PulsedRun, ungated: PulseStatistics | None = None) -> LiveCounts:
     """Count a run with the gate that its detectors need.
+
+    Parameters
+    ----------
+    pulsed
+        The run.
+    ungated
+        Its counts without a veto, where they were counted together with something else.
 
     Raises
     ------
     InconclusiveError
         If a detector has no click on a live pulse, or no pulse of a time block is live.
     """
-    ungated = pulsed.count(blind_pulses=0)
+    if ungated is None:
+        ungated = pulsed.count(blind_pulses=0)
     blind = blind_pulses(ungated)
     recovery_a, recovery_b = recoveries(ungated)
     first = first_far_peak(ungated)

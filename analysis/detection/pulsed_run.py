@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,17 +17,22 @@ from qdchar.tags import (
     TagSource,
     folded_histogram,
     open_tags,
-    pulse_statistics,
-    sync_clock,
 )
+from qdchar.tags.counting.folding import Folder, GapCounter
+from qdchar.tags.counting.pulse_statistics import PulseCounter
+from qdchar.tags.source import count_in_one_pass
+from qdchar.tags.timing.sync_regression import PulseWander, SyncRegression
+
+from .detector_recovery import recovery
 
 N_BLOCKS = 200
 """Time blocks of a run: enough for the jackknife's own error to be 5 %, each far longer than
 anything that blinks."""
 
 _PHASE_BINS = 256
-_STRETCHES = 32
+_EIGHTHS = 8
 _MOST_WANDER = 0.02
+"""Largest wander of the laser's pulses that a run may have, in pulse periods."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,9 @@ class PulsedRun:
     phases
         Clicks of A and of B by phase after the clock's pulse, shape (256,) each; None where the
         windows were laid by other runs.
+    expected_dead_pulses
+        Pulses that A and B need to recover after a click, from gaps rounded to whole periods; what
+        `detector_recovery` finds with pulse windows is the one to use.
     """
 
     run: TagRun
@@ -56,6 +63,7 @@ class PulsedRun:
     offset_b_ps: float
     wander_ps: float = 0.0
     phases: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
+    expected_dead_pulses: tuple[int, int] = (0, 0)
 
     @property
     def label(self) -> str:
@@ -80,11 +88,20 @@ class PulsedRun:
         self, *, blind_pulses: int, n_max: int = 0, n_blocks: int = N_BLOCKS
     ) -> PulseStatistics:
         """Count pulses, clicks and coincidences, see `qdchar.tags.pulse_statistics`."""
-        return pulse_statistics(
-            self.tags,
+        counter = self.counter(blind_pulses=blind_pulses, n_max=n_max, n_blocks=n_blocks)
+        count_in_one_pass(self.tags, counter)
+        return counter.statistics()
+
+    def counter(
+        self, *, blind_pulses: int, n_max: int = 0, n_blocks: int = N_BLOCKS
+    ) -> PulseCounter:
+        """Return what counts as `count` does, to read the tags once for it and others."""
+        return PulseCounter(
             self.clock,
             self.run.channel_a,
             self.run.channel_b,
+            start_ps=self.tags.start_ps,
+            stop_ps=self.tags.stop_ps,
             blind_pulses=blind_pulses,
             n_blocks=n_blocks,
             n_max=n_max,
@@ -92,10 +109,42 @@ class PulsedRun:
             offset_b_ps=self.offset_b_ps,
         )
 
+    def captured_fraction(self, dark_count_rate_Hz: float = 0.0) -> float:
+        """Return the least share of the light that falls into the window of its own pulse.
 
-def wired_run(path: Path) -> TagRun | None:
-    """Return the run that a file of time tags describes, if it names its channels."""
-    tags = open_tags(path)
+        Parameters
+        ----------
+        dark_count_rate_Hz
+            Of both detectors together [Hz].
+
+        Raises
+        ------
+        ValueError
+            If the windows were laid by other runs.
+
+        Notes
+        -----
+        A window is a whole period long and begins a quarter of it before the peak. Clicks in its
+        first eighth are late photons of the pulse before, 3/4 to 7/8 of a period after their peak.
+        All that are later still are at most as many, if the decay falls to a half within an eighth
+        of a period or faster. Steady light counts as late.
+        """
+        if self.phases is None:
+            raise ValueError("the windows were laid by other runs")
+        late = total = 0.0
+        dark = 0.5 * dark_count_rate_Hz * self.run.duration_s
+        for counts, offset_ps in zip(
+            self.phases, (self.offset_a_ps, self.offset_b_ps), strict=True
+        ):
+            begin = round(offset_ps / self.clock.period_ps * len(counts))
+            first = np.roll(counts, -begin)[: len(counts) // _EIGHTHS]
+            late += float(first.sum()) - dark / _EIGHTHS
+            total += float(counts.sum()) - dark
+        return 1.0 - max(2.0 * late / total, 0.0)
+
+
+def wired_run(path: Path, tags: TagSource) -> TagRun | None:
+    """Return the run that an open file of time tags describes, if it names its channels."""
     wiring = tags.metadata.attributes
     channels = [wiring.get(n) for n in ("channel_a", "channel_b", "channel_sync", "sync_divider")]
     if not all(isinstance(n, int) for n in channels):
@@ -110,7 +159,9 @@ def wired_run(path: Path) -> TagRun | None:
     return TagRun(about, path, a, b, sync, divider, tags.duration_s)
 
 
-def open_run(run: TagRun, delay_s: float | None = None) -> PulsedRun:
+def open_run(
+    run: TagRun, delay_s: float | None = None, *, tags: TagSource | None = None
+) -> PulsedRun:
     """Open a run, find its clock and lay a pulse window on each detector.
 
     Parameters
@@ -119,27 +170,47 @@ def open_run(run: TagRun, delay_s: float | None = None) -> PulsedRun:
         Time tags with a clock channel.
     delay_s
         Electronic delay of detector B against A, where it exceeds half a pulse period [s].
+    tags
+        The tags of the run where they are open already.
 
     Raises
     ------
     InconclusiveError
         If a detector has no clicks, or the clock cannot be found.
+
+    Notes
+    -----
+    Reads the tags twice: for the clock, then for what needs it. All later counts go through the
+    same open file.
     """
-    tags = open_tags(run.file)
-    sync = _sync_times(run, tags)
-    clock = sync_clock(sync, run.sync_divider)
-    wander = wander_ps(sync, clock, run.sync_divider)
-    if wander > _MOST_WANDER * clock.period_ps:
+    if tags is None:
+        tags = open_tags(run.file)
+    sync = _sync_regression(run, tags)
+    clock = sync.clock()
+    wander = PulseWander(run.channel_sync, clock, run.sync_divider, sync.n_tags)
+    folders = [
+        Folder(channel, clock, n_bins=_PHASE_BINS) for channel in (run.channel_a, run.channel_b)
+    ]
+    gaps = [GapCounter(folder.channel, clock) for folder in folders]
+    count_in_one_pass(tags, wander, *folders, *gaps)
+    if wander.rms_ps() > _MOST_WANDER * clock.period_ps:
         raise InconclusiveError(
-            f"{run.file}: the laser's pulses wander by {wander:.0f} ps about a regular train: its "
-            "repetition rate drifted. Record shorter, or give the tagger the laser as its clock"
+            f"{run.file}: the laser's pulses wander by {wander.rms_ps():.0f} ps about a regular "
+            "train: its repetition rate drifted. Record shorter, or give the tagger the laser as "
+            "its clock"
         )
-    phases = phase_histogram(run, tags, clock, "A"), phase_histogram(run, tags, clock, "B")
-    start = [window_start_ps(counts, clock) for counts in phases]
+    start = []
+    for name, folder in zip("AB", folders, strict=True):
+        _require_clicks(run, name, folder.counts)
+        start.append(window_start_ps(folder.counts, clock))
     expected = start[0] + (0.0 if delay_s is None else delay_s * 1e12)
     # The detectors see the same pulse; a difference of whole periods is only the fold's doing.
     start[1] += round((expected - start[1]) / clock.period_ps) * clock.period_ps
-    return PulsedRun(run, tags, clock, start[0], start[1], wander, phases)
+    phases = folders[0].counts, folders[1].counts
+    dead_a, dead_b = (recovery(g.gaps, g.clicks).blind_pulses for g in gaps)
+    return PulsedRun(
+        run, tags, clock, start[0], start[1], wander.rms_ps(), phases, (dead_a, dead_b)
+    )
 
 
 def phase_histogram(
@@ -154,12 +225,17 @@ def phase_histogram(
     """
     channel = run.channel_a if detector == "A" else run.channel_b
     counts = folded_histogram(tags, channel, clock, n_bins=_PHASE_BINS).counts
+    _require_clicks(run, detector, counts)
+    return counts
+
+
+def _require_clicks(run: TagRun, detector: str, counts: NDArray[np.int64]) -> None:
+    channel = run.channel_a if detector == "A" else run.channel_b
     if not counts.any():
         raise InconclusiveError(
             f"{run.file}: detector {detector} (channel {channel}) has no clicks; is its light "
             "path open, and the channel number right?"
         )
-    return counts
 
 
 def window_start_ps(phases: NDArray[np.int64], clock: PulseClock) -> float:
@@ -169,32 +245,18 @@ def window_start_ps(phases: NDArray[np.int64], clock: PulseClock) -> float:
 
 def clock_of(run: TagRun, tags: TagSource) -> PulseClock:
     """Find the pulse clock from the run's clock channel."""
-    return sync_clock(_sync_times(run, tags), run.sync_divider)
+    return _sync_regression(run, tags).clock()
 
 
-def _sync_times(run: TagRun, tags: TagSource) -> NDArray[np.int64]:
-    sync = [chunk.times_ps[chunk.channels == run.channel_sync] for chunk in tags.chunks()]
-    if not sum(map(len, sync)):
+def _sync_regression(run: TagRun, tags: TagSource) -> SyncRegression:
+    sync = SyncRegression(run.channel_sync, run.sync_divider)
+    count_in_one_pass(tags, sync)
+    if not sync.n_tags:
         raise InconclusiveError(
             f"{run.file}: the clock channel {run.channel_sync} has no tags; is the laser's sync "
             "connected, and its threshold right?"
         )
-    return np.concatenate(sync)
-
-
-def wander_ps(sync_ps: NDArray[np.int64], clock: PulseClock, divider: int) -> float:
-    """Return how far the laser's pulses wander about a regular train, rms [ps].
-
-    From the means of up to 32 stretches of the clock signal, less what its jitter leaves in them. A
-    drift of the repetition rate by 1e-10 moves the pulses by 0.3 ns within 10 s.
-    """
-    since = (sync_ps - clock.reference_ps).astype(np.float64) - clock.t0_ps
-    interval = clock.period_ps * divider
-    residual = since - np.rint(since / interval) * interval
-    stretches = np.array_split(residual, max(min(_STRETCHES, len(residual) // 10), 1))
-    means = np.array([r.mean() for r in stretches])
-    white = float(np.mean([r.var(ddof=1) / len(r) for r in stretches]))
-    return math.sqrt(max(float(means.var()) - white, 0.0))
+    return sync
 
 
 def _peak(counts: NDArray[np.int64]) -> float:

@@ -32,10 +32,10 @@ import numpy as np
 from qdchar.estimate import Contribution, Estimate, propagate
 from qdchar.fit import Result
 from qdchar.raw_data import TagRun
+from qdchar.tags import open_tags
 
 from ..detection.live_gating import LiveCounts, live_counts
-from ..detection.pulsed_run import open_run, wired_run
-from ..detection.window import captured_fraction
+from ..detection.pulsed_run import PulsedRun, open_run, wired_run
 from ..statistics.jackknife import Table, product_of_rates
 from .g2_comb_fit import analyse_histogram, is_histogram, read_histogram
 from .g2_peak_areas import analyse_tags
@@ -108,13 +108,26 @@ def analyse(
 
     A key rate must not use it: it has to reckon with everything that is sent.
     """
-    pulsed = open_run(run, delay_s)
+    return _of_pulses(
+        open_run(run, delay_s), name, plane, dark_count_rate, background_rates, deficit
+    )
+
+
+def _of_pulses(
+    pulsed: PulsedRun,
+    name: str,
+    plane: str,
+    dark_count_rate: Estimate | None = None,
+    background_rates: tuple[Estimate, Estimate] | None = None,
+    deficit: Estimate | None = None,
+) -> Result:
+    """Find g2(0) from a run that is open; arguments as in `analyse`."""
     counts = live_counts(pulsed)
     darks: list[_Foreign] = []
     if dark_count_rate is not None:
         darks.append(_Foreign("dark counts", dark_count_rate, (0.5, 0.5)))
     raw = _measure(counts, pulsed.label, darks, deficit)
-    captured = captured_fraction(pulsed, 0.0 if dark_count_rate is None else dark_count_rate.value)
+    captured = pulsed.captured_fraction(0.0 if dark_count_rate is None else dark_count_rate.value)
     method = raw.method + (
         f"; windows of one pulse period hold at least {100.0 * captured:.4g} % of the light"
     )
@@ -193,13 +206,15 @@ def analyse_file(
     """
     if is_histogram(path):
         return analyse_histogram(read_histogram(path), path.name, delay_s, period_s)
-    run = wired_run(path)
+    tags = open_tags(path)
+    run = wired_run(path, tags)
     if run is None or any(given is not None for given in (period_s, channels, window_s)):
         return analyse_tags(
-            path, delay_s=delay_s, period_s=period_s, channels=channels, window_s=window_s
+            tags, path, delay_s=delay_s, period_s=period_s, channels=channels, window_s=window_s
         )
-    result = analyse(run, name="g2_zero", plane="detectors", delay_s=delay_s)
-    return replace(result, estimates=(*result.estimates, open_run(run).period()))
+    pulsed = open_run(run, delay_s, tags=tags)
+    result = _of_pulses(pulsed, "g2_zero", "detectors")
+    return replace(result, estimates=(*result.estimates, pulsed.period()))
 
 
 @dataclass(frozen=True)
@@ -263,17 +278,17 @@ def _measure(
     method += average.remark
 
     # Threshold detectors miss photons that come together, of one more than of both.
-    crowding, u_crowding = _crowding(live)
+    double_clicks, u_double_clicks = double_click_bias(live)
     if any(f.what == _BACKGROUND for f in foreign):  # what is left are pairs of the dot
-        crowding, u_crowding = _pairs_per_click(live, c0 - by_chance), 0.0
+        double_clicks, u_double_clicks = _pairs_per_click(live, c0 - by_chance), 0.0
     on_resonance = 1.0 if deficit is None else 1.0 + deficit.value
-    scale = average.scale * (1.0 - crowding) * on_resonance
+    scale = average.scale * (1.0 - double_clicks) * on_resonance
     value = scale * _g2(live, unwanted)
 
     # Singles, the telegraph model and what was taken off widen what the coincidences leave.
     others = [
         Contribution(f"singles, {label}", value * _relative_singles(live)),
-        Contribution(f"photons that come together, {label}", value * u_crowding, "B"),
+        Contribution(f"photons that come together, {label}", value * u_double_clicks, "B"),
         *average.doubt,
     ]
     inputs: list[tuple[Estimate, float]] = []
@@ -320,7 +335,7 @@ def _g2(table: Table, unwanted: Table) -> float:
     return (float(table[:, 3].sum()) - by_chance) / independent
 
 
-def _crowding(table: Table) -> tuple[float, float]:
+def double_click_bias(table: Table) -> tuple[float, float]:
     """Relative excess of clicks' g2 over that of photons, and its standard uncertainty.
 
     With p clicks a pulse and detector, pairs of the dot leave each detector g2 p/2 of its clicks

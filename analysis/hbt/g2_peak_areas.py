@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from qdchar.errors import InconclusiveError, UsageError
 from qdchar.estimate import Contribution, Estimate
 from qdchar.fit import Curve, Fit, Result
-from qdchar.tags import DelayMeasurement, TagSource, cross_correlation, open_tags
-from qdchar.tags.source import in_blocks
+from qdchar.tags import DelayMeasurement, TagSource, cross_correlation
 from qdchar.tags.timing.delay import locate_zero_peak
 
 from ..statistics.intervals import (
@@ -34,6 +33,7 @@ _RANGE_S = 150e-9
 
 
 def analyse_tags(
+    source: TagSource,
     path: Path,
     *,
     delay_s: float | None = None,
@@ -44,6 +44,8 @@ def analyse_tags(
 ) -> Result:
     """Find g2(0) from the peak areas of a correlation; arguments as in `hbt.analyse_file`.
 
+    `source` holds the tags of the file `path`.
+
     Notes
     -----
     g2(0) is the area of the zero peak over the mean of the others up to `range_s`, as is usual for
@@ -51,7 +53,6 @@ def analyse_tags(
     that uses the time-averaged photon number needs the other normalisation, by the product of the
     singles of time blocks, ``g2_zero_time_averaged``; it is larger by 1 + b.
     """
-    source = open_tags(path)
     picoseconds = tuple(None if x is None else x * 1e12 for x in (period_s, delay_s))
     pairs = [channels] if channels else _candidate_pairs(source, path)
     found, reasons = [], []
@@ -112,19 +113,16 @@ def _correlate(
         uneven_bins=True,
         n_blocks=_BLOCKS,
     )
-    if histogram.block_counts is None:
+    if histogram.block_counts is None or histogram.block_clicks is None:
         raise RuntimeError("the correlation was asked for by block")
     zero = locate_zero_peak(
         histogram,
         period_ps=period_ps if period_ps is not None else source.metadata.sync_period_ps,
         delay_ps=delay_ps,
     )
-    singles = np.zeros((_BLOCKS, 2), np.int64)
-    for block, chunks in in_blocks(source, _BLOCKS):
-        for chunk in chunks:
-            for i, channel in enumerate((channel_a, channel_b)):
-                singles[block, i] += np.count_nonzero(chunk.channels == channel)
-    return _Correlation(zero, histogram.block_counts, singles, source.duration_s / _BLOCKS)
+    return _Correlation(
+        zero, histogram.block_counts, histogram.block_clicks, source.duration_s / _BLOCKS
+    )
 
 
 def _result(c: _Correlation, label: str, window_s: float | None, remarks: str) -> Result:

@@ -11,7 +11,9 @@ import numpy as np
 from qdchar.errors import InconclusiveError, RecordError, UsageError
 from qdchar.estimate import Contribution, Estimate
 from qdchar.fit import Result
-from qdchar.tags import PulseClock, TagSource, folded_histogram, open_tags, sync_clock
+from qdchar.tags import PulseClock, TagSource, folded_histogram, open_tags
+from qdchar.tags.source import ClickCounter, count_in_one_pass
+from qdchar.tags.timing.sync_regression import SyncRegression
 
 from ..detection.pulsed_run import wired_run
 from ..models.decay import Array, temporal_fwhm
@@ -117,11 +119,10 @@ def _read(
     if path.suffix.lower() in _TEXT:
         return _read_text(path)
     source = open_tags(path)
-    run = wired_run(path)
+    run = wired_run(path, source)
     if run is not None and sync_channel is None:
         sync_channel, sync_divider = run.channel_sync, run.sync_divider
-    clock = _clock(source, path, sync_channel, sync_divider, period_s)
-    chosen = _busiest(source, sync_channel, path) if channel is None else channel
+    clock, chosen = _clock_and_channel(source, path, channel, sync_channel, sync_divider, period_s)
     step = source.resolution_ps
     # tags are spread over the tagger's step, so that bins may be finer
     n_bins = min(round(clock.period_ps / min(step, _BIN_PS)), _MOST_BINS)
@@ -136,37 +137,40 @@ def _read(
     return _Decay(folded.counts.astype(np.float64), folded.bin_ps * 1e-12, chosen)
 
 
-def _clock(
+def _clock_and_channel(
     source: TagSource,
     path: Path,
+    channel: int | None,
     sync_channel: int | None,
     sync_divider: int,
     period_s: float | None,
-) -> PulseClock:
+) -> tuple[PulseClock, int]:
+    """Find the pulse clock, and if no channel is given that with most clicks besides the clock."""
+    clicks = ClickCounter()
+    period_ps = source.metadata.sync_period_ps
     if sync_channel is not None:
-        sync = [c.times_ps[c.channels == sync_channel] for c in source.chunks()]
-        return sync_clock(
-            np.concatenate(sync),
+        sync = SyncRegression(
+            sync_channel,
             sync_divider,
             period_guess_ps=None if period_s is None else period_s * 1e12,
         )
-    if source.metadata.sync_period_ps is None:
+        count_in_one_pass(source, sync, clicks)
+        clicks.counts[sync_channel] = 0
+        clock = sync.clock()
+    elif period_ps is not None:
+        clock = PulseClock(period_ps=period_ps)
+        if channel is None:
+            count_in_one_pass(source, clicks)
+    else:
         raise UsageError(
             f"{path} is no T3 file: name its clock channel (it has channels "
             f"{', '.join(map(str, source.channels))})"
         )
-    return PulseClock(period_ps=source.metadata.sync_period_ps)
-
-
-def _busiest(source: TagSource, sync_channel: int | None, path: Path) -> int:
-    clicks = np.zeros(256, np.int64)
-    for chunk in source.chunks():
-        clicks += np.bincount(chunk.channels, minlength=256)
-    if sync_channel is not None:
-        clicks[sync_channel] = 0
-    if not clicks.any():
+    if channel is not None:
+        return clock, channel
+    if not clicks.counts.any():
         raise InconclusiveError(f"{path}: no clicks besides the clock")
-    return int(np.argmax(clicks))
+    return clock, int(np.argmax(clicks.counts))
 
 
 def _read_text(path: Path) -> _Decay:

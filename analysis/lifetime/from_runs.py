@@ -16,10 +16,11 @@ import numpy as np
 from qdchar.estimate import Contribution, Estimate, merge
 from qdchar.fit import Result
 from qdchar.raw_data import TagRun
+from qdchar.tags import open_tags
 
 from ..detection.decay_histogram import Histograms, fold
 from ..detection.live_gating import largest_laser_share, live_counts, two_photon_shares
-from ..detection.pulsed_run import open_run, wired_run
+from ..detection.pulsed_run import PulsedRun, open_run, wired_run
 from ..detuning import on_resonance
 from ..hbt.g2_comb_fit import is_histogram
 from ..models.decay import Array, decayed, temporal_fwhm
@@ -84,9 +85,15 @@ def analyse(
     where all pairs are made of one laser photon; half of what that would do is added, with a
     rectangular distribution from none to all. g2(0) is that of this recording.
     """
-    pulsed, pulsed_laser = open_run(emission), open_run(response)
+    return _of_pulses(open_run(emission), open_run(response), excess, plane)
+
+
+def _of_pulses(
+    pulsed: PulsedRun, pulsed_laser: PulsedRun, excess: Estimate | None, plane: str
+) -> Result:
+    """Find the lifetime from two runs that are open; arguments as in `analyse`."""
     emitted, laser = fold(pulsed), fold(pulsed_laser)
-    label = emission.file.name
+    label = pulsed.label
     decays = [
         fit_decay(
             f"Decay on detector {name}", f"lifetime {name}, {label}", counts, shape, emitted.bin_s
@@ -104,7 +111,7 @@ def analyse(
         for w, d in zip(weights, decays, strict=True)
         for c in d.budget
     ]
-    live = live_counts(pulsed)
+    live = live_counts(pulsed, emitted.ungated)
     early = 0.25 * measured * float(weights @ two_photon_shares(live.statistics))
     laser_share = largest_laser_share(live.statistics)
     hasty = 0.5 * sum(
@@ -121,7 +128,7 @@ def analyse(
             f"the two detectors give lifetimes that differ by {apart * 1e12:.2f} ps, more than "
             "their errors allow: was the response taken at the same count rate?"
         )
-    fwhm = _response_fwhm(laser, response.file.name)
+    fwhm = _response_fwhm(laser, pulsed_laser.label)
     for r in (pulsed, pulsed_laser):
         if r.wander_ps > _MOST_WANDER * fwhm.value * 1e12:
             problems.append(
@@ -206,11 +213,9 @@ def analyse_file(
     being Gaussian; the result then carries a problem.
     """
     if response is not None and channel is None and sync_channel is None:
-        emission, laser = (
-            None if is_histogram(file) else wired_run(file) for file in (path, response)
-        )
+        emission, laser = _pulsed_run(path), _pulsed_run(response)
         if emission is not None and laser is not None:
-            return analyse(emission, laser, plane="detectors")
+            return _of_pulses(emission, laser, None, "detectors")
     return analyse_one_detector(
         path,
         response=response,
@@ -220,6 +225,15 @@ def analyse_file(
         period_s=period_s,
         response_u_rel=response_u_rel,
     )
+
+
+def _pulsed_run(path: Path) -> PulsedRun | None:
+    """Open a file of time tags that names its channels."""
+    if is_histogram(path):
+        return None
+    tags = open_tags(path)
+    run = wired_run(path, tags)
+    return None if run is None else open_run(run, tags=tags)
 
 
 def _with_laser(lifetime_s: float, response: Array, bin_s: float, share: float) -> float:

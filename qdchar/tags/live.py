@@ -5,18 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 from ..roles import TagBlock
 from .formats.photon_hdf5 import TagWriter
-from .source import TagChunk
-
-
-class Accumulator(Protocol):
-    """What can count chunk by chunk: `Correlator`, `Folder`, `PulseCounter`."""
-
-    def add(self, chunk: TagChunk) -> None:
-        """Count a chunk."""
+from .source import Accumulator, TagChunk
 
 
 @dataclass(frozen=True)

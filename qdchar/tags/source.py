@@ -108,6 +108,41 @@ class TagSource(Protocol):
         """Go through all tags, in time order, about `size` at a time."""
 
 
+class Accumulator(Protocol):
+    """What counts tags chunk by chunk: `Correlator`, `Folder`, `PulseCounter` and their like."""
+
+    def add(self, chunk: TagChunk) -> None:
+        """Count a chunk."""
+
+
+class ClickCounter:
+    """Count the tags of each channel.
+
+    Attributes
+    ----------
+    counts
+        int64, shape (256,).
+    """
+
+    def __init__(self) -> None:
+        self.counts = np.zeros(256, np.int64)
+
+    def add(self, chunk: TagChunk) -> None:
+        """Count the tags of this chunk."""
+        self.counts += np.bincount(chunk.channels, minlength=256)
+
+
+def count_in_one_pass(source: TagSource, *accumulators: Accumulator) -> None:
+    """Read a source once, and let all accumulators count each chunk.
+
+    A file of 10^9 tags takes longer to read and unpack than to count: what can be counted
+    together should be.
+    """
+    for chunk in source.chunks():
+        for accumulator in accumulators:
+            accumulator.add(chunk)
+
+
 class TagArrays:
     """Tags in memory as a source.
 

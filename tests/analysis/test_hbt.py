@@ -10,6 +10,7 @@ from scipy import stats
 
 from qdchar.analysis import hbt
 from qdchar.analysis.hbt.expected_peaks import expected_areas
+from qdchar.analysis.hbt.g2_live_gated import double_click_bias
 from qdchar.analysis.statistics.intervals import (
     exact,
     exact_share,
@@ -85,7 +86,7 @@ def test_photons_that_come_together(pair: float) -> None:
     mean = one + 2 * pair + leak
     true = (2 * pair + 2 * (one + 2 * pair) * leak + leak**2) / mean**2
     table = 1e9 * np.array([[1.0, p_a, p_b, both]])
-    excess, u = hbt._crowding(table)
+    excess, u = double_click_bias(table)
     clicks = both / (p_a * p_b)
     assert clicks / true > 1.002
     assert clicks * (1 - excess) / true == pytest.approx(1.0, abs=1.2 * np.sqrt(3) * u)

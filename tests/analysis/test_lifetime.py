@@ -14,7 +14,6 @@ from scipy import integrate, stats
 
 from qdchar.analysis import lifetime
 from qdchar.analysis.detection.live_gating import largest_laser_share
-from qdchar.analysis.detection.pulsed_run import wander_ps
 from qdchar.analysis.lifetime.multi_exponential import fit_decays
 from qdchar.analysis.lifetime.reconvolution import fit_decay, fit_emg
 from qdchar.analysis.models.decay import decayed, emg_cdf, emg_histogram
@@ -22,7 +21,9 @@ from qdchar.cli import run as qdchar
 from qdchar.errors import InconclusiveError, RecordError, UsageError
 from qdchar.estimate import Contribution, Estimate
 from qdchar.fit import runs_p_value
-from qdchar.tags import PulseClock, TagWriter, open_tags, sync_clock
+from qdchar.tags import TagWriter, open_tags
+from qdchar.tags.source import count_in_one_pass
+from qdchar.tags.timing.sync_regression import PulseWander, SyncRegression
 
 # few two-photon pulses: which of two photons comes first is another test's business
 LIGHT = Light(mean_photons=0.292, g2=0.00698)
@@ -471,12 +472,15 @@ def test_laser_that_drifts_is_noticed(tmp_path: Path) -> None:
     with TagWriter(file, resolution_ps=1.0) as writer:
         writer.append(drifted, channels)
     run = replace(response, file=file)
-    assert wander_ps(*_sync(file), 1000) == pytest.approx(2e-8 * span / math.sqrt(180), rel=0.1)
+    assert wander_ps(file) == pytest.approx(2e-8 * span / math.sqrt(180), rel=0.1)
     assert "wander" in lifetime.analyse(run, response).problems[-1]
-    assert wander_ps(*_sync(response.file), 1000) < 2.0
+    assert wander_ps(response.file) < 2.0
 
 
-def _sync(file: Path) -> tuple[np.ndarray, PulseClock]:
-    tags_ = open_tags(file)
-    sync = np.concatenate([c.times_ps[c.channels == 7] for c in tags_.chunks()])
-    return sync, sync_clock(sync, 1000)
+def wander_ps(file: Path) -> float:
+    source = open_tags(file)
+    sync = SyncRegression(7, 1000)
+    count_in_one_pass(source, sync)
+    wander = PulseWander(7, sync.clock(), 1000, sync.n_tags)
+    count_in_one_pass(source, wander)
+    return wander.rms_ps()

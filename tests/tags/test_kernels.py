@@ -23,7 +23,7 @@ from qdchar.tags import (
     open_tags,
     pulse_statistics,
 )
-from qdchar.tags.counting import Folder, PulseCounter
+from qdchar.tags.counting import Folder, GapCounter, LiveFolder, PulseCounter
 from qdchar.tags.counting.correlation import Correlator, _reciprocal, pair_histogram
 from qdchar.tags.formats.ptu_writer import write_ptu
 from qdchar.tags.source import TagChunk
@@ -219,6 +219,49 @@ def test_dither_removes_the_comb_and_does_not_depend_on_chunks() -> None:
     for chunk in source.chunks(777):
         folder.add(chunk)
     np.testing.assert_array_equal(folder.counts, dithered)
+
+
+@pytest.mark.parametrize("dead_pulses", [0, 2])
+def test_clicks_soon_after_the_last_one_are_not_folded(dead_pulses: int) -> None:
+    rng = np.random.default_rng(6)
+    period, offset = 50.25, -13.5
+    times = np.cumsum(rng.integers(1, 200, 5_000))
+    channels = rng.choice(np.array([0, 1], np.uint8), len(times))
+    source = TagArrays(times, channels)
+    clock = PulseClock(period, t0_ps=7.25)
+    pulses = [
+        pulse_of(int(t), Fraction(7.25) + Fraction(offset), Fraction(period))[0]
+        for t in times[channels == 1]
+    ]
+    live = np.diff(pulses, prepend=-(10**9)) > dead_pulses
+    assert 0.1 < live.mean() < 0.95
+    alone = TagArrays(times[channels == 1][live], np.ones(live.sum()))
+    expected = folded_histogram(
+        alone, 1, clock, n_bins=12, offset_ps=offset, dither_ps=5.0, seed=4
+    ).counts
+    for size in (313, 100_000):
+        folder = LiveFolder(
+            1, clock, dead_pulses=dead_pulses, n_bins=12, offset_ps=offset, dither_ps=5.0, seed=4
+        )
+        for chunk in source.chunks(size):
+            folder.add(chunk)
+        np.testing.assert_array_equal(folder.counts, expected)
+
+
+def test_gaps_are_rounded_to_whole_periods() -> None:
+    rng = np.random.default_rng(7)
+    clock = PulseClock(50.25)
+    times = np.cumsum(rng.integers(1, 400, 5_000))
+    times[2_500:] += 10_000  # longer than 64 periods
+    channels = rng.choice(np.array([0, 1], np.uint8), len(times))
+    gaps = np.floor(np.diff(times[channels == 1]) / 50.25 + 0.5).astype(np.int64)
+    for size in (313, 100_000):
+        counter = GapCounter(1, clock)
+        for chunk in TagArrays(times, channels).chunks(size):
+            counter.add(chunk)
+        assert counter.clicks == np.count_nonzero(channels == 1)
+        np.testing.assert_array_equal(counter.gaps, np.bincount(gaps[gaps <= 64], minlength=65))
+    assert gaps.max() > 64
 
 
 @settings(max_examples=200, deadline=None)

@@ -6,7 +6,7 @@ from a file or from a running tagger, and gives bit-identical counts for any chu
 
 from ..timing.clock import PulseClock, sync_clock
 from .correlation import CorrelationHistogram, Correlator, clean_widths, cross_correlation
-from .folding import FoldedHistogram, Folder, folded_histogram
+from .folding import FoldedHistogram, Folder, GapCounter, LiveFolder, folded_histogram
 from .pulse_statistics import GAP_PULSES, PulseCounter, PulseStatistics, pulse_statistics
 
 __all__ = [
@@ -15,6 +15,8 @@ __all__ = [
     "Correlator",
     "FoldedHistogram",
     "Folder",
+    "GapCounter",
+    "LiveFolder",
     "PulseClock",
     "PulseCounter",
     "PulseStatistics",

@@ -119,6 +119,8 @@ class CorrelationHistogram:
     block_counts
         int64, shape (n_blocks, n_bins): counts in blocks of equal time, where they were asked for;
         a pair belongs to the block of its later click.
+    block_clicks
+        int64, shape (n_blocks, 2): clicks on channels A and B in each block.
     """
 
     start_ps: int
@@ -130,6 +132,7 @@ class CorrelationHistogram:
     clicks_b: int
     duration_s: float
     block_counts: NDArray[np.int64] | None = None
+    block_clicks: NDArray[np.int64] | None = None
 
     @property
     def edges_ps(self) -> NDArray[np.int64]:
@@ -363,14 +366,16 @@ def cross_correlation(
         threads=threads,
     )
     block_counts = np.zeros((n_blocks, n_bins), np.int64)
-    before = np.zeros(n_bins, np.int64)
+    block_clicks = np.zeros((n_blocks, 2), np.int64)
+    before, clicks_before = np.zeros(n_bins, np.int64), np.zeros(2, np.int64)
     with correlator:
         for block, chunks in _blocks(source, n_blocks):
             for chunk in chunks:
                 correlator.add(chunk)
             so_far = correlator.counts
-            block_counts[block] = so_far - before
-            before = so_far
+            clicks = np.array([correlator.clicks_a, correlator.clicks_b], np.int64)
+            block_counts[block], block_clicks[block] = so_far - before, clicks - clicks_before
+            before, clicks_before = so_far, clicks
     return CorrelationHistogram(
         start_ps=correlator.start_ps,
         bin_ps=bin_ps,
@@ -381,6 +386,7 @@ def cross_correlation(
         clicks_b=correlator.clicks_b,
         duration_s=source.duration_s,
         block_counts=block_counts if n_blocks > 1 else None,
+        block_clicks=block_clicks if n_blocks > 1 else None,
     )
 
 

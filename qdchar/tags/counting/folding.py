@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from qdchar.errors import UsageError
 
-from ..source import TagChunk, TagSource
+from ..source import TagChunk, TagSource, count_in_one_pass
 from ..timing.clock import PulseClock
 from . import numba_loops as compiled
+from .pulse_statistics import GAP_PULSES
+from .time_order import EARLY
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,13 @@ class FoldedHistogram:
         return self.bin_ps * np.arange(len(self.counts) + 1, dtype=np.float64)
 
 
+def _check_folding(clock: PulseClock, n_bins: int, dither_ps: float) -> None:
+    if n_bins < 1:
+        raise UsageError(f"{n_bins} bins a period are no histogram")
+    if not 0.0 <= dither_ps < clock.period_ps:
+        raise UsageError(f"a dither of {dither_ps} ps is not below the period")
+
+
 class Folder:
     """Build a :class:`FoldedHistogram` chunk by chunk; see :func:`folded_histogram`."""
 
@@ -59,10 +68,7 @@ class Folder:
         dither_ps: float = 0.0,
         seed: int = 0,
     ) -> None:
-        if n_bins < 1:
-            raise UsageError(f"{n_bins} bins a period are no histogram")
-        if not 0.0 <= dither_ps < clock.period_ps:
-            raise UsageError(f"a dither of {dither_ps} ps is not below the period")
+        _check_folding(clock, n_bins, dither_ps)
         self.channel, self.clock, self.offset_ps = channel, clock, offset_ps
         self.counts = np.zeros(n_bins, np.int64)
         self._whole = math.floor(clock.period_ps)
@@ -86,6 +92,78 @@ class Folder:
             self.counts.copy(), self.clock.period_ps / len(self.counts), self.clock,
             self.offset_ps, duration_s,
         )  # fmt: skip
+
+
+class LiveFolder(Folder):
+    """Fold the clicks of a channel that came when its detector had surely recovered.
+
+    A detector that recovers within a pulse window sees the late photons of that pulse and misses
+    the early ones, which distorts the decay curve.
+
+    Parameters
+    ----------
+    channel, clock, n_bins, offset_ps, dither_ps, seed
+        As for :func:`folded_histogram`. Pulses are counted in windows that begin at `offset_ps`.
+    dead_pulses
+        Clicks no more than so many pulses after the channel's last one are left out.
+    """
+
+    def __init__(
+        self,
+        channel: int,
+        clock: PulseClock,
+        *,
+        dead_pulses: int,
+        n_bins: int,
+        offset_ps: float = 0.0,
+        dither_ps: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            channel, clock, n_bins=n_bins, offset_ps=offset_ps, dither_ps=dither_ps, seed=seed
+        )
+        self.dead_pulses = dead_pulses
+        self._last_pulse = EARLY
+
+    def add(self, chunk: TagChunk) -> None:
+        """Fold the clicks of this chunk."""
+        times, channels = chunk.native()
+        live = np.empty(len(times), np.int64)
+        count, self._last_pulse = compiled.live_clicks(
+            times, channels, self.channel, self._origin, self._fraction, self._whole, self._rest,
+            self.dead_pulses, self._last_pulse, live,
+        )  # fmt: skip
+        super().add(TagChunk(live[:count], np.full(count, self.channel, np.uint8)))
+
+
+class GapCounter:
+    """Count the gaps between successive clicks of a channel, rounded to whole pulse periods.
+
+    Needs no pulse windows, only the period: what it says about the dead time is known before the
+    windows are laid.
+
+    Attributes
+    ----------
+    gaps
+        int64, shape (65,): successive clicks 0 to 64 pulse periods apart.
+    clicks
+        All clicks.
+    """
+
+    def __init__(self, channel: int, clock: PulseClock) -> None:
+        self.channel = channel
+        self.gaps = np.zeros(GAP_PULSES + 1, np.int64)
+        self.clicks = 0
+        self._per_ps = 1.0 / clock.period_ps
+        self._last_ps = EARLY
+
+    def add(self, chunk: TagChunk) -> None:
+        """Count the clicks of this chunk."""
+        times, channels = chunk.native()
+        clicks, self._last_ps = compiled.count_gaps(
+            times, channels, self.channel, self._per_ps, self._last_ps, self.gaps
+        )
+        self.clicks += clicks
 
 
 def folded_histogram(
@@ -130,6 +208,5 @@ def folded_histogram(
     folder = Folder(
         channel, clock, n_bins=n_bins, offset_ps=offset_ps, dither_ps=dither_ps, seed=seed
     )
-    for chunk in source.chunks():
-        folder.add(chunk)
+    count_in_one_pass(source, folder)
     return folder.histogram(source.duration_s)

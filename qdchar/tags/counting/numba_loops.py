@@ -245,6 +245,54 @@ def fold(
 
 
 @njit(cache=True, nogil=True)
+def live_clicks(
+    times: Int64s,
+    channels: Uint8s,
+    channel: int,
+    origin: int,
+    fraction: float,
+    whole: int,
+    rest: float,
+    dead_pulses: int,
+    last_pulse: int,
+    live: Int64s,
+) -> tuple[int, int]:
+    """Collect the clicks of one channel more than `dead_pulses` after its last one.
+
+    Returns their number, and the pulse of the last click.
+    """
+    inverse = 1.0 / (whole + rest)
+    count = 0
+    for i in range(len(times)):
+        if channels[i] != channel:
+            continue
+        pulse, _ = pulse_and_phase(times[i], origin, fraction, whole, rest, inverse)
+        if pulse - last_pulse > dead_pulses:
+            live[count] = times[i]
+            count += 1
+        last_pulse = pulse
+    return count, last_pulse
+
+
+@njit(cache=True, nogil=True)
+def count_gaps(
+    times: Int64s, channels: Uint8s, channel: int, per_ps: float, last: int, gaps: Int64s
+) -> tuple[int, int]:
+    """Histogram the rounded gaps between clicks of one channel; return clicks and the last one."""
+    clicks = 0
+    beyond = len(gaps) - 0.5
+    for i in range(len(times)):
+        if channels[i] != channel:
+            continue
+        gap = (times[i] - last) * per_ps
+        if gap < beyond:
+            gaps[int(gap + 0.5)] += 1
+        last = times[i]
+        clicks += 1
+    return clicks, last
+
+
+@njit(cache=True, nogil=True)
 def click_pulses(
     times: Int64s,
     channels: Uint8s,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from qdchar.errors import UsageError
 
-from ..source import TagChunk, TagSource
+from ..source import TagChunk, TagSource, count_in_one_pass
 from ..timing.clock import PulseClock
 from . import numba_loops as compiled
 from .time_order import EARLY, check_order
@@ -303,6 +303,5 @@ def pulse_statistics(
         offset_b_ps=offset_b_ps,
         window_ps=window_ps,
     )
-    for chunk in source.chunks():
-        counter.add(chunk)
+    count_in_one_pass(source, counter)
     return counter.statistics()
