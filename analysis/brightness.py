@@ -106,8 +106,6 @@ def analyse(
     mean = Estimate(
         name=name,
         value=detected / efficiency,
-        unit="1",
-        definition="<n>: mean photon number per pulse, no multi-photon correction",
         method=method,
         plane=plane,
         budget=(
@@ -143,8 +141,6 @@ def photon_numbers(mean: Estimate, g2: Estimate) -> tuple[Estimate, Estimate]:
     p2 = Estimate(
         name="p2",
         value=g * n**2 / 2,
-        unit="1",
-        definition="g2 <n>^2/2, an upper bound on the probability of two or more photons",
         method=common,
         plane=mean.plane,
         budget=propagate([(mean, g * n), (g2, n**2 / 2)]),
@@ -152,8 +148,6 @@ def photon_numbers(mean: Estimate, g2: Estimate) -> tuple[Estimate, Estimate]:
     p1 = Estimate(
         name="p1",
         value=n - g * n**2,
-        unit="1",
-        definition="<n> - 2 p2, the probability of one photon",
         method=common,
         plane=mean.plane,
         budget=propagate([(mean, 1.0 - 2.0 * g * n), (g2, -(n**2))]),
@@ -255,8 +249,6 @@ def _clock_rate(pulsed: PulsedRun) -> Estimate:
     return Estimate(
         name="clock_rate",
         value=clock.frequency_hz,
-        unit="Hz",
-        definition="pulse rate of the excitation laser",
         method="regression on the clock channel; in units of the time tagger's own clock",
         plane="laser",
         budget=(

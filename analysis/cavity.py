@@ -220,8 +220,6 @@ def _orders(
     spacing = Estimate(
         name="cavity_fsr_voltage",
         value=fsr,
-        unit="V",
-        definition="piezo voltage from order to order, mean over the sweep",
         method=f"{len(peaks)} orders; scatter of their spacings, hysteresis and creep",
         budget=(
             Contribution(f"{_LABEL}: spacing of the orders", math.hypot(scatter, reading)),
@@ -232,8 +230,6 @@ def _orders(
     per_volt = Estimate(
         name="cavity_metres_per_volt",
         value=scale,
-        unit="m/V",
-        definition="mirror displacement per volt in small loops, a second after each step",
         method=(
             f"half a wavelength per order, less {100.0 * scale_u_rel:g} % for hysteresis and "
             f"creep; {spacing.method}"
@@ -267,9 +263,6 @@ def _orders(
     return Result((spacing, per_volt), (fit,))
 
 
-_WIDTH = "full width at half maximum of the count rate: the cavity's times sqrt(1 + F0)"
-
-
 def _widths(
     solution: Solution,
     wavelength_m: float,
@@ -278,43 +271,29 @@ def _widths(
 ) -> list[Estimate]:
     v = solution.as_dict()
 
-    def of_fit(name: str, parameter: str, what: str) -> Estimate:
+    def of_fit(name: str, parameter: str) -> Estimate:
         return Estimate(
             name=name,
             value=v[parameter],
-            unit="V",
-            definition=what,
             method="Lorentz fit of the count rate",
             budget=solution.budget({parameter: 1.0}),
         )
 
-    width = of_fit("cavity_count_fwhm_voltage", "fwhm", _WIDTH)
-    found = [
-        of_fit(
-            "cavity_resonance_voltage",
-            "centre",
-            "piezo voltage of the strongest count-rate peak, in this direction of scan",
-        ),
-        width,
-    ]
+    width = of_fit("cavity_count_fwhm_voltage", "fwhm")
+    found = [of_fit("cavity_resonance_voltage", "centre"), width]
     if metres_per_volt is None:
         return found
-    counts = _product(
-        "cavity_count_fwhm", "m", _WIDTH + ", in mirror displacement", (width, metres_per_volt)
-    )
+    counts = _product("cavity_count_fwhm", width, metres_per_volt)
     found.append(counts)
     if purcell_factor is not None:
         found += _of_cavity(counts, wavelength_m, purcell_factor)
     return found
 
 
-def _product(name: str, unit: str, what: str, factors: tuple[Estimate, Estimate]) -> Estimate:
-    a, b = factors
+def _product(name: str, a: Estimate, b: Estimate) -> Estimate:
     return Estimate(
         name=name,
         value=a.value * b.value,
-        unit=unit,
-        definition=what,
         method=f"{a.method}; {b.method}",
         budget=propagate([(a, b.value), (b, a.value)]),
     )
@@ -331,16 +310,12 @@ def _of_cavity(counts: Estimate, wavelength_m: float, purcell_factor: Estimate) 
         Estimate(
             name="cavity_fwhm_displacement",
             value=width,
-            unit="m",
-            definition="FWHM of the cavity mode in mirror displacement",
             method=method,
             budget=propagate([(counts, 1.0 / broadening), (purcell_factor, -width * by_purcell)]),
         ),
         Estimate(
             name="cavity_finesse",
             value=finesse,
-            unit="1",
-            definition="half a wavelength over the FWHM in displacement",
             method=method,
             budget=propagate(
                 [(counts, -finesse / counts.value), (purcell_factor, finesse * by_purcell)]

@@ -69,8 +69,6 @@ def analyse(scan: Scan) -> Result:
     estimate = Estimate(
         name="dark_count_rate",
         value=rate,
-        unit="Hz",
-        definition="clicks per second with the light blocked, total of both detectors",
         method=f"{total} counts in {time_s:.4g} s, Garwood interval",
         plane="detectors",
         budget=(Contribution(f"dark counts, {scan.file.name}", 0.5 * (high - low) * spread),),

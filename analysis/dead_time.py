@@ -35,8 +35,6 @@ def on_fraction(amplitude: Estimate | None) -> Estimate:
     return Estimate(
         name="on_fraction",
         value=q,
-        unit="1",
-        definition="part of the time that the source is on",
         method="from the blinking amplitude, ideal telegraph",
         budget=propagate([(amplitude, -(q**2))]) if amplitude is not None and blinks else (),
     )
@@ -100,11 +98,7 @@ def analyse(run: TagRun) -> Result:
     estimate = Estimate(
         name="dead_time",
         value=sum(bounds) / 2,
-        unit="s",
-        definition="time after a click at which the efficiency is back to one half",
-        method=(
-            f"gaps between clicks: blind at {low}, back at {high} pulses; rectangular between them"
-        ),
+        method=f"gaps between clicks: dead at {low} pulses, back at {high}; uniform in between",
         plane="detectors",
         budget=(
             Contribution(

@@ -114,8 +114,6 @@ def analyse(
     estimate = Estimate(
         name="detector_efficiency_measured",
         value=value,
-        unit="1",
-        definition="clicks of both detectors per photon in the fibre before the beam splitter",
         method="",
         plane="fibre to click",
         budget=(

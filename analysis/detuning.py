@@ -67,10 +67,8 @@ def residual_square(
     u_way_V2 = 0.5 * (1.0 / 2.0 - 1.0 / 5.0) * drift_V2 / math.sqrt(3.0)
     per_square = metres_per_volt.value**2
     return Estimate(
-        name="cavity_residual_square",
+        name="cavity_detuning_square",
         value=per_square * square_V2,
-        unit="m2",
-        definition="mean square of the distance from resonance between visits of the loop",
         method="from what each visit finds and leaves, drift between them even",
         budget=(
             Contribution("looks of the loop", per_square * u_looks_V2, "A"),
@@ -131,10 +129,8 @@ def lifetime_excess(
         return value - math.hypot(less, k * u_off), value + math.hypot(more, k * u_off)
 
     return Estimate(
-        name="lifetime_excess",
+        name="lifetime_detuning_correction",
         value=value,
-        unit="1",
-        definition="relative excess of the lifetime over that on resonance",
         method="F0 (2 z/w)^2 with the vibration and the residual detuning of the closed loop",
         budget=merge([*of_product, *of_residual]),
         interval_68=interval(1.0),
@@ -168,10 +164,8 @@ def transmission_excess(
     value = peak(1.0) / peak(1.0 + lifetime.value) - 1.0
     slope = value / lifetime.value if lifetime.value else -math.log(peak(1.01) / peak(1.0)) / 0.01
     return Estimate(
-        name="transmission_excess",
+        name="transmission_detuning_correction",
         value=value,
-        unit="1",
-        definition="relative excess of the etalon's transmission over that on resonance",
         method="Airy with Voigt line, Lorentzian part as 1/T1",
         budget=propagate([(lifetime, slope)]),
     )
@@ -197,10 +191,8 @@ def g2_deficit(lifetime: Estimate, transmission: Estimate | None = None) -> Esti
     inputs = [(lifetime, 0.5)] if transmission is None else [(lifetime, 0.5), (transmission, 0.5)]
     half = 0.5 * abs(lifetime.value - diluted)
     return Estimate(
-        name="g2_deficit",
+        name="g2_detuning_correction",
         value=0.5 * (lifetime.value + diluted),
-        unit="1",
-        definition="relative deficit of g2(0) against that on resonance",
         method="between that of re-excitation, as 1/T1, and that of leaked laser",
         budget=(
             *propagate(inputs),

@@ -107,11 +107,6 @@ def analyse(
     captured = Estimate(
         name="gate_captured_fraction",
         value=1.0 - lost,
-        unit="1",
-        definition=(
-            f"share of the signal's clicks in the best gate of {gate_width.value * 1e9:.4g} ns per "
-            "pulse, response of detectors and tagger included"
-        ),
         method=(
             f"{outside:.0f} of {total:.0f} clicks outside of the gate, {dark_outside:.1f} of them "
             "expected dark"
@@ -147,8 +142,6 @@ def _dark(rate: Estimate, width: Estimate) -> Estimate:
     return Estimate(
         name="dark_count_probability",
         value=rate.value * width.value,
-        unit="1",
-        definition="dark counts per pulse in the gate, total over the detectors",
         method="dark_count_rate as measured x gate_width as given",
         plane="detectors",
         budget=propagate([(rate, width.value), (width, rate.value)]),

@@ -212,10 +212,6 @@ def _visibility(
     return Estimate(
         name="visibility",
         value=1.0 - ratio,
-        unit="1",
-        definition=(
-            "V = 1 - C_par/C_orth of consecutive photons, raw; receiver's dark counts removed"
-        ),
         method=(
             f"live gating; {count} coincidences with parallel arms, {round(others)} with "
             "orthogonal ones"
@@ -303,8 +299,6 @@ def _indistinguishability(
     return Estimate(
         name="indistinguishability",
         value=value,
-        unit="1",
-        definition="M: overlap of two photons from consecutive pulses",
         method=(
             f"{FORMULA}; g2 {pairs:.4g}, R:T {r:.3f}:{t:.3f}, 1 - eps {o:.4f}; multi-photon part "
             "between as alike as the rest and not interfering (Ollivier, PRL 126, 063602)"

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdchar.errors import RecordError
-from qdchar.estimate import Estimate, propagate
+from qdchar.estimate import Estimate, Uncertain, propagate
 from qdchar.fit import Curve, Result
 from qdchar.raw_data import Scan, TagRun
 
@@ -149,17 +149,13 @@ def analyse(
     )
 
 
-def _background(solution: Solution, detector: str, clock_rate_Hz: float) -> Estimate:
+def _background(solution: Solution, detector: str, clock_rate_Hz: float) -> Uncertain:
     """Clicks that the leak makes on a live detector at the power of the tuned run [Hz]."""
     name = f"leak_{detector}"
     leak = solution[name]
-    return Estimate(
-        name=name,
-        value=-math.expm1(-leak) * clock_rate_Hz,
-        unit="Hz",
-        definition="clicks of leaked laser light",
-        method="power scan with the cavity detuned",
-        budget=solution.budget({name: math.exp(-leak) * clock_rate_Hz}),
+    return Uncertain(
+        -math.expm1(-leak) * clock_rate_Hz,
+        solution.budget({name: math.exp(-leak) * clock_rate_Hz}),
     )
 
 
@@ -170,14 +166,10 @@ def _leakage(
     clicks = sum(solution[n] for n in names)
     to_pi = pi_power.value / gain.value / at_run
     value = clicks * to_pi / efficiency.value
-    detected = Estimate(
-        "leak", clicks, "1", "", "", budget=solution.budget(dict.fromkeys(names, 1.0))
-    )
+    detected = Uncertain(clicks, solution.budget(dict.fromkeys(names, 1.0)))
     return Estimate(
         name="laser_leakage",
         value=value,
-        unit="1",
-        definition="laser photons per pulse in the fibre at P_pi",
         method="clicks in proportion to the power, with the cavity detuned",
         plane="fibre",
         budget=propagate(
@@ -198,7 +190,6 @@ def _reexcitation(raw: Result, solution: Solution, excess: Estimate | None) -> E
     found = replace(
         own,
         name="g2_reexcitation",
-        definition="g0, g2(0) of the dot's own light, time-averaged: leaked laser light removed",
         method=(
             f"g2(0) in the fibre {g2.value:.4g}, less the leak of {ratio:.3g} clicks a pulse as an "
             f"independent background; {own.method}"

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import linalg, stats
 
 from qdchar.errors import InconclusiveError, UsageError
-from qdchar.estimate import Contribution, Estimate, covariance, merge, propagate
+from qdchar.estimate import Contribution, Estimate, Uncertain, covariance, merge, propagate
 from qdchar.fit import Curve, Fit, Result
 
 from .models.lineshapes import airy_voigt
@@ -30,6 +30,13 @@ DOUBTFUL = 0.01
 """Chain and end-to-end value that differ by more than has this probability are a problem."""
 
 _TRANSMISSION: Interval = (0.0, 1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part(Uncertain):
+    """The transmission of one part of a chain, with the name that messages call it."""
+
+    name: str
 
 
 @dataclass(frozen=True)
@@ -50,7 +57,7 @@ class Consistency:
 
 
 def analyse(
-    parts: Sequence[Estimate],
+    parts: Sequence[Part],
     measured: Estimate,
     rng: np.random.Generator,
     *,
@@ -117,7 +124,7 @@ def analyse(
 
 
 def product(
-    parts: Sequence[Estimate], rng: np.random.Generator, *, name: str, plane: str = ""
+    parts: Sequence[Part], rng: np.random.Generator, *, name: str, plane: str = ""
 ) -> Estimate:
     """Return the product of transmissions, with what they share.
 
@@ -146,8 +153,6 @@ def product(
     linear = Estimate(
         name=name,
         value=value,
-        unit="1",
-        definition="product of " + ", ".join(p.name for p in parts),
         method="product of its parts, shared error sources added with their signs",
         plane=plane,
         budget=propagate([(p, value / p.value) for p in parts]),
@@ -160,7 +165,7 @@ def product(
     return checked(linear, distribution)
 
 
-def consistency(chains: Sequence[Estimate], measured: Sequence[Estimate]) -> Consistency:
+def consistency(chains: Sequence[Uncertain], measured: Sequence[Uncertain]) -> Consistency:
     """Test pairs of values of the same quantities, all above zero, for agreement.
 
     Parameters
@@ -191,7 +196,7 @@ def consistency(chains: Sequence[Estimate], measured: Sequence[Estimate]) -> Con
     return Consistency(chi2, len(d), float(stats.chi2.sf(chi2, len(d))))
 
 
-def as_transmission(part: Estimate) -> Estimate:
+def as_transmission(part: Estimate) -> Part:
     """Return a part of a chain as a transmission; one in decibels is a loss.
 
     Raises
@@ -200,16 +205,11 @@ def as_transmission(part: Estimate) -> Estimate:
         If it has another unit.
     """
     if part.unit == "1":
-        return part
+        return Part(part.value, part.budget, name=part.name)
     if part.unit != "dB":
         raise UsageError(f"{part.name}: unit is {part.unit!r}; a loss budget takes '1' or 'dB'")
     value = 10.0 ** (-0.1 * part.value)
-    return replace(
-        part,
-        value=value,
-        unit="1",
-        budget=propagate([(part, -0.1 * math.log(10.0) * value)]),
-    )
+    return Part(value, propagate([(part, -0.1 * math.log(10.0) * value)]), name=part.name)
 
 
 def etalon_overlap(
@@ -274,30 +274,24 @@ def etalon_overlap(
     return Estimate(
         name="etalon_overlap",
         value=factor * dot,
-        unit="1",
-        definition="share of the source's light that the etalon passes at its peak, its loss aside",
         method=method,
         plane="fibre to transmitter output",
         budget=budget,
     )
 
 
-def _log_ratio(chain: Estimate, measured: Estimate) -> Estimate:
-    return Estimate(
-        name="ln(product/measured)",
-        value=math.log(chain.value / measured.value),
-        unit="1",
-        definition="",
-        method="",
-        budget=propagate([(chain, 1.0 / chain.value), (measured, -1.0 / measured.value)]),
+def _log_ratio(chain: Uncertain, measured: Uncertain) -> Uncertain:
+    return Uncertain(
+        math.log(chain.value / measured.value),
+        propagate([(chain, 1.0 / chain.value), (measured, -1.0 / measured.value)]),
     )
 
 
-def _bounds(estimates: Sequence[Estimate]) -> list[Interval]:
+def _bounds(estimates: Sequence[Uncertain]) -> list[Interval]:
     return [_TRANSMISSION] * len(estimates)
 
 
-def _explanations(parts: Sequence[Estimate], ratio: float) -> str:
+def _explanations(parts: Sequence[Part], ratio: float) -> str:
     """Say what single parts would have to be, the least unlikely first."""
     wanted = [
         (abs(p.value * (ratio - 1.0)) / p.u if p.u > 0 else math.inf, p.name, p.value * ratio)
@@ -309,7 +303,7 @@ def _explanations(parts: Sequence[Estimate], ratio: float) -> str:
     return " or ".join(f"{name} = {value:.4g} ({k:.1f} u)" for k, name, value in best)
 
 
-def _fit(parts: Sequence[Estimate], chain: Estimate, measured: Estimate, same: Consistency) -> Fit:
+def _fit(parts: Sequence[Part], chain: Estimate, measured: Estimate, same: Consistency) -> Fit:
     """Draw the product part by part, beside the end-to-end value."""
     values = np.array([p.value for p in parts])
     cumulated = np.concatenate([np.cumprod(values), [measured.value]])

@@ -129,8 +129,7 @@ def analyse(runs: Sequence[TagRun], *, dark_count_rate: Estimate | None = None) 
     n = len(states)
     mean = _estimate(
         "misalignment",
-        f"wrong clicks over all, darks removed; mean of the states {', '.join(pairs)}",
-        method,
+        f"mean of the states {', '.join(pairs)}; {method}",
         value,
         [Contribution(s.source, s.u / n) for s in states],
         shared,
@@ -139,7 +138,6 @@ def analyse(runs: Sequence[TagRun], *, dark_count_rate: Estimate | None = None) 
     worst = max(states, key=lambda s: s.value)
     highest = _estimate(
         "misalignment_worst",
-        "wrong clicks over all, darks removed; state with the highest value",
         f"state {worst.name} of {', '.join(pairs)}; {method}",
         worst.value,
         [Contribution(worst.source, worst.u)],
@@ -307,7 +305,6 @@ def _odds_interval(wrong: float, right: float, level: float) -> Interval:
 
 def _estimate(
     name: str,
-    definition: str,
     method: str,
     value: float,
     own: list[Contribution],
@@ -333,8 +330,6 @@ def _estimate(
     return Estimate(
         name=name,
         value=value,
-        unit="1",
-        definition=definition,
         method=method,
         plane="transmitter output to receiver's detectors",
         budget=budget,

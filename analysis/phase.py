@@ -127,8 +127,6 @@ def analyse(
     estimate = Estimate(
         name="phase_visibility",
         value=value,
-        unit="1",
-        definition="first-order coherence of consecutive pulses, the interferometer's loss removed",
         method=(
             f"share of one output over {np.ptp(scan.x) / fringe.value:.1f} fringes, both "
             f"quadratures; below {upper:.2g} (95 % interval)"

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdchar.errors import InconclusiveError, RecordError
-from qdchar.estimate import Contribution, Estimate, propagate
+from qdchar.estimate import Contribution, Estimate, Uncertain, propagate
 from qdchar.fit import Curve, Result
 from qdchar.raw_data import Scan, read_scan
 
@@ -24,14 +24,7 @@ from .statistics.likelihood import Free, Solution, Values, deviance_residuals, m
 Array = NDArray[np.float64]
 
 _LABEL = "rabi scan"
-_REEXCITATION_G2 = Estimate(
-    name="reexcitation_g2",
-    value=0.01,
-    unit="1",
-    definition="g2(0) from re-excitation at the pi power",
-    method="judgement: pulses of 1 to 10 ps on lifetimes of 50 ps to 1 ns",
-    budget=(Contribution("judgement of re-excitation", 0.01, "B"),),
-)
+_REEXCITATION_G2 = Uncertain(0.01, (Contribution("judgement of re-excitation", 0.01, "B"),))
 
 
 def analyse(
@@ -197,7 +190,6 @@ def _estimates(solution: Solution, noise: float, gain: Estimate) -> tuple[Estima
         value: float,
         gradient: dict[str, float],
         tied: Callable[[Values, float], Values],
-        what: str,
     ) -> Estimate:
         near = None
         if bounded:
@@ -208,12 +200,10 @@ def _estimates(solution: Solution, noise: float, gain: Estimate) -> tuple[Estima
             near = spread(solution, value, gradient, minimum_at, low=1e-6 * value).with_scale(
                 value, gain
             )
-        reading = Estimate("reading", value, "W", "", "", budget=solution.budget(gradient))
+        reading = Uncertain(value, solution.budget(gradient))
         return Estimate(
             name=name,
             value=gain.value * value,
-            unit="W",
-            definition=what,
             method=method,
             plane="power monitor",
             budget=near.budget if near else propagate([(reading, gain.value), (gain, value)]),
@@ -236,20 +226,16 @@ def _estimates(solution: Solution, noise: float, gain: Estimate) -> tuple[Estima
             pi_reading,
             {"pi_power": 1.0},
             lambda _, x: {"pi_power": x},
-            "pump power at pulse area pi",
         ),
         power(
             "max_power",
             ratio * pi_reading,
             {"pi_power": ratio, "damping": pi_reading * brightest_slope(damping)},
             lambda v, x: {"pi_power": x / brightest(v["damping"])},
-            "pump power of the brightest emission, below the pi power when damped",
         ),
         Estimate(
             name="rabi_damping",
             value=damping,
-            unit="1",
-            definition="k in exp(-k theta^2)",
             method=method,
             budget=near.budget if near else solution.budget({"damping": 1.0}),
             interval_68=near.interval_68 if near else None,

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import constants
 
 from qdchar.errors import InconclusiveError, RecordError, UsageError
-from qdchar.estimate import Estimate, propagate
+from qdchar.estimate import Estimate, Uncertain, propagate
 from qdchar.fit import Curve, Result
 
 from .models.find_peaks import find_peaks
@@ -39,7 +39,7 @@ def analyse(
     point: ArrayLike,
     counts: ArrayLike,
     *,
-    dispersion: Estimate,
+    dispersion: Uncertain,
     wavelength_m: float,
     at_point: float,
 ) -> Result:
@@ -142,7 +142,7 @@ def analyse(
 def analyse_file(
     path: Path,
     *,
-    dispersion: Estimate | None = None,
+    dispersion: Uncertain | None = None,
     wavelength_m: float | None = None,
     at_point: float | None = None,
 ) -> Result:
@@ -175,7 +175,7 @@ def analyse_file(
     if with_axis:
         if any(given is not None for given in (dispersion, wavelength_m, at_point)):
             raise UsageError(f"{path} holds wavelengths itself: give no axis")
-        dispersion = Estimate("dispersion", 1e-9, "m", "a nanometre", "given by the file")
+        dispersion = Uncertain(1e-9)
         wavelength_m, at_point = 0.0, 0.0
     if dispersion is None or wavelength_m is None or at_point is None:
         raise UsageError(
@@ -226,25 +226,28 @@ def _start(x: Array, y: Array) -> tuple[NDArray[np.bool_], dict[str, Free]]:
 def _estimates(
     solution: Solution,
     method: str,
-    dispersion: Estimate,
+    dispersion: Uncertain,
     wavelength_m: float,
     at_point: float,
 ) -> tuple[Estimate, ...]:
-    def of_fit(name: str, value: float, unit: str, gradient: dict[str, float]) -> Estimate:
-        return Estimate(name, value, unit, "", method, budget=solution.budget(gradient))
+    def of_fit(name: str, value: float, gradient: dict[str, float]) -> Estimate:
+        return Estimate(
+            name=name,
+            value=value,
+            method=method,
+            budget=solution.budget(gradient),
+        )
 
     scale = abs(dispersion.value)
     sign = 1.0 if dispersion.value > 0 else -1.0
-    pixels = of_fit("fwhm", solution["fwhm"], "1", {"fwhm": 1.0})
-    offset = of_fit("offset", solution["centre"] - at_point, "1", {"centre": 1.0})
+    pixels = Uncertain(solution["fwhm"], solution.budget({"fwhm": 1.0}))
+    offset = Uncertain(solution["centre"] - at_point, solution.budget({"centre": 1.0}))
     centre = replace(
-        of_fit("cavity_wavelength", wavelength_m + offset.value * dispersion.value, "m", {}),
-        definition="vacuum wavelength of the resonance",
+        of_fit("cavity_wavelength", wavelength_m + offset.value * dispersion.value, {}),
         budget=propagate([(offset, dispersion.value), (dispersion, offset.value)]),
     )
     width = replace(
-        of_fit("cavity_fwhm_wavelength", pixels.value * scale, "m", {}),
-        definition="full width at half maximum of the dip, as measured",
+        of_fit("cavity_fwhm_wavelength", pixels.value * scale, {}),
         budget=propagate([(pixels, scale), (dispersion, sign * pixels.value)]),
     )
     quality = centre.value / width.value
@@ -261,25 +264,20 @@ def _estimates(
 
     return (
         replace(
-            of_fit("cavity_quality_factor", quality, "1", {}),
-            definition="wavelength over full width at half maximum",
+            of_fit("cavity_quality_factor", quality, {}),
             budget=budget,
             interval_68=interval(DELTA_68, 1.0),
             interval_95=interval(DELTA_95, K_95),
         ),
         replace(
-            of_fit("cavity_fwhm", frequency, "Hz", {}),
-            definition="full width at half maximum of the mode, kappa/(2 pi)",
+            of_fit("cavity_fwhm", frequency, {}),
             budget=propagate(
                 [(width, frequency / width.value), (centre, -2.0 * frequency / centre.value)]
             ),
         ),
         width,
         centre,
-        replace(
-            of_fit("reflectivity_contrast", solution["contrast"], "1", {"contrast": 1.0}),
-            definition="depth of the dip relative to the light beside it",
-        ),
+        of_fit("reflectivity_contrast", solution["contrast"], {"contrast": 1.0}),
     )
 
 

@@ -170,7 +170,6 @@ def analyse_file(path: Path, **given: object) -> Result:
 
 def _estimates(solution: Solution, gain: Estimate, pumping: Pumping) -> tuple[Estimate, Estimate]:
     method = f"{pumping} saturation, effective variance of the power readings"
-    share = "1 - 1/e" if pumping == "pulsed" else "one half"
     # a scan that ends at the knee leaves power and rate long tails upward
     crooked = solution.u("power") > _CROOKED * solution["power"]
     bounded = crooked or solution.near_bound("power") or solution.near_bound("rate")
@@ -190,8 +189,6 @@ def _estimates(solution: Solution, gain: Estimate, pumping: Pumping) -> tuple[Es
     rate = Estimate(
         name="saturated_rate",
         value=solution["rate"],
-        unit="Hz",
-        definition="detected rate of the dot at full saturation, without dead time",
         method=method,
         plane="detectors",
         budget=of_rate.budget if of_rate else solution.budget({"rate": 1.0}),
@@ -204,8 +201,6 @@ def _estimates(solution: Solution, gain: Estimate, pumping: Pumping) -> tuple[Es
         Estimate(
             name="saturation_power",
             value=gain.value * reading.value,
-            unit="W",
-            definition=f"pump power at {share} of the saturated brightness",
             method=method,
             plane="power monitor",
             budget=scaled.budget

@@ -81,8 +81,6 @@ def analyse(
     efficiency = Estimate(
         name="transmitter_efficiency",
         value=n_out / n_in,
-        unit="1",
-        definition="photons per pulse at the transmitter's output over those in the fibre",
         method=(
             f"ratio of {len(leaving)} run(s) after to {len(entering)} before, the detectors' "
             f"certificate cancels; drift {100 * drift / n_in:.2g} %"
@@ -99,8 +97,6 @@ def analyse(
     mean = Estimate(
         name="mean_photon_number",
         value=n_out,
-        unit="1",
-        definition=leaving[0].definition,
         method=leaving[0].method,
         plane=leaving[0].plane,
         budget=propagate([(e, 1.0 / len(leaving)) for e in leaving]),

@@ -47,7 +47,12 @@ with simulated_lab(raw, seed=5) as station_file, load_station(station_file) as s
 
 clock_Hz = 76.13e6
 lost = dead_time.lost_pulses(dead_time.analyse(tags)["dead_time"], clock_Hz)
-gain = Estimate("power_meter_gain", 1.0, "1", "", "", budget=(Contribution("gain", 0.005, "B"),))
+gain = Estimate(
+    name="power_meter_gain",
+    value=1.0,
+    method="",
+    budget=(Contribution("gain", 0.005, "B"),),
+)
 result = rabi.analyse(scan, clock_rate_Hz=clock_Hz, lost_pulses=lost, power_gain=gain)
 for estimate in result.estimates:
     print(f"{estimate.name} = {text(estimate)}")

@@ -15,6 +15,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from qdchar.quantities import Quantity, quantity
+
 Kind = Literal["A", "B"]
 
 
@@ -38,41 +40,28 @@ class Contribution:
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A measured or given quantity.
+class Uncertain:
+    """A value with the budget of its uncertainty: an intermediate result, without a name.
 
     Attributes
     ----------
-    name
-        One of the names of the record's vocabulary, e.g. ``g2_zero``.
-    value, unit
-        Value in SI units; the unit is "1" for a pure number.
-    definition
-        What the number is, in one line.
-    method
-        How it was obtained.
-    plane
-        Where in the optical path it holds: "first lens", "fibre", "transmitter output", ...
+    value
+        In SI units.
     budget
         The independent contributions to the standard uncertainty.
-    interval_68, interval_95
-        Central intervals where the distribution is not normal (few counts, a bound nearby);
-        None where value +- u and value +- 2 u serve.
+
+    Raises
+    ------
+    ValueError
+        If the value or its uncertainty is not finite.
     """
 
-    name: str
     value: float
-    unit: str
-    definition: str
-    method: str
-    plane: str = ""
     budget: tuple[Contribution, ...] = ()
-    interval_68: tuple[float, float] | None = None
-    interval_95: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.value) or not math.isfinite(self.u):
-            raise ValueError(f"{self.name}: value {self.value} +- {self.u} is not finite")
+            raise ValueError(f"value {self.value} +- {self.u} is not finite")
 
     @property
     def u(self) -> float:
@@ -83,6 +72,61 @@ class Estimate:
     def u_statistical(self) -> float:
         """The part of `u` that repeated observation shows (type A)."""
         return math.sqrt(sum(c.u**2 for c in self.budget if c.kind == "A"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate(Uncertain):
+    """A measured or given quantity; its unit and definition are those of `qdchar.quantities`.
+
+    Attributes
+    ----------
+    name
+        Name of the quantity, e.g. ``g2_zero``.
+    method
+        How it was obtained.
+    plane
+        Where in the optical path it holds: "first lens", "fibre", "transmitter output", ...
+    interval_68, interval_95
+        Central intervals where the distribution is not normal (few counts, a bound nearby);
+        None where value +- u and value +- 2 u serve.
+
+    Raises
+    ------
+    ValueError
+        If nobody has defined the quantity, a number is not finite, or the ends of an interval are
+        in the wrong order.
+    """
+
+    name: str
+    method: str
+    plane: str = ""
+    interval_68: tuple[float, float] | None = None
+    interval_95: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        quantity(self.name)
+        try:
+            super().__post_init__()
+        except ValueError as error:
+            raise ValueError(f"{self.name}: {error}") from None
+        for interval in (self.interval_68, self.interval_95):
+            if interval is not None and not -math.inf < interval[0] <= interval[1] < math.inf:
+                raise ValueError(f"{self.name}: {interval} is not an interval")
+
+    @property
+    def quantity(self) -> Quantity:
+        """The definition of the quantity."""
+        return quantity(self.name)
+
+    @property
+    def unit(self) -> str:
+        """SI unit; "1" for a pure number."""
+        return self.quantity.unit
+
+    @property
+    def definition(self) -> str:
+        """What the number is, in one line."""
+        return self.quantity.definition
 
     def with_contribution(self, source: str, u: float, kind: Kind = "B") -> Estimate:
         """Return the same estimate with one more line in its budget."""
@@ -101,7 +145,7 @@ def merge(budget: Iterable[Contribution]) -> tuple[Contribution, ...]:
     return tuple(Contribution(source, u, kind) for (source, kind), u in total.items())
 
 
-def propagate(inputs: Iterable[tuple[Estimate, float]]) -> tuple[Contribution, ...]:
+def propagate(inputs: Iterable[tuple[Uncertain, float]]) -> tuple[Contribution, ...]:
     """Budget of a quantity derived from estimates (GUM 5.1 and 5.2 in one).
 
     Parameters
@@ -122,14 +166,14 @@ def propagate(inputs: Iterable[tuple[Estimate, float]]) -> tuple[Contribution, .
     )
 
 
-def covariance(estimates: Sequence[Estimate]) -> NDArray[np.float64]:
+def covariance(estimates: Sequence[Uncertain]) -> NDArray[np.float64]:
     """Covariance matrix of estimates, shape (n, n), from the sources that they share."""
     jacobian = _by_source(estimates)
     return np.asarray(jacobian @ jacobian.T, dtype=np.float64)
 
 
 def draw(
-    estimates: Sequence[Estimate], draws: int, rng: np.random.Generator
+    estimates: Sequence[Uncertain], draws: int, rng: np.random.Generator
 ) -> NDArray[np.float64]:
     """Draw values of estimates, shape (n, draws); each source is normal and moves all it is in."""
     jacobian = _by_source(estimates)
@@ -138,7 +182,7 @@ def draw(
     return np.asarray(values[:, None] + jacobian @ normal, dtype=np.float64)
 
 
-def _by_source(estimates: Sequence[Estimate]) -> NDArray[np.float64]:
+def _by_source(estimates: Sequence[Uncertain]) -> NDArray[np.float64]:
     """By how much one standard deviation of each source moves each estimate."""
     sources = sorted({c.source for e in estimates for c in e.budget})
     row = {source: i for i, source in enumerate(sources)}

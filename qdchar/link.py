@@ -41,7 +41,7 @@ _MEASURED_WITH_THE_SOURCE = ("misalignment",)
 """Constants that are as much the transmitter's as the link's."""
 
 
-class Quantity(BaseModel):
+class Constant(BaseModel):
     """A given constant and its standard uncertainty, in the unit of its name."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
@@ -57,11 +57,11 @@ def _quantity(given: Any) -> Any:
     return given
 
 
-Given = Annotated[Quantity, BeforeValidator(_quantity)]
+Given = Annotated[Constant, BeforeValidator(_quantity)]
 
 
-def _exactly(value: float) -> Quantity:
-    return Quantity(value=value)
+def _exactly(value: float) -> Constant:
+    return Constant(value=value)
 
 
 # What each number may be: (text for the person, test), in one place so that they cannot disagree.
@@ -81,14 +81,14 @@ _ALLOWED: dict[str, tuple[str, Callable[[float], bool]]] = {
     "block": ("a positive number of pulses", lambda x: x > 0),
 }
 
-_DEFINITIONS = {
-    "channel_loss": ("dB", "loss from the transmitter's output to the receiver's input"),
-    "fiber_optics_efficiency": ("1", "transmission of the receiver's optics"),
-    "detector_efficiency": ("1", "detection efficiency of the receiver's detectors"),
-    "dark_count_rate": ("Hz", "dark counts of all the receiver's detectors together"),
-    "gate_width": ("s", "acceptance window per pulse"),
-    "misalignment": ("1", "probability that a photon meets the wrong detector of its basis"),
-}
+_CONSTANTS = (
+    "channel_loss",
+    "fiber_optics_efficiency",
+    "detector_efficiency",
+    "dark_count_rate",
+    "gate_width",
+    "misalignment",
+)
 
 
 class Link(BaseModel):
@@ -149,10 +149,10 @@ class Link(BaseModel):
     def _within_what_is_allowed(self) -> Link:
         for name, (allowed, holds) in _ALLOWED.items():
             given = getattr(self, name)
-            value = given.value if isinstance(given, Quantity) else given
+            value = given.value if isinstance(given, Constant) else given
             if not holds(value):
                 raise ValueError(f"{name} = {value:g}: allowed is {allowed}")
-            if isinstance(given, Quantity) and given.u < 0:
+            if isinstance(given, Constant) and given.u < 0:
                 raise ValueError(f"{name}: u = {given.u:g}: an uncertainty is 0 or more")
         if self.dark_count_probability > 1:
             raise ValueError(
@@ -185,13 +185,11 @@ class Link(BaseModel):
 
         Each constant's uncertainty is an error source of its own, named ``link: <name>``.
         """
-        given = {name: self._estimate(name) for name in _DEFINITIONS} | self._measured
+        given = {name: self._estimate(name) for name in _CONSTANTS} | self._measured
         dark, gate = given["dark_count_rate"], given["gate_width"]
         given["dark_count_probability"] = Estimate(
             name="dark_count_probability",
             value=self.dark_count_probability,
-            unit="1",
-            definition="dark counts per pulse, over all detectors",
             method="dark_count_rate x gate_width",
             plane="receiver",
             budget=propagate([(dark, gate.value), (gate, dark.value)]),
@@ -217,19 +215,16 @@ class Link(BaseModel):
                 raise InconclusiveError(
                     f"{name} was measured as {estimate.value:.4g}; a key needs {allowed}"
                 )
-        changed = {n: Quantity(value=e.value, u=e.u) for n, e in measured.items()}
+        changed = {n: Constant(value=e.value, u=e.u) for n, e in measured.items()}
         link = self.model_copy(update=changed)
         link._measured = {**self._measured, **measured}
         return link
 
     def _estimate(self, name: str) -> Estimate:
-        given: Quantity = getattr(self, name)
-        unit, definition = _DEFINITIONS[name]
+        given: Constant = getattr(self, name)
         return Estimate(
             name=name,
             value=given.value,
-            unit=unit,
-            definition=definition,
             method=_METHOD,
             plane="channel" if name == "channel_loss" else "receiver",
             budget=(Contribution(f"link: {name}", given.u, "B"),) if given.u else (),
@@ -279,7 +274,7 @@ def _plainly(problem: Any) -> str:
         return f"{key} = {problem['input']!r}: allowed is {problem['ctx']['expected']}"
     allowed = _ALLOWED.get(str(problem["loc"][0]) if problem["loc"] else "")
     number = "a number"
-    if problem["loc"] and problem["loc"][0] in _DEFINITIONS:
+    if problem["loc"] and problem["loc"][0] in _CONSTANTS:
         number = "a number, or a table {value = ..., u = ...}"
     what = f"{number}: {allowed[0]}" if allowed else number
     return f"{key} = {problem['input']!r}: allowed is {what}"

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import (
-    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -28,109 +26,9 @@ from pydantic import (
 
 from qdchar.errors import RecordError
 from qdchar.estimate import Contribution, Estimate, Kind, covariance
+from qdchar.quantities import Quantity, define, is_known, quantity
 
-SCHEMA: Literal["qdchar/source-record/1"] = "qdchar/source-record/1"
-
-
-@dataclass(frozen=True)
-class Term:
-    """One entry of the vocabulary: the unit and the symbol that a figure is printed with."""
-
-    unit: str
-    symbol: str
-    meaning: str
-
-
-VOCABULARY: Mapping[str, Term] = {
-    "clock_rate": Term("Hz", "R", "pulse rate"),
-    "lifetime": Term("s", "T1", "1/e decay time of the emission"),
-    "temporal_fwhm": Term("s", "t_FWHM", "intensity FWHM of the wavepacket, response removed"),
-    "response_fwhm": Term("s", "t_IRF", "FWHM of the instrument response"),
-    "linewidth": Term("Hz", "Δν", "FWHM of the emission line, etalon removed"),
-    "linewidth_lorentz": Term("Hz", "f_L", "Lorentzian part of the linewidth"),
-    "linewidth_gauss": Term("Hz", "f_G", "Gaussian part of the linewidth"),
-    "fourier_linewidth": Term("Hz", "Δν_FL", "Fourier limit 1/(2 pi T1)"),
-    "linewidth_ratio": Term("1", "Δν/Δν_FL", "linewidth over the Fourier limit"),
-    "collection_efficiency": Term("1", "η_QD", "mean photon number per pulse in the fibre"),
-    "transmitter_efficiency": Term("1", "η_T", "fibre to transmitter output"),
-    "mean_photon_number": Term("1", "<n>", "per pulse at the transmitter output"),
-    "p1": Term("1", "p1", "<n> - 2 p2 at the transmitter output"),
-    "p2": Term("1", "p2", "g2 <n>^2 / 2 at the transmitter output"),
-    "g2_zero": Term("1", "g2(0)", "raw, time-averaged, at the transmitter output"),
-    "g2_zero_source": Term("1", "g2(0)_s", "raw, time-averaged, in the fibre"),
-    "g2_zero_upper": Term("1", "g2(0)_95", "one-sided 95 % upper limit of g2_zero"),
-    "g2_zero_source_upper": Term("1", "g2(0)_s,95", "one-sided 95 % upper limit of g2_zero_source"),
-    "g2_zero_on": Term("1", "g2(0)_on", "g2_zero of the on-state of a blinking source"),
-    "g2_zero_source_on": Term("1", "g2(0)_s,on", "g2_zero_source of the on-state"),
-    "g2_zero_corrected": Term("1", "g2(0)_c", "g2_zero with background light removed"),
-    "g2_zero_source_corrected": Term("1", "g2(0)_s,c", "g2_zero_source, background light removed"),
-    "g2_zero_time_averaged": Term(
-        "1", "g2(0)_inf", "against independent photons, blinking included"
-    ),
-    "g2_zero_dip": Term("1", "g2(0)_dip", "bottom of the dip as seen, response included"),
-    "antibunching_time": Term("s", "t1", "1/e time of the dip, continuous excitation"),
-    "bunching_amplitude": Term("1", "a", "of the emitter's own light, continuous excitation"),
-    "bunching_time": Term("s", "t2", "1/e time of the bunching, continuous excitation"),
-    "g2_reexcitation": Term("1", "g0", "g2(0) of the dot's own light, leaked laser removed"),
-    "blinking_amplitude": Term("1", "b", "bunching amplitude of the side peaks"),
-    "blinking_amplitude_sent": Term(
-        "1", "b, sent", "bunching amplitude of the side peaks at the transmitter output"
-    ),
-    "pi_power": Term("W", "P_pi", "pump power of pulse area pi"),
-    "max_power": Term("W", "P_max", "pump power of the brightness maximum"),
-    "rabi_damping": Term("1", "k_phi", "damping of the Rabi oscillation per theta^2"),
-    "saturation_power": Term("W", "P_sat", "pump power that fills the dot to 1 - 1/e, or to half"),
-    "saturated_rate": Term("Hz", "R_sat", "detected rate at full saturation, without dead time"),
-    "cavity_resonance_voltage": Term("V", "V_c", "fine piezo voltage of the resonance"),
-    "cavity_count_fwhm_voltage": Term("V", "w_V", "FWHM of the count rate against voltage"),
-    "cavity_fsr_voltage": Term("V", "V_FSR", "piezo voltage of one order, lambda/2"),
-    "cavity_metres_per_volt": Term("m/V", "dz/dV", "mirror displacement per volt"),
-    "cavity_count_fwhm": Term("m", "w_z", "FWHM of the count rate in displacement"),
-    "cavity_fwhm_displacement": Term("m", "w_c", "FWHM of the cavity mode in displacement"),
-    "cavity_fwhm": Term("Hz", "kappa_c", "FWHM of the cavity mode"),
-    "cavity_finesse": Term("1", "F", "free spectral range over FWHM of the cavity"),
-    "cavity_quality_factor": Term("1", "Q", "wavelength over FWHM of the cavity mode"),
-    "cavity_wavelength": Term("m", "λ_c", "vacuum wavelength of the cavity's resonance"),
-    "cavity_fwhm_wavelength": Term(
-        "m", "κ_λ", "FWHM of the cavity mode in wavelength, as measured"
-    ),
-    "reflectivity_contrast": Term("1", "C_R", "depth of the dip in the cavity's reflectivity"),
-    "purcell_factor": Term("1", "F_P", "acceleration of the decay on resonance"),
-    "beta_factor": Term("1", "β", "share of the emission into the mode, on resonance"),
-    "lifetime_on_resonance": Term("s", "T1_0", "1/e decay time on the cavity's resonance"),
-    "lifetime_detuned": Term("s", "T_b", "1/e decay time with the cavity detuned"),
-    "cavity_fwhm_voltage": Term("V", "κ_V", "FWHM of the cavity mode against voltage"),
-    "etalon_overlap": Term("1", "O_e", "share of the line that the etalon passes at its peak"),
-    "transmitter_efficiency_chain": Term("1", "η_T,c", "product of the transmitter's parts"),
-    "collection_efficiency_chain": Term("1", "η_QD,c", "product of the collection's parts"),
-    "laser_leakage": Term("1", "μ_L", "laser photons per pulse in the fibre"),
-    "etalon_fwhm": Term("Hz", "kappa", "FWHM of the etalon's transmission"),
-    "etalon_fsr": Term("Hz", "FSR", "free spectral range of the etalon"),
-    "etalon_finesse": Term("1", "F_e", "free spectral range over FWHM of the etalon"),
-    "etalon_peak_voltage": Term("V", "V_e", "etalon piezo voltage of highest transmission"),
-    "misalignment": Term("1", "p_mis", "wrong clicks over all, darks removed; mean of the states"),
-    "misalignment_worst": Term("1", "p_mis,w", "the same for the worst state"),
-    "channel_loss": Term("dB", "loss", "loss of the channel"),
-    "fiber_optics_efficiency": Term("1", "η_FO", "receiver optics"),
-    "detector_efficiency": Term("1", "η_D", "detection efficiency"),
-    "detector_efficiency_measured": Term("1", "η_D,m", "detection efficiency by substitution"),
-    "dark_count_rate": Term("Hz", "DC", "total over the detectors"),
-    "gate_width": Term("s", "t_GW", "width of the time gate"),
-    "gate_captured_fraction": Term("1", "ε_g", "share of the signal in the time gate"),
-    "dark_count_probability": Term("1", "p_DC", "per pulse, total over the detectors"),
-    "dead_time": Term("s", "t_d", "dead time of a detector"),
-    "visibility": Term("1", "V", "two-photon interference visibility, raw"),
-    "indistinguishability": Term("1", "M", "overlap of two photons from consecutive pulses"),
-    "phase_visibility": Term("1", "V_φ", "first-order coherence of consecutive pulses"),
-    "electronic_delay": Term("s", "t_0", "delay at which the zero-delay peak sits"),
-    "pulse_period": Term("s", "T", "pulse period"),
-}
-
-
-def _known_name(name: str) -> str:
-    if name not in VOCABULARY:
-        raise ValueError(f"{name!r} is not in the record's vocabulary")
-    return name
+SCHEMA: Literal["qdchar/source-record/2"] = "qdchar/source-record/2"
 
 
 class BudgetLine(BaseModel):
@@ -153,6 +51,8 @@ class Figure(BaseModel):
     unit: str
     definition: str
     method: str
+    symbol: str = ""
+    words: str = ""
     plane: str = ""
     interval_68: tuple[FiniteFloat, FiniteFloat] | None = None
     interval_95: tuple[FiniteFloat, FiniteFloat] | None = None
@@ -173,6 +73,8 @@ class Figure(BaseModel):
             u=estimate.u,
             unit=estimate.unit,
             definition=estimate.definition,
+            symbol=estimate.quantity.symbol,
+            words=estimate.quantity.words,
             method=estimate.method,
             plane=estimate.plane,
             interval_68=estimate.interval_68,
@@ -180,13 +82,20 @@ class Figure(BaseModel):
             budget=tuple(BudgetLine(source=c.source, u=c.u, kind=c.kind) for c in estimate.budget),
         )
 
+    def define(self, name: str) -> None:
+        """Define a lab's own quantity as this record describes it."""
+        if not (self.symbol and self.words and self.definition):
+            raise ValueError(
+                f"{name!r} is not a known quantity, and the record does not say what it is "
+                "(symbol, words, definition)"
+            )
+        define(Quantity(name, self.unit, self.symbol, self.words, self.definition))
+
     def estimate(self, name: str) -> Estimate:
         """Read it back."""
         return Estimate(
             name=name,
             value=self.value,
-            unit=self.unit,
-            definition=self.definition,
             method=self.method,
             plane=self.plane,
             budget=tuple(Contribution(b.source, b.u, b.kind) for b in self.budget),
@@ -202,9 +111,6 @@ class RawFile(BaseModel):
 
     file: str
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-
-
-Name = Annotated[str, AfterValidator(_known_name)]
 
 
 class SourceRecord(BaseModel):
@@ -226,7 +132,9 @@ class SourceRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    schema_: Literal["qdchar/source-record/1"] = Field(default=SCHEMA, alias="schema")
+    schema_: Literal["qdchar/source-record/1", "qdchar/source-record/2"] = Field(
+        default=SCHEMA, alias="schema"
+    )
     qdchar_version: str
     source: str
     station: str
@@ -234,7 +142,7 @@ class SourceRecord(BaseModel):
     created: datetime
     valid_until: datetime
     tuning: dict[str, FiniteFloat | str]
-    quantities: dict[Name, Figure]
+    quantities: dict[str, Figure]
     raw: tuple[RawFile, ...] = ()
     problems: tuple[str, ...] = ()
 
@@ -246,11 +154,13 @@ class SourceRecord(BaseModel):
         return data
 
     @model_validator(mode="after")
-    def _units_are_the_vocabulary_s(self) -> SourceRecord:
+    def _units_are_those_of_the_quantities(self) -> SourceRecord:
         for name, figure in self.quantities.items():
-            if figure.unit != VOCABULARY[name].unit:
+            if not is_known(name):
+                figure.define(name)
+            if figure.unit != quantity(name).unit:
                 raise ValueError(
-                    f"{name}: unit is {figure.unit!r}, must be {VOCABULARY[name].unit!r}"
+                    f"{name}: unit is {figure.unit!r}, must be {quantity(name).unit!r}"
                 )
         return self
 

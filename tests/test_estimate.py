@@ -5,7 +5,7 @@ import pytest
 
 from qdchar.estimate import (
     Contribution,
-    Estimate,
+    Uncertain,
     budgets_of_fit,
     covariance,
     merge,
@@ -13,14 +13,14 @@ from qdchar.estimate import (
 )
 
 
-def _estimate(name: str, value: float, *budget: Contribution) -> Estimate:
-    return Estimate(name, value, "1", "", "", budget=budget)
+def _estimate(value: float, *budget: Contribution) -> Uncertain:
+    return Uncertain(value, budget)
 
 
 def test_a_shared_certificate_drops_out_of_a_ratio() -> None:
     shared = Contribution("certificate", 0.05, "B")
-    after = _estimate("after", 0.3, Contribution("counts 1", 0.001), Contribution("c", 0.015, "B"))
-    before = _estimate("before", 0.6, Contribution("c", 0.030, "B"))
+    after = _estimate(0.3, Contribution("counts 1", 0.001), Contribution("c", 0.015, "B"))
+    before = _estimate(0.6, Contribution("c", 0.030, "B"))
     ratio = propagate([(after, 1 / 0.6), (before, -0.3 / 0.36)])
     by_source = {c.source: c.u for c in ratio}
     assert by_source["c"] == pytest.approx(0.0, abs=1e-15)
@@ -29,8 +29,8 @@ def test_a_shared_certificate_drops_out_of_a_ratio() -> None:
 
 
 def test_covariance_follows_from_shared_sources() -> None:
-    a = _estimate("a", 1.0, Contribution("x", 0.3), Contribution("y", 0.4))
-    b = _estimate("b", 1.0, Contribution("x", -0.2))
+    a = _estimate(1.0, Contribution("x", 0.3), Contribution("y", 0.4))
+    b = _estimate(1.0, Contribution("x", -0.2))
     assert covariance([a, b]) == pytest.approx(np.array([[0.25, -0.06], [-0.06, 0.04]]))
 
 
@@ -40,15 +40,15 @@ def test_budgets_of_a_fit_give_its_covariance_back() -> None:
     cov = half @ half.T
     names = ("a", "b", "c", "d")
     budgets = budgets_of_fit("fit", names, cov)
-    estimates = [Estimate(n, 0.0, "1", "", "", budget=budgets[n]) for n in names]
+    estimates = [Uncertain(0.0, budgets[n]) for n in names]
     scale = np.sqrt(np.outer(np.diag(cov), np.diag(cov)))
     assert covariance(estimates) / scale == pytest.approx(cov / scale, abs=1e-12)
 
 
 def test_propagation_agrees_with_monte_carlo() -> None:
     """p2 = g n^2/2 with n and g sharing an error, against a direct simulation."""
-    n = _estimate("n", 0.29, Contribution("c", 0.007), Contribution("n counts", 0.002))
-    g = _estimate("g", 0.007, Contribution("c", 0.0001), Contribution("g counts", 0.0003))
+    n = _estimate(0.29, Contribution("c", 0.007), Contribution("n counts", 0.002))
+    g = _estimate(0.007, Contribution("c", 0.0001), Contribution("g counts", 0.0003))
     budget = propagate([(n, g.value * n.value), (g, n.value**2 / 2)])
     rng = np.random.default_rng(3)
     c, n1, g1 = rng.normal(size=(3, 400_000))
@@ -65,6 +65,6 @@ def test_contributions_of_one_source_add_with_their_signs() -> None:
 
 def test_no_nan_leaves() -> None:
     with pytest.raises(ValueError, match="not finite"):
-        _estimate("a", float("nan"))
+        _estimate(float("nan"))
     with pytest.raises(ValueError, match="not positive semidefinite"):
         budgets_of_fit("fit", ("a", "b"), [[1.0, 2.0], [2.0, 1.0]])

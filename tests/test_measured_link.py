@@ -18,14 +18,32 @@ SHARED = "a certificate of both"
 def record(misalignment: float | None) -> SourceRecord:
     estimates = [
         Estimate(
-            "mean_photon_number", 0.29, "1", "", "", budget=(Contribution(SHARED, 0.01, "B"),)
+            name="mean_photon_number",
+            value=0.29,
+            method="",
+            budget=(Contribution(SHARED, 0.01, "B"),),
         ),
-        Estimate("g2_zero", 0.007, "1", "", ""),
-        Estimate("clock_rate", 76e6, "Hz", "", ""),
+        Estimate(
+            name="g2_zero",
+            value=0.007,
+            method="",
+        ),
+        Estimate(
+            name="clock_rate",
+            value=76e6,
+            method="",
+        ),
     ]
     if misalignment is not None:
         budget = (Contribution(SHARED, 1e-3, "B"), Contribution("counts", 2e-4))
-        estimates.append(Estimate("misalignment", misalignment, "1", "", "", budget=budget))
+        estimates.append(
+            Estimate(
+                name="misalignment",
+                value=misalignment,
+                method="",
+                budget=budget,
+            )
+        )
     return make_record(
         estimates,
         qdchar_version="0",

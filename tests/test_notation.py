@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from qdchar.estimate import Contribution, Estimate
+from qdchar.estimate import Contribution
 from qdchar.notation import concise, text
 
 
@@ -23,7 +23,9 @@ def test_concise(value: float, u: float, expected: str) -> None:
 
 
 def test_a_unit_takes_a_prefix() -> None:
-    lifetime = Estimate("t", 75.83e-12, "s", "", "", budget=(Contribution("c", 0.45e-12),))
+    lifetime = Estimate(
+        name="lifetime", value=75.83e-12, method="", budget=(Contribution("c", 0.45e-12),)
+    )
     assert text(lifetime) == "75.83(45) ps"
 
 

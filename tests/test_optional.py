@@ -61,6 +61,12 @@ def test_an_instrument_that_fails_is_no_matter_of_choice() -> None:
 
 def test_no_key_rate_is_made_of_a_g2_below_zero() -> None:
     figures = {"mean_photon_number": 2.4e-4, "g2_zero": -0.0067, "clock_rate": 76.13e6}
-    record = SimpleNamespace(estimate=lambda name: Estimate(name, figures[name], "", "", ""))
+    record = SimpleNamespace(
+        estimate=lambda name: Estimate(
+            name=name,
+            value=figures[name],
+            method="",
+        )
+    )
     with pytest.raises(InconclusiveError, match="record longer"):
         _key_figures(record)

@@ -15,20 +15,16 @@ from qdchar.report.comparison import compare_records
 
 _SHARED = Contribution("calibration detector_efficiency", 0.0073, "B")
 _N = Estimate(
-    "mean_photon_number",
-    0.292,
-    "1",
-    "<n>",
-    "live gating",
+    name="mean_photon_number",
+    value=0.292,
+    method="live gating",
     plane="transmitter output",
     budget=(Contribution("counting", 0.0004), _SHARED),
 )
 _G2 = Estimate(
-    "g2_zero",
-    0.00698,
-    "1",
-    "raw",
-    "live gating",
+    name="g2_zero",
+    value=0.00698,
+    method="live gating",
     budget=(Contribution("pairs", 0.0003),),
     interval_68=(0.0067, 0.0073),
     interval_95=(0.0064, 0.0076),

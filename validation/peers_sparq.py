@@ -81,7 +81,12 @@ def one_run(sparq: str, case: str, seed: int) -> list[Row]:
 
 def _given(name: str, value: float, unit: str) -> Estimate:
     """Return a value known so well that only counting is left."""
-    return Estimate(name, value, unit, "", "given", budget=(Contribution(name, 1e-9 * value, "B"),))
+    return Estimate(
+        name=name,
+        value=value,
+        method="given",
+        budget=(Contribution(name, 1e-9 * value, "B"),),
+    )
 
 
 def _sparq(

@@ -29,7 +29,7 @@ from qdchar.analysis.statistics.likelihood import (
     minimise,
 )
 from qdchar.errors import RecordError
-from qdchar.estimate import Estimate
+from qdchar.estimate import Estimate, Uncertain
 from qdchar.fit import Result
 from qdchar.notation import concise
 
@@ -180,7 +180,7 @@ def others(folder: Path) -> list[str]:
     file = folder / "qd_ascii" / "cavity_reflectivity.txt"
     pillar = reflectivity.analyse_file(
         file,
-        dispersion=Estimate("dispersion", DISPERSION_NM * 1e-9, "m", "", "as published"),
+        dispersion=Uncertain(DISPERSION_NM * 1e-9),
         wavelength_m=CENTRE_NM * 1e-9,
         at_point=CENTRE_POINT,
     )

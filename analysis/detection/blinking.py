@@ -87,8 +87,6 @@ class Blinking:
         return Estimate(
             name="blinking_amplitude",
             value=self.amplitude,
-            unit="1",
-            definition="b: excess of the side-peak areas over uncorrelated light",
             method=method,
             plane="detectors",
             budget=(Contribution(f"side peaks, {label}", self.u),),

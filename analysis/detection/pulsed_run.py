@@ -75,8 +75,6 @@ class PulsedRun:
         return Estimate(
             name="pulse_period",
             value=self.clock.period_ps * 1e-12,
-            unit="s",
-            definition="time between excitation pulses",
             method="regression on the clock channel",
             plane="laser",
             budget=(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import optimize
 
 from qdchar.errors import InconclusiveError, RecordError, UsageError
-from qdchar.estimate import Estimate, propagate
+from qdchar.estimate import Estimate, Uncertain, propagate
 from qdchar.fit import Result
 from qdchar.raw_data import Scan, read_scan
 
@@ -139,14 +139,12 @@ def analyse(
     given = {}
     if narrow is not None and dead_time.u > 0.0:
         # what it is longer than assumed flattens the laser's peaks, and so widens the etalon
-        given["dead_time_excess"] = Estimate(
-            "dead_time_excess", 0.0, "s", "", "", budget=propagate([(dead_time, 1.0)])
-        )
+        given["dead_time_excess"] = Uncertain(0.0, propagate([(dead_time, 1.0)]))
         free["dead_time_excess"] = Free(0.0, dead_time.u)
     if kappa is not None:
         relative = propagate([(kappa, 1.0 / fsr.value), (fsr, -kappa.value / fsr.value**2)])
         width = kappa.value / fsr.value
-        given["etalon"] = Estimate("etalon", width, "1", "", "", budget=relative)
+        given["etalon"] = Uncertain(width, relative)
         free["etalon"] = Free(width, width, low=1e-4, high=0.9)
 
     def residuals(v: Values, held: Array) -> Array:
@@ -219,35 +217,31 @@ def _line(solution: Solution, fsr: Estimate, noise: float) -> tuple[Estimate, Es
         return solution.minimum_given(tie, {"line": (max(width, 1e-6), math.inf)})
 
     rows = (
-        ("linewidth", line, {"line": 1.0}, full, "full width at half maximum of the emission"),
+        ("linewidth", line, {"line": 1.0}, full),
         (
             "linewidth_lorentz",
             lorentz,
             {"line": share, "lorentz_share": line},
             with_lorentz,
-            "Lorentz part of the line, full width at half maximum",
         ),
         (
             "linewidth_gauss",
             gauss,
             {"line": ratio, "lorentz_share": line * slope},
             with_gauss,
-            "Gauss part of the line, full width at half maximum",
         ),
     )
     bounded = solution.near_bound("lorentz_share", within=5.0) or solution.near_bound("line")
     estimates = []
-    for name, width, gradient, minimum_at, what in rows:
+    for name, width, gradient, minimum_at in rows:
         near = None
         if bounded:
             near = spread(solution, width, gradient, minimum_at, low=0.0).with_scale(width, fsr)
-        orders = Estimate(name, width, "1", "", "", budget=solution.budget(gradient))
+        orders = Uncertain(width, solution.budget(gradient))
         estimates.append(
             Estimate(
                 name=name,
                 value=width * fsr.value,
-                unit="Hz",
-                definition=f"{what}, time-averaged, etalon removed",
                 method=method,
                 plane="before the etalon",
                 budget=near.budget if near else propagate([(orders, fsr.value), (fsr, width)]),
@@ -294,13 +288,11 @@ def _on_resonance(
 def _etalon(solution: Solution, fsr: Estimate) -> tuple[Estimate, ...]:
     """Return width, free spectral range and finesse of the etalon."""
     kappa = solution["etalon"]
-    orders = Estimate("etalon", kappa, "1", "", "", budget=solution.budget({"etalon": 1.0}))
+    orders = Uncertain(kappa, solution.budget({"etalon": 1.0}))
     return (
         Estimate(
             name="etalon_fwhm",
             value=kappa * fsr.value,
-            unit="Hz",
-            definition="full width at half maximum of the etalon's transmission",
             method=_METHOD,
             budget=propagate([(orders, fsr.value), (fsr, kappa)]),
         ),
@@ -308,8 +300,6 @@ def _etalon(solution: Solution, fsr: Estimate) -> tuple[Estimate, ...]:
         Estimate(
             name="etalon_finesse",
             value=1.0 / kappa,
-            unit="1",
-            definition="free spectral range over full width at half maximum",
             method=_METHOD,
             budget=propagate([(orders, -1.0 / kappa**2)]),
         ),
@@ -346,9 +336,6 @@ def _parking(solution: Solution, axis: Axis, source: Scan) -> Estimate:
     return Estimate(
         name="etalon_peak_voltage",
         value=volts,
-        unit="V",
-        definition="etalon voltage of the source's transmission peak nearest to mid-scan, in this "
-        "direction of scan",
         method=_METHOD,
         budget=solution.budget({n: -p * axis.half / per_range for n, p in powers.items()}),
     )
@@ -368,8 +355,6 @@ def _fourier(linewidth: Estimate, lifetime: Estimate) -> list[Estimate]:
         Estimate(
             name="fourier_linewidth",
             value=limit,
-            unit="Hz",
-            definition="1/(2 pi T1), T1 the 1/e lifetime",
             method="from the lifetime",
             budget=propagate([(lifetime, -limit / lifetime.value)]),
             interval_68=inverted(lifetime.interval_68),
@@ -378,8 +363,6 @@ def _fourier(linewidth: Estimate, lifetime: Estimate) -> list[Estimate]:
         Estimate(
             name="linewidth_ratio",
             value=linewidth.value / limit,
-            unit="1",
-            definition="linewidth over its Fourier limit",
             method="from linewidth and lifetime",
             budget=propagate(
                 [

@@ -242,9 +242,9 @@ def analyse_histogram(
     expected = model(solution.as_dict())
     sandwich = scatter_of_snapshots(solution, model, expected, histogram.counts)
     estimates = [_g2_zero(solution, sandwich, label, int(counts.sum()))]
-    for name, parameter, known, definition in (
-        ("electronic_delay", "delay", delay_s, "delay at which simultaneous photons appear"),
-        ("pulse_period", "period", period_s, "time between excitation pulses"),
+    for name, parameter, known in (
+        ("electronic_delay", "delay", delay_s),
+        ("pulse_period", "period", period_s),
     ):
         budget: tuple[Contribution, ...] = ()
         if known is None:
@@ -254,8 +254,6 @@ def analyse_histogram(
             Estimate(
                 name=name,
                 value=solution[parameter] if known is None else known,
-                unit="s",
-                definition=definition,
                 method="fit of the comb of peaks" if known is None else "given",
                 plane="detectors",
                 budget=budget,
@@ -300,8 +298,6 @@ def _g2_zero(solution: Solution, sandwich: dict[str, float], label: str, pairs: 
     return Estimate(
         name="g2_zero",
         value=value,
-        unit="1",
-        definition="g2(0): zero peak over the side peaks, above a flat background",
         method=f"Poisson fit of overlapping two-sided exponential peaks to {pairs} pairs",
         plane="detectors",
         budget=(Contribution(f"comb, {label}", solution.u("g2") * larger),),

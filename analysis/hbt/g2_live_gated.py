@@ -29,7 +29,7 @@ from pathlib import Path
 
 import numpy as np
 
-from qdchar.estimate import Contribution, Estimate, propagate
+from qdchar.estimate import Contribution, Estimate, Uncertain, propagate
 from qdchar.fit import Result
 from qdchar.raw_data import TagRun
 from qdchar.tags import open_tags
@@ -52,7 +52,7 @@ def analyse(
     name: str = "g2_zero_source",
     plane: str = "fibre",
     dark_count_rate: Estimate | None = None,
-    background_rates: tuple[Estimate, Estimate] | None = None,
+    background_rates: tuple[Uncertain, Uncertain] | None = None,
     deficit: Estimate | None = None,
     delay_s: float | None = None,
 ) -> Result:
@@ -135,20 +135,17 @@ def _of_pulses(
     g2 = raw.estimate(
         name,
         plane,
-        f"g2(0), time-averaged (g2_inf), raw: laser leakage and re-excitation included{removed}",
         method,
     )
     estimates = [g2, raw.limit(g2)]
     if raw.on is not None:
-        what = "g2(0) of the on-state, g2_inf/(1 + b): not the one for time-averaged <n>"
-        estimates.append(raw.on.estimate(f"{name}_on", plane, f"{what}{removed}", method))
+        estimates.append(raw.on.estimate(f"{name}_on", plane, f"g2_inf/(1 + b); {method}"))
     if background_rates is not None:
         on_a, on_b = background_rates
         light = [_Foreign(_BACKGROUND, on_a, (1, 0)), _Foreign(_BACKGROUND, on_b, (0, 1))]
         corrected = _measure(counts, pulsed.label, [*darks, *light], deficit)
-        what = "g2(0), time-averaged, of the source alone: background light removed; not for keys"
         estimates.append(
-            corrected.estimate(f"{name}_corrected", plane, f"{what}{removed}", corrected.method)
+            corrected.estimate(f"{name}_corrected", plane, f"{corrected.method}{removed}")
         )
     fit, problems = peaks(counts, g2)
     blinking = counts.blinking_amplitude(pulsed.label)
@@ -222,7 +219,7 @@ class _Foreign:
     """A rate of clicks that are not the light's [Hz], and the shares of it that A and B get."""
 
     what: str
-    rate: Estimate
+    rate: Uncertain
     shares: tuple[float, float]
 
 
@@ -235,12 +232,10 @@ class _Measured:
     method: str
     on: _Measured | None = None
 
-    def estimate(self, name: str, plane: str, definition: str, method: str) -> Estimate:
+    def estimate(self, name: str, plane: str, method: str) -> Estimate:
         return Estimate(
             name=name,
             value=self.value,
-            unit="1",
-            definition=definition,
             method=method,
             plane=plane,
             budget=self.spread.budget,
@@ -252,8 +247,6 @@ class _Measured:
         return Estimate(
             name=f"{g2.name}_upper",
             value=self.spread.upper_95,
-            unit="1",
-            definition=f"one-sided 95 % upper limit of {g2.name}; itself without uncertainty",
             method="Poisson limit of the coincidences, widened by all else that is uncertain",
             plane=g2.plane,
         )
@@ -291,7 +284,7 @@ def _measure(
         Contribution(f"photons that come together, {label}", value * u_double_clicks, "B"),
         *average.doubt,
     ]
-    inputs: list[tuple[Estimate, float]] = []
+    inputs: list[tuple[Uncertain, float]] = []
     for f in foreign:
         per_pulse = f.rate.value / s.clock.frequency_hz
         step = 0.01 * per_pulse + 1e-15

@@ -150,9 +150,7 @@ def _result(c: _Correlation, label: str, window_s: float | None, remarks: str) -
             f" within {window / 1000:.3g} ns of their centres, {100 * held:.4g} % of a side peak's"
         )
 
-    def g2(
-        name: str, column: int, mean: float, definition: str, method: str
-    ) -> tuple[Estimate, float]:
+    def g2(name: str, column: int, mean: float, method: str) -> tuple[Estimate, float]:
         ends = [exact_share(k, total, level) for level in (LEVEL_68, LEVEL_95)]
         scale = total / mean  # from k/total to k/mean
         poisson = [(low * scale, high * scale) for low, high in ends]
@@ -169,8 +167,6 @@ def _result(c: _Correlation, label: str, window_s: float | None, remarks: str) -
         estimate = Estimate(
             name=name,
             value=value,
-            unit="1",
-            definition=definition,
             method=method + remarks,
             plane="detectors",
             budget=(Contribution(f"coincidences, {label}", u * larger),),
@@ -186,14 +182,12 @@ def _result(c: _Correlation, label: str, window_s: float | None, remarks: str) -
         "g2_zero",
         1,
         side,
-        "g2(0), raw, normalised to the side peaks (the on-state's under slow blinking)",
         f"{pairs} against {side:.1f} a side peak ({n_sides} peaks)",
     )
     averaged, upper = g2(
         "g2_zero_time_averaged",
         2,
         chance,
-        "g2(0), raw, time-averaged (g2_inf): normalised to the product of the singles",
         f"{pairs} against {chance:.1f} of independent light at the same count rates",
     )
     estimates = (
@@ -202,16 +196,12 @@ def _result(c: _Correlation, label: str, window_s: float | None, remarks: str) -
         Estimate(
             name="g2_zero_upper",
             value=upper,
-            unit="1",
-            definition=f"one-sided 95 % upper limit of {averaged.name}; itself without uncertainty",
             method="Clopper-Pearson limit of the pairs, stretched to the scatter of time blocks",
             plane="detectors",
         ),
         Estimate(
             name="blinking_amplitude",
             value=amplitude,
-            unit="1",
-            definition="b: excess of the side-peak areas over uncorrelated light",
             method="side peaks over singles products of time blocks",
             plane="detectors",
             budget=(
@@ -231,26 +221,18 @@ def delay_and_period(zero: DelayMeasurement, label: str) -> tuple[Estimate, Esti
     delay = Estimate(
         name="electronic_delay",
         value=zero.delay_ps * 1e-12,
-        unit="s",
-        definition="delay of detector B against A at which simultaneous photons appear",
-        method=(
-            "given"
-            if zero.method == "given"
-            else f"the one low peak of the comb (by chance in {zero.chance:.1g} of cases)"
-        ),
+        method="given"
+        if zero.method == "given"
+        else f"the one low peak of the comb (by chance in {zero.chance:.1g} of cases)",
         plane="detectors",
         budget=(Contribution(f"peak positions, {label}", zero.u_delay_ps * 1e-12),),
     )
     period = Estimate(
         name="pulse_period",
         value=zero.period_ps * 1e-12,
-        unit="s",
-        definition="time between excitation pulses",
-        method=(
-            "given, or from the file's header"
-            if zero.period_method == "given"
-            else "spacing of the comb of peaks"
-        ),
+        method="given, or from the file's header"
+        if zero.period_method == "given"
+        else "spacing of the comb of peaks",
         plane="laser",
         budget=(Contribution(f"peak spacing, {label}", zero.u_period_ps * 1e-12),),
     )

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from qdchar.errors import UsageError
-from qdchar.estimate import Estimate, propagate
+from qdchar.estimate import Uncertain, propagate
 
 from ..models.decay import emg_cdf
 
@@ -82,7 +82,7 @@ def _cumulated(x: Array, time_s: float, sigma_s: float) -> Array:
     return np.asarray(time_s * np.where(x < 0.0, tail, 2.0 - tail), dtype=np.float64)
 
 
-def pair_response(fwhm_a: Estimate, fwhm_b: Estimate) -> Estimate:
+def pair_response(fwhm_a: Uncertain, fwhm_b: Uncertain) -> Uncertain:
     """Return the standard deviation of the delay of a pair, from the FWHM of both detectors [s].
 
     The same detector certificate given twice is one error, two certificates are two.
@@ -92,12 +92,4 @@ def pair_response(fwhm_a: Estimate, fwhm_b: Estimate) -> Estimate:
         raise UsageError(f"response of {a:g} and {b:g} s FWHM: must not be negative")
     both = math.hypot(a, b)
     slopes = [(e, e.value / max(both, 1e-300) / _FWHM_PER_SIGMA) for e in (fwhm_a, fwhm_b)]
-    return Estimate(
-        name="pair_response_sigma",
-        value=both / _FWHM_PER_SIGMA,
-        unit="s",
-        definition="standard deviation of the delay between two clicks at one time",
-        method="both detectors in quadrature",
-        plane="detectors",
-        budget=propagate(slopes),
-    )
+    return Uncertain(both / _FWHM_PER_SIGMA, propagate(slopes))

@@ -70,22 +70,18 @@ def figures(
     s = found.solution
     v = s.as_dict()
     levels = "three" if "rise" in v else "two"
-    method = f"Poisson fit of a {levels}-level emitter to {found.pairs} pairs"
     without = "the response taken out" if found.deconvolved else "no response given to take out"
+    method = f"Poisson fit of a {levels}-level emitter to {found.pairs} pairs, {without}"
 
     def figure(
         name: str,
         value: float,
-        unit: str,
-        definition: str,
         sensitivity: Mapping[str, float],
         bounded: bool = False,
     ) -> Estimate:
         return Estimate(
             name=name,
             value=value,
-            unit=unit,
-            definition=definition,
             method=method,
             plane="detectors",
             budget=found.budget(sensitivity),
@@ -96,8 +92,6 @@ def figures(
     yield figure(
         "g2_zero",
         v["g2"],
-        "1",
-        f"g2(0) against the level beside the dip, {without}; background is in it",
         {"g2": 1.0},
         bounded=True,
     )
@@ -108,27 +102,22 @@ def figures(
     yield figure(
         "g2_zero_dip",
         bottom(v),
-        "1",
-        "bottom of the dip as it is seen: response and background are in it",
         _gradient(bottom, s),
     )
-    yield figure("antibunching_time", v["time"], "s", "t1, 1/e time of the dip", {"time": 1.0})
+    yield figure("antibunching_time", v["time"], {"time": 1.0})
     if "rise" in v:
 
         def bunching(values: Values) -> float:
             return dip(values).bunching
 
-        what = "a, of the emitter's own light"
-        yield figure("bunching_amplitude", bunching(v), "1", what, _gradient(bunching, s))
+        yield figure("bunching_amplitude", bunching(v), _gradient(bunching, s))
 
         def slow(values: Values) -> float:
             return dip(values).bunching_time_s
 
-        what = "t2, 1/e time of the bunching"
-        yield figure("bunching_time", slow(v), "s", what, _gradient(slow, s))
+        yield figure("bunching_time", slow(v), _gradient(slow, s))
     if delay_s is None:
-        what = "delay of detector B against A at which the dip sits"
-        yield figure("electronic_delay", v["delay"], "s", what, {"delay": 1.0})
+        yield figure("electronic_delay", v["delay"], {"delay": 1.0})
 
 
 def _gradient(function: Callable[[Values], float], s: Solution) -> dict[str, float]:
@@ -148,7 +137,6 @@ def time_averaged(found: Found, g2: Estimate, independent: float) -> Iterator[Es
         g2,
         name="g2_zero_time_averaged",
         value=g2.value * level,
-        definition="g2(0), time-averaged (g2_inf): against the product of the singles",
         budget=found.budget({"g2": level, "level": g2.value / independent}),
         interval_68=_times(level, g2.interval_68),
         interval_95=_times(level, g2.interval_95),
@@ -156,8 +144,6 @@ def time_averaged(found: Found, g2: Estimate, independent: float) -> Iterator[Es
     yield Estimate(
         name="blinking_amplitude",
         value=level - 1.0,
-        unit="1",
-        definition="b: excess of the level beside the dip over uncorrelated light",
         method="level over singles products of time blocks",
         plane="detectors",
         budget=found.budget({"level": 1.0 / independent}),

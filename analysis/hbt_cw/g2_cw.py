@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdchar.errors import InconclusiveError, UsageError
-from qdchar.estimate import Estimate
+from qdchar.estimate import Estimate, Uncertain
 from qdchar.fit import Result
 
 from ..hbt.g2_comb_fit import DelayHistogram, is_histogram, read_histogram, scatter_of_snapshots
@@ -104,7 +104,7 @@ def analyse(
     histogram: DelayHistogram,
     label: str,
     *,
-    pair_sigma: Estimate | None = None,
+    pair_sigma: Uncertain | None = None,
     delay_s: float | None = None,
     independent_per_bin: float | None = None,
 ) -> Result:

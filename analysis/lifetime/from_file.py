@@ -64,27 +64,22 @@ def analyse_one_detector(
 
 
 def _behind_the_measured(found: Decays, response: Path) -> tuple[Estimate, ...]:
-    definition = "T1: 1/e decay time of the emission, response removed"
-    if found.number > 1:
-        definition = (
-            f"mean 1/e decay time of {found.number} decays, weighted with their photons, response "
-            "removed"
-        )
-    if found.tail is not None:
-        slow, share = found.tail
-        definition += f"; a tail of {slow * 1e9:.3g} ns with {share:.1%} of the photons left out"
     method = (
         f"reconvolution with the measured response ({response.name}), Poisson likelihood"
         f"{found.remark}"
     )
-    lifetime = _lifetime(found.lifetime, definition, method, found.budget)
+    if found.number > 1:
+        method += f"; mean 1/e decay time of {found.number} decays, weighted with their photons"
+    if found.tail is not None:
+        slow, share = found.tail
+        method += f"; a tail of {slow * 1e9:.3g} ns with {share:.1%} of the photons left out"
+    lifetime = _lifetime(found.lifetime, method, found.budget)
     return (lifetime,) if found.number > 1 else (lifetime, temporal_fwhm(lifetime))
 
 
 def _behind_a_gaussian(fitted: DecayFit) -> tuple[Estimate, ...]:
     method = "exponential behind a Gaussian response of fitted width, Poisson likelihood"
-    definition = "T1: 1/e decay time of the emission, response removed"
-    lifetime = _lifetime(fitted.lifetime, definition, method, fitted.budget)
+    lifetime = _lifetime(fitted.lifetime, method, fitted.budget)
     if fitted.intervals is not None:
         lifetime = replace(
             lifetime, interval_68=fitted.intervals[0], interval_95=fitted.intervals[1]
@@ -94,8 +89,6 @@ def _behind_a_gaussian(fitted: DecayFit) -> tuple[Estimate, ...]:
     fwhm = Estimate(
         name="response_fwhm",
         value=value,
-        unit="s",
-        definition="FWHM of the instrument response, Gaussian",
         method=method,
         plane="detectors",
         budget=(Contribution(f"{fitted.budget[0].source}, width", u),),
@@ -103,10 +96,14 @@ def _behind_a_gaussian(fitted: DecayFit) -> tuple[Estimate, ...]:
     return lifetime, temporal_fwhm(lifetime), fwhm
 
 
-def _lifetime(
-    value: float, definition: str, method: str, budget: tuple[Contribution, ...]
-) -> Estimate:
-    return Estimate("lifetime", value, "s", definition, method, "detectors", budget)
+def _lifetime(value: float, method: str, budget: tuple[Contribution, ...]) -> Estimate:
+    return Estimate(
+        name="lifetime",
+        value=value,
+        method=method,
+        plane="detectors",
+        budget=budget,
+    )
 
 
 def _read(

@@ -138,8 +138,6 @@ def _of_pulses(
     lifetime = Estimate(
         name="lifetime",
         value=measured,
-        unit="s",
-        definition="T1: 1/e decay time of the emission, response removed",
         method=(
             "reconvolution with the measured response, Poisson likelihood, both detectors; "
             f"{100.0 * (early + hasty) / measured:.2g} % added for photon pairs and leaked laser"
@@ -249,8 +247,6 @@ def _response_fwhm(laser: Histograms, label: str) -> Estimate:
     return Estimate(
         name="response_fwhm",
         value=laser.bin_s * (widths[0][0] + widths[1][0]) / 2,
-        unit="s",
-        definition="FWHM of the instrument response: laser, detector, tagger and its step",
         method="half height of the laser's histogram, mean of both detectors",
         plane="detectors",
         budget=tuple(

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qdchar.errors import InconclusiveError
-from qdchar.estimate import Contribution, Estimate
+from qdchar.estimate import Contribution, Uncertain
 from qdchar.fit import Curve, Fit, runs_p_value
 
 from ..models.decay import Array, decayed
@@ -138,12 +138,12 @@ class _Data:
     sigma: float
 
     @property
-    def width(self) -> Mapping[str, Estimate]:
+    def width(self) -> Mapping[str, Uncertain]:
         """Relative excess of the response's width, as far as it is known."""
         if self.width_u <= 0:
             return {}
         source = Contribution(f"{self.label}, response width", self.width_u, "B")
-        return {"width": Estimate("width", 0.0, "1", "", "", budget=(source,))}
+        return {"width": Uncertain(0.0, (source,))}
 
     def behind(self, histogram: Array, v: Values) -> Array:
         """Return what the decays make of a histogram of the response."""

@@ -104,8 +104,6 @@ def temporal_fwhm(lifetime: Estimate) -> Estimate:
     return Estimate(
         name="temporal_fwhm",
         value=factor * lifetime.value,
-        unit="s",
-        definition="FWHM of the intensity of the wavepacket, response removed: T1 ln 2",
         method="from lifetime, single exponential",
         plane=lifetime.plane,
         budget=propagate([(lifetime, factor)]),

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from qdchar.errors import InconclusiveError
-from qdchar.estimate import Contribution, Estimate, budgets_of_fit, merge, propagate
+from qdchar.estimate import Contribution, Estimate, Uncertain, budgets_of_fit, merge, propagate
 from qdchar.fit import Fit
 from qdchar.raw_data import TagRun
 
@@ -58,7 +58,7 @@ class DetunedDecay:
     """
 
     lifetime: Estimate
-    prompt_share: Estimate
+    prompt_share: Uncertain
 
 
 @dataclass(frozen=True)
@@ -125,8 +125,6 @@ def detuned_decays(runs: Sequence[TagRun], response: TagRun) -> DetunedDecays:
         corrected = Estimate(
             name="lifetime",
             value=lifetime.value * (1.0 + early),
-            unit="s",
-            definition="1/e decay time of the emission at this detuning, response removed",
             method="reconvolution with the measured response and a prompt share, both detectors",
             plane="fibre",
             budget=merge(
@@ -160,8 +158,8 @@ def _both_of_the_dot(live: LiveCounts, prompt: float) -> float:
 class _Decay:
     """One run on one detector."""
 
-    lifetime: Estimate
-    prompt: Estimate
+    lifetime: Uncertain
+    prompt: Uncertain
     counts: float
     fit: Fit
     problems: tuple[str, ...]
@@ -267,13 +265,9 @@ def _one_detector(
     }
     weights = {i: 1.0 / (f.solution.u("shift") ** 2 + clocks[i].u ** 2) for i, f in fits.items()}
     weights = {i: w / sum(weights.values()) for i, w in weights.items()}
-    start = Estimate(
-        "start",
+    start = Uncertain(
         sum(w * fits[i].solution["shift"] for i, w in weights.items()),
-        "s",
-        "time of the pulse against the response's",
-        "weighted mean of the slow decays",
-        budget=merge(
+        merge(
             Contribution(c.source, w * c.u)
             for i, w in weights.items()
             for c in (*fits[i].own()["start"], clocks[i])
@@ -286,7 +280,10 @@ def _one_detector(
     starts = [replace(start, budget=merge([*start.budget, clock])) for clock in clocks]
     for i in range(len(decays)):
         if not slow[i]:
-            given = starts[i].with_contribution("response", math.sqrt(spread))
+            given = replace(
+                starts[i],
+                budget=merge([*starts[i].budget, Contribution("response", math.sqrt(spread), "B")]),
+            )
             fits[i] = _Fitted.of(_fit(labels[i], decays[i], response, bin_s, given))
     names = [(i, name) for i in range(len(decays)) for name in ("lifetime", "prompt")]
     moved = np.stack(
@@ -312,7 +309,7 @@ def _finish(
     decay: Array,
     response: Array,
     bin_s: float,
-    start: Estimate,
+    start: Uncertain,
     shared: Mapping[str, tuple[Contribution, ...]],
 ) -> _Decay:
     s = fitted.solution
@@ -331,7 +328,7 @@ def _finish(
     )
     own = fitted.own()
 
-    def estimate(name: str, value: float, unit: str) -> Estimate:
+    def with_budget(name: str, value: float) -> Uncertain:
         budget = merge(
             [
                 *own[name],
@@ -341,11 +338,11 @@ def _finish(
         )
         u = math.sqrt(sum(c.u**2 for c in budget))
         budget += misfit_budget(s.label, fit, u, problems)
-        return Estimate(name, value, unit, "", "", budget=budget)
+        return Uncertain(value, budget)
 
     return _Decay(
-        estimate("lifetime", s["lifetime"], "s"),
-        estimate("prompt", fitted.share, "1"),
+        with_budget("lifetime", s["lifetime"]),
+        with_budget("prompt", fitted.share),
         s["counts"] + s["prompt"],
         fit,
         problems,
@@ -365,7 +362,7 @@ def _model(shape: Array, bin_s: float, v: Values) -> Array:
 
 
 def _fit(
-    label: str, decay: Array, response: Array, bin_s: float, shift: Estimate | None = None
+    label: str, decay: Array, response: Array, bin_s: float, shift: Uncertain | None = None
 ) -> Solution:
     shape = response / response.sum()
 
@@ -402,15 +399,7 @@ def _with_prompt(moments: Mapping[str, Free], share: float) -> dict[str, Free]:
     return free
 
 
-def _mean(estimates: Sequence[Estimate], weights: Array) -> Estimate:
+def _mean(estimates: Sequence[Uncertain], weights: Array) -> Uncertain:
     """Weighted mean."""
     pairs = list(zip(estimates, map(float, weights), strict=True))
-    first = estimates[0]
-    return Estimate(
-        first.name,
-        sum(w * e.value for e, w in pairs),
-        first.unit,
-        first.definition,
-        first.method,
-        budget=propagate(pairs),
-    )
+    return Uncertain(sum(w * e.value for e, w in pairs), propagate(pairs))

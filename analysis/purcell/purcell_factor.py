@@ -13,6 +13,7 @@ from qdchar.errors import InconclusiveError
 from qdchar.estimate import (
     Contribution,
     Estimate,
+    Uncertain,
     budgets_of_fit,
     covariance,
     merge,
@@ -107,7 +108,7 @@ def analyse_runs(
     the dot's light, and its promptness for a fast decay. Each decay is therefore fitted with a
     prompt share (see `detuned_decays`), and the rate is that of live pulses without it.
     """
-    unit = Estimate("detector_efficiency", 1.0, "1", "", "")
+    unit = Estimate(name="detector_efficiency", value=1.0, method="clicks, not photons")
     found = detuned_decays(runs, response)
     rates, leaks = [], []
     for run, decay in zip(runs, found.decays, strict=True):
@@ -116,13 +117,9 @@ def analyse_runs(
         prompt = decay.prompt_share
         dot = 1.0 - prompt.value
         rates.append(
-            Estimate(
-                name="rate",
-                value=clock.value * n.value * dot,
-                unit="Hz",
-                definition="photons of the dot that a detector without dead time would count",
-                method=f"{n.method}, prompt share {100 * prompt.value:.2g} % taken off",
-                budget=propagate(
+            Uncertain(
+                clock.value * n.value * dot,
+                propagate(
                     [
                         (n, clock.value * dot),
                         (clock, n.value * dot),
@@ -150,11 +147,11 @@ def analyse_runs(
 
 def analyse(
     voltage_V: ArrayLike,
-    lifetimes: Sequence[Estimate],
-    rates: Sequence[Estimate],
+    lifetimes: Sequence[Uncertain],
+    rates: Sequence[Uncertain],
     *,
     u_voltage_V: ArrayLike | None = None,
-    vibration_V: Estimate | None = None,
+    vibration_V: Uncertain | None = None,
     metres_per_volt: Estimate | None = None,
     hertz_per_metre: Estimate | None = None,
 ) -> Result:
@@ -290,17 +287,13 @@ def _seen(
     return t1, height * rate
 
 
-def _ratio(vibration_m: Estimate | None, metres_per_volt: Estimate | None) -> Estimate | None:
+def _ratio(vibration_m: Estimate | None, metres_per_volt: Estimate | None) -> Uncertain | None:
     if vibration_m is None or metres_per_volt is None:
         return None
     value = vibration_m.value / metres_per_volt.value
-    return Estimate(
-        name="vibration",
-        value=value,
-        unit="V",
-        definition="vibration of the mirror in terms of the piezo's voltage, rms",
-        method="vibration over displacement per volt",
-        budget=propagate(
+    return Uncertain(
+        value,
+        propagate(
             [
                 (vibration_m, 1.0 / metres_per_volt.value),
                 (metres_per_volt, -value / metres_per_volt.value),
@@ -310,7 +303,7 @@ def _ratio(vibration_m: Estimate | None, metres_per_volt: Estimate | None) -> Es
 
 
 def _leakage(
-    leaks: Sequence[tuple[Estimate, Estimate]],
+    leaks: Sequence[tuple[Uncertain, Uncertain]],
     decays: Sequence[DetunedDecay],
     detector_efficiency: Estimate,
 ) -> Estimate:
@@ -323,7 +316,7 @@ def _leakage(
     value = sum(
         float(w) * n.value * share.value / eta for w, (n, share) in zip(weights, pairs, strict=True)
     )
-    inputs = [(detector_efficiency, -value / eta)]
+    inputs: list[tuple[Uncertain, float]] = [(detector_efficiency, -value / eta)]
     for w, (n, share) in zip(weights, pairs, strict=True):
         inputs += [(n, float(w) * share.value / eta), (share, float(w) * n.value / eta)]
     scatter = sum(
@@ -333,8 +326,6 @@ def _leakage(
     return Estimate(
         name="laser_leakage",
         value=value,
-        unit="1",
-        definition="laser photons per pulse beside the dot, with the cavity detuned",
         method=(
             f"prompt share of the {len(pairs)} slowest decays; the same at all detunings with "
             f"p = {p_value:.2g}"
@@ -366,7 +357,7 @@ def _starts(volts: Array, t1: Array, rates: Array) -> dict[str, Free]:
     }
 
 
-def _budget_of(solution: Solution, data: Sequence[Estimate], root: Array) -> Budget:
+def _budget_of(solution: Solution, data: Sequence[Uncertain], root: Array) -> Budget:
     """Return the function that gives a quantity's budget from its derivatives.
 
     What comes from the lifetimes, the rates and the vibration keeps the names of their error
@@ -409,58 +400,48 @@ def _estimates(
     f0, detuned = v["purcell"], v["detuned"]
     resonant = detuned / (1.0 + f0)
 
-    def of_fit(
-        name: str, value: float, unit: str, gradient: dict[str, float], what: str
-    ) -> Estimate:
-        return Estimate(name, value, unit, what, _METHOD, budget=budget(gradient))
+    def of_fit(name: str, value: float, gradient: dict[str, float]) -> Estimate:
+        return Estimate(
+            name=name,
+            value=value,
+            method=_METHOD,
+            budget=budget(gradient),
+        )
 
     width = of_fit(
         "cavity_fwhm_voltage",
         v["fwhm"],
-        "V",
         {"fwhm": 1.0},
-        "full width at half maximum of the mode, Purcell broadening removed",
     )
     found = [
         of_fit(
             "purcell_factor",
             f0,
-            "1",
             {"purcell": 1.0},
-            "emission rate into the mode over that into everything else, on resonance; reference: "
-            "the same dot with the cavity detuned",
         ),
         of_fit(
             "beta_factor",
             f0 / (1.0 + f0),
-            "1",
             {"purcell": 1.0 / (1.0 + f0) ** 2},
-            "share of the emission that goes into the mode, on resonance",
         ),
         of_fit(
             "lifetime_on_resonance",
             resonant,
-            "s",
             {"detuned": 1.0 / (1.0 + f0), "purcell": -resonant / (1.0 + f0)},
-            "1/e lifetime on resonance",
         ),
-        of_fit("lifetime_detuned", detuned, "s", {"detuned": 1.0}, "1/e lifetime far from it"),
-        of_fit(
-            "cavity_resonance_voltage", v["centre"], "V", {"centre": 1.0}, "voltage of resonance"
-        ),
+        of_fit("lifetime_detuned", detuned, {"detuned": 1.0}),
+        of_fit("cavity_resonance_voltage", v["centre"], {"centre": 1.0}),
         width,
     ]
-    for scale, name, unit in (
-        (metres_per_volt, "cavity_fwhm_displacement", "m"),
-        (hertz_per_metre, "cavity_fwhm", "Hz"),
+    for scale, name in (
+        (metres_per_volt, "cavity_fwhm_displacement"),
+        (hertz_per_metre, "cavity_fwhm"),
     ):
         if scale is None:
             break
         width = Estimate(
             name=name,
             value=width.value * scale.value,
-            unit=unit,
-            definition=width.definition,
             method=_METHOD,
             budget=propagate([(width, scale.value), (scale, width.value)]),
         )

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from qdchar.estimate import Contribution, Estimate, propagate
+from qdchar.estimate import Contribution, Uncertain, propagate
 
 from .likelihood import Solution
 from .profile import DELTA_68, DELTA_95, profile
@@ -20,7 +20,7 @@ class Spread:
     interval_68: tuple[float, float]
     interval_95: tuple[float, float]
 
-    def with_scale(self, value: float, scale: Estimate) -> Spread:
+    def with_scale(self, value: float, scale: Uncertain) -> Spread:
         """Return the spread of the quantity times a scale factor from elsewhere.
 
         Parameters
@@ -30,7 +30,7 @@ class Spread:
         scale
             The factor; its uncertainty moves the ends of the intervals out in quadrature.
         """
-        own = Estimate("quantity", value, "", "", "", budget=self.budget)
+        own = Uncertain(value, self.budget)
 
         def moved(interval: tuple[float, float], k: float) -> tuple[float, float]:
             low, high = (scale.value * (end - value) for end in interval)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import optimize, stats
 
 from qdchar.errors import InconclusiveError
-from qdchar.estimate import Estimate
+from qdchar.estimate import Uncertain
 
 from .likelihood import Free, Solution, Values, minimise_reweighted
 
@@ -26,7 +26,7 @@ def minimise_scattering(
     free: Mapping[str, Free],
     residuals: Callable[[Values, Array], Array],
     weights: Callable[[Values, float], Array],
-    given: Mapping[str, Estimate] | None = None,
+    given: Mapping[str, Uncertain] | None = None,
 ) -> tuple[Solution, float]:
     """Minimise as `minimise_reweighted`, with the light's own noise where the data show some.
 

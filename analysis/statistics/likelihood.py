@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from qdchar.errors import InconclusiveError
-from qdchar.estimate import Contribution, Estimate, budgets_of_fit, merge, propagate
+from qdchar.estimate import Contribution, Uncertain, budgets_of_fit, merge, propagate
 from qdchar.fit import Curve, Fit
 
 from .profile import DELTA_68 as DELTA_68
@@ -130,7 +130,7 @@ class Solution:
     jacobian: Array
     minimum: float
     dof: int
-    given: Mapping[str, Estimate]
+    given: Mapping[str, Uncertain]
     _free: Mapping[str, Free]
     _function: Residuals
 
@@ -248,7 +248,7 @@ class Solution:
         ``cov[:, k]/u_k**2`` per unit of nuisance k's given value, and by ``-cov J^T`` per unit of
         the data's residuals. The two parts add up to the covariance.
         """
-        inputs: list[tuple[Estimate, float]] = []
+        inputs: list[tuple[Uncertain, float]] = []
         gradient = np.array([sensitivity.get(n, 0.0) for n in self.names])
         for name, estimate in self.given.items():
             shift = self.covariance[:, self.names.index(name)] / estimate.u**2
@@ -286,7 +286,7 @@ def minimise(
     label: str,
     free: Mapping[str, Free],
     residuals: Residuals,
-    given: Mapping[str, Estimate] | None = None,
+    given: Mapping[str, Uncertain] | None = None,
 ) -> Solution:
     """Find the parameters that minimise the sum of squared residuals.
 
@@ -342,7 +342,7 @@ def minimise_reweighted(
     free: Mapping[str, Free],
     residuals: Callable[[Values, Array], Array],
     weights: Callable[[Values], Array],
-    given: Mapping[str, Estimate] | None = None,
+    given: Mapping[str, Uncertain] | None = None,
 ) -> Solution:
     """Minimise residuals whose weights depend on the model, without bias.
 
@@ -389,7 +389,7 @@ def _lmfit(
     label: str,
     free: Mapping[str, Free],
     residuals: Residuals,
-    given: Mapping[str, Estimate],
+    given: Mapping[str, Uncertain],
     jacobian: str = "3-point",
 ) -> Any:
     """Run lmfit with every parameter in units of its scale."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdchar.errors import InconclusiveError
-from qdchar.estimate import Contribution, Estimate, draw
+from qdchar.estimate import Contribution, Estimate, Uncertain, draw
 
 from .intervals import K_95, LEVEL_68, Interval
 
@@ -69,7 +69,7 @@ def numerical_tolerance(u: float, digits: int) -> float:
 
 def monte_carlo(
     function: Callable[[Sequence[Array]], Array],
-    inputs: Sequence[Estimate],
+    inputs: Sequence[Uncertain],
     rng: np.random.Generator,
     *,
     bounds: Sequence[Interval] | None = None,
@@ -117,8 +117,10 @@ def monte_carlo(
             if found >= _BATCH:
                 trials = np.concatenate(kept, axis=1)[:, :_BATCH]
                 return np.asarray(function(list(trials)), dtype=np.float64)
-        names = ", ".join(e.name for e in inputs)
-        raise InconclusiveError(f"Monte Carlo: {names} lie outside their bounds; check the values")
+        values = ", ".join(f"{e.value:.4g} +- {e.u:.2g}" for e in inputs)
+        raise InconclusiveError(
+            f"Monte Carlo: the inputs {values} lie outside their bounds; check the values"
+        )
 
     batches: list[Array] = []
     ends: list[tuple[float, float, float, float]] = []
@@ -147,7 +149,7 @@ def monte_carlo(
     )
 
 
-def linear_serves(estimate: Estimate, distribution: Distribution, digits: int = 1) -> bool:
+def linear_serves(estimate: Uncertain, distribution: Distribution, digits: int = 1) -> bool:
     """Tell whether value +- 1.96 u agrees with the 95 % interval of Monte Carlo (GUM-S1 8.1).
 
     Parameters

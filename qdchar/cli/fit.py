@@ -347,7 +347,12 @@ def _given(name: str, value: float, u: float, unit: str) -> Estimate:
     from qdchar.estimate import Contribution, Estimate
 
     budget = (Contribution(f"calibration {name}", u, "B"),) if u else ()
-    return Estimate(name, value, unit, "given", "given on the command line", budget=budget)
+    return Estimate(
+        name=name,
+        value=value,
+        method="given on the command line",
+        budget=budget,
+    )
 
 
 def _show(result: Result, figure: Path | None, json_line: bool) -> int:

@@ -101,13 +101,13 @@ class _Search:
     @cached_property
     def end(self) -> Estimate | None:
         """Where the key ends."""
-        name, definition = "maximum_loss", f"largest loss with a key, {self._protocol}"
+        name, what = "maximum_loss", f"largest loss with a key, {self._protocol}"
         coarse = np.arange(0.0, _FARTHEST_DB + 1, _COARSE_DB)
         keyed = np.flatnonzero(self._design(coarse).rate > 0)
         if not len(keyed):
             return None
         if keyed[-1] == len(coarse) - 1:
-            return _at_least(name, definition)
+            return _at_least(name, what)
         low, width = float(coarse[keyed[-1]]), _COARSE_DB
         while width > 1e-3:
             width /= 8
@@ -116,7 +116,7 @@ class _Search:
         # the rate has a kink where it ends: its slopes are those just before
         before = max(low - _BEFORE_THE_END_DB, 0.0)
         _, budget = self._move(np.array([before]), None)
-        return _loss(name, definition, low, budget)
+        return _loss(name, what, low, budget)
 
     @cached_property
     def _over_loss(self) -> tuple[Floats, Floats]:
@@ -128,7 +128,7 @@ class _Search:
     def crossing(self, light: Comparator) -> Estimate | None:
         """Where the lead over coherent light ends."""
         name = "crossing_loss"
-        definition = f"largest loss at which {self._protocol} is ahead of {light.name}"
+        what = f"largest loss at which {self._protocol} is ahead of {light.name}"
         if self.end is None:
             return None
         losses, rate = self._over_loss
@@ -139,8 +139,8 @@ class _Search:
         last = int(ahead[-1])
         if last == len(losses) - 1:
             if beyond_search(self.end):
-                return _at_least(name, definition)
-            return replace(self.end, name=name, definition=definition)
+                return _at_least(name, what)
+            return replace(self.end, name=name, method=f"{what}; {self.end.method}")
         low, high = float(losses[last]), float(losses[last + 1])
         # A = ln(R / W) is smooth: Newton's steps from where a straight line ends, between the two
         loss = (low + high) / 2
@@ -158,7 +158,7 @@ class _Search:
             loss = loss + step if stays else (low + high) / 2
             if stays and abs(step) < _CLOSE_DB:
                 break
-        return _loss(name, definition, loss, budget)
+        return _loss(name, what, loss, budget)
 
     def _conditions(self, loss: Floats) -> Conditions:
         return Conditions.from_link(self._link, loss)
@@ -186,17 +186,15 @@ class _Search:
         return slope, propagate((x, -float(by[0]) / slope) for x, by in inputs)
 
 
-def _loss(name: str, definition: str, value: float, budget: tuple[Contribution, ...]) -> Estimate:
+def _loss(name: str, what: str, value: float, budget: tuple[Contribution, ...]) -> Estimate:
     return Estimate(
         name=name,
         value=value,
-        unit="dB",
-        definition=definition,
-        method="predicted from mean_photon_number, g2_zero and the link",
+        method=f"{what}; predicted from mean_photon_number, g2_zero and the link",
         plane="channel",
         budget=budget,
     )
 
 
-def _at_least(name: str, definition: str) -> Estimate:
-    return _loss(name, f"{definition}: at least", _FARTHEST_DB, ())
+def _at_least(name: str, what: str) -> Estimate:
+    return _loss(name, f"at least; {what}", _FARTHEST_DB, ())

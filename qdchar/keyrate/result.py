@@ -152,10 +152,11 @@ class KeyRate:
         return Estimate(
             name="rate_per_pulse",
             value=self.rate_per_pulse,
-            unit="1",
-            definition=f"secret bits per sent pulse at {self.loss_dB:g} dB, {self.protocol}, "
-            f"accounting {self.accounting}, block {self.block:g} {self.block_kind}",
-            method="predicted from mean_photon_number, g2_zero and the link",
+            method=(
+                f"predicted from mean_photon_number, g2_zero and the link at {self.loss_dB:g} dB; "
+                f"{self.protocol}, accounting {self.accounting}, block {self.block:g} "
+                f"{self.block_kind}"
+            ),
             plane="transmitter output",
             budget=self.budget,
         )

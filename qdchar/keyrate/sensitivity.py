@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from qdchar.link import Link, Quantity
+from qdchar.link import Constant, Link
 
 from .predict import predict
 from .result import Protocol
@@ -73,8 +73,8 @@ def sensitivities(
         if name == "channel_loss":
             return source, link, loss * factor
         given = getattr(link, name)
-        value = given.value if isinstance(given, Quantity) else given
-        new = Quantity(value=value * factor) if isinstance(given, Quantity) else value * factor
+        value = given.value if isinstance(given, Constant) else given
+        new = Constant(value=value * factor) if isinstance(given, Constant) else value * factor
         return source, link.model_copy(update={name: new}), loss
 
     values = {

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdchar.estimate import Estimate
-from qdchar.link import Link, Quantity
+from qdchar.link import Constant, Link
 
 from .conditions import Conditions
 from .source import SourceFigures
@@ -59,13 +59,13 @@ def slopes(
         result.append((estimate, (pair[1] - pair[0]) / (high - low)))
     for name, estimate in link.estimates().items():
         given = getattr(link, name)
-        if estimate.u == 0 or not isinstance(given, Quantity):
+        if estimate.u == 0 or not isinstance(given, Constant):
             continue
         if name == "channel_loss" and not own_loss:
             continue
         low, high = _around(estimate.value, estimate.u)
         pair = [
-            at(n.value, g2.value, link.model_copy(update={name: Quantity(value=x)}))
+            at(n.value, g2.value, link.model_copy(update={name: Constant(value=x)}))
             for x in (low, high)
         ]
         result.append((estimate, (pair[1] - pair[0]) / (high - low)))

@@ -21,14 +21,15 @@ _PAPER = "Zhang et al., PRL 134, 210801, Table 1"
 _PLANE = "transmitter output"
 
 
-def _given(name: str, value: float, u: float, unit: str, method: str) -> Estimate:
-    definition = {
-        "mean_photon_number": "mean photon number per pulse",
-        "g2_zero": "zero-delay correlation over the uncorrelated level, time-averaged",
-        "clock_rate": "pulses sent per second",
-    }[name]
+def _given(name: str, value: float, u: float, method: str) -> Estimate:
     budget = (Contribution(f"source: {name}", u, "B"),) if u else ()
-    return Estimate(name, value, unit, definition, method, plane=_PLANE, budget=budget)
+    return Estimate(
+        name=name,
+        value=value,
+        method=method,
+        plane=_PLANE,
+        budget=budget,
+    )
 
 
 @dataclass(frozen=True)
@@ -46,14 +47,10 @@ class SourceFigures:
     """
 
     mean_photon_number: Estimate = field(
-        default_factory=lambda: _given("mean_photon_number", 0.292, 0.008, "1", _PAPER)
+        default_factory=lambda: _given("mean_photon_number", 0.292, 0.008, _PAPER)
     )
-    g2_zero: Estimate = field(
-        default_factory=lambda: _given("g2_zero", 0.00698, 0.00064, "1", _PAPER)
-    )
-    clock_rate: Estimate = field(
-        default_factory=lambda: _given("clock_rate", 76.13e6, 0.0, "Hz", _PAPER)
-    )
+    g2_zero: Estimate = field(default_factory=lambda: _given("g2_zero", 0.00698, 0.00064, _PAPER))
+    clock_rate: Estimate = field(default_factory=lambda: _given("clock_rate", 76.13e6, 0.0, _PAPER))
 
     def __post_init__(self) -> None:
         check_physical(self.mean_photon_number.value, self.g2_zero.value)
@@ -102,9 +99,9 @@ class SourceFigures:
     ) -> SourceFigures:
         """Figures from plain numbers, their errors independent."""
         return cls(
-            _given("mean_photon_number", n, n_u, "1", "given"),
-            _given("g2_zero", g2, g2_u, "1", "given"),
-            _given("clock_rate", clock_rate_hz, 0.0, "Hz", "given"),
+            _given("mean_photon_number", n, n_u, "given"),
+            _given("g2_zero", g2, g2_u, "given"),
+            _given("clock_rate", clock_rate_hz, 0.0, "given"),
         )
 
     @property
@@ -114,8 +111,6 @@ class SourceFigures:
         return Estimate(
             name="p2",
             value=g2.value * n.value**2 / 2,
-            unit="1",
-            definition="g2 <n>^2 / 2",
             method="from mean_photon_number and g2_zero",
             plane=n.plane,
             budget=propagate([(n, g2.value * n.value), (g2, n.value**2 / 2)]),

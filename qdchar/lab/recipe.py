@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from qdchar.errors import UsageError
 from qdchar.protocols.brightness import BrightnessSettings
@@ -25,8 +25,9 @@ from qdchar.protocols.purcell import PurcellSettings
 from qdchar.protocols.rabi import RabiSettings
 from qdchar.protocols.saturation import SaturationSettings
 from qdchar.protocols.transmitter import TransmitterSettings
+from qdchar.quantities import is_known
 from qdchar.raw_data import Settings
-from qdchar.record import Name, explain
+from qdchar.record import explain
 
 
 class Bound(Settings):
@@ -75,10 +76,18 @@ class Recipe(Settings):
     leak: LeakSettings = LeakSettings()
     protocol: Literal["efficient-bb84", "three-state"] = "efficient-bb84"
     accounting: Literal["alice", "joint"] = "alice"
-    limits: dict[Name, Bound] = Field(default_factory=dict)
+    limits: dict[str, Bound] = Field(default_factory=dict)
     min_rate_per_pulse: float = Field(0.0, ge=0)
     min_advantage_dB: dict[str, float] = Field(default_factory=dict)
     valid_hours: float = Field(24.0, gt=0)
+
+    @field_validator("limits")
+    @classmethod
+    def _limits_are_on_quantities(cls, limits: dict[str, Bound]) -> dict[str, Bound]:
+        unknown = [name for name in limits if not is_known(name)]
+        if unknown:
+            raise ValueError(f"{', '.join(unknown)}: not a known quantity")
+        return limits
 
 
 def load_recipe(file: Path | None) -> Recipe:

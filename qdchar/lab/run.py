@@ -204,6 +204,8 @@ def _result(data: Mapping[str, Any]) -> Result:
 
 def _estimate(data: Mapping[str, Any]) -> Estimate:
     fields: dict[str, Any] = dict(data)
+    for derived in ("unit", "definition"):  # kept by older runs
+        fields.pop(derived, None)
     fields["budget"] = tuple(Contribution(**c) for c in data["budget"])
     for name in ("interval_68", "interval_95"):
         fields[name] = None if data[name] is None else tuple(data[name])

@@ -359,17 +359,12 @@ def _with_chain(
     given = [c for c in s.station.file.calibrations if c.startswith(prefix)]
     if not given:
         return result
-    parts = [
-        replace(
-            analyse.loss_budget.as_transmission(s.station.calibration(c)),
-            name=c.removeprefix(prefix),
-        )
-        for c in given
-    ]
+    parts = [analyse.loss_budget.as_transmission(s.station.calibration(c)) for c in given]
+    measured = [analyse.loss_budget.as_transmission(e) for e in measured_parts]
     rng = np.random.default_rng(0)
     new = [p for p in measured_parts if p.name not in s.found]
     chain = analyse.loss_budget.analyse(
-        [*measured_parts, *parts], result[name], rng, name=f"{name}_chain"
+        [*measured, *parts], result[name], rng, name=f"{name}_chain"
     )
     return Result(
         (*result.estimates, *new, *chain.estimates),

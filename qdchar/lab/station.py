@@ -31,7 +31,8 @@ from pydantic import (
 from qdchar.errors import InstrumentError, MakeSafeError, UsageError
 from qdchar.estimate import Contribution, Estimate
 from qdchar.interrupt import Terminated, signals_held, signals_unwind
-from qdchar.record import VOCABULARY, explain
+from qdchar.quantities import Quantity, define, is_known, quantity
+from qdchar.record import explain
 from qdchar.roles import Identity, Instrument, Reading
 
 T = TypeVar("T")
@@ -280,16 +281,18 @@ class Station:
                 f"{', '.join(self.file.calibrations) or 'none'}"
             )
         c = self.file.calibrations[name]
-        if name in VOCABULARY and c.unit != VOCABULARY[name].unit:
+        if not is_known(name):
+            define(
+                Quantity(name, c.unit, name, name.replace("_", " "), "certificate of the station")
+            )
+        if c.unit != quantity(name).unit:
             raise UsageError(
                 f"{self.origin}: calibrations.{name}: unit is {c.unit!r}, must be "
-                f"{VOCABULARY[name].unit!r}"
+                f"{quantity(name).unit!r}"
             )
         return Estimate(
             name=name,
             value=c.value,
-            unit=c.unit,
-            definition="calibration of the station",
             method=c.certificate or "given (station file)",
             budget=(
                 Contribution(f"calibration {name}", c.u_own, "B"),

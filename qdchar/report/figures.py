@@ -12,7 +12,8 @@ import numpy as np
 from qdchar.fit import Curve
 from qdchar.keyrate import KeyRate
 from qdchar.notation import prefixed
-from qdchar.record import VOCABULARY, SourceRecord
+from qdchar.quantities import quantity
+from qdchar.record import SourceRecord
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -131,7 +132,7 @@ def draw_history(records: Sequence[SourceRecord], names: Sequence[str]) -> Figur
         for axes, name in zip(rows, names, strict=True):
             held = [r for r in records if name in r.quantities]
             estimates = [r.estimate(name) for r in held]
-            scale, unit = prefixed(estimates[0].value if held else 1.0, VOCABULARY[name].unit)
+            scale, unit = prefixed(estimates[0].value if held else 1.0, quantity(name).unit)
             axes.errorbar(
                 [r.created for r in held],
                 [e.value / scale for e in estimates],
@@ -141,7 +142,7 @@ def draw_history(records: Sequence[SourceRecord], names: Sequence[str]) -> Figur
                 lw=0.8,
                 color=DATA,
             )
-            axes.set_ylabel(f"{VOCABULARY[name].symbol} ({unit or '1'})")
+            axes.set_ylabel(f"{quantity(name).symbol} ({unit or '1'})")
         figure.autofmt_xdate()
     return figure
 

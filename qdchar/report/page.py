@@ -13,7 +13,8 @@ from qdchar.keyrate import ASSUMPTION, predict, source_and_link
 from qdchar.lab.outcome import load_outcome, read_json
 from qdchar.lab.run import Step, read_steps
 from qdchar.notation import concise, prefixed, text
-from qdchar.record import VOCABULARY, SourceRecord
+from qdchar.quantities import quantity
+from qdchar.record import SourceRecord
 
 from .figures import draw_curve, draw_key_rate, embedded
 from .table1 import table
@@ -118,5 +119,5 @@ def _budgets(record: SourceRecord) -> list[tuple[str, str, list[tuple[str, str, 
         percent = [
             (c.source, str(c.kind), f"{100.0 * (c.u / e.u) ** 2:.1f} %") for c in lines if e.u > 0
         ]
-        shown.append((f"{VOCABULARY[name].symbol} ({name})", text(e), percent))
+        shown.append((f"{quantity(name).symbol} ({name})", text(e), percent))
     return shown

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from qdchar.estimate import Estimate
 from qdchar.link import Link
 from qdchar.notation import concise, prefixed, text
-from qdchar.record import VOCABULARY, SourceRecord
+from qdchar.quantities import quantity
+from qdchar.record import SourceRecord
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def _row(published: Published, estimate: Estimate, origin: str) -> Row:
     return Row(
         group=published.group,
         name=estimate.name,
-        symbol=VOCABULARY[estimate.name].symbol,
+        symbol=quantity(estimate.name).symbol,
         value=text(estimate),
         paper=paper,
         expanded=f"{2.0 * estimate.u / scale:.2g} {unit}".rstrip() if estimate.u else "",

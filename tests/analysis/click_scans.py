@@ -11,16 +11,20 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from qdchar.estimate import Contribution, Estimate
+from qdchar.estimate import Contribution, Estimate, Uncertain
 from qdchar.raw_data import About, Scan
 
 Array = NDArray[np.float64]
 CLOCK_HZ = 76.13e6
 
 
-def given(name: str, value: float, u: float, unit: str = "1") -> Estimate:
+def given(name: str, value: float, u: float) -> Estimate:
     budget = (Contribution(f"{name} certificate", u, "B"),) if u else ()
-    return Estimate(name, value, unit, "", "", budget=budget)
+    return Estimate(name=name, value=value, method="given", budget=budget)
+
+
+def uncertain(source: str, value: float, u: float) -> Uncertain:
+    return Uncertain(value, (Contribution(f"{source} certificate", u, "B"),) if u else ())
 
 
 def _draw(rng: np.random.Generator, mean: Array, variance: Array) -> NDArray[np.int64]:

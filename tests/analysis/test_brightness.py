@@ -17,12 +17,17 @@ SOURCE = Light()
 RUNS = 100
 
 
-def given(name: str, value: float, u: float, unit: str = "1") -> Estimate:
-    return Estimate(name, value, unit, "", "given", budget=(Contribution(name, u, "B"),))
+def given(name: str, value: float, u: float) -> Estimate:
+    return Estimate(
+        name=name,
+        value=value,
+        method="given",
+        budget=(Contribution(name, u, "B"),),
+    )
 
 
 ETA = given("detector_efficiency", 0.712, 1e-12)  # so that only counting is left
-DARKS = given("dark_count_rate", 43.0, 1.0, "Hz")
+DARKS = given("dark_count_rate", 43.0, 1.0)
 
 
 def photons(run: object, **options: object) -> Estimate:
@@ -62,7 +67,7 @@ def test_dark_counts_are_subtracted(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     light = replace(SOURCE, mean_photons=0.01, dark_hz=100_000.0)
     run = record(tmp_path, "run", rng, 3_000_000, light)
-    darks = given("dark_count_rate", 100_000.0, 500.0, "Hz")
+    darks = given("dark_count_rate", 100_000.0, 500.0)
     with_darks = brightness.analyse(run, detector_efficiency=ETA)["collection_efficiency"]
     result = brightness.analyse(run, detector_efficiency=ETA, dark_count_rate=darks)
     n = result["collection_efficiency"]
@@ -77,7 +82,7 @@ def test_certificate_is_one_shared_error_of_type_b(tmp_path: Path) -> None:
     rng = np.random.default_rng(4)
     runs = [record(tmp_path, f"run{i}", rng, 300_000, SOURCE) for i in range(2)]
     eta = given("detector_efficiency", 0.712, 0.0178)
-    path = given("path_transmission", 0.9, 0.009)
+    path = given("fiber_optics_efficiency", 0.9, 0.009)
     a, b = (
         brightness.analyse(run, detector_efficiency=eta, path_transmission=path)[
             "collection_efficiency"

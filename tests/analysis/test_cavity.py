@@ -41,8 +41,13 @@ def _simulate(
     )
 
 
-def _given(name: str, value: float, u: float, unit: str) -> Estimate:
-    return Estimate(name, value, unit, "", "", budget=(Contribution(name, u, "B"),))
+def _given(name: str, value: float, u: float) -> Estimate:
+    return Estimate(
+        name=name,
+        value=value,
+        method="",
+        budget=(Contribution(name, u, "B"),),
+    )
 
 
 def test_the_count_resonance_is_wider_than_the_cavity_by_the_purcell_effect() -> None:
@@ -50,8 +55,8 @@ def test_the_count_resonance_is_wider_than_the_cavity_by_the_purcell_effect() ->
     result = cavity.analyse(
         scan,
         **GIVEN,
-        metres_per_volt=_given("scale", SCALE, 0.0, "m/V"),
-        purcell_factor=_given("purcell", F0, 0.0, "1"),
+        metres_per_volt=_given("cavity_metres_per_volt", SCALE, 0.0),
+        purcell_factor=_given("purcell_expected", F0, 0.0),
     )
     assert result["cavity_count_fwhm"].value == pytest.approx(FWHM_M * math.sqrt(15), rel=0.005)
     assert result["cavity_fwhm_displacement"].value == pytest.approx(FWHM_M, rel=0.005)

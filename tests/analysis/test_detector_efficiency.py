@@ -39,7 +39,7 @@ def experiment(
 ) -> Result:
     """One lab: its certificates are off by their uncertainties, its readings by their noise."""
     gain = given("power_meter_gain", 1.0, 0.005)
-    path = given("laser_path_attenuation", PATH_DB + rng.normal(0.0, 0.05), 0.05, "dB")
+    path = given("laser_path_attenuation", PATH_DB + rng.normal(0.0, 0.05), 0.05)
     true_gain = 1.0 + rng.normal(0.0, 0.005)
     darks = 2000.0
     table = []
@@ -67,7 +67,7 @@ def experiment(
         wavelength_m=WAVELENGTH_M,
         power_gain=gain,
         path_attenuation=path,
-        dark_count_rate=given("dark_count_rate", darks, 20.0, "Hz"),
+        dark_count_rate=given("dark_count_rate", darks, 20.0),
         reading_u_rel=READING,
         certificate=given("detector_efficiency", certified, 0.025 * certified),
     )
@@ -134,7 +134,7 @@ def test_no_light_is_said() -> None:
         np.ones(5),
         Path("laser.csv"),
     )
-    one = given("x", 1.0, 0.0)
+    one = given("power_meter_gain", 1.0, 0.0)
     with pytest.raises(InconclusiveError, match=r"laser\.csv: no click in the laser's path"):
         analyse(
             dark,

@@ -14,8 +14,17 @@ from qdchar.estimate import Contribution, Estimate
 F0, FWHM_M, BULK_S = 14.0, 0.763e-9, 1.137e-9
 
 
-def _estimate(name: str, value: float, u: float = 0.0, unit: str = "1") -> Estimate:
-    return Estimate(name, value, unit, "", "", budget=(Contribution(name, u, "B"),))
+def _estimate(name: str, value: float, u: float = 0.0, source: str = "") -> Estimate:
+    return Estimate(
+        name=name,
+        value=value,
+        method="",
+        budget=(Contribution(source or name, u, "B"),),
+    )
+
+
+def _excess(value: float, u: float) -> Estimate:
+    return _estimate("transmission_detuning_correction", value, u)
 
 
 def _lifetime(displacement_m: np.ndarray | float) -> np.ndarray:
@@ -29,9 +38,9 @@ def _lifetime(displacement_m: np.ndarray | float) -> np.ndarray:
 def test_the_excess_is_that_of_a_shaken_cavity(vibration: float, residual: float) -> None:
     excess = detuning.lifetime_excess(
         _estimate("purcell_factor", F0),
-        _estimate("cavity_count_fwhm", FWHM_M * math.sqrt(1 + F0), unit="m"),
-        _estimate("cavity_vibration", vibration, unit="m"),
-        _estimate("cavity_residual_square", residual**2, unit="m2"),
+        _estimate("cavity_count_fwhm", FWHM_M * math.sqrt(1 + F0)),
+        _estimate("cavity_vibration", vibration),
+        _estimate("cavity_detuning_square", residual**2),
     )
     rng = np.random.default_rng(1)
     z = residual * rng.choice([-1, 1], 400_000) + vibration * rng.normal(size=400_000)
@@ -104,7 +113,7 @@ def test_what_a_loop_leaves_takes_two_visits() -> None:
 def test_intervals_of_an_excess_whose_inputs_are_roughly_known(residual_m: float) -> None:
     """Certificates drawn about the truth: the product's intervals hold it as often as they say."""
     rng = np.random.default_rng(12)
-    truth = {"f": 14.0, "w": 2.95e-9, "v": 0.03e-9}
+    truth = {"purcell_expected": 14.0, "cavity_count_fwhm": 2.95e-9, "cavity_vibration": 0.03e-9}
     u = {"f": 0.08 * 14.0, "w": 0.05 * 2.95e-9, "v": 0.115 * 0.03e-9}
     z2 = truth["v"] ** 2 + residual_m**2
     true = truth["f"] * 4.0 * z2 / truth["w"] ** 2
@@ -113,8 +122,10 @@ def test_intervals_of_an_excess_whose_inputs_are_roughly_known(residual_m: float
     u_square = 0.5 * residual_m**2
     for _ in range(draws):
         drawn = {k: _estimate(k, rng.normal(truth[k], u[k]), u[k]) for k in truth}
-        residual = _estimate("r", rng.normal(residual_m**2, u_square), u_square, "m2")
-        excess = detuning.lifetime_excess(drawn["f"], drawn["w"], drawn["v"], residual)
+        residual = _estimate(
+            "cavity_detuning_square", rng.normal(residual_m**2, u_square), u_square
+        )
+        excess = detuning.lifetime_excess(*drawn.values(), residual)
         intervals = excess.interval_68, excess.interval_95
         held += [low <= true <= high for low, high in intervals]
     assert 0.66 < held[0] / draws < 0.70
@@ -123,10 +134,10 @@ def test_intervals_of_an_excess_whose_inputs_are_roughly_known(residual_m: float
 
 def test_what_inputs_share_adds_with_its_sign() -> None:
     """Width and residual come from one scale of the piezo, which then cancels in (z/w)^2."""
-    width = _estimate("scale", 2.95e-9, 0.05 * 2.95e-9, "m")
-    residual = _estimate("scale", 2e-21, 0.1 * 2e-21, "m2")
-    still = _estimate("cavity_vibration", 0.0, unit="m")
-    excess = detuning.lifetime_excess(_estimate("f", F0), width, still, residual)
+    width = _estimate("cavity_count_fwhm", 2.95e-9, 0.05 * 2.95e-9, "scale")
+    residual = _estimate("cavity_detuning_square", 2e-21, 0.1 * 2e-21, "scale")
+    still = _estimate("cavity_vibration", 0.0)
+    excess = detuning.lifetime_excess(_estimate("purcell_expected", F0), width, still, residual)
     assert excess.u < 1e-6 * excess.value
 
 
@@ -151,7 +162,7 @@ def test_the_line_narrows_and_the_etalon_opens() -> None:
 
     measured = 2.1e9 / 1.008
     excess = detuning.transmission_excess(
-        _estimate("lifetime_excess", 0.008, 0.002),
+        _estimate("lifetime_detuning_correction", 0.008, 0.002),
         _estimate("linewidth_lorentz", measured),
         _estimate("linewidth_gauss", gauss),
         _estimate("etalon_fwhm", kappa),
@@ -162,7 +173,10 @@ def test_the_line_narrows_and_the_etalon_opens() -> None:
 
 
 def test_an_excess_is_taken_off_with_its_uncertainty() -> None:
-    measured, excess = _estimate("t", 0.42, 0.001), _estimate("excess", 0.05, 0.01)
+    measured, excess = (
+        _estimate("transmitter_efficiency", 0.42, 0.001),
+        _excess(0.05, 0.01),
+    )
     corrected = detuning.on_resonance(measured, excess)
     assert corrected.value == pytest.approx(0.4)
     assert corrected.u == pytest.approx(math.hypot(0.001 / 1.05, 0.4 * 0.01 / 1.05))
@@ -170,11 +184,11 @@ def test_an_excess_is_taken_off_with_its_uncertainty() -> None:
 
 
 def test_a_skewed_excess_makes_a_skewed_interval() -> None:
-    measured = _estimate("t", 0.42)
-    excess = replace(_estimate("excess", 0.05, 0.01), interval_68=(0.04, 0.08))
+    measured = _estimate("transmitter_efficiency", 0.42)
+    excess = replace(_excess(0.05, 0.01), interval_68=(0.04, 0.08))
     corrected = detuning.on_resonance(measured, excess)
     assert corrected.interval_68 == pytest.approx((0.42 / 1.08, 0.42 / 1.04))
-    noisy = detuning.on_resonance(_estimate("t", 0.42, 0.001), excess)
+    noisy = detuning.on_resonance(_estimate("transmitter_efficiency", 0.42, 0.001), excess)
     assert noisy.interval_68 is not None
     below, above = 0.4 - noisy.interval_68[0], noisy.interval_68[1] - 0.4
     assert below == pytest.approx(math.hypot(0.001 / 1.05, 0.4 - 0.42 / 1.08))
@@ -182,8 +196,8 @@ def test_a_skewed_excess_makes_a_skewed_interval() -> None:
 
 
 def test_an_interval_of_its_own_is_kept() -> None:
-    measured = replace(_estimate("t", 0.42, 0.01), interval_68=(0.41, 0.45))
-    corrected = detuning.on_resonance(measured, _estimate("excess", 0.05, 0.0))
+    measured = replace(_estimate("transmitter_efficiency", 0.42, 0.01), interval_68=(0.41, 0.45))
+    corrected = detuning.on_resonance(measured, _excess(0.05, 0.0))
     assert corrected.interval_68 == pytest.approx((0.41 / 1.05, 0.45 / 1.05))
     assert corrected.interval_95 is None
 
@@ -201,8 +215,8 @@ def test_g2_is_highest_on_resonance(share: float, opening: float | None) -> None
         return (again * dot**2 + 2 * dot * leak + leak**2) / (dot + leak) ** 2
 
     deficit = detuning.g2_deficit(
-        _estimate("lifetime_excess", slower, 0.002),
-        None if opening is None else _estimate("transmission_excess", more, 0.0),
+        _estimate("lifetime_detuning_correction", slower, 0.002),
+        None if opening is None else _excess(more, 0.0),
     )
     true = correlation(0.0, 0.0) / correlation(slower, more) - 1
     half = math.sqrt(3) * {c.source: c.u for c in deficit.budget}["re-excitation or leaked laser"]

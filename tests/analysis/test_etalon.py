@@ -64,10 +64,10 @@ def _scans(
 def _fit(scans: tuple[Scan | None, Scan], fsr: Estimate | None = None, **more) -> Result:
     return etalon.analyse(
         *scans,
-        fsr=fsr or given("etalon fsr", FSR, 0.0, "Hz"),
+        fsr=fsr or given("etalon_fsr", FSR, 0.0),
         clock_rate_Hz=CLOCK_HZ,
         lost_pulses=BLIND,
-        dead_time=given("dead_time", DEAD_S, 0.0, "s"),
+        dead_time=given("dead_time", DEAD_S, 0.0),
         dark_count_rate_Hz=DARK_HZ,
         **more,
     )
@@ -103,14 +103,14 @@ def test_a_dead_time_not_well_known_is_in_the_etalon_s_budget() -> None:
         return etalon.analyse(
             *scans,
             dead_time=told,
-            fsr=given("etalon fsr", FSR, 0.0, "Hz"),
+            fsr=given("etalon_fsr", FSR, 0.0),
             clock_rate_Hz=CLOCK_HZ,
             lost_pulses=BLIND,
             dark_count_rate_Hz=DARK_HZ,
         )["etalon_fwhm"]
 
-    right, longer = (given("dead_time", t, 0.0, "s") for t in (DEAD_S, DEAD_S + 5e-9))
-    aware = width(given("dead_time", DEAD_S, 5e-9, "s"))
+    right, longer = (given("dead_time", t, 0.0) for t in (DEAD_S, DEAD_S + 5e-9))
+    aware = width(given("dead_time", DEAD_S, 5e-9))
     by_dead_time = {c.source: c.u for c in aware.budget}["dead_time certificate"]
     assert by_dead_time == pytest.approx(width(longer).value - width(right).value, rel=0.05)
     assert aware.u == pytest.approx(math.hypot(width(right).u, by_dead_time), rel=0.02)
@@ -119,7 +119,7 @@ def test_a_dead_time_not_well_known_is_in_the_etalon_s_budget() -> None:
 
 def test_table_1_of_the_paper_comes_back() -> None:
     """T1 = 75.8 ps and 2.73 GHz: Fourier limit 2.10 GHz, ratio 1.30."""
-    lifetime = given("lifetime", 75.8e-12, 0.3e-12, "s")
+    lifetime = given("lifetime", 75.8e-12, 0.3e-12)
     result = _fit(_scans(np.random.default_rng(2), dwell_s=0.5), lifetime=lifetime)
     line, limit, ratio = (result[n] for n in ("linewidth", "fourier_linewidth", "linewidth_ratio"))
     assert line.value == pytest.approx(LINE, abs=3 * line.u)
@@ -167,7 +167,7 @@ def test_frequency_falling_with_voltage_is_the_same() -> None:
 
 def test_the_scale_is_the_certificate_s() -> None:
     scans = _scans(np.random.default_rng(5))
-    certificate = given("etalon fsr", 1.01 * FSR, 0.002 * FSR, "Hz")
+    certificate = given("etalon_fsr", 1.01 * FSR, 0.002 * FSR)
     plain, scaled = _fit(scans), _fit(scans, fsr=certificate)
     for name in ("linewidth", "linewidth_lorentz", "linewidth_gauss", "etalon_fwhm"):
         assert scaled[name].value == pytest.approx(1.01 * plain[name].value, rel=1e-9)
@@ -180,7 +180,7 @@ def test_the_scale_is_the_certificate_s() -> None:
 def test_given_etalon_width_in_place_of_the_narrow_laser() -> None:
     """A certificate of 1 % costs the Lorentz part 0.054 GHz: their widths add."""
     scans = _scans(np.random.default_rng(6), dwell_s=0.2)
-    kappa = given("etalon_fwhm", KAPPA, 0.01 * KAPPA, "Hz")
+    kappa = given("etalon_fwhm", KAPPA, 0.01 * KAPPA)
     result = _fit((None, scans[1]), kappa=kappa)
     line = result["linewidth_lorentz"]
     assert abs(line.value - LORENTZ) < 3 * line.u
@@ -213,8 +213,8 @@ def test_park_at_the_source_s_peak() -> None:
 
 def test_detuned_cavity_is_allowed_for() -> None:
     """The lifetime was 2 % longer during the scan: the radiative width 2 % smaller."""
-    lifetime = given("lifetime", 75.8e-12, 0.0, "s")
-    excess = given("lifetime_excess", 0.02, 0.01)
+    lifetime = given("lifetime", 75.8e-12, 0.0)
+    excess = given("lifetime_detuning_correction", 0.02, 0.01)
     scans = _scans(np.random.default_rng(9), lorentz=LORENTZ / 1.02, dwell_s=0.1)
     plain = _fit(scans, lifetime=lifetime)
     moved = _fit(scans, lifetime=lifetime, excess=excess)
@@ -229,10 +229,10 @@ def test_detuned_cavity_is_allowed_for() -> None:
 
 
 def test_intervals_near_a_bound_hold_what_the_detuning_leaves_uncertain() -> None:
-    lifetime = given("lifetime", 75.8e-12, 0.0, "s")
+    lifetime = given("lifetime", 75.8e-12, 0.0)
     scans = _scans(np.random.default_rng(7), gauss=0.0)
     plain = _fit(scans, lifetime=lifetime)["linewidth_lorentz"]
-    excess = given("lifetime_excess", 0.02, 0.05)
+    excess = given("lifetime_detuning_correction", 0.02, 0.05)
     moved = _fit(scans, lifetime=lifetime, excess=excess)["linewidth_lorentz"]
     for k, before, after in (
         (1.0, plain.interval_68, moved.interval_68),
@@ -275,10 +275,10 @@ def test_from_files(tmp_path: Path) -> None:
     from_file = etalon.analyse_file(
         files[1],
         narrow=files[0],
-        fsr=given("etalon fsr", FSR, 0.0, "Hz"),
+        fsr=given("etalon_fsr", FSR, 0.0),
         clock_rate_Hz=CLOCK_HZ,
         lost_pulses=BLIND,
-        dead_time=given("dead_time", DEAD_S, 0.0, "s"),
+        dead_time=given("dead_time", DEAD_S, 0.0),
         dark_count_rate_Hz=DARK_HZ,
     )
     assert from_file["linewidth"].value == pytest.approx(_fit(scans)["linewidth"].value, rel=1e-9)
@@ -290,11 +290,11 @@ def test_what_cannot_be_said_is_not() -> None:
     with pytest.raises(UsageError, match="one of the two"):
         _fit((None, source))
     with pytest.raises(UsageError, match="not be 0"):
-        _fit((None, source), kappa=given("etalon_fwhm", KAPPA, 0.0, "Hz"))
+        _fit((None, source), kappa=given("etalon_fwhm", KAPPA, 0.0))
     with pytest.raises(UsageError, match="not possible"):
-        _fit((narrow, source), fsr=given("fsr", -1.0, 0.1, "Hz"))
+        _fit((narrow, source), fsr=given("etalon_fsr", -1.0, 0.1))
     with pytest.raises(UsageError, match="needs the lifetime"):
-        _fit((narrow, source), excess=given("excess", 0.01, 0.01))
+        _fit((narrow, source), excess=given("lifetime_detuning_correction", 0.01, 0.01))
     with pytest.raises(RecordError, match="voltage_V"):
         _fit((narrow, replace(source, x_name="power_W")))
     with pytest.raises(InconclusiveError, match="how many volts an order takes"):

@@ -14,9 +14,14 @@ from qdchar.estimate import Contribution, Estimate
 from qdchar.fit import Result
 
 
-def given(name: str, value: float, u: float, unit: str) -> Estimate:
+def given(name: str, value: float, u: float) -> Estimate:
     budget = (Contribution(name, u),) if u else ()
-    return Estimate(name, value, unit, "", "", budget=budget)
+    return Estimate(
+        name=name,
+        value=value,
+        method="",
+        budget=budget,
+    )
 
 
 def analysed(folder: Path, rng: np.random.Generator, light: Light, width_s: float) -> Result:
@@ -27,9 +32,9 @@ def analysed(folder: Path, rng: np.random.Generator, light: Light, width_s: floa
     darks = rng.normal(light.dark_hz, 0.05 * light.dark_hz)
     return gate.analyse(
         run,
-        gate_width=given("gate_width", width_s, 0.0, "s"),
-        dark_count_rate=given("dark_count_rate", darks, 0.05 * light.dark_hz, "Hz"),
-        dead_time=given("dead_time", light.dead_ps * 1e-12, 0.0, "s"),
+        gate_width=given("gate_width", width_s, 0.0),
+        dark_count_rate=given("dark_count_rate", darks, 0.05 * light.dark_hz),
+        dead_time=given("dead_time", light.dead_ps * 1e-12, 0.0),
     )
 
 
@@ -75,9 +80,9 @@ def test_dark_count_probability_is_that_of_the_paper(tmp_path) -> None:
     file = record(tmp_path, "one", np.random.default_rng(1), 20_000, light)
     found = gate.analyse(
         file,
-        gate_width=given("gate_width", 3.42e-9, 0.0, "s"),
-        dark_count_rate=given("dark_count_rate", 43.0, 1.0, "Hz"),
-        dead_time=given("dead_time", 30e-9, 0.0, "s"),
+        gate_width=given("gate_width", 3.42e-9, 0.0),
+        dark_count_rate=given("dark_count_rate", 43.0, 1.0),
+        dead_time=given("dead_time", 30e-9, 0.0),
     )["dark_count_probability"]
     assert found.value == pytest.approx(1.4706e-7)
     assert found.u == pytest.approx(1.4706e-7 / 43)

@@ -19,14 +19,17 @@ from qdchar.analysis.statistics.intervals import (
     jeffreys_share,
     upper_limit,
 )
-from qdchar.estimate import Contribution, Estimate
+from qdchar.estimate import Contribution, Estimate, Uncertain
 from qdchar.raw_data import About, TagRun
 from qdchar.tags import TagWriter
 
 SOURCE = Light()
 RUNS = 100
 DARKS = Estimate(
-    "dark_count_rate", 43.0, "Hz", "", "given", budget=(Contribution("dark counts", 1.0, "B"),)
+    name="dark_count_rate",
+    value=43.0,
+    method="given",
+    budget=(Contribution("dark counts", 1.0, "B"),),
 )
 
 
@@ -236,7 +239,7 @@ def test_measured_background_is_removed(tmp_path: Path) -> None:
     )
     per_s = 0.02 * light.efficiency / (PERIOD_PS * 1e-12)
     rates = tuple(
-        Estimate("", s * per_s, "Hz", "", "", budget=(Contribution(n, 0.01 * s * per_s),))
+        Uncertain(s * per_s, (Contribution(n, 0.01 * s * per_s),))
         for n, s in (("leak A", 0.4), ("leak B", 0.6))
     )
     results = [

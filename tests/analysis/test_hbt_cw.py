@@ -29,7 +29,12 @@ TWO_LEVELS = Emitter(into_dark=1e-12, background_per_ns=0.004, jitter_ns=(0.1, 0
 def response(detector: str, sigma_ns: float, u_rel: float = 0.0) -> Estimate:
     value = sigma_ns * 1e-9 * FWHM
     budget = (Contribution(f"certificate {detector}", u_rel * value, "B"),) if u_rel else ()
-    return Estimate("response_fwhm", value, "s", "", "", budget=budget)
+    return Estimate(
+        name="response_fwhm",
+        value=value,
+        method="",
+        budget=budget,
+    )
 
 
 def responses(emitter: Emitter, u_rel: float = 0.0) -> tuple[Estimate, Estimate]:
@@ -223,7 +228,7 @@ def test_without_a_response_it_stays_in() -> None:
     emitter = replace(TWO_LEVELS, background_per_ns=0.0)
     counts = histogram(emitter, np.random.default_rng(5), 1e6)
     result = hbt_cw.analyse(counts, "run")
-    assert "no response given" in result["g2_zero"].definition
+    assert "no response given" in result["g2_zero"].method
     assert result["g2_zero"].value > 0.1
     assert result["g2_zero"].value == pytest.approx(result["g2_zero_dip"].value)
 

@@ -46,9 +46,9 @@ def measured(
     return hom.analyse(
         runs,
         g2=given("g2_zero", rng.normal(light.g2, u_g), u_g),
-        reflectance=given("r", rng.normal(arms.reflectance, u_r), u_r),
-        overlap=given("o", rng.normal(arms.overlap, u_o), u_o),
-        dark_count_rate=given("dark_count_rate", light.dark_hz, 0.1 * light.dark_hz, "Hz"),
+        reflectance=given("interferometer_reflectance", rng.normal(arms.reflectance, u_r), u_r),
+        overlap=given("interferometer_overlap", rng.normal(arms.overlap, u_o), u_o),
+        dark_count_rate=given("dark_count_rate", light.dark_hz, 0.1 * light.dark_hz),
         blinking=given("blinking_amplitude", b, 0.0) if b else None,
     )
 
@@ -132,6 +132,6 @@ def test_an_interval_of_perfect_photons_ends_at_one(tmp_path) -> None:
 def test_what_is_missing_is_named(tmp_path) -> None:
     rng = np.random.default_rng(10)
     run = record(tmp_path, "parallel", rng, 20_000, LIGHT, Arms())
-    one = given("x", 0.5, 0.0)
+    one = given("interferometer_reflectance", 0.5, 0.0)
     with pytest.raises(InconclusiveError, match="no run with orthogonal arms"):
         hom.analyse([run], g2=one, reflectance=one, overlap=one)

@@ -28,8 +28,13 @@ DARK_HZ = 43.0
 LIGHT = Light(mean_photons=0.4, g2=0.005, background_per_pulse=0.012, dead_ps=30_000.0, split=0.45)
 
 
-def known(name: str, value: float, u: float, unit: str = "1") -> Estimate:
-    return Estimate(name, value, unit, "", "", budget=(Contribution(f"given {name}", u, "B"),))
+def known(name: str, value: float, u: float) -> Estimate:
+    return Estimate(
+        name=name,
+        value=value,
+        method="",
+        budget=(Contribution(f"given {name}", u, "B"),),
+    )
 
 
 def tuned(folder: Path, rng: np.random.Generator, light: Light, name: str = "tuned") -> TagRun:
@@ -61,11 +66,11 @@ def detuned(rng: np.random.Generator, light: Light, dot: float = 4e-4) -> Scan:
 
 def analyse(run: TagRun, scan: Scan, **changed: Estimate) -> Result:
     given: dict[str, Any] = {
-        "pi_power": known("pi_power", PI, 0.0, "W"),
+        "pi_power": known("pi_power", PI, 0.0),
         "damping": known("rabi_damping", 0.012, 0.0005),
         "power_gain": known("power_meter_gain", 1.0, 0.0),
         "detector_efficiency": known("detector_efficiency", LIGHT.efficiency, 0.018),
-        "dark_count_rate": known("dark_count_rate", DARK_HZ, 1.0, "Hz"),
+        "dark_count_rate": known("dark_count_rate", DARK_HZ, 1.0),
         **changed,
     }
     return leak.analyse(run, scan, clock_rate_Hz=CLOCK, lost_pulses=2, reading_u_rel=0.001, **given)
@@ -117,7 +122,9 @@ def test_what_the_cavity_s_vibration_slows_down_is_added(tmp_path: Path) -> None
     rng = np.random.default_rng(5)
     run, scan = tuned(tmp_path, rng, LIGHT), detuned(rng, LIGHT)
     plain = analyse(run, scan)["g2_reexcitation"]
-    still = analyse(run, scan, excess=known("lifetime_excess", 0.02, 0.01))["g2_reexcitation"]
+    still = analyse(run, scan, excess=known("lifetime_detuning_correction", 0.02, 0.01))[
+        "g2_reexcitation"
+    ]
     assert still.value == pytest.approx(1.02 * plain.value)
     assert still.u == pytest.approx(np.hypot(1.02 * plain.u, 0.01 * plain.value))
     assert plain.interval_95 is not None

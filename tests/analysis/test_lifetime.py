@@ -236,7 +236,10 @@ def test_known_excess_is_taken_off(tmp_path: Path) -> None:
     decay = record(tmp_path, "decay", rng, 60_000, LIGHT)
     response = record(tmp_path, "response", rng, 60_000, replace(LIGHT, lifetime_ps=0.0))
     excess = Estimate(
-        "x", 0.02, "1", "vibration", "", budget=(Contribution("cavity vibration", 0.01, "B"),)
+        name="lifetime_detuning_correction",
+        value=0.02,
+        method="",
+        budget=(Contribution("cavity vibration", 0.01, "B"),),
     )
     plain = lifetime.analyse(decay, response)["lifetime"]
     taken = lifetime.analyse(decay, response, excess=excess)["lifetime"]
@@ -421,8 +424,8 @@ def test_published_dye_with_measured_response(
     # published mean 3.61(1) ns; the split into two decays is ill-conditioned
     assert t1["value"] == pytest.approx(3.61e-9, abs=0.15e-9)
     assert abs(t1["value"] - 3.61e-9) < 2 * math.hypot(t1["u"], 0.01e-9)
-    assert "mean 1/e decay time of 2 decays" in t1["definition"]
-    assert "tail" in t1["definition"]
+    assert "mean 1/e decay time of 2 decays" in t1["method"]
+    assert "tail" in t1["method"]
     assert figure.stat().st_size > 10_000
 
 

@@ -16,7 +16,12 @@ from qdchar.raw_data import About, TagRun
 from qdchar.roles import ORTHOGONAL
 from qdchar.tags import TagWriter
 
-DARKS = Estimate("dark_count_rate", 2000.0, "Hz", "", "", budget=(Contribution("dark", 20.0),))
+DARKS = Estimate(
+    name="dark_count_rate",
+    value=2000.0,
+    method="",
+    budget=(Contribution("dark", 20.0),),
+)
 DIVIDER = 100
 FAINT = Light(mean_photons=0.29, g2=0.007, dark_hz=2000.0)
 

@@ -34,9 +34,9 @@ def scanned(
     outputs = (light * (r**2 + t**2 + swing), 0.92 * light * (2 * r * t - swing))
     return analyse(
         pulsed(rng, "voltage_V", volts, outputs, dwell_s, blind),
-        fringe=given("fringe", FRINGE_V, 0.1, "V"),
-        reflectance=given("r", r + rng.normal(0.0, 0.002), 0.002),
-        overlap=given("o", overlap + rng.normal(0.0, 0.001), 0.001),
+        fringe=given("interferometer_fringe", FRINGE_V, 0.1),
+        reflectance=given("interferometer_reflectance", r + rng.normal(0.0, 0.002), 0.002),
+        overlap=given("interferometer_overlap", overlap + rng.normal(0.0, 0.001), 0.001),
         clock_rate_Hz=CLOCK_HZ,
         lost_pulses=blind,
     )

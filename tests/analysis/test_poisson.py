@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import pytest
-from click_scans import given
 from scipy import optimize, stats
 
 from qdchar.analysis.statistics.bounded_parameter import spread
@@ -19,7 +18,7 @@ from qdchar.analysis.statistics.likelihood import (
 )
 from qdchar.analysis.statistics.profile import DELTA_95
 from qdchar.errors import InconclusiveError
-from qdchar.estimate import Estimate, covariance
+from qdchar.estimate import Contribution, Uncertain, covariance
 
 
 def test_deviance_is_twice_the_log_likelihood_ratio() -> None:
@@ -135,7 +134,7 @@ def test_profile_ends_at_a_bound() -> None:
 
 def test_given_nuisance_keeps_its_name_and_its_share() -> None:
     """y = a + b with b given: u(a)^2 = u(y)^2 + u(b)^2, covariance of a and b = -u(b)^2."""
-    b = given("b", 3.0, 0.4)
+    b = Uncertain(3.0, (Contribution("b certificate", 0.4, "B"),))
     y = np.array([10.1, 9.9, 10.3, 9.7])
     free = {"a": Free(1.0, 1.0), "b": Free(3.0, 1.0)}
     fit = minimise("sum", free, lambda v: pull_residuals(y, v["a"] + v["b"], 0.6), {"b": b})
@@ -144,7 +143,7 @@ def test_given_nuisance_keeps_its_name_and_its_share() -> None:
     assert budget["b certificate"].u == pytest.approx(-0.4)
     assert budget["b certificate"].kind == "B"
     assert sum(c.u**2 for c in budget.values()) == pytest.approx(0.3**2 + 0.4**2)
-    a = Estimate("a", 7.0, "1", "", "", budget=fit.budget({"a": 1.0}))
+    a = Uncertain(7.0, fit.budget({"a": 1.0}))
     assert covariance([a, b])[0, 1] == pytest.approx(-(0.4**2))
     # a + b is free of the certificate
     total = {c.source: c.u for c in fit.budget({"a": 1.0, "b": 1.0})}
@@ -198,7 +197,7 @@ def test_spread_at_a_bound_and_under_a_scale() -> None:
     )
     # (x + 0.5)^2 - 0.25 = 1
     assert near.interval_68 == (0.0, pytest.approx(math.sqrt(1.25) - 0.5, abs=0.02))
-    scaled = near.with_scale(0.0, given("scale", 2.0, 0.1))
+    scaled = near.with_scale(0.0, Uncertain(2.0, (Contribution("scale certificate", 0.1, "B"),)))
     assert scaled.interval_68[1] == pytest.approx(2 * near.interval_68[1])
     assert math.hypot(*(c.u for c in scaled.budget)) == pytest.approx(near.interval_68[1])
 

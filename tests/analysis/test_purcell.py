@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click_scans import coverage, given
+from click_scans import coverage, given, uncertain
 
 from qdchar.analysis import lifetime, purcell
 from qdchar.analysis.purcell.detuned_decays import detuned_decays
@@ -42,8 +42,6 @@ def _fit(
         Estimate(
             name="lifetime",
             value=float(t * (1 + 0.003 * rng.standard_normal()) + response),
-            unit="s",
-            definition="",
             method="",
             budget=(
                 Contribution(f"lifetime run {i}", float(0.003 * t)),
@@ -53,7 +51,9 @@ def _fit(
         for i, t in enumerate(t1)
     ]
     seen = [
-        given(f"rate {i}", float(r * (1 + 0.003 * rng.standard_normal())), 0.003 * float(r), "Hz")
+        uncertain(
+            f"rate {i}", float(r * (1 + 0.003 * rng.standard_normal())), 0.003 * float(r), "Hz"
+        )
         for i, r in enumerate(rate)
     ]
     return purcell.analyse(volts, lifetimes, seen, **more)
@@ -101,8 +101,8 @@ def test_rates_and_lifetimes_agree_on_the_cavity() -> None:
 def test_calibrations_give_width_in_metres_and_hertz() -> None:
     result = _fit(
         np.random.default_rng(4),
-        metres_per_volt=given("scale", 45e-9, 0.45e-9, "m/V"),
-        hertz_per_metre=given("tuning", 35e18, 0.0, "Hz/m"),
+        metres_per_volt=given("cavity_metres_per_volt", 45e-9, 0.45e-9),
+        hertz_per_metre=given("cavity_tuning", 35e18, 0.0),
     )
     displacement, frequency = result["cavity_fwhm_displacement"], result["cavity_fwhm"]
     assert displacement.value == pytest.approx(0.763e-9, rel=0.01)
@@ -118,8 +118,8 @@ def test_what_cannot_be_said_is_not() -> None:
     assert "extrapolation" in _fit(rng, 0.3).problems[0]
     with pytest.raises(InconclusiveError, match="at least 4 points"):
         _fit(rng, points=3)
-    same = [given("lifetime", 1e-10 * (1 + k), 1e-12, "s") for k in range(4)]
-    rates = [given(f"rate {k}", 1e6, 1e3, "Hz") for k in range(4)]
+    same = [given("lifetime", 1e-10 * (1 + k), 1e-12) for k in range(4)]
+    rates = [uncertain(f"rate {k}", 1e6, 1e3) for k in range(4)]
     with pytest.raises(InconclusiveError, match="uncertainties of their own"):
         purcell.analyse(np.arange(4.0), same, rates)
 
@@ -238,10 +238,10 @@ def test_a_vibrating_cavity_is_taken_off() -> None:
     t1 = (beta * SLOW_S / (1 + factor)).mean(axis=0) / beta.mean(axis=0)
     rate = 2e7 * beta.mean(axis=0)
     seen = (
-        [given(f"lifetime {k}", float(t), 1e-3 * float(t), "s") for k, t in enumerate(t1)],
-        [given(f"rate {k}", float(r), 1e-3 * float(r), "Hz") for k, r in enumerate(rate)],
+        [uncertain(f"lifetime {k}", float(t), 1e-3 * float(t)) for k, t in enumerate(t1)],
+        [uncertain(f"rate {k}", float(r), 1e-3 * float(r)) for k, r in enumerate(rate)],
     )
-    found = purcell.analyse(volts, *seen, vibration_V=given("vibration", rms_V, 0.1 * rms_V, "V"))
+    found = purcell.analyse(volts, *seen, vibration_V=uncertain("vibration", rms_V, 0.1 * rms_V))
     assert found["purcell_factor"].value == pytest.approx(F0, rel=2e-3)  # of 200 000 places
     part = {c.source: c.u for c in found["purcell_factor"].budget}
     assert abs(part["vibration certificate"]) > 0.001 * F0
@@ -257,8 +257,8 @@ def test_a_pump_that_falls_off_with_the_cavity_is_noticed() -> None:
     t1, rate = SLOW_S / (1 + factor), 2e7 * factor / (1 + factor) * pumped
     result = purcell.analyse(
         volts,
-        [given(f"lifetime {k}", float(t), 3e-3 * float(t), "s") for k, t in enumerate(t1)],
-        [given(f"rate {k}", float(r), 3e-3 * float(r), "Hz") for k, r in enumerate(rate)],
+        [uncertain(f"lifetime {k}", float(t), 3e-3 * float(t)) for k, t in enumerate(t1)],
+        [uncertain(f"rate {k}", float(r), 3e-3 * float(r)) for k, r in enumerate(rate)],
         u_voltage_V=np.full(len(volts), 2e-4),
     )
     assert "residuals" in result.problems[0]

@@ -76,7 +76,7 @@ def _fit(scan: Scan, noise: float = 0.005, gain: Estimate | None = None) -> Resu
         scan,
         clock_rate_Hz=CLOCK_HZ,
         lost_pulses=BLIND,
-        power_gain=gain or given("power meter", 1.0, 0.0),
+        power_gain=gain or given("power_meter_gain", 1.0, 0.0),
         reading_u_rel=noise,
         dark_count_rate_Hz=DARK_HZ,
     )
@@ -166,7 +166,7 @@ def test_pi_pulse_outside_the_scan_is_a_problem() -> None:
 
 def test_scale_of_the_meter_stays_one_error_source() -> None:
     scan = _scan(np.random.default_rng(5), 4.0)
-    meter = given("power meter", 1.02, 0.01)
+    meter = given("power_meter_gain", 1.02, 0.01)
     plain, scaled = _fit(scan), _fit(scan, gain=meter)
     assert scaled["pi_power"].value == pytest.approx(1.02 * plain["pi_power"].value)
     shared = {c.source: c.u for c in scaled["pi_power"].budget}["power meter certificate"]
@@ -197,7 +197,7 @@ def test_one_detector_and_a_lab_s_own_file(tmp_path: Path) -> None:
         file,
         clock_rate_Hz=CLOCK_HZ,
         lost_pulses=BLIND,
-        power_gain=given("power meter", 1.0, 0.005),
+        power_gain=given("power_meter_gain", 1.0, 0.005),
     )
     e = result["pi_power"]
     assert abs(e.value - PI_W) < 4 * e.u

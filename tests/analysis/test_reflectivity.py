@@ -7,15 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click_scans import coverage, given
+from click_scans import coverage
 
 from qdchar.analysis import reflectivity
 from qdchar.cli import run as qdchar
 from qdchar.errors import InconclusiveError, RecordError, UsageError
-from qdchar.estimate import Estimate
+from qdchar.estimate import Contribution, Estimate, Uncertain
 from qdchar.fit import Result
 
 NM_PER_PIXEL, CENTRE_NM = 1 / 45.34942, 924.4782  # the axis that comes with the micropillar's data
+
+
+def dispersion_of(value: float, u: float) -> Uncertain:
+    return Uncertain(value, (Contribution("spectrometer certificate", u, "B"),) if u else ())
 
 
 def _spectrum(
@@ -32,7 +36,7 @@ def _spectrum(
 def _fit(spectrum: tuple[np.ndarray, np.ndarray], u_dispersion: float = 0.0) -> Result:
     return reflectivity.analyse(
         *spectrum,
-        dispersion=given("spectrometer", NM_PER_PIXEL * 1e-9, u_dispersion * 1e-9, "m"),
+        dispersion=dispersion_of(NM_PER_PIXEL * 1e-9, u_dispersion * 1e-9),
         wavelength_m=CENTRE_NM * 1e-9,
         at_point=670.0,
     )
@@ -64,7 +68,7 @@ def test_micropillar(real_data: Path) -> None:
     """Q of about 1770, whatever part of the wings is fitted; residuals without a dip left."""
     file = real_data / "qd_ascii" / "cavity_reflectivity.txt"
     axis = {
-        "dispersion": given("spectrometer", NM_PER_PIXEL * 1e-9, 0.0, "m"),
+        "dispersion": dispersion_of(NM_PER_PIXEL * 1e-9, 0.0),
         "wavelength_m": CENTRE_NM * 1e-9,
         "at_point": 670.0,
     }
@@ -105,7 +109,7 @@ def test_dispersion_is_in_the_budget_and_its_sign_only_turns_the_axis() -> None:
     assert abs(part["spectrometer certificate"]) == pytest.approx(0.01 * q, rel=0.01)
     turned = reflectivity.analyse(
         *spectrum,
-        dispersion=given("spectrometer", -NM_PER_PIXEL * 1e-9, 0.0, "m"),
+        dispersion=dispersion_of(-NM_PER_PIXEL * 1e-9, 0.0),
         wavelength_m=CENTRE_NM * 1e-9,
         at_point=670.0,
     )
@@ -134,7 +138,7 @@ def test_what_cannot_be_said_is_not(tmp_path: Path) -> None:
         _fit(_spectrum(rng, depth=0.0))
     with pytest.raises(RecordError, match="at least 20 points"):
         _fit((np.arange(5.0), np.ones(5)))
-    axis = {"dispersion": given("d", 1e-11, 0.0), "wavelength_m": 9e-7, "at_point": 1.0}
+    axis = {"dispersion": dispersion_of(1e-11, 0.0), "wavelength_m": 9e-7, "at_point": 1.0}
     bad = tmp_path / "bad.txt"
     bad.write_text("1 2 3\n4 5 6\n")
     with pytest.raises(RecordError, match="two columns"):

@@ -41,7 +41,7 @@ def _fit(scan: Scan, **more) -> Result:
         scan,
         clock_rate_Hz=CLOCK_HZ,
         lost_pulses=BLIND,
-        power_gain=given("power meter", 1.0, 0.0),
+        power_gain=given("power_meter_gain", 1.0, 0.0),
         dark_count_rate_Hz=40.0,
         **more,
     )

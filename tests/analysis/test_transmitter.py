@@ -14,15 +14,16 @@ from qdchar.estimate import Contribution, Estimate, covariance
 SOURCE = Light()
 AFTER = replace(SOURCE, mean_photons=0.292, g2=0.00698)
 ETA = Estimate(
-    "detector_efficiency",
-    0.712,
-    "1",
-    "",
-    "given",
+    name="detector_efficiency",
+    value=0.712,
+    method="given",
     budget=(Contribution("calibration detector_efficiency", 0.018, "B"),),
 )
 DARKS = Estimate(
-    "dark_count_rate", 43.0, "Hz", "", "given", budget=(Contribution("dark counts", 1.0),)
+    name="dark_count_rate",
+    value=43.0,
+    method="given",
+    budget=(Contribution("dark counts", 1.0),),
 )
 TRUTH = 0.292 / 0.712
 

@@ -9,7 +9,7 @@ import pytest
 from qdchar.drivers.twin.piezo import Piezo
 from qdchar.drivers.twin.truth import Truth
 from qdchar.errors import UsageError
-from qdchar.record import VOCABULARY
+from qdchar.quantities import BUILT_IN, quantity
 
 
 def true(**settings: str) -> dict[str, float]:
@@ -129,9 +129,9 @@ def test_names_and_units_are_those_of_the_record() -> None:
     assert len(set(names)) == len(names)
     for name, value, unit in quantities:
         assert math.isfinite(value)
-        if name in VOCABULARY:
-            assert unit == VOCABULARY[name].unit, name
-    assert set(names) - set(VOCABULARY) <= {
+        if name in BUILT_IN:
+            assert unit == quantity(name).unit, name
+    assert set(names) - set(BUILT_IN) <= {
         "wavelength",
         "laser_leakage",
         "blinking_on_fraction",

@@ -73,7 +73,7 @@ def test_a_lead_that_lasts_as_long_as_the_key() -> None:
     assert crossing is not None
     assert reach is not None
     assert (crossing.value, crossing.budget) == (reach.value, reach.budget)
-    assert PAPER in crossing.definition
+    assert PAPER in crossing.method
 
 
 def test_where_the_search_ends_is_said() -> None:
@@ -83,7 +83,7 @@ def test_where_the_search_ends_is_said() -> None:
     for found in (maximum_loss(perfect, silent), crossing_loss(perfect, silent, PAPER)):
         assert found is not None
         assert beyond_search(found)
-        assert found.definition.endswith("at least")
+        assert found.method.startswith("at least")
         assert found.u == 0
 
 

@@ -43,9 +43,18 @@ def test_shared_error_sources_are_carried() -> None:
 
     def figure(name: str, value: float, u: float, unit: str = "1") -> Estimate:
         budget = (Contribution("detector", u, "B"),)
-        return Estimate(name, value, unit, "d", "m", budget=budget)
+        return Estimate(
+            name=name,
+            value=value,
+            method="m",
+            budget=budget,
+        )
 
-    clock = Estimate("clock_rate", 80e6, "Hz", "d", "m")
+    clock = Estimate(
+        name="clock_rate",
+        value=80e6,
+        method="m",
+    )
     together = SourceFigures.from_estimates(
         figure("mean_photon_number", 0.3, 0.006), figure("g2_zero", 0.01, 0.002), clock
     )
@@ -157,7 +166,11 @@ def test_options_out_of_range_are_named(wrong: dict[str, object], words: str) ->
 
 
 def test_wrong_estimate_is_refused() -> None:
-    n = Estimate("g2_zero", 0.3, "1", "d", "m")
+    n = Estimate(
+        name="g2_zero",
+        value=0.3,
+        method="m",
+    )
     with pytest.raises(UsageError, match="asked for mean_photon_number"):
         SourceFigures.from_estimates(n, n, n)
 

@@ -17,7 +17,11 @@ from qdchar.raw_data import Scan
 from qdchar.roles import Counts, Identity, TagBlock
 
 CLOCK_HZ, TOP_W, PI_W, DAMPING = 76.13e6, 1e-6, 2e-7, 0.01
-GAIN = Estimate("power_meter_gain", 1.0, "1", "", "")
+GAIN = Estimate(
+    name="power_meter_gain",
+    value=1.0,
+    method="",
+)
 
 
 @dataclass

@@ -18,7 +18,11 @@ from qdchar.protocols.saturation import SaturationSettings
 from qdchar.roles import Counts, Identity, TagBlock
 
 CLOCK_HZ, TOP_W, SATURATION_W = 76.13e6, 20e-6, 2e-6
-GAIN = Estimate("power_meter_gain", 1.0, "1", "", "")
+GAIN = Estimate(
+    name="power_meter_gain",
+    value=1.0,
+    method="",
+)
 
 
 @dataclass

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from qdchar.link import Link, Quantity
+from qdchar.link import Constant, Link
 
 from ..conditions import Conditions
 from ..crossing import maximum_loss
@@ -35,11 +35,11 @@ def strathclyde_link(receiver: float, block: float) -> Link:
     two constants for two numbers, so that their agreement shows consistency and no more.
     """
     return Link(
-        fiber_optics_efficiency=Quantity(value=1.0),
-        detector_efficiency=Quantity(value=receiver),
-        dark_count_rate=Quantity(value=142.0),
-        gate_width=Quantity(value=1e-9),
-        misalignment=Quantity(value=0.0041),
+        fiber_optics_efficiency=Constant(value=1.0),
+        detector_efficiency=Constant(value=receiver),
+        dark_count_rate=Constant(value=142.0),
+        gate_width=Constant(value=1e-9),
+        misalignment=Constant(value=0.0041),
         receiver="active",
         block=block,
         block_kind="sent",

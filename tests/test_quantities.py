@@ -1,8 +1,4 @@
-"""The vocabulary holds every figure that an analysis says it makes.
-
-That what an analysis really makes is there, too, and with that unit, is held by a fixture in every
-test of an analysis (`tests/analysis/conftest.py`).
-"""
+"""Every quantity that an analysis promises is defined, once, with a unit that can be printed."""
 
 from __future__ import annotations
 
@@ -20,7 +16,7 @@ import pytest
 from qdchar import analysis
 from qdchar.estimate import Estimate
 from qdchar.notation import prefixed
-from qdchar.record import VOCABULARY
+from qdchar.quantities import BUILT_IN, quantity
 
 
 def _analyses() -> Iterator[Callable[..., Any]]:
@@ -38,7 +34,7 @@ def test_promised_figures_are_in_the_vocabulary(analyse: Callable[..., Any]) -> 
     returned = re.search(r"^Returns\n-+\n(.*?)(?=^\w[\w ]*\n-+\n|\Z)", text, re.M | re.S)
     promised = set(re.findall(r"``([a-z]\w*)``", returned[1] if returned else ""))
     known = {
-        *VOCABULARY,
+        *BUILT_IN,
         *(f.name for f in fields(Estimate)),
         *inspect.signature(analyse).parameters,
     }
@@ -46,13 +42,13 @@ def test_promised_figures_are_in_the_vocabulary(analyse: Callable[..., Any]) -> 
 
 
 def test_a_symbol_means_one_thing() -> None:
-    symbols = Counter(term.symbol for term in VOCABULARY.values())
+    symbols = Counter(quantity(name).symbol for name in BUILT_IN)
     assert [s for s, n in symbols.items() if n > 1] == []
 
 
-@pytest.mark.parametrize("name", list(VOCABULARY))
+@pytest.mark.parametrize("name", BUILT_IN)
 def test_units_are_si_and_can_be_printed(name: str) -> None:
-    term = VOCABULARY[name]
+    term = quantity(name)
     assert set(re.split("[/ ]", term.unit)) <= {"1", "s", "Hz", "W", "V", "m", "dB"}
     scale, unit = prefixed(1.0, term.unit)
     assert scale > 0
