@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from qdchar.estimate import Contribution
+from qdchar.estimate import Contribution, Estimate
 from qdchar.notation import concise, text
 
 

@@ -113,19 +113,19 @@ def test_what_a_loop_leaves_takes_two_visits() -> None:
 def test_intervals_of_an_excess_whose_inputs_are_roughly_known(residual_m: float) -> None:
     """Certificates drawn about the truth: the product's intervals hold it as often as they say."""
     rng = np.random.default_rng(12)
-    truth = {"purcell_expected": 14.0, "cavity_count_fwhm": 2.95e-9, "cavity_vibration": 0.03e-9}
-    u = {"f": 0.08 * 14.0, "w": 0.05 * 2.95e-9, "v": 0.115 * 0.03e-9}
-    z2 = truth["v"] ** 2 + residual_m**2
-    true = truth["f"] * 4.0 * z2 / truth["w"] ** 2
+    f, w, v = 14.0, 2.95e-9, 0.03e-9
+    truth = {"purcell_expected": f, "cavity_count_fwhm": w, "cavity_vibration": v}
+    u_rel = {"purcell_expected": 0.08, "cavity_count_fwhm": 0.05, "cavity_vibration": 0.115}
+    true = f * 4.0 * (v**2 + residual_m**2) / w**2
     held = np.zeros(2)
     draws = 4000
     u_square = 0.5 * residual_m**2
     for _ in range(draws):
-        drawn = {k: _estimate(k, rng.normal(truth[k], u[k]), u[k]) for k in truth}
+        drawn = [_estimate(k, rng.normal(x, u_rel[k] * x), u_rel[k] * x) for k, x in truth.items()]
         residual = _estimate(
             "cavity_detuning_square", rng.normal(residual_m**2, u_square), u_square
         )
-        excess = detuning.lifetime_excess(*drawn.values(), residual)
+        excess = detuning.lifetime_excess(*drawn, residual)
         intervals = excess.interval_68, excess.interval_95
         held += [low <= true <= high for low, high in intervals]
     assert 0.66 < held[0] / draws < 0.70

@@ -31,6 +31,13 @@ def estimate(name: str, value: float, u: float, **shared: float) -> Part:
     return Part(value, tuple(budget), name=name)
 
 
+def efficiency(value: float, u: float, **shared: float) -> Estimate:
+    part = estimate("efficiency", value, u, **shared)
+    return Estimate(
+        name="transmitter_efficiency", value=value, method="end to end", budget=part.budget
+    )
+
+
 def certificate(value: float, u: float, unit: str) -> Estimate:
     part = define(Quantity(f"test_part_{unit.lower()}", unit, "T", "part", "part of a chain"))
     budget = (Contribution("calibration of the part", u, "B"),)
@@ -177,7 +184,7 @@ def test_p_values_are_uniform_where_nothing_is_wrong() -> None:
             estimate("modulator", 0.9 + 0.01 * z[0] + 0.02 * meter, 0.01, meter=0.02),
             estimate("coupling", 0.5 + 0.01 * z[1] + 0.01 * meter, 0.01, meter=0.01),
         ]
-        measured = estimate("all", 0.45 + 0.003 * z[2] + 0.02 * meter, 0.003, meter=0.02)
+        measured = efficiency(0.45 + 0.003 * z[2] + 0.02 * meter, 0.003, meter=0.02)
         chain = Uncertain(
             parts[0].value * parts[1].value,
             propagate([(parts[0], parts[1].value), (parts[1], parts[0].value)]),
@@ -188,10 +195,10 @@ def test_p_values_are_uniform_where_nothing_is_wrong() -> None:
 
 def test_a_missing_loss_is_a_problem_that_says_where_it_may_be() -> None:
     parts = [estimate("modulator", 0.97, 0.004), estimate("coupling", 0.60, 0.03)]
-    fine = loss_budget.analyse(parts, estimate("efficiency", 0.57, 0.003), _rng(), name=CHAIN)
+    fine = loss_budget.analyse(parts, efficiency(0.57, 0.003), _rng(), name=CHAIN)
     assert fine.problems == ()
     assert "chi-square" in fine[CHAIN].method
-    found = loss_budget.analyse(parts, estimate("efficiency", 0.41, 0.003), _rng(), name=CHAIN)
+    found = loss_budget.analyse(parts, efficiency(0.41, 0.003), _rng(), name=CHAIN)
     (problem,) = found.problems
     assert "coupling = 0.4227" in problem
     assert found.fits[0].minimum > 6.0
@@ -201,7 +208,7 @@ def test_a_missing_loss_is_a_problem_that_says_where_it_may_be() -> None:
 
 def test_the_probability_is_that_of_monte_carlo_where_linear_fails() -> None:
     """One part of 40 %, the end-to-end value exact: the tail of a normal distribution cut at 0."""
-    part, measured = estimate("part", 0.5, 0.2), estimate("efficiency", 0.06, 1e-5)
+    part, measured = estimate("part", 0.5, 0.2), efficiency(0.06, 1e-5)
     method = loss_budget.analyse([part], measured, _rng(), name=CHAIN)[CHAIN].method
     allowed = special.ndtr(2.5) - special.ndtr(-2.5)
     tail = (special.ndtr((0.06 - 0.5) / 0.2) - special.ndtr(-2.5)) / allowed
