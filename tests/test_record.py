@@ -57,7 +57,7 @@ def test_the_json_holds_value_u_unit_and_correlation(tmp_path: Path) -> None:
     file = tmp_path / "record.json"
     _record().write(file)
     data = json.loads(file.read_text())
-    assert data["schema"] == "qdchar/source-record/1"
+    assert data["schema"] == "qdchar/source-record/2"
     figure = data["quantities"]["mean_photon_number"]
     assert (figure["value"], figure["unit"]) == (0.292, "1")
     assert figure["u"] == pytest.approx(np.hypot(0.0004, 0.0073))

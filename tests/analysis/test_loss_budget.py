@@ -100,7 +100,12 @@ def test_the_example_of_mass_calibration() -> None:
     _close(found.interval_95, (1.0834, 1.3825), 0.0015)
     # to first order the densities drop out of the mean: u = 0.0539, which the guide does not
     # validate at one digit, with a tolerance of 0.005
-    linear = Uncertain(1.2340, propagate([(m, 1.0) for m in mass]))
+    linear = Estimate(
+        name="transmitter_efficiency",
+        value=1.2340,
+        method="sum",
+        budget=propagate([(m, 1.0) for m in mass]),
+    )
     assert linear.u == pytest.approx(0.0539, abs=5e-5)
     assert not linear_serves(linear, found)
     assert checked(linear, found).interval_95 == found.interval_95
