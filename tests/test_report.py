@@ -25,18 +25,18 @@ RECIPE = Recipe(min_rate_per_pulse=1e-4)
 LINK = Link(block_kind="asymptotic")  # two comparators, so that the tests are quick
 
 
-def quantity(name: str, value: float, u: float, unit: str = "1") -> Estimate:
-    return Estimate(name, value, unit, "", "measured", budget=(Contribution(name, u),))
+def estimate(name: str, value: float, u: float) -> Estimate:
+    return Estimate(name=name, value=value, method="measured", budget=(Contribution(name, u),))
 
 
 def make_run(parent: Path, misalignment: float) -> Path:
     """Run folder of a finished calibration of a source of its own."""
     record = make_record(
         [
-            quantity("mean_photon_number", 0.31, 0.004),
-            quantity("g2_zero", 0.0065, 0.0002),
-            quantity("clock_rate", 80e6, 1.0, "Hz"),
-            quantity("misalignment", misalignment, 1e-3),
+            estimate("mean_photon_number", 0.31, 0.004),
+            estimate("g2_zero", 0.0065, 0.0002),
+            estimate("clock_rate", 80e6, 1.0),
+            estimate("misalignment", misalignment, 1e-3),
         ],
         qdchar_version="0",
         source="QD7",
