@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 import socket
-import threading
 import time
 from dataclasses import dataclass, field
 
-from ..._listener import LineReader, Listener
-from .emulator import COMMAND_S, LabControls
+from ..._listener import LineReader
+from .emulator import COMMAND_S, Emulator, LabControls
 
 AXES = (1, 2, 3)
 LIMIT_V = 150.0
@@ -39,17 +38,15 @@ class _AxisState:
     """Direction and monotonic start of a motion without end."""
 
 
-class AttocubeEmulator(Listener):
+class AttocubeEmulator(Emulator):
     """An ANC300 on TCP; drivers of other programs can use it, too."""
 
     def __init__(
         self, lab: LabControls, port: int = 0, host: str = "127.0.0.1", password: str = PASSWORD
     ) -> None:
-        super().__init__(host, port)
-        self.lab = lab
+        super().__init__(lab, port, host)
         self._password = password
         self._axes = {n: _AxisState() for n in AXES}
-        self._wire = threading.Lock()  # one command at a time, whoever sends it
 
     def serve(self, client: socket.socket, name: str) -> None:
         """Ask one client for the password, then answer its commands."""
@@ -69,7 +66,7 @@ class AttocubeEmulator(Listener):
                 echo = line != "echo off"
                 said += "OK\r\n"
             else:
-                with self._wire:
+                with self.one_command:
                     said += self._answer(line.split())
             client.sendall((said + ("> " if echo else "")).encode())
 

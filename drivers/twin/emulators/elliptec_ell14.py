@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import re
 import socket
-import threading
 
-from ..._listener import Listener
-from .emulator import COMMAND_S, LabControls
+from .emulator import COMMAND_S, Emulator
 
 PLATES = {"0": "quarter", "1": "half"}
 """Bus address of each plate's mount."""
@@ -18,13 +16,8 @@ _REQUEST = re.compile(rb"([0-9A-F])(in|gs|gp|ho[01]|ma[0-9A-F]{8})")
 _LONGEST = 11
 
 
-class AnalyserEmulator(Listener):
+class AnalyserEmulator(Emulator):
     """Requests have no terminator, replies end with CRLF."""
-
-    def __init__(self, lab: LabControls, port: int = 0, host: str = "127.0.0.1") -> None:
-        super().__init__(host, port)
-        self.lab = lab
-        self._wire = threading.Lock()
 
     def serve(self, client: socket.socket, name: str) -> None:
         """Answer one client; what is no request is thrown away."""
@@ -33,7 +26,7 @@ class AnalyserEmulator(Listener):
             heard += received
             while match := _REQUEST.search(heard):
                 heard = heard[match.end() :]
-                with self._wire:
+                with self.one_command:
                     self.lab.advance(COMMAND_S)
                     reply = self._answer(match[1].decode(), match[2].decode())
                 if reply:

@@ -94,16 +94,21 @@ class LabControls(Protocol):
         """Let simulated time pass [s]."""
 
 
-class LineEmulator(Listener):
-    """An instrument that answers lines with text."""
-
-    endings = b"\n"
-    reply_ending = "\n"
+class Emulator(Listener):
+    """An emulated instrument of the simulated lab."""
 
     def __init__(self, lab: LabControls, port: int = 0, host: str = "127.0.0.1") -> None:
         super().__init__(host, port)
         self.lab = lab
-        self.wire = threading.RLock()  # one command at a time, whoever sends it
+        self.one_command = threading.RLock()
+        """Held while a command is carried out, so that clients do not mix theirs."""
+
+
+class LineEmulator(Emulator):
+    """An instrument that answers lines with text."""
+
+    endings = b"\n"
+    reply_ending = "\n"
 
     def answer(self, line: str) -> str | None:
         """Carry a line out; None where the instrument says nothing."""
@@ -113,7 +118,7 @@ class LineEmulator(Listener):
         """Answer one client, line by line."""
         lines = LineReader(client, endings=self.endings)
         while (line := lines.next()) is not None:
-            with self.wire:
+            with self.one_command:
                 self.lab.advance(COMMAND_S)
                 reply = self.answer(line)
             if reply is not None:

@@ -5,18 +5,14 @@ from __future__ import annotations
 import re
 import socket
 
-from ..._listener import LineReader, Listener
-from .emulator import COMMAND_S, LabControls
+from ..._listener import LineReader
+from .emulator import COMMAND_S, Emulator
 
 LIMIT_V = 150.0
 
 
-class EtalonPiezoEmulator(Listener):
+class EtalonPiezoEmulator(Emulator):
     """Requests end with CR; the echo is on when a client connects, as after power-on."""
-
-    def __init__(self, lab: LabControls, port: int = 0, host: str = "127.0.0.1") -> None:
-        super().__init__(host, port)
-        self.lab = lab
 
     def serve(self, client: socket.socket, name: str) -> None:
         """Answer one client: ``*`` for taken, ``!`` for refused."""
