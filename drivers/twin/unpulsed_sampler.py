@@ -1,7 +1,8 @@
 """Detectors, time tagger and light without pulses, as the kernels of the sampler see them.
 
 Clock tags, dark counts and continuous light come between the pulses. Dead time works on the order
-of arrival; jitter is added after it.
+of arrival; jitter is added after it. The kernels take many single arguments on purpose: with their
+arguments in one tuple they were 20 % slower.
 """
 
 from __future__ import annotations
