@@ -81,7 +81,7 @@ def analyse(
 
         R = q p/(1 + m p)   =>   <n> eta_arm = q p = q R/(q - m R) ,
 
-    m being the pulses lost after a click. This takes the source for an ideal telegraph. Such a
+    m being the dead pulses after a click. This takes the source for an ideal telegraph. Such a
     source would move the live-gated rate by a known factor; how far it misses that is taken for
     the doubt about the model.
 
@@ -177,7 +177,7 @@ def _detected(counts: LiveCounts, live: float, label: str) -> tuple[float, list[
     together = c0 * _same_detector(n_a, n_b) / (n_a + n_b)
     two = f"; two photons on one detector: {100 * together:+.2g} %"
     if not (blinking.significant and abs(counts.live_gating_bias) * live > _NEGLIGIBLE * u_live):
-        method = f"live gating, M = {s.blind_pulses} pulses{two}"
+        method = f"live gating, veto of {s.veto_pulses} pulses{two}"
         if blinking.significant:
             method += (
                 f"; blinking (b = {blinking.amplitude:.2g}) moves it by less than a tenth of u"
@@ -238,7 +238,7 @@ def _telegraph(counts: LiveCounts, table: Table) -> float:
     n_a, n_b, c0, pulses, s_a, s_b = (float(x) for x in table[:, :6].sum(axis=0))
     q = on_fraction(counts.blinking.of(table[:, 3:]))
     detected = sum(
-        q * on_state_probability(s / pulses, r.lost_pulses, q)
+        q * on_state_probability(s / pulses, r.dead_pulses, q)
         for s, r in ((s_a, counts.recovery_a), (s_b, counts.recovery_b))
     )
     return detected * (1.0 + c0 * _same_detector(n_a, n_b) / (n_a + n_b))

@@ -31,7 +31,7 @@ def analyse(
     scan: Scan,
     *,
     clock_rate_Hz: float,
-    lost_pulses: float,
+    dead_pulses: float,
     wavelength_m: float,
     metres_per_volt: Estimate | None = None,
     purcell_factor: Estimate | None = None,
@@ -44,8 +44,8 @@ def analyse(
         Clicks against ``voltage_V``.
     clock_rate_Hz
         Pulse rate [Hz].
-    lost_pulses
-        Pulses lost after a click, see `qdchar.analysis.dead_time.lost_pulses`.
+    dead_pulses
+        Pulses a detector is dead after a click, see `qdchar.analysis.dead_time.dead_pulses`.
     wavelength_m
         Vacuum wavelength; two resonances of one transverse mode lie half of it apart [m].
     metres_per_volt
@@ -72,7 +72,7 @@ def analyse(
     cavity's mode, beta = F/(1 + F), and with F = F0/(1 + x^2) this is
     ``F0/(F0 + 1 + x^2)``, x = 2 delta/kappa: a Lorentzian of width ``kappa sqrt(1 + F0)``.
     """
-    peaks = _peaks(scan, clock_rate_Hz, lost_pulses)
+    peaks = _peaks(scan, clock_rate_Hz, dead_pulses)
     highest = max(peaks, key=lambda p: p.height)
     found: list[Estimate] = []
     fits: list[Fit] = []
@@ -85,7 +85,7 @@ def analyse(
         reach = _SHARE_OF_ORDER * calibration["cavity_fsr_voltage"].value
         near = np.abs(scan.x - highest.centre) < reach
         part = replace(scan, x=scan.x[near], clicks=scan.clicks[near], dwell_s=scan.dwell_s[near])
-    solution, noise, curve = _resonance(part, highest, clock_rate_Hz, lost_pulses)
+    solution, noise, curve = _resonance(part, highest, clock_rate_Hz, dead_pulses)
     fits.append(solution.fit("Lorentz + background", "chi2", (curve,)))
     v = solution.as_dict()
     problems = [
@@ -105,7 +105,7 @@ def orders(
     scan: Scan,
     *,
     clock_rate_Hz: float,
-    lost_pulses: float,
+    dead_pulses: float,
     wavelength_m: float,
     scale_u_rel: float = 0.05,
 ) -> Result:
@@ -115,7 +115,7 @@ def orders(
     ----------
     scan
         Clicks against ``voltage_V`` over at least two orders.
-    clock_rate_Hz, lost_pulses, wavelength_m
+    clock_rate_Hz, dead_pulses, wavelength_m
         As for `analyse`.
     scale_u_rel
         By how much less per volt the piezo moves in the small loops of a measurement, where its
@@ -134,7 +134,7 @@ def orders(
     InconclusiveError
         If the scan shows fewer than two complete orders.
     """
-    peaks = _peaks(scan, clock_rate_Hz, lost_pulses)
+    peaks = _peaks(scan, clock_rate_Hz, dead_pulses)
     if len(peaks) < 2:
         raise InconclusiveError(
             f"{scan.file}: one order only, near {peaks[0].centre:.4g} V; scan further to calibrate "
@@ -148,10 +148,10 @@ def analyse_file(path: Path, **given: object) -> Result:
     return analyse(read_scan(path), **given)  # type: ignore[arg-type]
 
 
-def _peaks(scan: Scan, clock_rate_Hz: float, lost_pulses: float) -> list[Peak]:
+def _peaks(scan: Scan, clock_rate_Hz: float, dead_pulses: float) -> list[Peak]:
     if scan.x_name != "voltage_V":
         raise InconclusiveError(f"{scan.file}: a cavity scan needs voltage_V, not {scan.x_name}")
-    light = live_counts(scan, clock_rate_Hz, lost_pulses)
+    light = live_counts(scan, clock_rate_Hz, dead_pulses)
     peaks = find_peaks(scan.x, light.counts / scan.dwell_s)
     if not peaks:
         raise InconclusiveError(
@@ -162,10 +162,10 @@ def _peaks(scan: Scan, clock_rate_Hz: float, lost_pulses: float) -> list[Peak]:
 
 
 def _resonance(
-    scan: Scan, peak: Peak, clock_rate_Hz: float, lost_pulses: float
+    scan: Scan, peak: Peak, clock_rate_Hz: float, dead_pulses: float
 ) -> tuple[Solution, float, Curve]:
     """Fit one peak; returns the brightness noise found, too."""
-    light = live_counts(scan, clock_rate_Hz, lost_pulses)
+    light = live_counts(scan, clock_rate_Hz, dead_pulses)
     pulses, volts = scan.dwell_s * clock_rate_Hz, scan.x
     floor = max(float(np.quantile(light.counts / pulses, 0.05)), 1e-12)
     height = float(np.max(light.counts / pulses))
@@ -184,7 +184,7 @@ def _resonance(
         return pulses * per_pulse(v, volts)
 
     def weights(v: Values, noise: float) -> Array:
-        return fano(expected(v), light, pulses, lost_pulses) + noise**2 * expected(v)
+        return fano(expected(v), light, pulses, dead_pulses) + noise**2 * expected(v)
 
     solution, noise = minimise_scattering(
         _LABEL, free, lambda v, held: deviance_residuals(light.counts, expected(v), held), weights

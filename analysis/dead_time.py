@@ -1,8 +1,8 @@
 """Detector dead time from the gaps between successive clicks, counted in pulses.
 
-After a click a detector is blind for its dead time and then recovers, at once or gradually. With a
+After a click a detector is dead for its dead time and then recovers, at once or gradually. With a
 pulsed source only whole pulses are seen of that: the chance of a click j pulses after the last one
-(the hazard) is zero while the detector is blind and constant once it has recovered.
+(the hazard) is zero while the detector is dead and constant once it has recovered.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def on_fraction(amplitude: Estimate | None) -> Estimate:
     )
 
 
-def lost_pulses(dead_time: Estimate, clock_rate_Hz: float, on_fraction: float = 1.0) -> float:
-    """Return how many pulses a click makes a detector miss, per pulse on which the source is on.
+def dead_pulses(dead_time: Estimate, clock_rate_Hz: float, on_fraction: float = 1.0) -> float:
+    """Return the pulses that a detector is dead after a click, over the part of the time on.
 
     Parameters
     ----------
@@ -74,10 +74,10 @@ def analyse(run: TagRun) -> Result:
     Raises
     ------
     InconclusiveError
-        If there are too few clicks to tell a blind pulse from a live one.
+        If there are too few clicks to tell a dead pulse from a live one.
     """
     pulsed = open_run(run)
-    statistics = pulsed.count(blind_pulses=0)
+    statistics = pulsed.count(veto_pulses=0)
     both = recoveries(statistics)
     if not all(r.resolved for r in both):
         raise InconclusiveError(
@@ -90,7 +90,7 @@ def analyse(run: TagRun) -> Result:
         f"detector {name} recovers gradually: {100 * r.relative[j]:.0f} % of its efficiency "
         f"{j + 1} pulses after a click; dead-time formulas do not hold, live gating does"
         for name, r in zip("AB", both, strict=True)
-        for j in range(r.blind_pulses)
+        for j in range(r.recovery_pulses)
         if r.relative[j] > 0.1
     ]
     period = pulsed.clock.period_ps * 1e-12
@@ -111,31 +111,31 @@ def analyse(run: TagRun) -> Result:
         interval_95=rectangular(*bounds, LEVEL_95),
     )
     first = first_far_peak(statistics)
-    far = pulsed.count(blind_pulses=0, n_max=first + FAR_PEAKS)
+    far = pulsed.count(veto_pulses=0, n_max=first + FAR_PEAKS)
     flicker = _blinking.blinking(far, first).estimate(pulsed.label, period)
     fits = tuple(_fit(name, r) for name, r in zip("AB", both, strict=True))
     return Result((estimate, flicker), fits, tuple(problems))
 
 
 def _half_recovered(r: Recovery) -> tuple[int, int]:
-    below = np.flatnonzero(r.relative[: r.blind_pulses] < 0.5)
+    below = np.flatnonzero(r.relative[: r.recovery_pulses] < 0.5)
     last = int(below[-1]) + 1 if len(below) else 0
     return last, last + 1
 
 
 def _fit(name: str, r: Recovery) -> Fit:
-    shown = slice(0, min(len(r.relative), 4 * r.blind_pulses + 8))
+    shown = slice(0, min(len(r.relative), 4 * r.recovery_pulses + 8))
     lags = np.arange(1.0, len(r.relative) + 1)[shown]
-    model = np.where(lags <= r.blind_pulses, r.relative[shown], 1.0)
+    model = np.where(lags <= r.recovery_pulses, r.relative[shown], 1.0)
     pulls = (r.relative[shown] - model) / r.u_relative[shown]
     return Fit(
         model="recovered after the dead time",
-        names=("lost_pulses",),
-        values=np.array([r.lost_pulses]),
-        covariance=np.array([[float(np.sum(r.u_relative[: r.blind_pulses] ** 2))]]),
+        names=("dead_pulses",),
+        values=np.array([r.dead_pulses]),
+        covariance=np.array([[float(np.sum(r.u_relative[: r.recovery_pulses] ** 2))]]),
         statistic="chi2",
         minimum=float(np.sum(pulls**2)),
-        dof=int(np.count_nonzero(lags > r.blind_pulses)),
+        dof=int(np.count_nonzero(lags > r.recovery_pulses)),
         curves=(
             Curve(
                 title=f"Recovery of detector {name}",

@@ -37,7 +37,7 @@ def analyse(
     scan: Scan,
     *,
     clock_rate_Hz: float,
-    lost_pulses: float,
+    dead_pulses: float,
     wavelength_m: float,
     power_gain: Estimate,
     path_attenuation: Estimate,
@@ -51,8 +51,8 @@ def analyse(
     ----------
     scan
         Clicks of both detectors against ``power_W``, the monitor's reading [W].
-    clock_rate_Hz, lost_pulses
-        Pulse rate, and pulses lost after a click.
+    clock_rate_Hz, dead_pulses
+        Pulse rate, and pulses a detector is dead after a click.
     wavelength_m
         Of the laser, vacuum [m].
     power_gain
@@ -86,14 +86,14 @@ def analyse(
     it is held against counting and reading noise.
     """
     pulses = scan.dwell_s * clock_rate_Hz
-    p = click_probability(scan.clicks / pulses[:, None], lost_pulses)
+    p = click_probability(scan.clicks / pulses[:, None], dead_pulses)
     if not scan.clicks.any():
         raise InconclusiveError(
             f"{scan.file}: no click in the laser's path; is it connected, the shutter open?"
         )
     dark = dark_count_rate.value / clock_rate_Hz
     detected = -np.log1p(-p).sum(axis=1) - dark
-    counting = (p * (1.0 + lost_pulses * p) / (1.0 - p)).sum(axis=1) / pulses
+    counting = (p * (1.0 + dead_pulses * p) / (1.0 - p)).sum(axis=1) / pulses
     per_watt = _photons_per_watt(
         wavelength_m, clock_rate_Hz, power_gain.value, path_attenuation.value
     )

@@ -54,7 +54,7 @@ def analyse(
     dark_count_rate
         Total of both detectors [Hz].
     dead_time
-        Of a detector [s]; a blind detector has no dark counts.
+        Of a detector [s]; a dead detector has no dark counts.
 
     Returns
     -------

@@ -31,7 +31,7 @@ from qdchar.fit import Curve, Fit, Result
 from qdchar.raw_data import TagRun
 from qdchar.tags import PulseStatistics
 
-from .detection.detector_recovery import blind_pulses
+from .detection.detector_recovery import veto_pulses
 from .detection.pulsed_run import open_run
 from .statistics.intervals import K_95, LEVEL_68, LEVEL_95, Interval, jeffreys, stretch, widen
 from .statistics.jackknife import Table, jackknife
@@ -84,7 +84,7 @@ def analyse(
 
     Notes
     -----
-    Only live pulses count, before which neither detector clicked for longer than it is blind.
+    Only live pulses count, before which neither detector clicked for longer than it is dead.
     Whether anything clicks does not depend on interference, only where it does: so both settings
     have the same live pulses, and dead time and blinking drop out of C_par/C_orth. Pulses with any
     click, n_A + n_B - C, do not depend on it either; their square takes out what the brightness
@@ -125,7 +125,7 @@ def analyse(
     visibility = _visibility(
         unit, coincidences, by_dark, others, parallel, orthogonal, dark, dark_count_rate, label
     )
-    gated = all(s.blind_pulses > 0 for counted in by_arms.values() for s in counted)
+    gated = all(s.veto_pulses > 0 for counted in by_arms.values() for s in counted)
     if gated:
         excess = _pairs_rarer(orthogonal, pairs, reflectance.value) * visibility.value
         # its model is good to about half of it
@@ -139,8 +139,8 @@ def analyse(
 def _counted(runs: Sequence[TagRun]) -> list[PulseStatistics]:
     """Count all runs with one gate: the on-time of a blinking source among live pulses is its."""
     opened = [open_run(r) for r in runs]
-    gate = max(blind_pulses(p.count(blind_pulses=0, n_blocks=_BLOCKS)) for p in opened)
-    return [p.count(blind_pulses=gate, n_blocks=_BLOCKS, n_max=_LAGS) for p in opened]
+    gate = max(veto_pulses(p.count(veto_pulses=0, n_blocks=_BLOCKS)) for p in opened)
+    return [p.count(veto_pulses=gate, n_blocks=_BLOCKS, n_max=_LAGS) for p in opened]
 
 
 def _table(counted: Sequence[PulseStatistics]) -> Table:

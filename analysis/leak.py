@@ -46,7 +46,7 @@ def analyse(
     detuned: Scan,
     *,
     clock_rate_Hz: float,
-    lost_pulses: float,
+    dead_pulses: float,
     pi_power: Estimate,
     damping: Estimate,
     power_gain: Estimate,
@@ -65,8 +65,8 @@ def analyse(
         Clicks against ``power_W`` with the cavity detuned.
     clock_rate_Hz
         Pulse rate [Hz].
-    lost_pulses
-        Pulses lost after a click, see `qdchar.analysis.dead_time.lost_pulses`.
+    dead_pulses
+        Pulses a detector is dead after a click, see `qdchar.analysis.dead_time.dead_pulses`.
     pi_power, damping
         Of the Rabi oscillation [W], [1].
     power_gain
@@ -115,11 +115,11 @@ def analyse(
 
     def expected(v: Values) -> Array:
         p = np.stack([live(v, d, detuned.x) for d in _DETECTORS], axis=1)
-        return np.maximum(pulses[:, None] * clicks_per_pulse(p, lost_pulses), 1e-9)
+        return np.maximum(pulses[:, None] * clicks_per_pulse(p, dead_pulses), 1e-9)
 
     # counting with dead time, and the noise of the power
     rate = detuned.clicks / pulses[:, None]
-    free_share = 1.0 - lost_pulses * rate
+    free_share = 1.0 - dead_pulses * rate
     fano = free_share * (free_share - rate) + reading_u_rel**2 * detuned.clicks
 
     def residuals(v: Values) -> Array:

@@ -28,7 +28,7 @@ from qdchar.raw_data import TagRun
 from qdchar.roles import ORTHOGONAL
 from qdchar.tags import open_tags
 
-from .detection.detector_recovery import blind_pulses
+from .detection.detector_recovery import veto_pulses
 from .detection.pulsed_run import PulsedRun, clock_of, phase_histogram, window_start_ps
 from .statistics.intervals import LEVEL_68, LEVEL_95, Interval, jeffreys_share
 from .statistics.jackknife import Table, jackknife
@@ -183,8 +183,8 @@ def _window_starts(pairs: Mapping[str, tuple[TagRun, TagRun]]) -> tuple[float, f
 def _count(run: TagRun, starts: tuple[float, float], dark_Hz: float, swapped: bool) -> _Recording:
     tags = open_tags(run.file)
     pulsed = PulsedRun(run, tags, clock_of(run, tags), *starts)
-    gate = blind_pulses(pulsed.count(blind_pulses=0, n_blocks=_BLOCKS))
-    s = pulsed.count(blind_pulses=gate, n_blocks=_BLOCKS)
+    gate = veto_pulses(pulsed.count(veto_pulses=0, n_blocks=_BLOCKS))
+    s = pulsed.count(veto_pulses=gate, n_blocks=_BLOCKS)
     a, b = s.n_a.astype(np.float64), s.n_b.astype(np.float64)
     return _Recording(
         right=b if swapped else a,

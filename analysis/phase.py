@@ -41,7 +41,7 @@ def analyse(
     reflectance: Estimate,
     overlap: Estimate,
     clock_rate_Hz: float,
-    lost_pulses: float,
+    dead_pulses: float,
 ) -> Result:
     """Find the coherence of consecutive pulses, with an upper limit.
 
@@ -55,8 +55,8 @@ def analyse(
         R of the splitters, T = 1 - R.
     overlap
         Fringe visibility of the interferometer with coherent light and equal arms, 1 - eps.
-    clock_rate_Hz, lost_pulses
-        Pulse rate, and pulses lost after a click.
+    clock_rate_Hz, dead_pulses
+        Pulse rate, and pulses a detector is dead after a click.
 
     Returns
     -------
@@ -86,12 +86,12 @@ def analyse(
     pulses = scan.dwell_s * clock_rate_Hz
     if not scan.clicks.all():
         raise InconclusiveError(f"{scan.file}: an output without clicks; is the source tuned?")
-    p = click_probability(scan.clicks / pulses[:, None], lost_pulses)
+    p = click_probability(scan.clicks / pulses[:, None], dead_pulses)
     a, b = p.T
     # A photon that clicks at one output does not at the other: what makes the clicks of one
     # detector regular, 1 - p, makes those of both compete, and drops out of their share.
-    variance = clicks_variance(p, lost_pulses, pulses[:, None]) / (1.0 - p)
-    u_p = np.sqrt(variance) / pulses[:, None] * np.square(1.0 + lost_pulses * p)  # dp/dR
+    variance = clicks_variance(p, dead_pulses, pulses[:, None]) / (1.0 - p)
+    u_p = np.sqrt(variance) / pulses[:, None] * np.square(1.0 + dead_pulses * p)  # dp/dR
     share = a / (a + b)
     u = np.hypot(b * u_p[:, 0], a * u_p[:, 1]) / np.square(a + b)
 

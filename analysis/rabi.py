@@ -31,7 +31,7 @@ def analyse(
     scan: Scan,
     *,
     clock_rate_Hz: float,
-    lost_pulses: float,
+    dead_pulses: float,
     power_gain: Estimate,
     on_fraction: Estimate | None = None,
     reading_u_rel: float = 0.005,
@@ -45,12 +45,12 @@ def analyse(
         Clicks against ``power_W``, the reading of the power monitor at each point.
     clock_rate_Hz
         Pulse rate [Hz].
-    lost_pulses
-        Pulses lost after a click, see `qdchar.analysis.dead_time.lost_pulses`.
+    dead_pulses
+        Pulses a detector is dead after a click, see `qdchar.analysis.dead_time.dead_pulses`.
     power_gain
         True power over reading: a scale common to all points, 1 +- 0.005 from a certificate.
     on_fraction
-        Part of the time that the dot is on, as reckoned with in `lost_pulses`; always if not given.
+        Part of the time that the dot is on, as reckoned with in `dead_pulses`; always if not given.
     reading_u_rel
         Standard uncertainty of a single reading, relative: noise from point to point.
     dark_count_rate_Hz
@@ -91,7 +91,7 @@ def analyse(
     """
     if scan.x_name != "power_W":
         raise RecordError(f"{scan.file}: a Rabi scan needs power_W, not {scan.x_name}")
-    light = live_counts(scan, clock_rate_Hz, lost_pulses)
+    light = live_counts(scan, clock_rate_Hz, dead_pulses)
     pulses = scan.dwell_s * clock_rate_Hz
     dark = dark_count_rate_Hz * scan.dwell_s
     # a monitor's reading near its zero may be negative
@@ -104,7 +104,7 @@ def analyse(
         )
 
     usual = 1.0 if on_fraction is None else on_fraction.value
-    blind = lost_pulses * usual
+    dead_while_on = dead_pulses * usual
 
     def per_pulse(v: Values, at: Array) -> Array:
         q = v.get("on_fraction", usual)
@@ -116,7 +116,7 @@ def analyse(
         for share in light.share:
             off = -np.expm1(-share * laser)
             on = off + (1.0 - off) * (share * dot - share**2 * pairs)
-            total += blinking_clicks(on, off, blind, q, lost_pulses)
+            total += blinking_clicks(on, off, dead_while_on, q, dead_pulses)
         return total
 
     def expected(v: Values) -> Array:
@@ -127,7 +127,7 @@ def analyse(
         below, above = np.maximum(power - 1e-4 * top, 0.0), power + 1e-4 * top
         slope = (per_pulse(v, above) - per_pulse(v, below)) / (above - below)
         from_power = (pulses * slope * reading_u_rel * power) ** 2
-        return fano(mean, light, pulses, lost_pulses) + from_power / mean + noise**2 * mean
+        return fano(mean, light, pulses, dead_pulses) + from_power / mean + noise**2 * mean
 
     def residuals(v: Values, held: Array) -> Array:
         return deviance_residuals(light.counts, expected(v), held)

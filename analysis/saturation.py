@@ -47,7 +47,7 @@ def analyse(
     scan: Scan,
     *,
     clock_rate_Hz: float,
-    lost_pulses: float,
+    dead_pulses: float,
     power_gain: Estimate,
     reading_u_rel: float = 0.005,
     dark_count_rate_Hz: float = 0.0,
@@ -61,8 +61,8 @@ def analyse(
         Clicks against ``power_W``, the reading of the power monitor at each point.
     clock_rate_Hz
         Pulse rate [Hz]. With continuous pumping, any rate far above that of the clicks.
-    lost_pulses
-        Pulses lost after a click, see `qdchar.analysis.dead_time.lost_pulses`.
+    dead_pulses
+        Pulses a detector is dead after a click, see `qdchar.analysis.dead_time.dead_pulses`.
     power_gain
         True power over reading: a scale common to all points.
     reading_u_rel
@@ -93,7 +93,7 @@ def analyse(
     """
     if scan.x_name != "power_W":
         raise RecordError(f"{scan.file}: a power scan needs power_W, not {scan.x_name}")
-    light = live_counts(scan, clock_rate_Hz, lost_pulses)
+    light = live_counts(scan, clock_rate_Hz, dead_pulses)
     pulses, dwell = scan.dwell_s * clock_rate_Hz, scan.dwell_s
     power = np.maximum(scan.x, 0.0)
     top = float(power.max())
@@ -117,7 +117,7 @@ def analyse(
         below, above = np.maximum(power - 1e-4 * top, 0.0), power + 1e-4 * top
         slope = (rate(v, above) - rate(v, below)) / (above - below)
         from_power = (dwell * slope * reading_u_rel * power) ** 2
-        return fano(mean, light, pulses, lost_pulses) + from_power / mean + noise**2 * mean
+        return fano(mean, light, pulses, dead_pulses) + from_power / mean + noise**2 * mean
 
     knee = float(np.min(power[net > 0.63 * height])) if height > 0.0 else top
     free = {

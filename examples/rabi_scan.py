@@ -46,14 +46,14 @@ with simulated_lab(raw, seed=5) as station_file, load_station(station_file) as s
     )
 
 clock_Hz = 76.13e6
-lost = dead_time.lost_pulses(dead_time.analyse(tags)["dead_time"], clock_Hz)
+lost = dead_time.dead_pulses(dead_time.analyse(tags)["dead_time"], clock_Hz)
 gain = Estimate(
     name="power_meter_gain",
     value=1.0,
     method="",
     budget=(Contribution("gain", 0.005, "B"),),
 )
-result = rabi.analyse(scan, clock_rate_Hz=clock_Hz, lost_pulses=lost, power_gain=gain)
+result = rabi.analyse(scan, clock_rate_Hz=clock_Hz, dead_pulses=lost, power_gain=gain)
 for estimate in result.estimates:
     print(f"{estimate.name} = {text(estimate)}")
 if len(sys.argv) > 1:

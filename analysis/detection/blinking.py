@@ -25,19 +25,19 @@ _BLOCKS = 40
 cancels in the sum of all blocks but not in their scatter; so blocks are long against the lags."""
 
 
-def far_lags(blind_pulses: int, clicks_per_pulse: float) -> int:
+def far_lags(recovery_pulses: int, clicks_per_pulse: float) -> int:
     """Return the lag beyond which dead time no longer shapes the side peaks [pulses].
 
     Notes
     -----
-    The click rate after a click rings: with m blind pulses and click probability p its slowest
+    The click rate after a click rings: with m dead pulses and click probability p its slowest
     part decays by about p**(1/m) a pulse, from the equation z**(m+1) = (1-p) z**m + p of a
     renewal process.
     """
-    if blind_pulses == 0:
+    if recovery_pulses == 0:
         return 1
-    p = min(max(clicks_per_pulse / (1.0 - blind_pulses * clicks_per_pulse), 1e-12), 0.99)
-    return math.ceil(math.log(MEMORY) * blind_pulses / math.log(p)) + blind_pulses + 1
+    p = min(max(clicks_per_pulse / (1.0 - recovery_pulses * clicks_per_pulse), 1e-12), 0.99)
+    return math.ceil(math.log(MEMORY) * recovery_pulses / math.log(p)) + recovery_pulses + 1
 
 
 @dataclass(frozen=True)
@@ -170,15 +170,15 @@ def _decay(lags: NDArray[np.int64], excess: Array) -> float:
     return float(found.x)
 
 
-def on_state_probability(clicks_per_pulse: float, lost_pulses: float, on_fraction: float) -> float:
+def on_state_probability(clicks_per_pulse: float, dead_pulses: float, on_fraction: float) -> float:
     """Return the click probability of a live detector while the source is on.
 
     Parameters
     ----------
     clicks_per_pulse
         R, over all pulses.
-    lost_pulses
-        m, pulses lost after each click.
+    dead_pulses
+        m, pulses that the detector is dead after each click.
     on_fraction
         q, part of the time the source is on.
 
@@ -186,4 +186,4 @@ def on_state_probability(clicks_per_pulse: float, lost_pulses: float, on_fractio
     -----
     R = q p/(1 + m p), so p = R/(q - m R). With q = 1 this is the pulsed dead-time formula.
     """
-    return clicks_per_pulse / (on_fraction - lost_pulses * clicks_per_pulse)
+    return clicks_per_pulse / (on_fraction - dead_pulses * clicks_per_pulse)

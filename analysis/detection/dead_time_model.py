@@ -2,7 +2,7 @@
 
 A hard dead time is assumed: after a click the detector misses m pulses for sure and sees the next
 one fully. Recovery that is neither is what the live-gated estimator is for. Where the source blinks
-and p is its average over time, m/q stands for m, see `qdchar.analysis.dead_time.lost_pulses`.
+and p is its average over time, m/q stands for m, see `qdchar.analysis.dead_time.dead_pulses`.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from qdchar.raw_data import Scan
 Array = NDArray[np.float64]
 
 
-def clicks_per_pulse(p: ArrayLike, lost: float) -> Array:
-    """Return R = p/(1 + m p), clicks per pulse of a detector that loses m pulses after each.
+def clicks_per_pulse(p: ArrayLike, dead_pulses: float) -> Array:
+    """Return R = p/(1 + m p), clicks per pulse of a detector that is dead for m pulses after each.
 
     Parameters
     ----------
     p
         Probability of a click in a pulse to which the detector is live, any shape.
-    lost
-        m, pulses lost after each click.
+    dead_pulses
+        m, pulses that the detector is dead after each click.
 
     Examples
     --------
@@ -34,10 +34,10 @@ def clicks_per_pulse(p: ArrayLike, lost: float) -> Array:
     0.25
     """
     live = np.asarray(p, dtype=np.float64)
-    return np.asarray(live / (1.0 + lost * live), dtype=np.float64)
+    return np.asarray(live / (1.0 + dead_pulses * live), dtype=np.float64)
 
 
-def click_probability(rate_per_pulse: ArrayLike, lost: float) -> Array:
+def click_probability(rate_per_pulse: ArrayLike, dead_pulses: float) -> Array:
     """Return p = R/(1 - m R), the inverse of `clicks_per_pulse`.
 
     Notes
@@ -52,34 +52,37 @@ def click_probability(rate_per_pulse: ArrayLike, lost: float) -> Array:
         If there are more clicks than the dead time allows.
     """
     rate = np.asarray(rate_per_pulse, dtype=np.float64)
-    if np.any(rate * (lost + 1) > 1.0):
+    if np.any(rate * (dead_pulses + 1) > 1.0):
         raise InconclusiveError(
-            f"{float(rate.max()):.4g} clicks per pulse are more than a detector that loses "
-            f"{lost:.3g} pulses after each click can give (1/{lost + 1:.3g}); check the dead time "
-            "and the clock"
+            f"{float(rate.max()):.4g} clicks per pulse are more than a detector that is dead "
+            f"for {dead_pulses:.3g} pulses after each click can give (1/{dead_pulses + 1:.3g}); "
+            "check the dead time and the clock"
         )
-    return np.asarray(rate / (1.0 - lost * rate), dtype=np.float64)
+    return np.asarray(rate / (1.0 - dead_pulses * rate), dtype=np.float64)
 
 
-def blinking_clicks(on: Array, off: Array, blind: float, on_fraction: float, lost: float) -> Array:
+def blinking_clicks(
+    on: Array, off: Array, dead_pulses: float, on_fraction: float, corrected_for: float
+) -> Array:
     """Return the p that `click_probability` finds for a source that blinks.
 
     Parameters
     ----------
     on, off
         Probabilities of a click in a live pulse while the source is on and off, same shape.
-    blind, on_fraction
-        m, pulses lost after each click, and q, part of the time that the source is on.
-    lost
-        What the counts were corrected with. Where it is m/q, and `off` is zero or q is one, p is
-        simply the average over time.
+    dead_pulses, on_fraction
+        m, pulses a detector is dead after each click, and q, part of the time that the source is
+        on.
+    corrected_for
+        Dead pulses that the counts were corrected for. Where it is m/q, and `off` is zero or q is
+        one, p is simply the average over time.
     """
-    shining, dark = (clicks_per_pulse(p, blind) for p in (on, off))
+    shining, dark = (clicks_per_pulse(p, dead_pulses) for p in (on, off))
     average = on_fraction * shining + (1.0 - on_fraction) * dark
-    return np.asarray(average / (1.0 - lost * average), dtype=np.float64)
+    return np.asarray(average / (1.0 - corrected_for * average), dtype=np.float64)
 
 
-def clicks_variance(p: ArrayLike, lost: float, pulses: ArrayLike) -> Array:
+def clicks_variance(p: ArrayLike, dead_pulses: float, pulses: ArrayLike) -> Array:
     """Return the variance of the clicks in many pulses, N p (1 - p)/(1 + m p)^3.
 
     Notes
@@ -94,7 +97,7 @@ def clicks_variance(p: ArrayLike, lost: float, pulses: ArrayLike) -> Array:
     """
     live = np.asarray(p, dtype=np.float64)
     n = np.asarray(pulses, dtype=np.float64)
-    return np.asarray(n * live * (1.0 - live) / (1.0 + lost * live) ** 3, dtype=np.float64)
+    return np.asarray(n * live * (1.0 - live) / (1.0 + dead_pulses * live) ** 3, dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -113,10 +116,10 @@ class LiveCounts:
     share: tuple[float, float]
 
 
-def live_counts(scan: Scan, clock_rate_Hz: float, lost: float) -> LiveCounts:
+def live_counts(scan: Scan, clock_rate_Hz: float, dead_pulses: float) -> LiveCounts:
     """Correct the clicks of a scan of a pulsed source for dead time, detector by detector."""
     pulses = scan.dwell_s * clock_rate_Hz
-    p = click_probability(scan.clicks / pulses[:, None], lost)
+    p = click_probability(scan.clicks / pulses[:, None], dead_pulses)
     return _live_counts(p * pulses[:, None])
 
 
@@ -131,7 +134,7 @@ def live_counts_continuous(scan: Scan, dead_time_s: float) -> LiveCounts:
     return _live_counts(scan.clicks / (1.0 - blocked))
 
 
-def fano(counts: Array, light: LiveCounts, pulses: Array, lost: float) -> Array:
+def fano(counts: Array, light: LiveCounts, pulses: Array, dead_pulses: float) -> Array:
     """Return variance over mean of `live_counts` of a pulsed source.
 
     Parameters
@@ -142,8 +145,8 @@ def fano(counts: Array, light: LiveCounts, pulses: Array, lost: float) -> Array:
         Gives the detectors' shares.
     pulses
         Laser pulses per point, shape (n,).
-    lost
-        Pulses lost after each click.
+    dead_pulses
+        Pulses that a detector is dead after each click.
 
     Notes
     -----
@@ -152,7 +155,7 @@ def fano(counts: Array, light: LiveCounts, pulses: Array, lost: float) -> Array:
     total = np.zeros_like(counts)
     for share in light.share:
         p = np.minimum(share * counts / pulses, 1.0)
-        total += share * (1.0 - p) * (1.0 + lost * p)
+        total += share * (1.0 - p) * (1.0 + dead_pulses * p)
     return np.maximum(total, 1e-6)
 
 

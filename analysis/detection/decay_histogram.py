@@ -52,32 +52,32 @@ def fold(pulsed: PulsedRun) -> Histograms:
     gaps of the run's first look, so that folding and counting share a pass; in the rare case that
     the counts say otherwise the clicks are folded again.
     """
-    expected = pulsed.expected_dead_pulses
+    expected = pulsed.expected_recovery_pulses
     folders = _folders(pulsed, expected)
-    counter = pulsed.counter(blind_pulses=0)
+    counter = pulsed.counter(veto_pulses=0)
     count_in_one_pass(pulsed.tags, counter, *folders)
     ungated = counter.statistics()
     a, b = recoveries(ungated)
-    if (a.blind_pulses, b.blind_pulses) != expected:
-        folders = _folders(pulsed, (a.blind_pulses, b.blind_pulses))
+    if (a.recovery_pulses, b.recovery_pulses) != expected:
+        folders = _folders(pulsed, (a.recovery_pulses, b.recovery_pulses))
         count_in_one_pass(pulsed.tags, *folders)
     bin_s = pulsed.clock.period_ps * 1e-12 / len(folders[0].counts)
     counts_a, counts_b = (folder.counts.astype(np.float64) for folder in folders)
     return Histograms(counts_a, counts_b, bin_s, ungated)
 
 
-def _folders(pulsed: PulsedRun, dead_pulses: tuple[int, int]) -> list[LiveFolder]:
+def _folders(pulsed: PulsedRun, recovery_pulses: tuple[int, int]) -> list[LiveFolder]:
     return [
         LiveFolder(
             channel,
             pulsed.clock,
-            dead_pulses=dead,
+            recovery_pulses=dead,
             n_bins=round(pulsed.clock.period_ps * 1e-12 / _BIN_S),
             offset_ps=offset_ps,
             dither_ps=pulsed.tags.resolution_ps,
         )
         for channel, offset_ps, dead in (
-            (pulsed.run.channel_a, pulsed.offset_a_ps, dead_pulses[0]),
-            (pulsed.run.channel_b, pulsed.offset_b_ps, dead_pulses[1]),
+            (pulsed.run.channel_a, pulsed.offset_a_ps, recovery_pulses[0]),
+            (pulsed.run.channel_b, pulsed.offset_b_ps, recovery_pulses[1]),
         )
     ]

@@ -12,8 +12,13 @@ from scipy import stats
 from qdchar.tags import PulseStatistics
 
 _REFERENCE = 5
+"""Pulses after the one in question whose hazard it is compared with."""
+
 _CHANCE = 1e-4
-_FREE_OF_CHARGE = 0.02
+"""Probability below which a lack of clicks is not put down to chance."""
+
+_MAX_VETOED_SHARE = 0.02
+"""Share of the pulses that a veto longer than needed may cost: 1 % more uncertainty."""
 
 
 @dataclass(frozen=True)
@@ -27,25 +32,26 @@ class Recovery:
         shape (n,).
     u_relative
         Its standard uncertainty, shape (n,).
-    blind_pulses
-        Last j at which the detector had not recovered; 0 if it was back at the next pulse.
+    recovery_pulses
+        Last j at which the detector had not recovered; 0 if it was back at the next pulse. With a
+        gradual recovery more than `dead_pulses`.
     resolved
-        Whether there were enough clicks to tell a blind pulse from a live one.
+        Whether there were enough clicks to tell a dead pulse from a live one.
     """
 
     relative: NDArray[np.float64]
     u_relative: NDArray[np.float64]
-    blind_pulses: int
+    recovery_pulses: int
     resolved: bool
 
     @property
     def until_recovered(self) -> NDArray[np.float64]:
-        """Relative efficiency at the pulses up to recovery, shape (blind_pulses,)."""
-        return self.relative[: self.blind_pulses]
+        """Relative efficiency at the pulses up to recovery, shape (recovery_pulses,)."""
+        return self.relative[: self.recovery_pulses]
 
     @property
-    def lost_pulses(self) -> float:
-        """Pulses lost after a click: the m of R = p/(1 + m p), not whole if recovery is gradual."""
+    def dead_pulses(self) -> float:
+        """Pulses dead after a click: the m of R = p/(1 + m p), not whole if recovery is gradual."""
         return float(np.sum(1.0 - self.until_recovered))
 
 
@@ -74,20 +80,20 @@ def recovery(gaps: Sequence[int] | NDArray[np.int64], clicks: int) -> Recovery:
     share = np.array([at_risk[j] / max(at_risk[j : j + 1 + _REFERENCE].sum(), 1) for j in lags])
     # A pulse counts as not recovered if so few gaps there would be this rare by chance alone.
     rare = np.asarray(stats.binom.cdf(seen, seen + later, share)) < _CHANCE
-    blind = 0
+    last_dead = 0
     for j, below in zip(lags, rare, strict=True):
         if below:
-            blind = int(j)
-        elif j > blind + 1:  # one pulse may escape the test in a gradual recovery
+            last_dead = int(j)
+        elif j > last_dead + 1:  # one pulse may escape the test in a gradual recovery
             break
-    reference = slice(blind + 1, blind + 1 + _REFERENCE)
+    reference = slice(last_dead + 1, last_dead + 1 + _REFERENCE)
     hazard = counts[reference].sum() / max(at_risk[reference].sum(), 1)
     expected = np.maximum(hazard * at_risk[lags], 1e-300)
     resolved = bool(stats.poisson.cdf(0, expected[0]) < _CHANCE)
     return Recovery(
         relative=seen / expected,
         u_relative=np.sqrt(seen + 0.5) / expected,
-        blind_pulses=blind,
+        recovery_pulses=last_dead,
         resolved=resolved,
     )
 
@@ -100,17 +106,17 @@ def recoveries(statistics: PulseStatistics) -> tuple[Recovery, Recovery]:
     )
 
 
-def blind_pulses(statistics: PulseStatistics) -> int:
-    """Find how many pulses after a click no detector is to be trusted: the M of live gating.
+def veto_pulses(statistics: PulseStatistics) -> int:
+    """Find for how many pulses after a click the live gate must veto: the M of live gating.
 
     Notes
     -----
-    Where light is so faint that the gaps cannot show the dead time, a gate that is longer than
-    needed costs nothing: M is at least what leaves 98 % of the pulses live.
+    Faint light makes so few short gaps that they cannot show the dead time. A veto that is longer
+    than needed costs little then: M is at least what leaves 98 % of the pulses live.
     """
     clicked = float((statistics.s_a + statistics.s_b - statistics.c_ab).sum())
     longest = len(statistics.gaps_a) - 1
-    free = longest
+    affordable = longest
     if clicked > 0:
-        free = min(longest, int(_FREE_OF_CHARGE * statistics.n_pulses.sum() / clicked))
-    return max(free, *(r.blind_pulses for r in recoveries(statistics)))
+        affordable = min(longest, int(_MAX_VETOED_SHARE * statistics.n_pulses.sum() / clicked))
+    return max(affordable, *(r.recovery_pulses for r in recoveries(statistics)))

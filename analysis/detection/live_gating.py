@@ -13,7 +13,7 @@ from qdchar.estimate import Estimate
 from qdchar.tags import PulseStatistics
 
 from .blinking import Blinking, blinking, far_lags, on_state_probability
-from .detector_recovery import Recovery, blind_pulses, recoveries
+from .detector_recovery import Recovery, recoveries, veto_pulses
 from .pulsed_run import PulsedRun
 
 FAR_PEAKS = 96
@@ -56,7 +56,7 @@ class LiveCounts:
         -----
         Leaked laser light does not blink. Dead time takes the clicks of the on-state alone, so that
         the laser's share s weighs more in them than in the light, and the amplitude is too low by
-        s (m_A p_A + m_B p_B), p the on-state's click probability and m the pulses lost after each
+        s (m_A p_A + m_B p_B), p the on-state's click probability and m the dead pulses after each
         click. Of the laser no more is known than its largest share: half of what that would do is
         added, with a rectangular distribution from none to all.
         """
@@ -68,8 +68,8 @@ class LiveCounts:
         lost = sum(
             m * on_state_probability(float(clicks.sum()) / pulses, m, q)
             for m, clicks in (
-                (self.recovery_a.lost_pulses, s.s_a),
-                (self.recovery_b.lost_pulses, s.s_b),
+                (self.recovery_a.dead_pulses, s.s_a),
+                (self.recovery_b.dead_pulses, s.s_b),
             )
         )
         half = 0.5 * seen.value * largest_laser_share(s) * lost
@@ -96,15 +96,15 @@ def live_counts(pulsed: PulsedRun, ungated: PulseStatistics | None = None) -> Li
         If a detector has no click on a live pulse, or no pulse of a time block is live.
     """
     if ungated is None:
-        ungated = pulsed.count(blind_pulses=0)
-    blind = blind_pulses(ungated)
+        ungated = pulsed.count(veto_pulses=0)
+    veto = veto_pulses(ungated)
     recovery_a, recovery_b = recoveries(ungated)
     first = first_far_peak(ungated)
-    statistics = pulsed.count(blind_pulses=blind, n_max=first + FAR_PEAKS)
+    statistics = pulsed.count(veto_pulses=veto, n_max=first + FAR_PEAKS)
     if not statistics.n_live.all():
         raise InconclusiveError(
             f"{pulsed.run.file}: no pulse is live in some time blocks: at this count rate the "
-            f"detectors, blind for {blind} pulses, are saturated; attenuate"
+            f"detectors, dead for up to {veto} pulses after a click, are saturated; attenuate"
         )
     if not (statistics.n_a.any() and statistics.n_b.any()):
         raise InconclusiveError(
@@ -138,6 +138,6 @@ def first_far_peak(statistics: PulseStatistics) -> int:
     pulses = float(statistics.n_pulses.sum())
     singles = statistics.s_a, statistics.s_b
     return max(
-        far_lags(r.blind_pulses, float(s.sum()) / pulses)
+        far_lags(r.recovery_pulses, float(s.sum()) / pulses)
         for r, s in zip(recoveries(statistics), singles, strict=True)
     )

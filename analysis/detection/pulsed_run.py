@@ -51,7 +51,7 @@ class PulsedRun:
     phases
         Clicks of A and of B by phase after the clock's pulse, shape (256,) each; None where the
         windows were laid by other runs.
-    expected_dead_pulses
+    expected_recovery_pulses
         Pulses that A and B need to recover after a click, from gaps rounded to whole periods; what
         `detector_recovery` finds with pulse windows is the one to use.
     """
@@ -63,7 +63,7 @@ class PulsedRun:
     offset_b_ps: float
     wander_ps: float = 0.0
     phases: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
-    expected_dead_pulses: tuple[int, int] = (0, 0)
+    expected_recovery_pulses: tuple[int, int] = (0, 0)
 
     @property
     def label(self) -> str:
@@ -83,15 +83,15 @@ class PulsedRun:
         )
 
     def count(
-        self, *, blind_pulses: int, n_max: int = 0, n_blocks: int = N_BLOCKS
+        self, *, veto_pulses: int, n_max: int = 0, n_blocks: int = N_BLOCKS
     ) -> PulseStatistics:
         """Count pulses, clicks and coincidences, see `qdchar.tags.pulse_statistics`."""
-        counter = self.counter(blind_pulses=blind_pulses, n_max=n_max, n_blocks=n_blocks)
+        counter = self.counter(veto_pulses=veto_pulses, n_max=n_max, n_blocks=n_blocks)
         count_in_one_pass(self.tags, counter)
         return counter.statistics()
 
     def counter(
-        self, *, blind_pulses: int, n_max: int = 0, n_blocks: int = N_BLOCKS
+        self, *, veto_pulses: int, n_max: int = 0, n_blocks: int = N_BLOCKS
     ) -> PulseCounter:
         """Return what counts as `count` does, to read the tags once for it and others."""
         return PulseCounter(
@@ -100,7 +100,7 @@ class PulsedRun:
             self.run.channel_b,
             start_ps=self.tags.start_ps,
             stop_ps=self.tags.stop_ps,
-            blind_pulses=blind_pulses,
+            veto_pulses=veto_pulses,
             n_blocks=n_blocks,
             n_max=n_max,
             offset_a_ps=self.offset_a_ps,
@@ -205,7 +205,7 @@ def open_run(
     # The detectors see the same pulse; a difference of whole periods is only the fold's doing.
     start[1] += round((expected - start[1]) / clock.period_ps) * clock.period_ps
     phases = folders[0].counts, folders[1].counts
-    dead_a, dead_b = (recovery(g.gaps, g.clicks).blind_pulses for g in gaps)
+    dead_a, dead_b = (recovery(g.gaps, g.clicks).recovery_pulses for g in gaps)
     return PulsedRun(
         run, tags, clock, start[0], start[1], wander.rms_ps(), phases, (dead_a, dead_b)
     )

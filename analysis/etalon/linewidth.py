@@ -34,7 +34,7 @@ def analyse(
     *,
     fsr: Estimate,
     clock_rate_Hz: float,
-    lost_pulses: float,
+    dead_pulses: float,
     dead_time: Estimate,
     dark_count_rate_Hz: float = 0.0,
     lifetime: Estimate | None = None,
@@ -54,8 +54,8 @@ def analyse(
         Free spectral range, from the certificate [Hz]. It is the only frequency scale.
     clock_rate_Hz
         Pulse rate [Hz].
-    lost_pulses
-        Pulses lost after a click, see `qdchar.analysis.dead_time.lost_pulses`.
+    dead_pulses
+        Pulses a detector is dead after a click, see `qdchar.analysis.dead_time.dead_pulses`.
     dead_time
         Of the detectors, for the continuous laser [s].
     dark_count_rate_Hz
@@ -117,10 +117,10 @@ def analyse(
     if fsr.value <= 0.0:
         raise UsageError(f"etalon: a free spectral range of {fsr.value:.4g} Hz is not possible")
     pulses = source.dwell_s * clock_rate_Hz
-    light = live_counts(source, clock_rate_Hz, lost_pulses)
+    light = live_counts(source, clock_rate_Hz, dead_pulses)
 
     def source_fano(mean: Array) -> Array:
-        return fano(mean, light, pulses, lost_pulses)
+        return fano(mean, light, pulses, dead_pulses)
 
     emission = EtalonData("source", source, light, source_fano, dark_count_rate_Hz)
     scans = [emission]

@@ -7,7 +7,7 @@ n_B on N pulses, independent photons would give n_A n_B / N coincidences, so
 
 Five things spoil this on a bright source, and each has its line in `_measure`:
 
-* A detector that is blind after a click lifts the side peaks next to zero by 20 % and more, and
+* A detector that is dead after a click lifts the side peaks next to zero by 20 % and more, and
   distorts the singles: count only live pulses, before which neither detector clicked for M pulses.
 * Two photons on one detector make one click, three on two at most two.
 * Brightness drifts: multiply n_A by n_B in several blocks of time.
@@ -118,7 +118,7 @@ def _of_pulses(
     name: str,
     plane: str,
     dark_count_rate: Estimate | None = None,
-    background_rates: tuple[Estimate, Estimate] | None = None,
+    background_rates: tuple[Uncertain, Uncertain] | None = None,
     deficit: Estimate | None = None,
 ) -> Result:
     """Find g2(0) from a run that is open; arguments as in `analyse`."""
@@ -264,7 +264,7 @@ def _measure(
     live = np.column_stack([s.n_live, s.n_a, s.n_b, s.c0]).astype(np.float64)
     c0 = int(s.c0.sum())
     by_chance, independent = _expected(live, unwanted)
-    method = f"live gating, M = {s.blind_pulses} pulses; {c0} coincidences"
+    method = f"live gating, veto of {s.veto_pulses} pulses; {c0} coincidences"
 
     # Under blinking, put live pulses back into the proportion of all pulses.
     average = time_average(counts, live, lambda table: _g2(table, unwanted), label)

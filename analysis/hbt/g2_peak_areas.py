@@ -257,7 +257,7 @@ def _problems(c: _Correlation, total: int) -> tuple[str, ...]:
     if clicks < 1.0 / math.sqrt(total):
         return ()
     return (
-        f"{clicks:.2g} clicks per pulse and detector: after a click a detector is blind and the "
+        f"{clicks:.2g} clicks per pulse and detector: after a click a detector is dead and the "
         f"peaks next to zero rise by up to {100 * clicks:.0f} %. Record the pulse clock too and "
         "count live pulses, or attenuate",
     )

@@ -23,7 +23,7 @@ def peaks(counts: LiveCounts, g2: Estimate) -> tuple[Fit, tuple[str, ...]]:
     areas = s.peak_areas.sum(axis=0)
     pulses, q = float(s.n_pulses.sum()), blinking.on_fraction
     p_a, p_b = (
-        on_state_probability(float(clicks.sum()) / pulses, r.lost_pulses, q)
+        on_state_probability(float(clicks.sum()) / pulses, r.dead_pulses, q)
         for clicks, r in ((s.s_a, counts.recovery_a), (s.s_b, counts.recovery_b))
     )
     model = expected_areas(

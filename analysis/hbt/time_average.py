@@ -88,7 +88,7 @@ def _live_on(counts: LiveCounts, table: Table) -> float:
     n_live, n_a, n_b, _, pulses, s_a, s_b = (float(x) for x in table[:, :7].sum(axis=0))
     q = on_fraction(counts.blinking.of(table[:, 4:]))
     live_on = [  # counted by A and by B
-        n / on_state_probability(s / pulses, r.lost_pulses, q)
+        n / on_state_probability(s / pulses, r.dead_pulses, q)
         for n, s, r in ((n_a, s_a, counts.recovery_a), (n_b, s_b, counts.recovery_b))
     ]
     return math.sqrt(math.prod(live_on)) / n_live / q

@@ -74,7 +74,7 @@ def analyse(
     both runs alike: the period is nearly a multiple of the step, and bins would hold unequal
     numbers of steps.
 
-    A detector that is blind after a click keeps the first of two photons of one pulse. The first
+    A detector that is dead after a click keeps the first of two photons of one pulse. The first
     of two independent decays comes after T1/2, so that a share s of such clicks makes the fit
     short by s/2; where the first is laser light or that of a re-excited dot it is prompt, and the
     shift takes it up. Which it is is not known: s/4 is added, with a rectangular distribution from

@@ -93,7 +93,7 @@ def detuned_decays(runs: Sequence[TagRun], response: TagRun) -> DetunedDecays:
     noise of the response is one error source for all runs: it is propagated bin by bin, and so
     stays shared.
 
-    A detector that is blind after a click keeps the first of two photons of a pulse, see
+    A detector that is dead after a click keeps the first of two photons of a pulse, see
     `qdchar.analysis.lifetime.analyse`. Where one of the two is the laser's, the prompt share takes
     it up; of the coincidences those are 1 - (1 - s)^2 over g2(0), s being that share. The rest is
     treated as there.

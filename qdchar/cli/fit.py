@@ -178,7 +178,7 @@ def lifetime(
 def rabi(
     file: Path,
     clock_Hz: float,
-    lost_pulses: float,
+    dead_pulses: float,
     gain: tuple[float, float],
     noise: float,
     dark: float,
@@ -191,7 +191,7 @@ def rabi(
     result = analysis.analyse_file(
         file,
         clock_rate_Hz=clock_Hz,
-        lost_pulses=lost_pulses,
+        dead_pulses=dead_pulses,
         power_gain=_given("power_meter_gain", *gain, "1"),
         reading_u_rel=noise,
         dark_count_rate_Hz=dark,
@@ -220,7 +220,7 @@ def etalon(
     kappa: tuple[float, float] | None,
     fsr: tuple[float, float],
     clock_Hz: float,
-    lost_pulses: float,
+    dead_pulses: float,
     dead_time: tuple[float, float],
     dark: float,
     figure: Path | None,
@@ -235,7 +235,7 @@ def etalon(
         kappa=None if kappa is None else _given("etalon_fwhm", *kappa, "Hz"),
         fsr=_given("etalon_fsr", *fsr, "Hz"),
         clock_rate_Hz=clock_Hz,
-        lost_pulses=lost_pulses,
+        dead_pulses=dead_pulses,
         dead_time=_given("dead_time", *dead_time, "s"),
         dark_count_rate_Hz=dark,
     )
@@ -253,7 +253,7 @@ def cavity(
     file: Path,
     wavelength_m: float,
     clock_Hz: float,
-    lost_pulses: float,
+    dead_pulses: float,
     figure: Path | None,
     json_line: bool,
 ) -> int:
@@ -261,7 +261,7 @@ def cavity(
     from qdchar.analysis import cavity as analysis
 
     result = analysis.analyse_file(
-        file, wavelength_m=wavelength_m, clock_rate_Hz=clock_Hz, lost_pulses=lost_pulses
+        file, wavelength_m=wavelength_m, clock_rate_Hz=clock_Hz, dead_pulses=dead_pulses
     )
     return _show(result, figure, json_line)
 
@@ -321,7 +321,7 @@ def saturation(
     file: Path,
     pumping: Literal["pulsed", "continuous"],
     clock_Hz: float,
-    lost_pulses: float,
+    dead_pulses: float,
     gain: tuple[float, float],
     noise: float,
     dark: float,
@@ -334,7 +334,7 @@ def saturation(
     result = analysis.analyse_file(
         file,
         clock_rate_Hz=clock_Hz,
-        lost_pulses=lost_pulses,
+        dead_pulses=dead_pulses,
         power_gain=_given("power_meter_gain", *gain, "1"),
         reading_u_rel=noise,
         dark_count_rate_Hz=dark,

@@ -143,11 +143,11 @@ class Session:
         known = self.found.get("clock_rate")
         return self.station.file.nominal_clock_Hz if known is None else known.value
 
-    def lost_pulses(self, *, of_source: bool = True) -> float:
+    def dead_pulses(self, *, of_source: bool = True) -> float:
         """Pulses that a detector loses after a click, of the source or of light that is steady."""
         dead_time = self.need("dead_time", "dead_time")
         q = self.on_fraction().value if of_source else 1.0
-        return analyse.dead_time.lost_pulses(dead_time, self.clock_rate_Hz(), q)
+        return analyse.dead_time.dead_pulses(dead_time, self.clock_rate_Hz(), q)
 
     def on_fraction(self) -> Estimate:
         """Part of the time that the source is on, 1 until it is known to blink."""
@@ -211,18 +211,18 @@ def _cavity(s: Session, progress: Progress) -> Result:
     tuning = measure.cavity.measure(
         s.light, s.cavity, s.pump, s.monitor, s.tagger, s.run.raw, s.recipe.cavity, progress
     )
-    clock_rate_Hz, lost_pulses = s.clock_rate_Hz(), s.lost_pulses()
+    clock_rate_Hz, dead_pulses = s.clock_rate_Hz(), s.dead_pulses()
     wavelength_m = s.station.file.wavelength_m
     orders = analyse.cavity.orders(
         tuning.survey,
         clock_rate_Hz=clock_rate_Hz,
-        lost_pulses=lost_pulses,
+        dead_pulses=dead_pulses,
         wavelength_m=wavelength_m,
     )
     resonance = analyse.cavity.analyse(
         tuning.fine,
         clock_rate_Hz=clock_rate_Hz,
-        lost_pulses=lost_pulses,
+        dead_pulses=dead_pulses,
         wavelength_m=wavelength_m,
         metres_per_volt=orders["cavity_metres_per_volt"],
         purcell_factor=s.station.calibration("purcell_expected"),
@@ -242,7 +242,7 @@ def _dead_time(s: Session, progress: Progress) -> Result:
 
 def _rabi(s: Session, progress: Progress) -> Result:
     settings = s.recipe.rabi
-    lost, darks = s.lost_pulses(), s.need("dark_count_rate", "dark")
+    lost, darks = s.dead_pulses(), s.need("dark_count_rate", "dark")
     scan = measure.rabi.measure(
         s.light,
         s.pump,
@@ -256,7 +256,7 @@ def _rabi(s: Session, progress: Progress) -> Result:
     return analyse.rabi.analyse(
         scan,
         clock_rate_Hz=s.clock_rate_Hz(),
-        lost_pulses=lost,
+        dead_pulses=lost,
         on_fraction=s.on_fraction(),
         power_gain=s.station.calibration("power_meter_gain"),
         reading_u_rel=settings.reading_u_rel / math.sqrt(settings.readings),
@@ -266,14 +266,14 @@ def _rabi(s: Session, progress: Progress) -> Result:
 
 def _saturation(s: Session, progress: Progress) -> Result:
     settings = s.recipe.saturation
-    lost, darks = s.lost_pulses(), s.need("dark_count_rate", "dark")
+    lost, darks = s.dead_pulses(), s.need("dark_count_rate", "dark")
     scan = measure.saturation.measure(
         s.light, s.pump, s.monitor, s.tagger, s.run.raw / "saturation.csv", settings, progress
     )
     return analyse.saturation.analyse(
         scan,
         clock_rate_Hz=s.clock_rate_Hz(),
-        lost_pulses=lost,
+        dead_pulses=lost,
         power_gain=s.station.calibration("power_meter_gain"),
         reading_u_rel=settings.reading_u_rel / math.sqrt(settings.readings),
         dark_count_rate_Hz=darks.value,
@@ -304,7 +304,7 @@ def _etalon(s: Session, progress: Progress) -> Result:
         scans.source,
         fsr=s.station.calibration("etalon_fsr"),
         clock_rate_Hz=s.clock_rate_Hz(),
-        lost_pulses=s.lost_pulses(),
+        dead_pulses=s.dead_pulses(),
         dead_time=s.found["dead_time"],
         dark_count_rate_Hz=darks.value,
         lifetime=lifetime,
@@ -407,7 +407,7 @@ def _hbt(
 
 def _detector_efficiency(s: Session, progress: Progress) -> Result:
     settings = s.recipe.detector_efficiency
-    lost, darks = s.lost_pulses(of_source=False), s.need("dark_count_rate", "dark")
+    lost, darks = s.dead_pulses(of_source=False), s.need("dark_count_rate", "dark")
     file = s.run.raw / "detector_efficiency.csv"
     scan = measure.detector_efficiency.measure(
         s.light, s.pump, s.monitor, s.tagger, file, settings, progress
@@ -415,7 +415,7 @@ def _detector_efficiency(s: Session, progress: Progress) -> Result:
     return analyse.detector_efficiency.analyse(
         scan,
         clock_rate_Hz=s.clock_rate_Hz(),
-        lost_pulses=lost,
+        dead_pulses=lost,
         wavelength_m=s.station.file.wavelength_m,
         power_gain=s.station.calibration("power_meter_gain"),
         path_attenuation=s.station.calibration("laser_path_attenuation"),
@@ -455,7 +455,7 @@ def _misalignment(s: Session, progress: Progress) -> Result:
 
 
 def _phase(s: Session, progress: Progress) -> Result:
-    lost = s.lost_pulses()
+    lost = s.dead_pulses()
     file = s.run.raw / "phase.csv"
     scan = measure.phase.measure(
         s.light, s.arms, s.phase, s.tagger, file, s.recipe.phase, s.hold_cavity, progress
@@ -466,7 +466,7 @@ def _phase(s: Session, progress: Progress) -> Result:
         reflectance=s.station.calibration("interferometer_reflectance"),
         overlap=s.station.calibration("interferometer_overlap"),
         clock_rate_Hz=s.clock_rate_Hz(),
-        lost_pulses=lost,
+        dead_pulses=lost,
     )
 
 
@@ -522,7 +522,7 @@ def _leak(s: Session, progress: Progress) -> Result:
     if detuning_V is None:
         detuning_V = 0.5 * s.need("cavity_fsr_voltage", "cavity").value
     pi_power = s.need("pi_power", "rabi")
-    lost, darks = s.lost_pulses(), s.need("dark_count_rate", "dark")
+    lost, darks = s.dead_pulses(), s.need("dark_count_rate", "dark")
     gain = s.station.calibration("power_meter_gain")
     since = s.visits
     leakage = measure.leak.measure(
@@ -542,7 +542,7 @@ def _leak(s: Session, progress: Progress) -> Result:
         leakage.tuned,
         leakage.detuned,
         clock_rate_Hz=s.clock_rate_Hz(),
-        lost_pulses=lost,
+        dead_pulses=lost,
         pi_power=pi_power,
         damping=s.found["rabi_damping"],
         power_gain=gain,

@@ -14,7 +14,7 @@ from qdchar.estimate import Contribution, Estimate
 from qdchar.raw_data import About, Scan
 
 CLOCK_HZ, BLIND, WAVELENGTH_M = 76.13e6, 2, 884.5e-9
-GIVEN = {"clock_rate_Hz": CLOCK_HZ, "lost_pulses": BLIND, "wavelength_m": WAVELENGTH_M}
+GIVEN = {"clock_rate_Hz": CLOCK_HZ, "dead_pulses": BLIND, "wavelength_m": WAVELENGTH_M}
 F0, FWHM_M, SCALE = 14.0, 0.763e-9, 45e-9
 
 

@@ -9,7 +9,7 @@ from pulsed_light import PERIOD_PS, Light, record
 
 from qdchar.analysis import dead_time
 from qdchar.analysis.detection.dead_time_model import click_probability
-from qdchar.analysis.detection.detector_recovery import blind_pulses, recoveries, recovery
+from qdchar.analysis.detection.detector_recovery import recoveries, recovery, veto_pulses
 from qdchar.errors import InconclusiveError
 
 BRIGHT = Light()
@@ -43,8 +43,8 @@ def test_dead_time_lies_between_two_pulses(tmp_path: Path, dead_ns: float, blind
 def test_gate_covers_the_dead_time_at_any_brightness(tmp_path: Path, mean: float) -> None:
     rng = np.random.default_rng(5)
     run = record(tmp_path, "run", rng, 1_000_000, replace(BRIGHT, mean_photons=mean))
-    statistics = dead_time.open_run(run).count(blind_pulses=0)
-    blind = blind_pulses(statistics)
+    statistics = dead_time.open_run(run).count(veto_pulses=0)
+    blind = veto_pulses(statistics)
     assert blind >= 2
     clicked = (statistics.s_a + statistics.s_b).sum() / statistics.n_pulses.sum()
     # a gate longer than needed is only taken where it costs no more than 2 % of the pulses
@@ -55,17 +55,17 @@ def test_blinking_is_not_taken_for_dead_time(tmp_path: Path) -> None:
     rng = np.random.default_rng(6)
     blinking = replace(BRIGHT, on_fraction=0.5, mean_photons=0.35, blink_pulses=60.0)
     run = record(tmp_path, "run", rng, 400_000, blinking)
-    statistics = dead_time.open_run(run).count(blind_pulses=0)
-    assert blind_pulses(statistics) == 2
+    statistics = dead_time.open_run(run).count(veto_pulses=0)
+    assert veto_pulses(statistics) == 2
 
 
 def test_gradual_recovery_is_measured_and_said() -> None:
     p = 0.3
     back = np.concatenate([[0.0, 0.0, 0.25, 0.8, 0.97], np.ones(59)])
     r = recovery(gaps_of(p * back, 2_000_000), 2_000_000)
-    assert r.blind_pulses == 5
+    assert r.recovery_pulses == 5
     assert r.relative[:5] == pytest.approx(back[:5], abs=0.01)  # 1 % from 2e6 clicks
-    assert r.lost_pulses == pytest.approx(5 - back[:5].sum(), abs=0.02)
+    assert r.dead_pulses == pytest.approx(5 - back[:5].sum(), abs=0.02)
 
 
 def test_recovery_within_a_pulse_window_is_said(tmp_path: Path) -> None:
@@ -86,12 +86,12 @@ def test_too_few_clicks_are_refused(tmp_path: Path) -> None:
 def test_blind_pulse_lowers_the_rate_as_a_renewal_process_says(tmp_path: Path) -> None:
     rng = np.random.default_rng(9)
     run = record(tmp_path, "run", rng, 400_000, replace(BRIGHT, g2=0.0, dark_hz=0.0))
-    statistics = dead_time.open_run(run).count(blind_pulses=0)
+    statistics = dead_time.open_run(run).count(veto_pulses=0)
     a, _ = recoveries(statistics)
     p = 0.712 * 0.712 / 2
     rate = statistics.s_a.sum() / statistics.n_pulses.sum()
     # R = p/(1 + m p), m from the gaps alone; 3 standard deviations of 80 000 clicks
-    assert rate == pytest.approx(p / (1 + a.lost_pulses * p), rel=0.01)
+    assert rate == pytest.approx(p / (1 + a.dead_pulses * p), rel=0.01)
 
 
 def test_clicks_of_a_blinking_source_are_put_right(tmp_path: Path) -> None:
@@ -103,11 +103,11 @@ def test_clicks_of_a_blinking_source_are_put_right(tmp_path: Path) -> None:
     result = dead_time.analyse(run)
     clock_Hz = 1e12 / PERIOD_PS
     on_time = dead_time.on_fraction(result["blinking_amplitude"])
-    lost = dead_time.lost_pulses(result["dead_time"], clock_Hz, on_time.value)
+    lost = dead_time.dead_pulses(result["dead_time"], clock_Hz, on_time.value)
     assert lost == pytest.approx(2 / q, rel=0.05)
-    assert dead_time.lost_pulses(result["dead_time"], clock_Hz) == 2
+    assert dead_time.dead_pulses(result["dead_time"], clock_Hz) == 2
 
-    statistics = dead_time.open_run(run).count(blind_pulses=0)
+    statistics = dead_time.open_run(run).count(veto_pulses=0)
     rate = statistics.s_a.sum() / statistics.n_pulses.sum()
     found, unaware = (float(click_probability(rate, m)) for m in (lost, 2))
     # 1300 times on and off: the time on is known to 2 %

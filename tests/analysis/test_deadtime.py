@@ -118,7 +118,7 @@ def test_one_detector_alone() -> None:
 
 
 def test_more_clicks_than_possible_are_refused() -> None:
-    with pytest.raises(InconclusiveError, match=r"more than a detector that loses 2 pulses"):
+    with pytest.raises(InconclusiveError, match=r"more than a detector that is dead for 2 pulses"):
         click_probability(0.4, 2)
     table = np.array([[40_000_000, 0]])
     scan = Scan(About("t"), "voltage_V", np.zeros(1), table, np.ones(1), Path("x.csv"))

@@ -63,7 +63,7 @@ def experiment(
     return analyse(
         scan,
         clock_rate_Hz=CLOCK_HZ,
-        lost_pulses=blind,
+        dead_pulses=blind,
         wavelength_m=WAVELENGTH_M,
         power_gain=gain,
         path_attenuation=path,
@@ -139,7 +139,7 @@ def test_no_light_is_said() -> None:
         analyse(
             dark,
             clock_rate_Hz=CLOCK_HZ,
-            lost_pulses=2,
+            dead_pulses=2,
             wavelength_m=WAVELENGTH_M,
             power_gain=one,
             path_attenuation=replace(one, value=29.0),

@@ -66,7 +66,7 @@ def _fit(scans: tuple[Scan | None, Scan], fsr: Estimate | None = None, **more) -
         *scans,
         fsr=fsr or given("etalon_fsr", FSR, 0.0),
         clock_rate_Hz=CLOCK_HZ,
-        lost_pulses=BLIND,
+        dead_pulses=BLIND,
         dead_time=given("dead_time", DEAD_S, 0.0),
         dark_count_rate_Hz=DARK_HZ,
         **more,
@@ -105,7 +105,7 @@ def test_a_dead_time_not_well_known_is_in_the_etalon_s_budget() -> None:
             dead_time=told,
             fsr=given("etalon_fsr", FSR, 0.0),
             clock_rate_Hz=CLOCK_HZ,
-            lost_pulses=BLIND,
+            dead_pulses=BLIND,
             dark_count_rate_Hz=DARK_HZ,
         )["etalon_fwhm"]
 
@@ -277,7 +277,7 @@ def test_from_files(tmp_path: Path) -> None:
         narrow=files[0],
         fsr=given("etalon_fsr", FSR, 0.0),
         clock_rate_Hz=CLOCK_HZ,
-        lost_pulses=BLIND,
+        dead_pulses=BLIND,
         dead_time=given("dead_time", DEAD_S, 0.0),
         dark_count_rate_Hz=DARK_HZ,
     )

@@ -73,7 +73,7 @@ def analyse(run: TagRun, scan: Scan, **changed: Estimate) -> Result:
         "dark_count_rate": known("dark_count_rate", DARK_HZ, 1.0),
         **changed,
     }
-    return leak.analyse(run, scan, clock_rate_Hz=CLOCK, lost_pulses=2, reading_u_rel=0.001, **given)
+    return leak.analyse(run, scan, clock_rate_Hz=CLOCK, dead_pulses=2, reading_u_rel=0.001, **given)
 
 
 def test_leak_and_reexcitation_are_told_apart(tmp_path: Path) -> None:

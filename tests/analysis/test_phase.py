@@ -38,7 +38,7 @@ def scanned(
         reflectance=given("interferometer_reflectance", r + rng.normal(0.0, 0.002), 0.002),
         overlap=given("interferometer_overlap", overlap + rng.normal(0.0, 0.001), 0.001),
         clock_rate_Hz=CLOCK_HZ,
-        lost_pulses=blind,
+        dead_pulses=blind,
     )
 
 

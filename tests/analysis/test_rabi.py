@@ -75,7 +75,7 @@ def _fit(scan: Scan, noise: float = 0.005, gain: Estimate | None = None) -> Resu
     return rabi.analyse(
         scan,
         clock_rate_Hz=CLOCK_HZ,
-        lost_pulses=BLIND,
+        dead_pulses=BLIND,
         power_gain=gain or given("power_meter_gain", 1.0, 0.0),
         reading_u_rel=noise,
         dark_count_rate_Hz=DARK_HZ,
@@ -196,7 +196,7 @@ def test_one_detector_and_a_lab_s_own_file(tmp_path: Path) -> None:
     result = rabi.analyse_file(
         file,
         clock_rate_Hz=CLOCK_HZ,
-        lost_pulses=BLIND,
+        dead_pulses=BLIND,
         power_gain=given("power_meter_gain", 1.0, 0.005),
     )
     e = result["pi_power"]

@@ -40,7 +40,7 @@ def _fit(scan: Scan, **more) -> Result:
     return saturation.analyse(
         scan,
         clock_rate_Hz=CLOCK_HZ,
-        lost_pulses=BLIND,
+        dead_pulses=BLIND,
         power_gain=given("power_meter_gain", 1.0, 0.0),
         dark_count_rate_Hz=40.0,
         **more,

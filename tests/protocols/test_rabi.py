@@ -75,7 +75,7 @@ class Bench:
 def test_a_dot_that_fades_during_the_scan_gives_the_right_pi_power(tmp_path: Path) -> None:
     bench = Bench(fades=1e-3)  # 8 % over the whole scan
     scan = bench.scan(tmp_path)
-    result = analysis.analyse(scan, clock_rate_Hz=CLOCK_HZ, lost_pulses=0.0, power_gain=GAIN)
+    result = analysis.analyse(scan, clock_rate_Hz=CLOCK_HZ, dead_pulses=0.0, power_gain=GAIN)
     # a scan from dark to bright alone gives 0.4 % less
     assert result["pi_power"].value == pytest.approx(PI_W, rel=1e-3)
     assert "it drifted" in result.problems[0]
@@ -91,7 +91,7 @@ def test_the_cavity_is_relocked_where_the_source_is_bright(tmp_path: Path) -> No
         bench.brightness = 0.3
 
     scan = bench.scan(tmp_path, relock)
-    result = analysis.analyse(scan, clock_rate_Hz=CLOCK_HZ, lost_pulses=0.0, power_gain=GAIN)
+    result = analysis.analyse(scan, clock_rate_Hz=CLOCK_HZ, dead_pulses=0.0, power_gain=GAIN)
     assert relocked_W[0] == pytest.approx(PI_W, rel=0.2)  # the brightest of the first points
     assert relocked_W[1:] == pytest.approx([PI_W] * 3, rel=0.1)
     assert not result.problems

@@ -96,7 +96,7 @@ def _measure(bench: Bench, folder: Path, **settings: float) -> Result:
     scan = saturation.measure(
         bench, bench, bench, bench, folder / "saturation.csv", SaturationSettings(**settings)
     )
-    return analysis.analyse(scan, clock_rate_Hz=CLOCK_HZ, lost_pulses=0, power_gain=GAIN)
+    return analysis.analyse(scan, clock_rate_Hz=CLOCK_HZ, dead_pulses=0, power_gain=GAIN)
 
 
 def test_scan_goes_up_and_down_and_finds_the_saturation(tmp_path: Path) -> None:

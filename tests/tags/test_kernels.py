@@ -221,8 +221,8 @@ def test_dither_removes_the_comb_and_does_not_depend_on_chunks() -> None:
     np.testing.assert_array_equal(folder.counts, dithered)
 
 
-@pytest.mark.parametrize("dead_pulses", [0, 2])
-def test_clicks_soon_after_the_last_one_are_not_folded(dead_pulses: int) -> None:
+@pytest.mark.parametrize("recovery_pulses", [0, 2])
+def test_clicks_soon_after_the_last_one_are_not_folded(recovery_pulses: int) -> None:
     rng = np.random.default_rng(6)
     period, offset = 50.25, -13.5
     times = np.cumsum(rng.integers(1, 200, 5_000))
@@ -233,7 +233,7 @@ def test_clicks_soon_after_the_last_one_are_not_folded(dead_pulses: int) -> None
         pulse_of(int(t), Fraction(7.25) + Fraction(offset), Fraction(period))[0]
         for t in times[channels == 1]
     ]
-    live = np.diff(pulses, prepend=-(10**9)) > dead_pulses
+    live = np.diff(pulses, prepend=-(10**9)) > recovery_pulses
     assert 0.1 < live.mean() < 0.95
     alone = TagArrays(times[channels == 1][live], np.ones(live.sum()))
     expected = folded_histogram(
@@ -241,7 +241,13 @@ def test_clicks_soon_after_the_last_one_are_not_folded(dead_pulses: int) -> None
     ).counts
     for size in (313, 100_000):
         folder = LiveFolder(
-            1, clock, dead_pulses=dead_pulses, n_bins=12, offset_ps=offset, dither_ps=5.0, seed=4
+            1,
+            clock,
+            recovery_pulses=recovery_pulses,
+            n_bins=12,
+            offset_ps=offset,
+            dither_ps=5.0,
+            seed=4,
         )
         for chunk in source.chunks(size):
             folder.add(chunk)
@@ -290,7 +296,7 @@ def test_pulse_statistics_equal_brute_force_for_any_chunking(
     stop = times[-1] + 1000
     clock = PulseClock(period, t0_ps=3.25)
     counter = PulseCounter(
-        clock, 0, 1, start_ps=0, stop_ps=stop, blind_pulses=blind, n_blocks=n_blocks, n_max=5,
+        clock, 0, 1, start_ps=0, stop_ps=stop, veto_pulses=blind, n_blocks=n_blocks, n_max=5,
         offset_a_ps=offsets[0], offset_b_ps=offsets[1], window_ps=window * period,
     )  # fmt: skip
     for part in cut(times, channels, chunk):
@@ -335,7 +341,7 @@ def dead_time_stream(
 def test_live_gating_recovers_photon_number_and_g2_under_dead_time() -> None:
     rng = np.random.default_rng(11)
     source = dead_time_stream(rng, 2_000_000, mean=0.7, g2=0.05, dead=2)
-    s = pulse_statistics(source, PulseClock(1000.0), 0, 1, blind_pulses=2, n_blocks=10)
+    s = pulse_statistics(source, PulseClock(1000.0), 0, 1, veto_pulses=2, n_blocks=10)
     live, n_a, n_b, c0 = (x.sum() for x in (s.n_live, s.n_a, s.n_b, s.c0))
     # physics.md has this as eq. (2.3); equal arms, so the last factor is 1
     mean = (n_a + n_b + c0) / live
@@ -351,11 +357,11 @@ def test_pulse_statistics_refuse_what_makes_no_sense() -> None:
     source = TagArrays([0, 5000], [0, 1])
     clock = PulseClock(1000.0)
     with pytest.raises(UsageError, match="two detectors"):
-        pulse_statistics(source, clock, 1, 1, blind_pulses=0)
+        pulse_statistics(source, clock, 1, 1, veto_pulses=0)
     with pytest.raises(UsageError, match="5 pulses do not make 9 blocks"):
-        pulse_statistics(source, clock, 0, 1, blind_pulses=0, n_blocks=9)
+        pulse_statistics(source, clock, 0, 1, veto_pulses=0, n_blocks=9)
     with pytest.raises(UsageError, match="window"):
-        pulse_statistics(source, clock, 0, 1, blind_pulses=0, window_ps=2000.0)
+        pulse_statistics(source, clock, 0, 1, veto_pulses=0, window_ps=2000.0)
 
 
 def test_a_million_tags_give_the_same_for_very_different_chunks() -> None:
@@ -372,7 +378,7 @@ def test_a_million_tags_give_the_same_for_very_different_chunks() -> None:
             1,
             start_ps=source.start_ps,
             stop_ps=source.stop_ps,
-            blind_pulses=3,
+            veto_pulses=3,
             n_blocks=7,
         )
         for chunk in source.chunks(size):
@@ -440,7 +446,7 @@ def test_a_stream_that_goes_back_in_time_is_refused() -> None:
     clock = PulseClock(5.0)
     for counter in (
         Correlator(0, 1, start_ps=0, bin_ps=1, n_bins=1),
-        PulseCounter(clock, 0, 1, start_ps=0, stop_ps=1000, blind_pulses=0),
+        PulseCounter(clock, 0, 1, start_ps=0, stop_ps=1000, veto_pulses=0),
     ):
         counter.add(forth)
         with pytest.raises(RecordError, match="time order"):

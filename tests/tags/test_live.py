@@ -91,7 +91,7 @@ def test_pulse_statistics_can_be_read_while_counting() -> None:
     clock = PulseClock(PERIOD)
     stop = blocks[-1].stop_ps
     counter = PulseCounter(
-        clock, 0, 1, start_ps=START, stop_ps=stop, blind_pulses=2, n_blocks=10, n_max=8
+        clock, 0, 1, start_ps=START, stop_ps=stop, veto_pulses=2, n_blocks=10, n_max=8
     )
     with pytest.raises(UsageError, match="not complete"):
         counter.statistics(START + 10)
@@ -106,7 +106,7 @@ def test_pulse_statistics_can_be_read_while_counting() -> None:
         np.concatenate([b.times_ps for b in blocks]), np.concatenate([b.channels for b in blocks]),
         start_ps=START, stop_ps=stop,
     )  # fmt: skip
-    whole = pulse_statistics(source, clock, 0, 1, blind_pulses=2, n_blocks=10, n_max=8)
+    whole = pulse_statistics(source, clock, 0, 1, veto_pulses=2, n_blocks=10, n_max=8)
     final = counter.statistics()
     for name in ("n_live", "n_a", "n_b", "c0", "s_a", "s_b", "c_ab", "peak_areas", "gaps_a"):
         np.testing.assert_array_equal(getattr(final, name), getattr(whole, name))

@@ -104,7 +104,7 @@ class LiveFolder(Folder):
     ----------
     channel, clock, n_bins, offset_ps, dither_ps, seed
         As for :func:`folded_histogram`. Pulses are counted in windows that begin at `offset_ps`.
-    dead_pulses
+    recovery_pulses
         Clicks no more than so many pulses after the channel's last one are left out.
     """
 
@@ -113,7 +113,7 @@ class LiveFolder(Folder):
         channel: int,
         clock: PulseClock,
         *,
-        dead_pulses: int,
+        recovery_pulses: int,
         n_bins: int,
         offset_ps: float = 0.0,
         dither_ps: float = 0.0,
@@ -122,7 +122,7 @@ class LiveFolder(Folder):
         super().__init__(
             channel, clock, n_bins=n_bins, offset_ps=offset_ps, dither_ps=dither_ps, seed=seed
         )
-        self.dead_pulses = dead_pulses
+        self.recovery_pulses = recovery_pulses
         self._last_pulse = EARLY
 
     def add(self, chunk: TagChunk) -> None:
@@ -131,7 +131,7 @@ class LiveFolder(Folder):
         live = np.empty(len(times), np.int64)
         count, self._last_pulse = compiled.live_clicks(
             times, channels, self.channel, self._origin, self._fraction, self._whole, self._rest,
-            self.dead_pulses, self._last_pulse, live,
+            self.recovery_pulses, self._last_pulse, live,
         )  # fmt: skip
         super().add(TagChunk(live[:count], np.full(count, self.channel, np.uint8)))
 

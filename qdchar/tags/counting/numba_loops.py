@@ -253,11 +253,11 @@ def live_clicks(
     fraction: float,
     whole: int,
     rest: float,
-    dead_pulses: int,
+    recovery_pulses: int,
     last_pulse: int,
     live: Int64s,
 ) -> tuple[int, int]:
-    """Collect the clicks of one channel more than `dead_pulses` after its last one.
+    """Collect the clicks of one channel more than `recovery_pulses` after its last one.
 
     Returns their number, and the pulse of the last click.
     """
@@ -267,7 +267,7 @@ def live_clicks(
         if channels[i] != channel:
             continue
         pulse, _ = pulse_and_phase(times[i], origin, fraction, whole, rest, inverse)
-        if pulse - last_pulse > dead_pulses:
+        if pulse - last_pulse > recovery_pulses:
             live[count] = times[i]
             count += 1
         last_pulse = pulse
@@ -341,7 +341,7 @@ def count_pulses(
     a: Int64s,
     b: Int64s,
     until: int,
-    blind: int,
+    veto: int,
     first: int,
     block_pulses: int,
     state: Int64s,
@@ -390,7 +390,7 @@ def count_pulses(
             any_b = True
             j += 1
         inside = first <= pulse < end
-        # clicks before the span of time blind its first pulses, and count nowhere else
+        # clicks before the span of time veto its first pulses, and count nowhere else
         if inside:
             block = (pulse - first) // block_pulses
             if any_a and last_a >= first and pulse - last_a <= longest:
@@ -400,8 +400,8 @@ def count_pulses(
             clicks[block, 0] += in_a
             clicks[block, 1] += in_b
             clicks[block, 2] += in_a and in_b
-            if pulse - last > blind:
-                add_live(last + blind + 1, pulse + 1, first, block_pulses, n_blocks, live)
+            if pulse - last > veto:
+                add_live(last + veto + 1, pulse + 1, first, block_pulses, n_blocks, live)
                 gated[block, 0] += in_a
                 gated[block, 1] += in_b
                 gated[block, 2] += in_a and in_b

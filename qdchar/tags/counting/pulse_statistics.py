@@ -34,7 +34,7 @@ class PulseStatistics:
         int64, shape (n_blocks,): pulses with a click on A, on B, on both, live or not.
     n_live
         int64, shape (n_blocks,): live pulses, those before which no channel clicked during
-        ``blind_pulses`` pulses.
+        ``veto_pulses`` pulses.
     n_a, n_b, c0
         int64, shape (n_blocks,): live pulses with a click on A, on B, on both.
     peak_areas
@@ -43,7 +43,7 @@ class PulseStatistics:
     gaps_a, gaps_b
         int64, shape (65,): successive clicks of one channel g pulses apart, g = 0 to 64, summed
         over the blocks. Detector dead time shows as the gaps that are empty.
-    blind_pulses, clock, offset_a_ps, offset_b_ps, window_ps
+    veto_pulses, clock, offset_a_ps, offset_b_ps, window_ps
         What was asked for.
     block_s
         Duration of one block [s].
@@ -60,7 +60,7 @@ class PulseStatistics:
     peak_areas: NDArray[np.int64]
     gaps_a: NDArray[np.int64]
     gaps_b: NDArray[np.int64]
-    blind_pulses: int
+    veto_pulses: int
     clock: PulseClock
     offset_a_ps: float
     offset_b_ps: float
@@ -87,7 +87,7 @@ class PulseCounter:
         *,
         start_ps: int,
         stop_ps: int,
-        blind_pulses: int,
+        veto_pulses: int,
         n_blocks: int = 1,
         n_max: int = 64,
         offset_a_ps: float = 0.0,
@@ -96,15 +96,15 @@ class PulseCounter:
     ) -> None:
         if channel_a == channel_b:
             raise UsageError(f"both channels are {channel_a}: coincidences need two detectors")
-        if blind_pulses < 0 or n_blocks < 1 or n_max < 0:
+        if veto_pulses < 0 or n_blocks < 1 or n_max < 0:
             raise UsageError(
-                f"blind_pulses {blind_pulses}, n_blocks {n_blocks}, n_max {n_max}: none may be "
+                f"veto_pulses {veto_pulses}, n_blocks {n_blocks}, n_max {n_max}: none may be "
                 "negative, and there is at least one block"
             )
         window = clock.period_ps if window_ps is None else window_ps
         if not 0.0 < window <= clock.period_ps:
             raise UsageError(f"a window of {window} ps does not fit in {clock.period_ps} ps")
-        self.clock, self.blind_pulses = clock, blind_pulses
+        self.clock, self.veto_pulses = clock, veto_pulses
         self.offset_a_ps, self.offset_b_ps, self.window_ps = offset_a_ps, offset_b_ps, window
         self._channels = (channel_a, channel_b)
         self._whole = math.floor(clock.period_ps)
@@ -167,7 +167,7 @@ class PulseCounter:
             recent.append(buffer)
         taken = np.zeros(2, np.int64)
         compiled.count_pulses(
-            self._pending[0], self._pending[1], until, self.blind_pulses, self._first,
+            self._pending[0], self._pending[1], until, self.veto_pulses, self._first,
             self._block_pulses, self._state, recent[0], recent[1], self._live, self._clicks,
             self._gated, self._areas, self._gaps, taken,
         )  # fmt: skip
@@ -207,7 +207,7 @@ class PulseCounter:
         live = self._live[:n_blocks].copy()
         # the pulses since the last click have not been looked at
         compiled.add_live(
-            int(self._state[compiled.LAST_CLICK]) + self.blind_pulses + 1, end,
+            int(self._state[compiled.LAST_CLICK]) + self.veto_pulses + 1, end,
             self._first, self._block_pulses, n_blocks, live,
         )  # fmt: skip
         clicks, gated = self._clicks[:n_blocks], self._gated[:n_blocks]
@@ -223,7 +223,7 @@ class PulseCounter:
             peak_areas=self._areas[:n_blocks].copy(),
             gaps_a=self._gaps[0].copy(),
             gaps_b=self._gaps[1].copy(),
-            blind_pulses=self.blind_pulses,
+            veto_pulses=self.veto_pulses,
             clock=self.clock,
             offset_a_ps=self.offset_a_ps,
             offset_b_ps=self.offset_b_ps,
@@ -242,7 +242,7 @@ def pulse_statistics(
     channel_a: int,
     channel_b: int,
     *,
-    blind_pulses: int,
+    veto_pulses: int,
     n_blocks: int = 1,
     n_max: int = 64,
     offset_a_ps: float = 0.0,
@@ -251,8 +251,8 @@ def pulse_statistics(
 ) -> PulseStatistics:
     """Count pulses, clicks and coincidences, live-gated and not.
 
-    A pulse is live when neither channel clicked in the ``blind_pulses`` pulses before it. With
-    ``blind_pulses >= recovery time * pulse rate`` every live pulse met two recovered detectors,
+    A pulse is live when neither channel clicked in the ``veto_pulses`` pulses before it. With
+    ``veto_pulses >= recovery time * pulse rate`` every live pulse met two recovered detectors,
     whatever their recovery looks like, and ``c0 * n_live / (n_a * n_b)`` is g2(0) and
     ``(n_a + n_b + c0 * ...) / n_live`` the photon number without any dead-time correction.
 
@@ -264,7 +264,7 @@ def pulse_statistics(
         Pulse clock.
     channel_a, channel_b
         The two detectors. Tags of other channels are ignored.
-    blind_pulses
+    veto_pulses
         M, the pulses after a click for which no channel is trusted. The first M pulses of the
         record are not live, for nobody knows what clicked before.
     n_blocks
@@ -277,7 +277,7 @@ def pulse_statistics(
         electronic delay and may be longer than the period [ps].
     window_ps
         Length of the window; the whole period by default [ps]. A click outside it is no signal,
-        but blinds like any other.
+        but starts a veto like any other.
 
     Raises
     ------
@@ -296,7 +296,7 @@ def pulse_statistics(
         channel_b,
         start_ps=source.start_ps,
         stop_ps=source.stop_ps,
-        blind_pulses=blind_pulses,
+        veto_pulses=veto_pulses,
         n_blocks=n_blocks,
         n_max=n_max,
         offset_a_ps=offset_a_ps,
