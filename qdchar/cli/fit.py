@@ -26,8 +26,9 @@ _clock = click.option(
     show_default=True,
     help="Pulse rate [Hz].",
 )
-_lost = click.option(
+_dead_pulses = click.option(
     "--lost-pulses",
+    "dead_pulses",
     type=click.FloatRange(min=0),
     default=0,
     show_default=True,
@@ -169,7 +170,7 @@ def lifetime(
 @fit.command()
 @click.argument("file", type=_PATH)
 @_clock
-@_lost
+@_dead_pulses
 @_gain
 @_noise
 @_dark
@@ -207,7 +208,7 @@ def rabi(
     "--fsr", type=(float, float), required=True, help="Free spectral range and its u [Hz]."
 )
 @_clock
-@_lost
+@_dead_pulses
 @click.option(
     "--dead-time", type=(float, float), default=(0.0, 0.0), help="Dead time and its u [s]."
 )
@@ -246,7 +247,7 @@ def etalon(
 @click.argument("file", type=_PATH)
 @click.option("--wavelength", "wavelength_m", type=float, default=884.5e-9, show_default=True)
 @_clock
-@_lost
+@_dead_pulses
 @_figure
 @as_json
 def cavity(
@@ -311,7 +312,7 @@ def reflectivity(
     help="1 - exp(-P/P_sat), or P/(P + P_sat).",
 )
 @_clock
-@_lost
+@_dead_pulses
 @_gain
 @_noise
 @_dark
