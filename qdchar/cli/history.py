@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from qdchar.errors import RecordError
+from qdchar.errors import UsageError
 
 from ._options import as_json
 
@@ -27,18 +27,25 @@ _SHOWN = (
 @click.option(
     "--figure", "figure_file", type=click.Path(path_type=Path), help="Draw them to this file."
 )
+@click.option(
+    "--csv",
+    "csv_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a table to this file, one row per run and quantity; all quantities unless named.",
+)
 @as_json
-def history(folder: Path, names: tuple[str, ...], figure_file: Path | None, json_line: bool) -> int:
+def history(
+    folder: Path,
+    names: tuple[str, ...],
+    figure_file: Path | None,
+    csv_file: Path | None,
+    json_line: bool,
+) -> int:
     """Show how the source changed over the runs in FOLDER, oldest first."""
+    from qdchar.history import history_table, load_history
     from qdchar.notation import text
-    from qdchar.record import load_record
 
-    records = sorted(
-        (load_record(f, stale_ok=True) for f in folder.glob("*/record.json")),
-        key=lambda r: r.created,
-    )
-    if not records:
-        raise RecordError(f"{folder}: holds no runs with a record.json")
+    records = load_history(folder)
     shown = names or _SHOWN
     for name in shown:
         click.echo(name)
@@ -53,6 +60,14 @@ def history(folder: Path, names: tuple[str, ...], figure_file: Path | None, json
 
         draw_history(records, shown).savefig(figure_file)
         click.echo(f"figure: {figure_file}")
+    if csv_file is not None:
+        try:
+            history_table(records, names).to_csv(csv_file, index=False)
+        except OSError as error:
+            # pandas raises OSError with a text only where the folder does not exist
+            reason = error.strerror or error
+            raise UsageError(f"--csv {csv_file}: cannot be written ({reason})") from error
+        click.echo(f"table: {csv_file}")
     if json_line:
         series = {
             name: [

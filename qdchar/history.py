@@ -1,0 +1,78 @@
+"""Many records of one source in one table, to be taken into a notebook or a spreadsheet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import RecordError
+from .record import SourceRecord, load_record
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = (
+    *("created", "source", "station", "simulated", "quantity", "value", "u", "unit"),
+    *("low_68", "high_68", "low_95", "high_95", "plane", "method", "problems"),
+)
+
+
+def load_history(folder: Path) -> list[SourceRecord]:
+    """Read the records of all runs in a folder, oldest first; stale ones too.
+
+    Parameters
+    ----------
+    folder
+        Holds run folders, each with its ``record.json``.
+
+    Raises
+    ------
+    RecordError
+        If there is no record, or one cannot be read.
+    """
+    records = [load_record(file, stale_ok=True) for file in folder.glob("*/record.json")]
+    if not records:
+        raise RecordError(f"{folder}: holds no runs with a record.json")
+    return sorted(records, key=lambda record: record.created)
+
+
+def history_table(records: Sequence[SourceRecord], names: Iterable[str] = ()) -> pd.DataFrame:
+    """Put records into a tidy table.
+
+    Parameters
+    ----------
+    records
+        The rows come in their order.
+    names
+        Which quantities; all of each record where none is named.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per record and quantity, with `COLUMNS`: `created` in UTC, values and standard
+        uncertainties in `unit`, interval ends NaN where the record has no interval of its own,
+        `problems` of the record joined by "; ".
+
+    Examples
+    --------
+    >>> table = history_table(load_history(Path("runs")))  # doctest: +SKIP
+    >>> table.pivot(index="created", columns="quantity", values="value")  # doctest: +SKIP
+    """
+    import pandas as pd
+
+    wanted = set(names)
+    nothing = (float("nan"), float("nan"))
+    rows = [
+        (
+            *(record.created, record.source, record.station, record.simulated),
+            *(name, figure.value, figure.u, figure.unit),
+            *(figure.interval_68 or nothing),
+            *(figure.interval_95 or nothing),
+            *(figure.plane, figure.method, "; ".join(record.problems)),
+        )
+        for record in records
+        for name, figure in record.quantities.items()
+        if not wanted or name in wanted
+    ]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
