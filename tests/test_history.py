@@ -16,19 +16,15 @@ from qdchar.record import make_record
 def _write_run(folder: Path, name: str, lifetime_ps: float, problems: tuple[str, ...] = ()) -> str:
     estimates = [
         Estimate(
-            "lifetime",
-            lifetime_ps * 1e-12,
-            "s",
-            "1/e",
-            "reconvolution",
+            name="lifetime",
+            value=lifetime_ps * 1e-12,
+            method="reconvolution",
             budget=(Contribution("counting", 2e-12),),
         ),
         Estimate(
-            "g2_zero",
-            0.02,
-            "1",
-            "raw",
-            "live gating",
+            name="g2_zero",
+            value=0.02,
+            method="live gating",
             plane="transmitter output",
             budget=(Contribution("pairs", 0.003), Contribution("dark counts", 0.004, "B")),
             interval_68=(0.016, 0.026),

@@ -59,8 +59,8 @@ def one_run(sparq: str, case: str, seed: int) -> list[Row]:
     rng = np.random.default_rng([seed, list(CASES).index(case)])
     with tempfile.TemporaryDirectory() as folder:
         run = record(Path(folder), "run", rng, PULSES, light)
-        efficiency = _given("detector_efficiency", light.efficiency, "1")
-        darks = _given("dark_count_rate", light.dark_hz, "Hz")
+        efficiency = _given("detector_efficiency", light.efficiency)
+        darks = _given("dark_count_rate", light.dark_hz)
         n = brightness.analyse(run, detector_efficiency=efficiency, dark_count_rate=darks)
         g2 = hbt.analyse(run, dark_count_rate=darks)
         theirs = _sparq(sparq, run.file, run.duration_s, light)
@@ -79,7 +79,7 @@ def one_run(sparq: str, case: str, seed: int) -> list[Row]:
     return rows
 
 
-def _given(name: str, value: float, unit: str) -> Estimate:
+def _given(name: str, value: float) -> Estimate:
     """Return a value known so well that only counting is left."""
     return Estimate(
         name=name,
