@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy import optimize
 
 from qdchar.analysis import hbt, lifetime, reflectivity
-from qdchar.analysis.hbt.g2_comb_fit import comb, read_histogram
+from qdchar.analysis.hbt.g2_comb_fit import comb
 from qdchar.analysis.statistics.likelihood import (
     Free,
     Solution,
@@ -32,6 +32,7 @@ from qdchar.errors import RecordError
 from qdchar.estimate import Estimate, Uncertain
 from qdchar.fit import Result
 from qdchar.notation import concise
+from qdchar.tags.formats.delay_histogram import read_histogram
 
 Array = NDArray[np.float64]
 HERE = Path(__file__).resolve().parent

@@ -33,13 +33,14 @@ from qdchar.estimate import Contribution, Estimate, Uncertain, propagate
 from qdchar.fit import Result
 from qdchar.raw_data import TagRun
 from qdchar.tags import open_tags
+from qdchar.tags.formats.delay_histogram import is_histogram, read_histogram
 
 from ..detection.live_gating import LiveCounts, live_counts
 from ..detection.pulsed_run import PulsedRun, open_run, wired_run
 from ..statistics.jackknife import Table, product_of_rates
-from .g2_comb_fit import analyse_histogram, is_histogram, read_histogram
+from .expected_peaks import peaks
+from .g2_comb_fit import analyse_histogram
 from .g2_peak_areas import analyse_tags
-from .peaks import peaks
 from .time_average import time_average
 from .uncertainty import Spread, spread
 
@@ -167,7 +168,7 @@ def analyse_file(
     path
         Time tags (PicoQuant PTU, qutools quTAG, Photon-HDF5), or a histogram: ``.npz`` with
         ``delay_ns`` and ``counts[bin, snapshot]``, or text, see
-        `qdchar.analysis.hbt.g2_comb_fit.read_histogram`.
+        `qdchar.tags.formats.delay_histogram.read_histogram`.
     delay_s
         Electronic delay at which the zero peak sits [s]; measured if not given.
     period_s

@@ -27,8 +27,9 @@ from numpy.typing import NDArray
 from qdchar.errors import InconclusiveError, UsageError
 from qdchar.estimate import Estimate, Uncertain
 from qdchar.fit import Result
+from qdchar.tags.formats.delay_histogram import DelayHistogram, is_histogram, read_histogram
 
-from ..hbt.g2_comb_fit import DelayHistogram, is_histogram, read_histogram, scatter_of_snapshots
+from ..hbt.g2_comb_fit import scatter_of_snapshots
 from ..statistics.likelihood import Free, Solution, Values, deviance_residuals, minimise
 from .dip_model import Dip, pair_response
 from .dip_results import Found, drawn, figures, problems_of, time_averaged
@@ -58,7 +59,7 @@ def analyse_file(
     ----------
     path
         Time tags (PicoQuant PTU, qutools quTAG, Photon-HDF5), or a histogram, see
-        `qdchar.analysis.hbt.g2_comb_fit.read_histogram`.
+        `qdchar.tags.formats.delay_histogram.read_histogram`.
     response_fwhm
         FWHM of the response of either detector, tagger included [s]: of both alike, or of A and B.
         Without it the response stays in.

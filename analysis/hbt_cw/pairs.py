@@ -10,9 +10,8 @@ import numpy as np
 
 from qdchar.errors import InconclusiveError, UsageError
 from qdchar.tags import cross_correlation, open_tags
+from qdchar.tags.formats.delay_histogram import DelayHistogram
 from qdchar.tags.source import in_blocks
-
-from ..hbt.g2_comb_fit import DelayHistogram
 
 _BLOCKS = 40
 _RANGE_S = 100e-9

@@ -17,12 +17,12 @@ from qdchar.estimate import Contribution, Estimate, merge
 from qdchar.fit import Result
 from qdchar.raw_data import TagRun
 from qdchar.tags import open_tags
+from qdchar.tags.formats.delay_histogram import is_histogram
 
 from ..detection.decay_histogram import Histograms, fold
 from ..detection.live_gating import largest_laser_share, live_counts, two_photon_shares
 from ..detection.pulsed_run import PulsedRun, open_run, wired_run
 from ..detuning import on_resonance
-from ..hbt.g2_comb_fit import is_histogram
 from ..models.decay import Array, decayed, temporal_fwhm
 from .from_file import analyse_one_detector
 from .reconvolution import fit_decay

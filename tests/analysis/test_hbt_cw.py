@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from scipy import integrate, stats
 
 from qdchar.analysis import hbt_cw
-from qdchar.analysis.hbt.g2_comb_fit import DelayHistogram
 from qdchar.analysis.hbt_cw.dip_model import Dip, pair_response
 from qdchar.cli.fit import fit
 from qdchar.errors import InconclusiveError, UsageError
 from qdchar.estimate import Contribution, Estimate
 from qdchar.tags import TagWriter
 from qdchar.tags.counting.correlation import pair_histogram
+from qdchar.tags.formats.delay_histogram import DelayHistogram
 
 BIN_PS = 400
 FWHM = 2.0 * np.sqrt(2.0 * np.log(2.0))

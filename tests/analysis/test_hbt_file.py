@@ -11,8 +11,9 @@ from pulsed_light import Light, record
 from scipy import integrate
 
 from qdchar.analysis import hbt
-from qdchar.analysis.hbt.g2_comb_fit import DelayHistogram, analyse_histogram, comb, read_histogram
+from qdchar.analysis.hbt.g2_comb_fit import analyse_histogram, comb
 from qdchar.errors import InconclusiveError, RecordError, UsageError
+from qdchar.tags.formats.delay_histogram import DelayHistogram, read_histogram
 
 T3 = "qd_hbt_ptu/200213_HH400_T3_80MHz_HBT.ptu"
 
