@@ -17,8 +17,8 @@ from qdchar.raw_data import Scan, read_scan
 from .detection.dead_time_model import fano, live_counts
 from .models.find_peaks import Peak, find_peaks
 from .models.lineshapes import lorentzian
-from .statistics.excess_noise import drift_problem, faint_problem, minimise_scattering
-from .statistics.likelihood import Free, Solution, Values, deviance_residuals
+from .statistics.excess_noise import drift_problem, fit_with_excess_noise, significance_problem
+from .statistics.likelihood import FitParameter, FitResult, Values, deviance_residuals
 
 Array = NDArray[np.float64]
 
@@ -89,7 +89,7 @@ def analyse(
     fits.append(solution.fit("Lorentz + background", "chi2", (curve,)))
     v = solution.as_dict()
     problems = [
-        *faint_problem(_LABEL, solution, "height"),
+        *significance_problem(_LABEL, solution, "height"),
         *drift_problem(_LABEL, noise, solution.residuals),
     ]
     if not part.x.min() + v["fwhm"] / 2 < v["centre"] < part.x.max() - v["fwhm"] / 2:
@@ -163,7 +163,7 @@ def _peaks(scan: Scan, clock_rate_Hz: float, dead_pulses: float) -> list[Peak]:
 
 def _resonance(
     scan: Scan, peak: Peak, clock_rate_Hz: float, dead_pulses: float
-) -> tuple[Solution, float, Curve]:
+) -> tuple[FitResult, float, Curve]:
     """Fit one peak; returns the brightness noise found, too."""
     light = live_counts(scan, clock_rate_Hz, dead_pulses)
     pulses, volts = scan.dwell_s * clock_rate_Hz, scan.x
@@ -171,10 +171,10 @@ def _resonance(
     height = float(np.max(light.counts / pulses))
     spacing = float(np.median(np.diff(np.sort(volts))))
     free = {
-        "centre": Free(peak.centre, peak.fwhm),
-        "fwhm": Free(peak.fwhm, peak.fwhm, low=0.1 * spacing),
-        "height": Free(height, height, low=0.0),
-        "background": Free(floor, floor, low=0.0),
+        "centre": FitParameter(peak.centre, peak.fwhm),
+        "fwhm": FitParameter(peak.fwhm, peak.fwhm, low=0.1 * spacing),
+        "height": FitParameter(height, height, low=0.0),
+        "background": FitParameter(floor, floor, low=0.0),
     }
 
     def per_pulse(v: Values, at: Array) -> Array:
@@ -186,7 +186,7 @@ def _resonance(
     def weights(v: Values, noise: float) -> Array:
         return fano(expected(v), light, pulses, dead_pulses) + noise**2 * expected(v)
 
-    solution, noise = minimise_scattering(
+    solution, noise = fit_with_excess_noise(
         _LABEL, free, lambda v, held: deviance_residuals(light.counts, expected(v), held), weights
     )
     v = solution.as_dict()
@@ -264,7 +264,7 @@ def _orders(
 
 
 def _widths(
-    solution: Solution,
+    solution: FitResult,
     wavelength_m: float,
     metres_per_volt: Estimate | None,
     purcell_factor: Estimate | None,

@@ -33,7 +33,15 @@ from qdchar.tags import PulseStatistics
 
 from .detection.detector_recovery import veto_pulses
 from .detection.pulsed_run import open_run
-from .statistics.intervals import K_95, LEVEL_68, LEVEL_95, Interval, jeffreys, stretch, widen
+from .statistics.intervals import (
+    K_95,
+    LEVEL_68,
+    LEVEL_95,
+    Interval,
+    jeffreys,
+    scaled_interval,
+    widen,
+)
 from .statistics.jackknife import Table, jackknife
 
 Array = NDArray[np.float64]
@@ -206,7 +214,7 @@ def _visibility(
 
     def interval(level: float, k: float) -> Interval:
         ends = u_counting[level]
-        low, high = widen(ratio, stretch(ratio, (ends[0], ends[1]), larger), k, u_others)
+        low, high = widen(ratio, scaled_interval(ratio, (ends[0], ends[1]), larger), k, u_others)
         return 1.0 - high, min(1.0 - low, 1.0)
 
     return Estimate(

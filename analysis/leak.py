@@ -33,7 +33,7 @@ from . import hbt
 from .detection.dead_time_model import clicks_per_pulse
 from .models.rabi_rotation import excitation
 from .statistics.intervals import Interval, widen
-from .statistics.likelihood import Free, Solution, Values, deviance_residuals, minimise
+from .statistics.likelihood import FitParameter, FitResult, Values, deviance_residuals, minimise
 
 Array = NDArray[np.float64]
 
@@ -125,14 +125,14 @@ def analyse(
     def residuals(v: Values) -> Array:
         return deviance_residuals(detuned.clicks, expected(v), fano).ravel()
 
-    free: dict[str, Free] = {}
+    free: dict[str, FitParameter] = {}
     for k, d in enumerate(_DETECTORS):
         per_power = float(np.sum(rate[:, k] - dark) / np.sum(detuned.x))
         start = max(per_power * at_run, 1.0 / float(pulses.sum()))
-        free |= {f"leak_{d}": Free(start, start), f"dot_{d}": Free(0.0, start)}
+        free |= {f"leak_{d}": FitParameter(start, start), f"dot_{d}": FitParameter(0.0, start)}
     given = {"damping": damping} if damping.u > 0.0 else {}
     if given:
-        free["damping"] = Free(damping.value, damping.u, 0.0)
+        free["damping"] = FitParameter(damping.value, damping.u, 0.0)
     solution = minimise(_LABEL, free, residuals, given)
     background = [_background(solution, d, clock_rate_Hz) for d in _DETECTORS]
     raw = hbt.analyse(
@@ -149,7 +149,7 @@ def analyse(
     )
 
 
-def _background(solution: Solution, detector: str, clock_rate_Hz: float) -> Uncertain:
+def _background(solution: FitResult, detector: str, clock_rate_Hz: float) -> Uncertain:
     """Clicks that the leak makes on a live detector at the power of the tuned run [Hz]."""
     name = f"leak_{detector}"
     leak = solution[name]
@@ -160,7 +160,7 @@ def _background(solution: Solution, detector: str, clock_rate_Hz: float) -> Unce
 
 
 def _leakage(
-    solution: Solution, at_run: float, pi_power: Estimate, gain: Estimate, efficiency: Estimate
+    solution: FitResult, at_run: float, pi_power: Estimate, gain: Estimate, efficiency: Estimate
 ) -> Estimate:
     names = [f"leak_{d}" for d in _DETECTORS]
     clicks = sum(solution[n] for n in names)
@@ -183,7 +183,7 @@ def _leakage(
     )
 
 
-def _reexcitation(raw: Result, solution: Solution, excess: Estimate | None) -> Estimate:
+def _reexcitation(raw: Result, solution: FitResult, excess: Estimate | None) -> Estimate:
     g2 = raw["g2_zero_source"]
     ratio = solution["leak_A"] + solution["leak_B"]
     own = raw["g2_zero_source_corrected"]
@@ -218,7 +218,7 @@ def _wider(interval: Interval | None, factor: float, by: float) -> Interval | No
     return max(low, 0.0), high
 
 
-def _curves(solution: Solution, scan: Scan, expected: Array, fano: Array) -> Iterator[Curve]:
+def _curves(solution: FitResult, scan: Scan, expected: Array, fano: Array) -> Iterator[Curve]:
     residuals = -solution.residuals.reshape(expected.shape)
     order = np.argsort(scan.x)
     for k, detector in enumerate(_DETECTORS):
@@ -237,7 +237,7 @@ def _curves(solution: Solution, scan: Scan, expected: Array, fano: Array) -> Ite
         )
 
 
-def _problems(solution: Solution) -> tuple[str, ...]:
+def _problems(solution: FitResult) -> tuple[str, ...]:
     dot, leak = (sum(solution[f"{what}_{d}"] for d in _DETECTORS) for what in ("dot", "leak"))
     if dot > leak:
         return (

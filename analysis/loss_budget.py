@@ -22,7 +22,7 @@ from qdchar.fit import Curve, Fit, Result
 
 from .models.lineshapes import airy_voigt
 from .statistics.intervals import Interval
-from .statistics.monte_carlo import checked, linear_serves, monte_carlo
+from .statistics.monte_carlo import linear_law_is_adequate, monte_carlo, with_monte_carlo_intervals
 
 Array = NDArray[np.float64]
 
@@ -103,7 +103,7 @@ def analyse(
         bounds=_bounds([*parts, measured]),
     )
     p_value, how = same.p_value, ""
-    if not linear_serves(_log_ratio(chain, measured), ratio):
+    if not linear_law_is_adequate(_log_ratio(chain, measured), ratio):
         p_value = 2.0 * min(ratio.above_zero, 1.0 - ratio.above_zero)
         how = " by Monte Carlo"
     judged = (
@@ -162,7 +162,7 @@ def product(
     distribution = monte_carlo(
         lambda x: np.prod(x, axis=0), parts, rng, bounds=[_TRANSMISSION] * len(parts)
     )
-    return checked(linear, distribution)
+    return with_monte_carlo_intervals(linear, distribution)
 
 
 def consistency(chains: Sequence[Uncertain], measured: Sequence[Uncertain]) -> Consistency:

@@ -30,7 +30,7 @@ from qdchar.tags import open_tags
 
 from .detection.detector_recovery import veto_pulses
 from .detection.pulsed_run import PulsedRun, clock_of, phase_histogram, window_start_ps
-from .statistics.intervals import LEVEL_68, LEVEL_95, Interval, jeffreys_share
+from .statistics.intervals import LEVEL_68, LEVEL_95, Interval, jeffreys_ratio
 from .statistics.jackknife import Table, jackknife
 
 _BLOCKS = 40
@@ -300,7 +300,7 @@ def _apart(pair: tuple[_Recording, _Recording], ratio: float) -> float:
 
 
 def _odds_interval(wrong: float, right: float, level: float) -> Interval:
-    return jeffreys_share(round(wrong), round(right), level)
+    return jeffreys_ratio(round(wrong), round(right), level)
 
 
 def _estimate(

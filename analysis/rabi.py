@@ -17,9 +17,15 @@ from qdchar.raw_data import Scan, read_scan
 
 from .detection.dead_time_model import blinking_clicks, fano, live_counts
 from .models.rabi_rotation import brightest, brightest_slope, excitation, reexcitation
-from .statistics.bounded_parameter import spread
-from .statistics.excess_noise import drift_problem, minimise_scattering
-from .statistics.likelihood import Free, Solution, Values, deviance_residuals, minimise_reweighted
+from .statistics.bounded_parameter import bounded_uncertainty
+from .statistics.excess_noise import drift_problem, fit_with_excess_noise
+from .statistics.likelihood import (
+    FitParameter,
+    FitResult,
+    Values,
+    deviance_residuals,
+    minimise_reweighted,
+)
 
 Array = NDArray[np.float64]
 
@@ -136,8 +142,8 @@ def analyse(
     flickering = {}
     if on_fraction is not None and on_fraction.u > 0.0:
         given["on_fraction"] = on_fraction
-        flickering["on_fraction"] = Free(usual, on_fraction.u, low=1e-3, high=1.0)
-    quiet: list[tuple[float, Solution, dict[str, Free]]] = []
+        flickering["on_fraction"] = FitParameter(usual, on_fraction.u, low=1e-3, high=1.0)
+    quiet: list[tuple[float, FitResult, dict[str, FitParameter]]] = []
     failure = InconclusiveError(f"{scan.file}: the counts do not rise with the pump power")
     for start in _starts(power, (light.counts - dark) / pulses):
         try:
@@ -152,7 +158,7 @@ def analyse(
         raise failure
     _, lowest, start = min(quiet, key=lambda q: q[0])
     free = {n: replace(f, start=lowest[n]) for n, f in start.items()}
-    best, noise = minimise_scattering(_LABEL, free, residuals, weights, given)
+    best, noise = fit_with_excess_noise(_LABEL, free, residuals, weights, given)
     at_best = weights(best.as_dict(), noise)
     fine = np.linspace(0.0, top, 400)
     curve = Curve(
@@ -177,7 +183,7 @@ def analyse_file(path: Path, **given: object) -> Result:
     return analyse(read_scan(path), **given)  # type: ignore[arg-type]
 
 
-def _estimates(solution: Solution, noise: float, gain: Estimate) -> tuple[Estimate, ...]:
+def _estimates(solution: FitResult, noise: float, gain: Estimate) -> tuple[Estimate, ...]:
     pi_reading, damping = solution["pi_power"], solution["damping"]
     ratio = brightest(damping)
     bounded = solution.near_bound("damping") or solution.near_bound("leak")
@@ -195,11 +201,11 @@ def _estimates(solution: Solution, noise: float, gain: Estimate) -> tuple[Estima
         if bounded:
 
             def minimum_at(x: float) -> float:
-                return solution.minimum_given(lambda v: tied(v, x), {})
+                return solution.profile_minimum(lambda v: tied(v, x), {})
 
-            near = spread(solution, value, gradient, minimum_at, low=1e-6 * value).with_scale(
-                value, gain
-            )
+            near = bounded_uncertainty(
+                solution, value, gradient, minimum_at, low=1e-6 * value
+            ).with_scale(value, gain)
         reading = Uncertain(value, solution.budget(gradient))
         return Estimate(
             name=name,
@@ -213,11 +219,11 @@ def _estimates(solution: Solution, noise: float, gain: Estimate) -> tuple[Estima
 
     near = None
     if bounded:
-        near = spread(
+        near = bounded_uncertainty(
             solution,
             damping,
             {"damping": 1.0},
-            lambda k: solution.minimum_given(lambda _: {"damping": k}, {}),
+            lambda k: solution.profile_minimum(lambda _: {"damping": k}, {}),
             low=0.0,
         )
     return (
@@ -244,7 +250,7 @@ def _estimates(solution: Solution, noise: float, gain: Estimate) -> tuple[Estima
     )
 
 
-def _problems(solution: Solution, power: Array) -> tuple[str, ...]:
+def _problems(solution: FitResult, power: Array) -> tuple[str, ...]:
     pi, u, top = solution["pi_power"], solution.u("pi_power"), float(power.max())
     if pi > top:
         return (
@@ -260,7 +266,7 @@ def _problems(solution: Solution, power: Array) -> tuple[str, ...]:
     return ()
 
 
-def _starts(power: Array, per_pulse: Array) -> list[dict[str, Free]]:
+def _starts(power: Array, per_pulse: Array) -> list[dict[str, FitParameter]]:
     """Start values: the best few of a grid of pi powers and dampings, linear in the rest."""
     top = float(power.max())
     height = float(per_pulse.max())
@@ -280,18 +286,18 @@ def _starts(power: Array, per_pulse: Array) -> list[dict[str, Free]]:
             if amplitude > 0.0:
                 found.append((misfit, pi_power, damping, amplitude, leak))
     found.sort()
-    starts: list[dict[str, Free]] = []
+    starts: list[dict[str, FitParameter]] = []
     for misfit, pi_power, damping, amplitude, leak in found:
         if misfit > 10.0 * found[0][0] + 1e-4 * height**2 or len(starts) == 3:
             break
         if all(abs(math.log(pi_power / s["pi_power"].start)) > 0.1 for s in starts):
             starts.append(
                 {
-                    "pi_power": Free(pi_power, pi_power, low=1e-6 * pi_power),
-                    "damping": Free(max(damping, 1e-4), 0.01, low=0.0),
-                    "amplitude": Free(amplitude, amplitude, low=0.0),
-                    "reexcitation": Free(_REEXCITATION_G2.value, _REEXCITATION_G2.u),
-                    "leak": Free(max(leak, 1e-4 * height), 0.01 * height, low=0.0),
+                    "pi_power": FitParameter(pi_power, pi_power, low=1e-6 * pi_power),
+                    "damping": FitParameter(max(damping, 1e-4), 0.01, low=0.0),
+                    "amplitude": FitParameter(amplitude, amplitude, low=0.0),
+                    "reexcitation": FitParameter(_REEXCITATION_G2.value, _REEXCITATION_G2.u),
+                    "leak": FitParameter(max(leak, 1e-4 * height), 0.01 * height, low=0.0),
                 }
             )
     return starts

@@ -15,13 +15,13 @@ from qdchar.estimate import Estimate, Uncertain, propagate
 from qdchar.fit import Curve, Result
 
 from .models.find_peaks import find_peaks
-from .statistics.excess_noise import minimise_scattering
+from .statistics.excess_noise import fit_with_excess_noise
 from .statistics.intervals import K_95, Interval, widen
 from .statistics.likelihood import (
     DELTA_68,
     DELTA_95,
-    Free,
-    Solution,
+    FitParameter,
+    FitResult,
     Values,
     deviance_residuals,
     minimise_reweighted,
@@ -105,7 +105,7 @@ def analyse(
     def weights(v: Values, noise: float) -> Array:
         return 1.0 + noise**2 * model(v, x)
 
-    alone, noise = minimise_scattering(_LABEL, free, residuals, weights)
+    alone, noise = fit_with_excess_noise(_LABEL, free, residuals, weights)
     widened = _widening(alone.residuals)
     solution = minimise_reweighted(
         _LABEL,
@@ -191,7 +191,7 @@ def analyse_file(
     )
 
 
-def _start(x: Array, y: Array) -> tuple[NDArray[np.bool_], dict[str, Free]]:
+def _start(x: Array, y: Array) -> tuple[NDArray[np.bool_], dict[str, FitParameter]]:
     """Find the deepest dip below a smooth background; return its surroundings and start values."""
     if not np.median(y) > 0.0:
         raise InconclusiveError(f"{_LABEL}: the spectrum holds no light; is the lamp on?")
@@ -212,19 +212,19 @@ def _start(x: Array, y: Array) -> tuple[NDArray[np.bool_], dict[str, Free]]:
     near = np.abs(x - dip.centre) < _REACH * dip.fwhm
     base = float(np.median(level[near]))
     free = {
-        "centre": Free(dip.centre, dip.fwhm),
-        "fwhm": Free(dip.fwhm, dip.fwhm, low=0.1 * float(np.median(np.abs(np.diff(x))))),
-        "contrast": Free(min(dip.height, 1.0), 0.1),
-        "asymmetry": Free(0.0, 0.1),
-        "level": Free(base, base, low=0.0),
-        "slope": Free(0.0, 0.1),
-        "bend": Free(0.0, 0.1),
+        "centre": FitParameter(dip.centre, dip.fwhm),
+        "fwhm": FitParameter(dip.fwhm, dip.fwhm, low=0.1 * float(np.median(np.abs(np.diff(x))))),
+        "contrast": FitParameter(min(dip.height, 1.0), 0.1),
+        "asymmetry": FitParameter(0.0, 0.1),
+        "level": FitParameter(base, base, low=0.0),
+        "slope": FitParameter(0.0, 0.1),
+        "bend": FitParameter(0.0, 0.1),
     }
     return near, free
 
 
 def _estimates(
-    solution: Solution,
+    solution: FitResult,
     method: str,
     dispersion: Uncertain,
     wavelength_m: float,

@@ -15,9 +15,9 @@ from qdchar.fit import Curve, Result
 from qdchar.raw_data import Scan, read_scan
 
 from .detection.dead_time_model import fano, live_counts
-from .statistics.bounded_parameter import Spread, spread
-from .statistics.excess_noise import drift_problem, minimise_scattering
-from .statistics.likelihood import Free, Solution, Values, deviance_residuals
+from .statistics.bounded_parameter import BoundedUncertainty, bounded_uncertainty
+from .statistics.excess_noise import drift_problem, fit_with_excess_noise
+from .statistics.likelihood import FitParameter, FitResult, Values, deviance_residuals
 
 Array = NDArray[np.float64]
 Pumping = Literal["pulsed", "continuous"]
@@ -121,13 +121,13 @@ def analyse(
 
     knee = float(np.min(power[net > 0.63 * height])) if height > 0.0 else top
     free = {
-        "power": Free(max(knee, 1e-3 * top), max(knee, 1e-3 * top), low=1e-6 * top),
-        "rate": Free(height, height, low=0.0),
-        "background": Free(0.01 * height, 0.01 * height),
+        "power": FitParameter(max(knee, 1e-3 * top), max(knee, 1e-3 * top), low=1e-6 * top),
+        "rate": FitParameter(height, height, low=0.0),
+        "background": FitParameter(0.01 * height, 0.01 * height),
     }
     if height <= 0.0:
         raise InconclusiveError(f"{scan.file}: the counts do not rise with the pump power")
-    solution, noise = minimise_scattering(
+    solution, noise = fit_with_excess_noise(
         _LABEL,
         free,
         lambda v, held: deviance_residuals(light.counts, expected(v), held),
@@ -168,20 +168,20 @@ def analyse_file(path: Path, **given: object) -> Result:
     return analyse(read_scan(path), **given)  # type: ignore[arg-type]
 
 
-def _estimates(solution: Solution, gain: Estimate, pumping: Pumping) -> tuple[Estimate, Estimate]:
+def _estimates(solution: FitResult, gain: Estimate, pumping: Pumping) -> tuple[Estimate, Estimate]:
     method = f"{pumping} saturation, effective variance of the power readings"
     # a scan that ends at the knee leaves power and rate long tails upward
     crooked = solution.u("power") > _CROOKED * solution["power"]
     bounded = crooked or solution.near_bound("power") or solution.near_bound("rate")
 
-    def near(name: str) -> Spread | None:
+    def near(name: str) -> BoundedUncertainty | None:
         if not bounded:
             return None
-        return spread(
+        return bounded_uncertainty(
             solution,
             solution[name],
             {name: 1.0},
-            lambda x: solution.minimum_given(lambda _: {name: x}, {}),
+            lambda x: solution.profile_minimum(lambda _: {name: x}, {}),
             low=1e-6 * solution[name],
         )
 

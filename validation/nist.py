@@ -31,8 +31,8 @@ from scipy.special import xlogy
 from qdchar.analysis.statistics.likelihood import (
     DELTA_68,
     DELTA_95,
-    Free,
-    Solution,
+    FitParameter,
+    FitResult,
     Values,
     deviance_residuals,
     minimise,
@@ -147,10 +147,10 @@ def read(folder: Path, name: str) -> Certified:
     )
 
 
-def fit(certified: Certified, start: Array) -> Solution:
+def fit(certified: Certified, start: Array) -> FitResult:
     """Fit a set from one start, by least squares with its certified error."""
     names = [f"b{i + 1}" for i in range(len(start))]
-    free = {n: Free(float(v), abs(float(v))) for n, v in zip(names, start, strict=True)}
+    free = {n: FitParameter(float(v), abs(float(v))) for n, v in zip(names, start, strict=True)}
     model = MODELS[certified.name]
 
     def residuals(v: Values) -> Array:
@@ -184,7 +184,7 @@ def nist_line(certified: Certified) -> str:
         u = np.sqrt(np.diag(found.covariance))
         away = float(np.max(np.abs(found.values - certified.values) / certified.u))
         if found.problems:
-            cells += [f"flagged: another minimum, residuals {found.stretch:.0f} times", "", ""]
+            cells += [f"flagged: another minimum, residuals {found.birge_ratio:.0f} times", "", ""]
             continue
         cells += [
             f"{digits(found.values, certified.values):.1f}",
@@ -254,7 +254,7 @@ def poisson_line(model: Counting, per_bin: float, rng: np.random.Generator) -> s
     counts = rng.poisson(model.mean(list(truth.values()), X, np)).astype(np.float64)
 
     low = {n: 1e-9 if n in model.scaled or n == "tau" else -np.inf for n in names}
-    free = {n: Free(1.2 * v, abs(v), low=low[n]) for n, v in truth.items()}
+    free = {n: FitParameter(1.2 * v, abs(v), low=low[n]) for n, v in truth.items()}
     ours = minimise(
         model.name,
         free,
@@ -325,7 +325,7 @@ def _exact(model: Counting, counts: Array, start: Array) -> tuple[Array, Array, 
         return np.array(best, dtype=np.float64), inverse[0], inverse[1]
 
 
-def _minuit(model: Counting, counts: Array, start: Solution) -> Any:
+def _minuit(model: Counting, counts: Array, start: FitResult) -> Any:
     """Return MINUIT's minimum of minus twice the logarithm of the likelihood."""
     from iminuit import Minuit
 
@@ -341,7 +341,7 @@ def _minuit(model: Counting, counts: Array, start: Solution) -> Any:
     return minuit.migrad()
 
 
-def _rises(minuit: Any, ours: Solution, name: str, delta: float) -> list[float]:
+def _rises(minuit: Any, ours: FitResult, name: str, delta: float) -> list[float]:
     """Return how far MINUIT's minimum rises where our profile interval ends, bounds left out."""
     lowest, rises = minuit.fval, []
     for end in ours.profile(name, delta):

@@ -22,8 +22,8 @@ from scipy import optimize
 from qdchar.analysis import hbt, lifetime, reflectivity
 from qdchar.analysis.hbt.g2_comb_fit import comb
 from qdchar.analysis.statistics.likelihood import (
-    Free,
-    Solution,
+    FitParameter,
+    FitResult,
     Values,
     deviance_residuals,
     minimise,
@@ -54,30 +54,30 @@ def as_published(v: Values, centres: Array) -> Array:
 
 def fit_as_published(
     counts: Array, centres: Array, residuals: Callable[[Array, Array], Array]
-) -> Solution:
+) -> FitResult:
     """Fit the authors' model."""
     return minimise("comb", _start(counts), lambda v: residuals(counts, as_published(v, centres)))
 
 
-def fit_as_ours(counts: Array, edges: Array) -> Solution:
+def fit_as_ours(counts: Array, edges: Array) -> FitResult:
     """Fit the comb averaged over bins with a free period: the value of `hbt.analyse_file`."""
 
     def model(v: Values) -> Array:
         shape = comb(edges, v["period"], v["decay"], v["g2"], v["delay"])
         return np.asarray(np.maximum(v["background"] + v["peak"] * shape, 0.0))
 
-    free = {**_start(counts), "period": Free(PERIOD_S, 1e-11)}
+    free = {**_start(counts), "period": FitParameter(PERIOD_S, 1e-11)}
     return minimise("comb", free, lambda v: deviance_residuals(counts, model(v)))
 
 
-def _start(counts: Array) -> dict[str, Free]:
+def _start(counts: Array) -> dict[str, FitParameter]:
     height = float(counts.max())
     return {
-        "g2": Free(0.4, 0.1),
-        "decay": Free(1.1e-9, 1e-9, low=1e-10),
-        "peak": Free(0.7 * height, 0.1 * height, low=0.0),
-        "background": Free(0.05 * height, 0.1 * height, low=0.0),
-        "delay": Free(61.1e-9, 1e-9),
+        "g2": FitParameter(0.4, 0.1),
+        "decay": FitParameter(1.1e-9, 1e-9, low=1e-10),
+        "peak": FitParameter(0.7 * height, 0.1 * height, low=0.0),
+        "background": FitParameter(0.05 * height, 0.1 * height, low=0.0),
+        "delay": FitParameter(61.1e-9, 1e-9),
     }
 
 

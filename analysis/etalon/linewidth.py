@@ -17,10 +17,10 @@ from qdchar.raw_data import Scan, read_scan
 
 from ..detection.dead_time_model import fano, fano_continuous, live_counts, live_counts_continuous
 from ..models.lineshapes import gauss_ratio, share_of_gauss, voigt_parts
-from ..statistics.bounded_parameter import spread
-from ..statistics.excess_noise import drift_problem, minimise_scattering
+from ..statistics.bounded_parameter import bounded_uncertainty
+from ..statistics.excess_noise import drift_problem, fit_with_excess_noise
 from ..statistics.intervals import K_95, Interval, widen
-from ..statistics.likelihood import Free, Solution, Values, deviance_residuals
+from ..statistics.likelihood import FitParameter, FitResult, Values, deviance_residuals
 from .scan_model import AXIS, LABEL, Axis, EtalonData, check_fringes, starts
 
 Array = NDArray[np.float64]
@@ -140,12 +140,12 @@ def analyse(
     if narrow is not None and dead_time.u > 0.0:
         # what it is longer than assumed flattens the laser's peaks, and so widens the etalon
         given["dead_time_excess"] = Uncertain(0.0, propagate([(dead_time, 1.0)]))
-        free["dead_time_excess"] = Free(0.0, dead_time.u)
+        free["dead_time_excess"] = FitParameter(0.0, dead_time.u)
     if kappa is not None:
         relative = propagate([(kappa, 1.0 / fsr.value), (fsr, -kappa.value / fsr.value**2)])
         width = kappa.value / fsr.value
         given["etalon"] = Uncertain(width, relative)
-        free["etalon"] = Free(width, width, low=1e-4, high=0.9)
+        free["etalon"] = FitParameter(width, width, low=1e-4, high=0.9)
 
     def residuals(v: Values, held: Array) -> Array:
         counts = np.concatenate([s.light.counts for s in scans])
@@ -158,7 +158,7 @@ def analyse(
         own[: len(source)] += noise**2 * parts[0]
         return own
 
-    solution, noise = minimise_scattering(LABEL, free, residuals, weights, given)
+    solution, noise = fit_with_excess_noise(LABEL, free, residuals, weights, given)
     held = weights(solution.as_dict(), noise)
     curves = []
     start = 0
@@ -195,7 +195,7 @@ def analyse_file(path: Path, *, narrow: Path | None = None, **given: object) -> 
     return analyse(laser, read_scan(path), **given)  # type: ignore[arg-type]
 
 
-def _line(solution: Solution, fsr: Estimate, noise: float) -> tuple[Estimate, Estimate, Estimate]:
+def _line(solution: FitResult, fsr: Estimate, noise: float) -> tuple[Estimate, Estimate, Estimate]:
     """Return full, Lorentz and Gauss widths of the line."""
     method = _METHOD
     if noise > 0.0:
@@ -206,15 +206,15 @@ def _line(solution: Solution, fsr: Estimate, noise: float) -> tuple[Estimate, Es
     slope = -(0.5346 * (1.0 - 0.5346 * share) + 0.2166 * share) / max(ratio, 1e-3)
 
     def full(width: float) -> float:
-        return solution.minimum_given(lambda _: {"line": width}, {})
+        return solution.profile_minimum(lambda _: {"line": width}, {})
 
     def with_lorentz(width: float) -> float:
         tie = lambda v: {"lorentz_share": min(width / v["line"], 1.0)}  # noqa: E731
-        return solution.minimum_given(tie, {"line": (max(width, 1e-6), math.inf)})
+        return solution.profile_minimum(tie, {"line": (max(width, 1e-6), math.inf)})
 
     def with_gauss(width: float) -> float:
         tie = lambda v: {"lorentz_share": share_of_gauss(min(width / v["line"], 1.0))}  # noqa: E731
-        return solution.minimum_given(tie, {"line": (max(width, 1e-6), math.inf)})
+        return solution.profile_minimum(tie, {"line": (max(width, 1e-6), math.inf)})
 
     rows = (
         ("linewidth", line, {"line": 1.0}, full),
@@ -236,7 +236,9 @@ def _line(solution: Solution, fsr: Estimate, noise: float) -> tuple[Estimate, Es
     for name, width, gradient, minimum_at in rows:
         near = None
         if bounded:
-            near = spread(solution, width, gradient, minimum_at, low=0.0).with_scale(width, fsr)
+            near = bounded_uncertainty(solution, width, gradient, minimum_at, low=0.0).with_scale(
+                width, fsr
+            )
         orders = Uncertain(width, solution.budget(gradient))
         estimates.append(
             Estimate(
@@ -285,7 +287,7 @@ def _on_resonance(
     return moved(full, follows), moved(lorentz, 1.0), gauss
 
 
-def _etalon(solution: Solution, fsr: Estimate) -> tuple[Estimate, ...]:
+def _etalon(solution: FitResult, fsr: Estimate) -> tuple[Estimate, ...]:
     """Return width, free spectral range and finesse of the etalon."""
     kappa = solution["etalon"]
     orders = Uncertain(kappa, solution.budget({"etalon": 1.0}))
@@ -306,7 +308,7 @@ def _etalon(solution: Solution, fsr: Estimate) -> tuple[Estimate, ...]:
     )
 
 
-def _parking(solution: Solution, axis: Axis, source: Scan) -> Estimate:
+def _parking(solution: FitResult, axis: Axis, source: Scan) -> Estimate:
     """Return the voltage of the source's transmission peak that is nearest to mid-scan."""
     v = solution.as_dict()
     low, high = float(source.x.min()), float(source.x.max())

@@ -16,7 +16,7 @@ from qdchar.raw_data import Scan
 from ..detection.dead_time_model import LiveCounts
 from ..models.find_peaks import find_peaks
 from ..models.lineshapes import airy, airy_voigt, voigt_parts
-from ..statistics.likelihood import Free, Values, deviance_residuals
+from ..statistics.likelihood import FitParameter, Values, deviance_residuals
 
 Array = NDArray[np.float64]
 
@@ -113,7 +113,9 @@ def check_fringes(scans: Sequence[EtalonData]) -> None:
             )
 
 
-def starts(scans: Sequence[EtalonData], axis: Axis) -> tuple[dict[str, Free], tuple[str, ...]]:
+def starts(
+    scans: Sequence[EtalonData], axis: Axis
+) -> tuple[dict[str, FitParameter], tuple[str, ...]]:
     """Start values from the peaks of the scans, which lie at whole orders."""
     rates = [s.light.counts / s.scan.dwell_s for s in scans]
     peaks = [find_peaks(s.scan.x, r) for s, r in zip(scans, rates, strict=True)]
@@ -138,7 +140,7 @@ def starts(scans: Sequence[EtalonData], axis: Axis) -> tuple[dict[str, Free], tu
         index.append(0.0)
     fit = np.linalg.lstsq(np.array(design), np.array(index), rcond=None)[0]
     per_range = float(fit[len(scans)])
-    free = {name: Free(0.0, 0.01 * abs(per_range)) for name in AXIS}
+    free = {name: FitParameter(0.0, 0.01 * abs(per_range)) for name in AXIS}
     for name, value in zip(AXIS, fit[len(scans) :], strict=False):
         free[name] = replace(free[name], start=float(value))
     width = {}
@@ -146,17 +148,17 @@ def starts(scans: Sequence[EtalonData], axis: Axis) -> tuple[dict[str, Free], tu
         highest = max(p.height for p in found)
         low = max(float(np.quantile(rate, 0.05)) - s.dark_count_rate_Hz, 1e-3 * highest)
         width[s.name] = float(np.median([p.fwhm for p in found])) * per_range / axis.half
-        free[f"{s.name}_order"] = Free(float(offset), 0.01)
-        free[f"{s.name}_height"] = Free(highest, highest, low=0.0)
+        free[f"{s.name}_order"] = FitParameter(float(offset), 0.01)
+        free[f"{s.name}_height"] = FitParameter(highest, highest, low=0.0)
         # not bounded at 0: a nuisance that may fluctuate below leaves the widths unbiased
-        free[f"{s.name}_background"] = Free(low, low)
+        free[f"{s.name}_background"] = FitParameter(low, low)
     etalon = min(max(width.get("narrow", 0.6 * width["source"]), 1e-3), 0.5)
     line = max(width["source"] - 0.8 * etalon, 0.1 * etalon)
     flat = free["source_background"]
     free["source_pump"] = replace(flat, start=0.3 * flat.start)
-    free["etalon"] = Free(etalon, etalon, low=1e-4, high=0.9)
-    free["line"] = Free(line, line, low=0.0)
-    free["lorentz_share"] = Free(0.6, 0.3, low=0.0, high=1.0)
+    free["etalon"] = FitParameter(etalon, etalon, low=1e-4, high=0.9)
+    free["line"] = FitParameter(line, line, low=0.0)
+    free["lorentz_share"] = FitParameter(0.6, 0.3, low=0.0, high=1.0)
     if degree > 1:
         return free, ()
     return free, (

@@ -13,12 +13,12 @@ from qdchar.tags import CorrelationHistogram
 from qdchar.tags.formats.delay_histogram import DelayHistogram
 from qdchar.tags.timing.delay import locate_zero_peak
 
-from ..statistics.intervals import Interval, stretch
+from ..statistics.intervals import Interval, scaled_interval
 from ..statistics.likelihood import (
     DELTA_68,
     DELTA_95,
-    Free,
-    Solution,
+    FitParameter,
+    FitResult,
     Values,
     deviance_residuals,
     minimise,
@@ -120,15 +120,15 @@ def analyse_histogram(
     decay = period / 10
     level = per_peak * histogram.bin_s / (2 * decay)
     free = {
-        "g2": Free(zero.zero_area / per_peak, 0.1),
-        "decay": Free(decay, decay, histogram.bin_s / 10, period),
-        "peak": Free(level, level, 0.0),
-        "background": Free(0.05 * level, 0.1 * level, 0.0),
+        "g2": FitParameter(zero.zero_area / per_peak, 0.1),
+        "decay": FitParameter(decay, decay, histogram.bin_s / 10, period),
+        "peak": FitParameter(level, level, 0.0),
+        "background": FitParameter(0.05 * level, 0.1 * level, 0.0),
     }
     if delay_s is None:
-        free["delay"] = Free(delay, decay)
+        free["delay"] = FitParameter(delay, decay)
     if period_s is None:
-        free["period"] = Free(period, decay / len(zero.lags))
+        free["period"] = FitParameter(period, decay / len(zero.lags))
 
     def model(v: Values) -> Array:
         shape = comb(edges, v.get("period", period), v["decay"], v["g2"], v.get("delay", delay))
@@ -160,7 +160,7 @@ def analyse_histogram(
 
 
 def scatter_of_snapshots(
-    solution: Solution,
+    solution: FitResult,
     model: Callable[[Values], Array],
     expected: Array,
     snapshots: NDArray[np.int64],
@@ -184,12 +184,12 @@ def scatter_of_snapshots(
     return dict(zip(solution.names, map(float, ratio), strict=True))
 
 
-def _g2_zero(solution: Solution, sandwich: dict[str, float], label: str, pairs: int) -> Estimate:
+def _g2_zero(solution: FitResult, sandwich: dict[str, float], label: str, pairs: int) -> Estimate:
     larger = max(1.0, sandwich["g2"])
     value = solution["g2"]
 
     def interval(delta: float) -> Interval:
-        return stretch(value, solution.profile("g2", delta), larger)
+        return scaled_interval(value, solution.profile("g2", delta), larger)
 
     return Estimate(
         name="g2_zero",
@@ -203,7 +203,7 @@ def _g2_zero(solution: Solution, sandwich: dict[str, float], label: str, pairs: 
 
 
 def _describe(
-    solution: Solution, edges: Array, counts: Array, expected: Array
+    solution: FitResult, edges: Array, counts: Array, expected: Array
 ) -> tuple[Fit, tuple[str, ...]]:
     residuals = deviance_residuals(counts, expected)
     x = (edges[:-1] + edges[1:]) / 2 * 1e9

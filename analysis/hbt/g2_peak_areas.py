@@ -20,10 +20,10 @@ from ..statistics.intervals import (
     LEVEL_68,
     LEVEL_95,
     Interval,
-    exact_share,
-    jeffreys_share,
-    stretch,
-    upper_limit_share,
+    exact_ratio,
+    jeffreys_ratio,
+    scaled_interval,
+    upper_limit_ratio,
 )
 from ..statistics.jackknife import jackknife
 
@@ -151,19 +151,19 @@ def _result(c: _Correlation, label: str, window_s: float | None, remarks: str) -
         )
 
     def g2(name: str, column: int, mean: float, method: str) -> tuple[Estimate, float]:
-        ends = [exact_share(k, total, level) for level in (LEVEL_68, LEVEL_95)]
+        ends = [exact_ratio(k, total, level) for level in (LEVEL_68, LEVEL_95)]
         scale = total / mean  # from k/total to k/mean
         poisson = [(low * scale, high * scale) for low, high in ends]
-        likely = jeffreys_share(k, total, LEVEL_68)
+        likely = jeffreys_ratio(k, total, LEVEL_68)
         u = 0.5 * scale * (likely[1] - likely[0])
         blocks = jackknife(lambda t: float(t[:, 0].sum() / t[:, column].sum()), table)
         larger, value = max(1.0, blocks / u), k / mean
 
         def interval(which: int) -> Interval:
-            low, high = stretch(value, poisson[which], larger)
+            low, high = scaled_interval(value, poisson[which], larger)
             return max(low, 0.0), high
 
-        limit = scale * upper_limit_share(k, total, LEVEL_95)
+        limit = scale * upper_limit_ratio(k, total, LEVEL_95)
         estimate = Estimate(
             name=name,
             value=value,

@@ -13,9 +13,9 @@ from ..statistics.intervals import (
     LEVEL_68,
     LEVEL_95,
     Interval,
-    exact,
+    exact_interval,
     jeffreys,
-    stretch,
+    scaled_interval,
     upper_limit,
     widen,
 )
@@ -76,7 +76,7 @@ def spread(
     The intervals are exact: at no mean do they cover less than they say, as Jeffreys' do (93 % for
     95 % at 5 counts). These say how far counts scatter, and make the standard uncertainty.
     """
-    ends = [exact(count, level, background) for level in (LEVEL_68, LEVEL_95)]
+    ends = [exact_interval(count, level, background) for level in (LEVEL_68, LEVEL_95)]
     poisson_68, poisson_95 = ((per_coincidence * a, per_coincidence * b) for a, b in ends)
     likely = jeffreys(count, LEVEL_68, background)
     u_poisson = 0.5 * per_coincidence * (likely[1] - likely[0])
@@ -84,11 +84,11 @@ def spread(
     u_other = math.sqrt(sum(c.u**2 for c in others))
 
     def interval(poisson: Interval, k: float) -> Interval:
-        low, high = widen(value, stretch(value, poisson, larger), k, u_other)
+        low, high = widen(value, scaled_interval(value, poisson, larger), k, u_other)
         return max(low, 0.0), high
 
     limit = per_coincidence * upper_limit(count, LEVEL_95, background)
-    _, upper = widen(value, stretch(value, (value, limit), larger), K_ONE_SIDED_95, u_other)
+    _, upper = widen(value, scaled_interval(value, (value, limit), larger), K_ONE_SIDED_95, u_other)
     return Spread(
         (Contribution(f"coincidences, {label}", larger * u_poisson), *others),
         interval(poisson_68, 1.0),

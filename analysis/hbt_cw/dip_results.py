@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from qdchar.estimate import Contribution, Estimate, merge
 from qdchar.fit import Curve, Fit
 
-from ..statistics.intervals import Interval, stretch
-from ..statistics.likelihood import DELTA_68, DELTA_95, Solution, Values
+from ..statistics.intervals import Interval, scaled_interval
+from ..statistics.likelihood import DELTA_68, DELTA_95, FitResult, Values
 from ..statistics.profile import profile
 from .dip_model import Dip
 
@@ -26,7 +26,7 @@ _DOUBTFUL = 1e-4
 class Found:
     """The fit, by how much blocks scatter more than Poisson, and what else figures need."""
 
-    solution: Solution
+    solution: FitResult
     wider: Mapping[str, float]
     label: str
     sigma_s: float
@@ -47,7 +47,7 @@ class Found:
         s, best = self.solution, max(self.solution["g2"], 0.0)
 
         def minimum_at(g2: float) -> float:
-            return s.minimum_given(lambda _: {"g2": g2}, {})
+            return s.profile_minimum(lambda _: {"g2": g2}, {})
 
         interval = profile(
             s.label,
@@ -55,11 +55,11 @@ class Found:
             best=best,
             step=s.u("g2"),
             minimum=s.minimum if s["g2"] >= 0.0 else minimum_at(0.0),
-            delta=delta * s.stretch**2,
+            delta=delta * s.birge_ratio**2,
             low=0.0,
             high=1.0,
         )
-        low, high = stretch(best, interval, max(1.0, self.wider["g2"]))
+        low, high = scaled_interval(best, interval, max(1.0, self.wider["g2"]))
         return max(low, 0.0), min(high, 1.0)
 
 
@@ -120,7 +120,7 @@ def figures(
         yield figure("electronic_delay", v["delay"], {"delay": 1.0})
 
 
-def _gradient(function: Callable[[Values], float], s: Solution) -> dict[str, float]:
+def _gradient(function: Callable[[Values], float], s: FitResult) -> dict[str, float]:
     """Differentiate a figure with respect to the parameters, by central differences."""
     values, slopes = s.as_dict(), {}
     for name, value in values.items():
@@ -179,7 +179,7 @@ def problems_of(found: Found, expected: Array, edges: Array) -> tuple[str, ...]:
     return tuple(problems)
 
 
-def drawn(solution: Solution, edges: Array, counts: Array, expected: Array) -> Fit:
+def drawn(solution: FitResult, edges: Array, counts: Array, expected: Array) -> Fit:
     """Return the fit of the dip with the curve to draw."""
     x = np.asarray((edges[:-1] + edges[1:]) / 2 * 1e9, dtype=np.float64)
     level = solution["level"]

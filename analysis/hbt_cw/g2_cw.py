@@ -30,7 +30,7 @@ from qdchar.fit import Result
 from qdchar.tags.formats.delay_histogram import DelayHistogram, is_histogram, read_histogram
 
 from ..hbt.g2_comb_fit import scatter_of_snapshots
-from ..statistics.likelihood import Free, Solution, Values, deviance_residuals, minimise
+from ..statistics.likelihood import FitParameter, FitResult, Values, deviance_residuals, minimise
 from .dip_model import Dip, pair_response
 from .dip_results import Found, drawn, figures, problems_of, time_averaged
 from .pairs import read_pairs
@@ -155,14 +155,16 @@ def analyse(
     edges = histogram.edges_s
     seen = _look(counts, edges, label, delay_s)
     free = {
-        "level": Free(seen.level, seen.level, 0.0),
-        "g2": Free(seen.bottom, 0.1),
-        "time": Free(seen.width_s, seen.width_s, 0.02 * histogram.bin_s, edges[-1] - edges[0]),
+        "level": FitParameter(seen.level, seen.level, 0.0),
+        "g2": FitParameter(seen.bottom, 0.1),
+        "time": FitParameter(
+            seen.width_s, seen.width_s, 0.02 * histogram.bin_s, edges[-1] - edges[0]
+        ),
     }
     if delay_s is None:
-        free["delay"] = Free(seen.delay_s, seen.width_s)
+        free["delay"] = FitParameter(seen.delay_s, seen.width_s)
     if given:
-        free["sigma"] = Free(sigma_s, sigma_s, 0.0)
+        free["sigma"] = FitParameter(sigma_s, sigma_s, 0.0)
 
     def dip(v: Values) -> Dip:
         return Dip(v["g2"], v["time"], v.get("rise", 0.0), v["time"] * v.get("slower", 1.0))
@@ -171,7 +173,7 @@ def analyse(
         shape = dip(v).binned(edges - v.get("delay", seen.delay_s), v.get("sigma", sigma_s))
         return np.asarray(np.maximum(v["level"] * shape, 0.0))
 
-    def fitted(free: dict[str, Free]) -> Solution:
+    def fitted(free: dict[str, FitParameter]) -> FitResult:
         return minimise(
             f"g2 dip, {label}", free, lambda v: deviance_residuals(counts, model(v)), given
         )
@@ -239,12 +241,12 @@ def _look(counts: Array, edges: Array, label: str, delay_s: float | None) -> _Se
 
 
 def _with_bunching(
-    two_levels: Solution,
-    free: dict[str, Free],
-    fitted: Callable[[dict[str, Free]], Solution],
+    two_levels: FitResult,
+    free: dict[str, FitParameter],
+    fitted: Callable[[dict[str, FitParameter]], FitResult],
     counts: Array,
     bins: Callable[[Values, float], Array],
-) -> Solution:
+) -> FitResult:
     """Return the fit with a third level if the Bayesian information criterion favours it.
 
     `bins(values, time)` are the bin averages of one two-sided exponential.
@@ -269,11 +271,11 @@ def _with_bunching(
                 }
     if not start:
         return two_levels
-    more = {**free, "rise": Free(0.2, 0.2, 0.0)}
+    more = {**free, "rise": FitParameter(0.2, 0.2, 0.0)}
     # Bunching as fast as the dip cancels it at any height; of one that outlasts the histogram the
     # height cannot be told from the level.
     longest = max(reach / start["time"], 4.0 * _SLOWER)
-    more["slower"] = Free(start["slower"], start["slower"], _SLOWER, longest)
+    more["slower"] = FitParameter(start["slower"], start["slower"], _SLOWER, longest)
     begin = {**v, **{name: float(value) for name, value in start.items()}}
     try:
         three = fitted({name: replace(f, start=begin[name]) for name, f in more.items()})

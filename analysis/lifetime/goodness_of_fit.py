@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import linalg, stats
 
 from ..models.decay import Array
-from ..statistics.likelihood import Solution, deviance_residuals
+from ..statistics.likelihood import FitResult, deviance_residuals
 
 _ENOUGH = 25.0
 """Least expected counts of a group of bins, for chi-square to hold."""
@@ -53,7 +53,7 @@ class Goodness:
 
 
 def judge(
-    solution: Solution,
+    solution: FitResult,
     decay: Array,
     expected: Array,
     slopes: Array,
@@ -94,8 +94,8 @@ def judge(
     moved = np.add.reduceat(slopes * size[:, np.newaxis], bins, axis=1).T / root[:, np.newaxis]
     waves = _waves(response, kernel, bins) / root[:, np.newaxis]
     # the given nuisances are data of their own
-    pulls = [(solution[n] - e.value) / e.u for n, e in solution.given.items()]
-    rows = [size * (np.array(solution.names) == n) / e.u for n, e in solution.given.items()]
+    pulls = [(solution[n] - e.value) / e.u for n, e in solution.constraints.items()]
+    rows = [size * (np.array(solution.names) == n) / e.u for n, e in solution.constraints.items()]
     own = deviance_residuals(y, m)
     residuals = np.concatenate([own, pulls])
     moved = np.concatenate([moved, np.reshape(rows, (len(rows), len(size)))])

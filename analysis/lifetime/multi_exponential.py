@@ -19,7 +19,7 @@ from qdchar.estimate import Contribution, Uncertain
 from qdchar.fit import Curve, Fit, runs_p_value
 
 from ..models.decay import Array, decayed
-from ..statistics.likelihood import Free, Solution, Values, deviance_residuals, minimise
+from ..statistics.likelihood import FitParameter, FitResult, Values, deviance_residuals, minimise
 from .goodness_of_fit import Goodness, judge
 from .reconvolution import decay_starts, fwhm_bins, require_counts, u_of_response, unresolved
 
@@ -168,14 +168,14 @@ class _Data:
 class _Fitted:
     """A fit with a certain number of decays."""
 
-    solution: Solution
+    solution: FitResult
     kernel: Array
     goodness: Goodness
 
     @classmethod
-    def of(cls, data: _Data, free: Mapping[str, Free]) -> _Fitted:
+    def of(cls, data: _Data, free: Mapping[str, FitParameter]) -> _Fitted:
         if data.width:
-            free = {**free, "width": Free(0.0, data.width_u, -0.5, 0.5)}
+            free = {**free, "width": FitParameter(0.0, data.width_u, -0.5, 0.5)}
         solution = minimise(
             data.label, free, lambda v: deviance_residuals(data.decay, data.model(v)), data.width
         )
@@ -201,7 +201,7 @@ class _Fitted:
         return cls(solution, kernel, goodness)
 
 
-def _one_more(data: _Data, solution: Solution) -> _Fitted | None:
+def _one_more(data: _Data, solution: FitResult) -> _Fitted | None:
     """Fit with one decay more, slower or faster than those there are, whichever is better."""
     v = solution.as_dict()
     old = decay_starts(data.decay, data.response, data.bin_s)
@@ -209,16 +209,16 @@ def _one_more(data: _Data, solution: Solution) -> _Fitted | None:
     number = len(lifetimes) + 1
     tries: list[_Fitted] = []
     for lifetime in (3.0 * max(lifetimes), 0.3 * min(lifetimes)):
-        free = {name: Free(v[name], f.scale, f.low, f.high) for name, f in old.items()}
+        free = {name: FitParameter(v[name], f.scale, f.low, f.high) for name, f in old.items()}
         for k in range(2, number + 1):
             known = k < number
-            free[f"lifetime_{k}"] = Free(
+            free[f"lifetime_{k}"] = FitParameter(
                 v[f"lifetime_{k}"] if known else lifetime,
                 v["lifetime"],
                 old["lifetime"].low,
                 old["lifetime"].high,
             )
-            free[f"share_{k}"] = Free(v[f"share_{k}"] if known else 0.1, 0.1, 0.0, 1.0)
+            free[f"share_{k}"] = FitParameter(v[f"share_{k}"] if known else 0.1, 0.1, 0.0, 1.0)
         try:
             tries.append(_Fitted.of(data, free))
         except InconclusiveError:

@@ -15,9 +15,9 @@ from qdchar.estimate import Contribution
 from qdchar.fit import Curve, Fit
 
 from ..models.decay import Array, decayed, emg_histogram
-from ..statistics.bounded_parameter import spread
+from ..statistics.bounded_parameter import bounded_uncertainty
 from ..statistics.intervals import Interval
-from ..statistics.likelihood import Free, Solution, Values, deviance_residuals, minimise
+from ..statistics.likelihood import FitParameter, FitResult, Values, deviance_residuals, minimise
 
 _FEWEST_COUNTS = 100
 _DOUBTFUL = 1e-4
@@ -144,10 +144,10 @@ def fit_emg(title: str, label: str, decay: Array, bin_s: float) -> DecayFit:
     rms = math.sqrt(max(variance, bin_s**2))
     period = bin_s * len(decay)
     free = {
-        "lifetime": Free(0.7 * rms, rms, 0.01 * bin_s, 10.0 * period),
-        "sigma": Free(0.7 * rms, rms, 0.1 * bin_s, period),
-        "start": Free(mean - 0.7 * rms, rms),
-        "counts": Free(counts, counts, 0.0),
+        "lifetime": FitParameter(0.7 * rms, rms, 0.01 * bin_s, 10.0 * period),
+        "sigma": FitParameter(0.7 * rms, rms, 0.1 * bin_s, period),
+        "start": FitParameter(mean - 0.7 * rms, rms),
+        "counts": FitParameter(counts, counts, 0.0),
         "background": _background(background, len(decay)),
     }
 
@@ -168,11 +168,11 @@ def fit_emg(title: str, label: str, decay: Array, bin_s: float) -> DecayFit:
     )
     u, intervals = solution.u("lifetime"), None
     if solution.near_bound("lifetime"):
-        near = spread(
+        near = bounded_uncertainty(
             solution,
             solution["lifetime"],
             {"lifetime": 1.0},
-            lambda x: solution.minimum_given(lambda _: {"lifetime": x}, {}),
+            lambda x: solution.profile_minimum(lambda _: {"lifetime": x}, {}),
             low=free["lifetime"].low,
         )
         u, intervals = math.hypot(*(c.u for c in near.budget)), (near.interval_68, near.interval_95)
@@ -265,12 +265,12 @@ def convolved(histogram: Array, kernel: Array) -> Array:
     return np.asarray(np.maximum(np.fft.irfft(spectrum, len(kernel)), 0.0), dtype=np.float64)
 
 
-def _u(solution: Solution, gradient: Mapping[str, float]) -> float:
+def _u(solution: FitResult, gradient: Mapping[str, float]) -> float:
     g = np.array([gradient.get(n, 0.0) for n in solution.names])
     return math.sqrt(float(g @ solution.covariance @ g))
 
 
-def decay_starts(decay: Array, response: Array, bin_s: float) -> dict[str, Free]:
+def decay_starts(decay: Array, response: Array, bin_s: float) -> dict[str, FitParameter]:
     """Start from the moments: a decay adds T1 to the mean and T1^2 to the variance.
 
     The response's own background comes along with it, scaled by the counts; where it is more than
@@ -285,15 +285,17 @@ def decay_starts(decay: Array, response: Array, bin_s: float) -> dict[str, Free]
     brought = background_r * counts / float((response - background_r).sum())
     added = _background(background, len(decay))
     return {
-        "lifetime": Free(min(lifetime, period), lifetime, 0.1 * bin_s, 10.0 * period),
-        "shift": Free(mean - mean_r - lifetime, lifetime),
-        "counts": Free(counts, counts, 0.0),
-        "background": Free(max(background - brought, added.start - brought), added.scale, -brought),
+        "lifetime": FitParameter(min(lifetime, period), lifetime, 0.1 * bin_s, 10.0 * period),
+        "shift": FitParameter(mean - mean_r - lifetime, lifetime),
+        "counts": FitParameter(counts, counts, 0.0),
+        "background": FitParameter(
+            max(background - brought, added.start - brought), added.scale, -brought
+        ),
     }
 
 
-def _background(level: float, n_bins: int) -> Free:
-    return Free(max(level, 0.01 / n_bins), max(level, 1.0 / n_bins), _DARK)
+def _background(level: float, n_bins: int) -> FitParameter:
+    return FitParameter(max(level, 0.01 / n_bins), max(level, 1.0 / n_bins), _DARK)
 
 
 def quiet_level(histogram: Array) -> float:
@@ -313,7 +315,7 @@ def mean_and_variance(histogram: Array, bin_s: float) -> tuple[float, float]:
 
 
 def u_of_response(
-    solution: Solution,
+    solution: FitResult,
     model: Callable[[Values], Array],
     kernel: Array,
     response: Array,
@@ -347,7 +349,7 @@ def describe(
     title: str,
     what: str,
     behind: str,
-    solution: Solution,
+    solution: FitResult,
     decay: Array,
     expected: Array,
     noise: Array,

@@ -34,7 +34,7 @@ from ..lifetime.reconvolution import (
     require_counts,
 )
 from ..models.decay import Array, decayed
-from ..statistics.likelihood import Free, Solution, Values, deviance_residuals, minimise
+from ..statistics.likelihood import FitParameter, FitResult, Values, deviance_residuals, minimise
 
 _SLOW = 10.0
 """Decays slower than this many rms widths of the response tell the start from a prompt share."""
@@ -169,11 +169,11 @@ class _Decay:
 class _Fitted:
     """A fit with the gradients of lifetime, prompt share and start."""
 
-    solution: Solution
+    solution: FitResult
     gradients: Mapping[str, Mapping[str, float]]
 
     @classmethod
-    def of(cls, solution: Solution) -> _Fitted:
+    def of(cls, solution: FitResult) -> _Fitted:
         counts, prompt = solution["counts"], solution["prompt"]
         total = counts + prompt
         share = {"prompt": counts / total**2, "counts": -prompt / total**2}
@@ -203,9 +203,9 @@ class _Fitted:
     def per_start(self, name: str) -> float:
         """Change of a quantity with the given start; 0 where it was free."""
         s = self.solution
-        if "shift" not in s.given:
+        if "shift" not in s.constraints:
             return 0.0
-        moved = s.covariance[:, s.names.index("shift")] / s.given["shift"].u ** 2
+        moved = s.covariance[:, s.names.index("shift")] / s.constraints["shift"].u ** 2
         return float(self._vector(name) @ moved)
 
     def per_response(self, name: str, response: Array, bin_s: float) -> Array:
@@ -363,7 +363,7 @@ def _model(shape: Array, bin_s: float, v: Values) -> Array:
 
 def _fit(
     label: str, decay: Array, response: Array, bin_s: float, shift: Uncertain | None = None
-) -> Solution:
+) -> FitResult:
     shape = response / response.sum()
 
     def residuals(v: Values) -> Array:
@@ -371,7 +371,7 @@ def _fit(
 
     moments = decay_starts(decay, response, bin_s)
     if shift is not None:
-        free = _with_prompt(moments, 0.0) | {"shift": Free(shift.value, shift.u)}
+        free = _with_prompt(moments, 0.0) | {"shift": FitParameter(shift.value, shift.u)}
         return minimise(label, free, residuals, {"shift": shift})
     # a start too early with a prompt share below zero is a minimum, too
     tries, failure = [], None
@@ -385,17 +385,17 @@ def _fit(
     return min(tries, key=lambda t: t.minimum)
 
 
-def _with_prompt(moments: Mapping[str, Free], share: float) -> dict[str, Free]:
+def _with_prompt(moments: Mapping[str, FitParameter], share: float) -> dict[str, FitParameter]:
     """Share the light out between dot and laser, without changing the histogram's moments."""
     free = dict(moments)
     t1, shift, counts = free["lifetime"], free["shift"], free["counts"]
     stretched = t1.start / math.sqrt(1.0 - share**2)
-    free["lifetime"] = Free(stretched, t1.scale, t1.low, t1.high)
+    free["lifetime"] = FitParameter(stretched, t1.scale, t1.low, t1.high)
     earlier = (1.0 - share) * stretched - t1.start
-    free["shift"] = Free(shift.start - earlier, shift.scale)
-    free["counts"] = Free((1.0 - share) * counts.start, counts.scale, counts.low)
+    free["shift"] = FitParameter(shift.start - earlier, shift.scale)
+    free["counts"] = FitParameter((1.0 - share) * counts.start, counts.scale, counts.low)
     least = _LOWEST_PROMPT * counts.start
-    free["prompt"] = Free(share * counts.start, 0.01 * counts.start, least)
+    free["prompt"] = FitParameter(share * counts.start, 0.01 * counts.start, least)
     return free
 
 

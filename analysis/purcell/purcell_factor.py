@@ -24,7 +24,7 @@ from qdchar.raw_data import TagRun
 
 from .. import brightness
 from ..models.lineshapes import mode_share, purcell
-from ..statistics.likelihood import Free, Solution, Values, minimise
+from ..statistics.likelihood import FitParameter, FitResult, Values, minimise
 from .detuned_decays import DetunedDecay, detuned_decays
 
 Array = NDArray[np.float64]
@@ -222,7 +222,7 @@ def analyse(
         ) from None
     u_volts = np.zeros(n) if u_voltage_V is None else np.asarray(u_voltage_V, dtype=np.float64)
     moving = np.flatnonzero(u_volts > 0)
-    offsets = {f"offset_{i}": Free(0.0, float(u_volts[i])) for i in moving}
+    offsets = {f"offset_{i}": FitParameter(0.0, float(u_volts[i])) for i in moving}
     given = {} if vibration_V is None else {"vibration": vibration_V}
 
     def places(v: Values) -> Array:
@@ -243,7 +243,7 @@ def analyse(
 
     free = {**_starts(volts, measured[:n], measured[n:]), **offsets}
     if vibration_V is not None:
-        free["vibration"] = Free(vibration_V.value, vibration_V.u)
+        free["vibration"] = FitParameter(vibration_V.value, vibration_V.u)
     solution = minimise(_LABEL, free, residuals, given)
     budget = _budget_of(solution, data, root)
     v = solution.as_dict()
@@ -335,7 +335,7 @@ def _leakage(
     )
 
 
-def _starts(volts: Array, t1: Array, rates: Array) -> dict[str, Free]:
+def _starts(volts: Array, t1: Array, rates: Array) -> dict[str, FitParameter]:
     """Start values: 1/rate is a parabola in the voltage, and so are T1's ends."""
     order = np.argsort(rates)[::-1]
     top = order[: max(3, len(order) // 2)]
@@ -349,15 +349,17 @@ def _starts(volts: Array, t1: Array, rates: Array) -> dict[str, Free]:
     detuned = 1.5 * float(t1.max())
     factor = max(detuned / float(t1.min()) - 1.0, 0.5)
     return {
-        "centre": Free(centre, 0.1 * span),
-        "fwhm": Free(float(width) / np.sqrt(1.0 + factor), 0.1 * span, low=0.0),
-        "purcell": Free(factor, factor, low=0.0),
-        "detuned": Free(detuned, detuned, low=0.0),
-        "height": Free(float(rates.max()) * (1.0 + 1.0 / factor), float(rates.max()), low=0.0),
+        "centre": FitParameter(centre, 0.1 * span),
+        "fwhm": FitParameter(float(width) / np.sqrt(1.0 + factor), 0.1 * span, low=0.0),
+        "purcell": FitParameter(factor, factor, low=0.0),
+        "detuned": FitParameter(detuned, detuned, low=0.0),
+        "height": FitParameter(
+            float(rates.max()) * (1.0 + 1.0 / factor), float(rates.max()), low=0.0
+        ),
     }
 
 
-def _budget_of(solution: Solution, data: Sequence[Uncertain], root: Array) -> Budget:
+def _budget_of(solution: FitResult, data: Sequence[Uncertain], root: Array) -> Budget:
     """Return the function that gives a quantity's budget from its derivatives.
 
     What comes from the lifetimes, the rates and the vibration keeps the names of their error
@@ -371,13 +373,13 @@ def _budget_of(solution: Solution, data: Sequence[Uncertain], root: Array) -> Bu
     from_voltages = budgets_of_fit(
         f"{_LABEL}, voltages", solution.names, in_voltages.T @ in_voltages
     )
-    beyond = c * (solution.stretch**2 - 1.0)
+    beyond = c * (solution.birge_ratio**2 - 1.0)
     from_scatter = budgets_of_fit(f"{_LABEL}, excess scatter", solution.names, beyond)
 
     def budget(gradient: Mapping[str, float]) -> tuple[Contribution, ...]:
         g = np.array([gradient.get(name, 0.0) for name in solution.names])
         inputs = list(zip(data, map(float, g @ per_datum), strict=True))
-        for name, estimate in solution.given.items():
+        for name, estimate in solution.constraints.items():
             shift = c[:, solution.names.index(name)] / estimate.u**2
             inputs.append((estimate, float(g @ shift)))
         own = [

@@ -1,4 +1,7 @@
-"""Brightness noise from point to point of a scan: found from the scan itself, told from drift."""
+"""Excess noise: the brightness fluctuates from point to point by more than counting noise.
+
+Its size is estimated from the scan itself. It is independent from point to point; a drift is not.
+"""
 
 from __future__ import annotations
 
@@ -13,43 +16,48 @@ from scipy import optimize, stats
 from qdchar.errors import InconclusiveError
 from qdchar.estimate import Uncertain
 
-from .likelihood import Free, Solution, Values, minimise_reweighted
+from .likelihood import FitParameter, FitResult, Values, minimise_reweighted
 
 Array = NDArray[np.float64]
 
-_SMALLEST = 1e-5
-_STANDS_OUT = 5.0
+_SMALLEST_NOISE = 1e-5
+"""Lower end of the search for the relative excess noise; counting noise is always larger."""
+_LEAST_SIGNIFICANCE = 5.0
+"""Standard uncertainties that a signal needs: the highest of some 1e4 noisy points stays below."""
+_LEAST_FIT_PROBABILITY = 0.01
+"""Probability of the chi2 below which counting noise alone does not explain the scatter."""
 
 
-def minimise_scattering(
+def fit_with_excess_noise(
     label: str,
-    free: Mapping[str, Free],
+    free: Mapping[str, FitParameter],
     residuals: Callable[[Values, Array], Array],
     weights: Callable[[Values, float], Array],
-    given: Mapping[str, Uncertain] | None = None,
-) -> tuple[Solution, float]:
-    """Minimise as `minimise_reweighted`, with the light's own noise where the data show some.
+    constraints: Mapping[str, Uncertain] | None = None,
+) -> tuple[FitResult, float]:
+    """Fit as `minimise_reweighted`, and include excess noise where the data show it.
 
-    A dot that blinks, or a cavity that vibrates, makes the brightness of each point differ by a
-    relative amount beyond counting noise. Where the scatter is significantly (1 %) larger than
-    counting allows, that amount is chosen such that the minimum equals its degrees of freedom
-    [1]_: bright points, which suffer most, then weigh less. Stretching all errors alike would keep
-    their weights too high.
+    A dot that blinks, or a cavity that vibrates, changes the brightness from point to point by a
+    relative amount, in addition to counting noise. Where the scatter is significantly larger than
+    counting noise (1 %), this amount is chosen such that the minimum equals the degrees of freedom
+    [1]_. Bright points, which are affected most, then have less weight. One factor for all errors
+    (the Birge ratio) would leave their weights too high.
 
     Parameters
     ----------
-    label, free, residuals, given
+    label, free, residuals, constraints
         As for `minimise_reweighted`.
     weights
-        Function of the values and of the relative noise of the brightness, to be added as a
+        Function of the values and of the relative excess noise, which is to be added as a
         variance ``(noise * counts)^2``.
 
     Returns
     -------
-    Solution
+    FitResult
         The fit.
     float
-        Relative standard deviation of the brightness from point to point; 0 if none shows.
+        Excess noise: relative standard deviation of the brightness from point to point; 0 if it is
+        not significant.
 
     References
     ----------
@@ -57,13 +65,15 @@ def minimise_scattering(
        doi:10.6028/jres.087.022
     """
 
-    def fit(noise: float, start: Mapping[str, Free]) -> Solution:
-        return minimise_reweighted(label, start, residuals, lambda v: weights(v, noise), given)
+    def fit(noise: float, start: Mapping[str, FitParameter]) -> FitResult:
+        return minimise_reweighted(
+            label, start, residuals, lambda v: weights(v, noise), constraints
+        )
 
-    quiet = fit(0.0, free)
-    if quiet.p_value >= 0.01:
-        return quiet, 0.0
-    solution = quiet
+    counting_only = fit(0.0, free)
+    if counting_only.p_value >= _LEAST_FIT_PROBABILITY:
+        return counting_only, 0.0
+    solution = counting_only
 
     def excess(log_noise: float) -> float:
         nonlocal solution
@@ -71,14 +81,14 @@ def minimise_scattering(
         solution = fit(math.exp(log_noise), near)
         return solution.minimum / solution.dof - 1.0
 
-    # where the noise dominates, the minimum goes with its inverse square: walk to the root
-    inner, outer = math.log(_SMALLEST), math.log(_SMALLEST * 10.0)
+    # Where excess noise dominates, the minimum falls as its inverse square: step up to the root.
+    inner, outer = math.log(_SMALLEST_NOISE), math.log(_SMALLEST_NOISE * 10.0)
     above = excess(outer)
     while above > 0.0:
         inner, outer = outer, outer + max(0.5 * math.log1p(above), 0.3)
         if inner > 0.0:
             raise InconclusiveError(
-                f"{label}: the points scatter by more than the brightness itself; is the source "
+                f"{label}: the points scatter by more than the brightness itself. Is the source "
                 "blinking slowly, or the light path unstable? Count longer per point"
             )
         above = excess(outer)
@@ -89,8 +99,8 @@ def minimise_scattering(
     return solution, noise
 
 
-def faint_problem(label: str, solution: Solution, height: str) -> tuple[str, ...]:
-    """Say so if what was fitted does not stand out: the highest of many points of noise does not.
+def significance_problem(label: str, solution: FitResult, height: str) -> tuple[str, ...]:
+    """Report a fitted signal that is not significant.
 
     Parameters
     ----------
@@ -99,33 +109,33 @@ def faint_problem(label: str, solution: Solution, height: str) -> tuple[str, ...
     solution
         The fit.
     height
-        Parameter that is zero where there is nothing.
+        Name of the parameter that is zero without a signal.
     """
-    if solution[height] > _STANDS_OUT * solution.u(height):
+    if solution[height] > _LEAST_SIGNIFICANCE * solution.u(height):
         return ()
     return (
-        f"{label}: what was fitted stands out by {solution[height] / solution.u(height):.1f} "
-        f"standard uncertainties, less than the {_STANDS_OUT:g} that noise does not reach; is "
-        "there light? Count longer",
+        f"{label}: the signal is {solution[height] / solution.u(height):.1f} standard "
+        f"uncertainties high; noise alone can reach {_LEAST_SIGNIFICANCE:g}. Is there light? "
+        "Count longer",
     )
 
 
 def drift_problem(label: str, noise: float, residuals: Array) -> tuple[str, ...]:
-    """Say so if the residuals of a scan follow each other, as in a drift or with a wrong model.
+    """Report residuals that are correlated from point to point, as by a drift or a wrong model.
 
     Parameters
     ----------
     label
         Name of the fit.
     noise
-        From `minimise_scattering`; nothing is said where it is 0.
+        Excess noise from `fit_with_excess_noise`; there is no problem where it is 0.
     residuals
         Of one scan, in the order measured, shape (n,).
 
     Notes
     -----
-    The correlation of neighbours has a standard deviation of 1/sqrt(n) if there is none. Noise
-    that is independent from point to point is in the errors already; a drift is not.
+    Without correlation, the correlation coefficient of neighbours has a standard deviation of
+    1/sqrt(n). The errors include noise that is independent from point to point, but no drift.
     """
     centred = residuals - residuals.mean()
     power = float(centred @ centred)
@@ -135,7 +145,7 @@ def drift_problem(label: str, noise: float, residuals: Array) -> tuple[str, ...]
     if stats.norm.sf(correlation * math.sqrt(len(residuals))) > 1e-4:
         return ()
     return (
-        f"{label}: the brightness is off by {noise:.1%} rms, and neighbouring points alike "
-        f"(correlation {correlation:.2f}): it drifted or jumped during the scan, or the model does "
-        "not fit; look at the residuals, hold the cavity and repeat",
+        f"{label}: the brightness deviates from the model by {noise:.1%} rms, and neighbouring "
+        f"points deviate alike (correlation {correlation:.2f}). It drifted or jumped during the "
+        "scan, or the model does not fit: look at the residuals, lock the cavity again and repeat",
     )

@@ -1,4 +1,4 @@
-"""Central intervals where a normal error does not serve: few counts, bounds, rectangles."""
+"""Central intervals where the error is not normal: few counts, bounds, rectangles."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def garwood(count: int, level: float) -> Interval:
     return low, float(stats.gamma.isf(tail, count + 1))
 
 
-def exact(count: int, level: float, background: float = 0.0) -> Interval:
+def exact_interval(count: int, level: float, background: float = 0.0) -> Interval:
     """Return a central interval of the mean s >= 0 of counts ~ Poisson(s + background).
 
     Garwood's without background; with one, its upper end is that of `upper_limit`.
@@ -56,7 +56,7 @@ def upper_limit(count: int, level: float, background: float = 0.0) -> float:
     -----
     The s at which ``P(n <= count; s + b)/P(n <= count; b)`` is ``1 - level`` [1]_ [2]_. Without
     background this is Clopper's and Pearson's limit for a Poisson count; with one it covers too
-    often rather than too seldom, and never excludes a source because its background happened to
+    often rather than too seldom, and it never excludes a signal because the background happened to
     be low.
 
     References
@@ -114,18 +114,18 @@ def widen(value: float, interval: Interval, k: float, u: float) -> Interval:
     return value - math.hypot(low, k * u), value + math.hypot(high, k * u)
 
 
-def stretch(value: float, interval: Interval, factor: float) -> Interval:
-    """Stretch an interval about its value."""
+def scaled_interval(value: float, interval: Interval, factor: float) -> Interval:
+    """Scale the distances of an interval's ends from its value."""
     return value + factor * (interval[0] - value), value + factor * (interval[1] - value)
 
 
 def rectangular(low: float, high: float, level: float) -> Interval:
-    """Return the central interval of a quantity that is anywhere between two limits alike."""
+    """Return the central interval of a rectangular distribution between two limits."""
     middle, half = (low + high) / 2.0, (high - low) / 2.0
     return middle - level * half, middle + level * half
 
 
-def jeffreys_share(count: int, other: int, level: float) -> Interval:
+def jeffreys_ratio(count: int, other: int, level: float) -> Interval:
     """Return an interval for the ratio of two Poisson means, count over other.
 
     Notes
@@ -140,14 +140,14 @@ def jeffreys_share(count: int, other: int, level: float) -> Interval:
     return low / (1.0 - low), high / (1.0 - high)
 
 
-def exact_share(count: int, other: int, level: float) -> Interval:
+def exact_ratio(count: int, other: int, level: float) -> Interval:
     """Return Clopper's and Pearson's interval for the ratio of two Poisson means."""
     tail = 0.5 * (1.0 - level)
     low = float(stats.beta(count, other + 1).ppf(tail)) if count > 0 else 0.0
-    return low / (1.0 - low), upper_limit_share(count, other, 1.0 - tail)
+    return low / (1.0 - low), upper_limit_ratio(count, other, 1.0 - tail)
 
 
-def upper_limit_share(count: int, other: int, level: float) -> float:
+def upper_limit_ratio(count: int, other: int, level: float) -> float:
     """Return the one-sided upper limit of the ratio of two Poisson means, count over other.
 
     Notes

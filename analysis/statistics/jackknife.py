@@ -1,4 +1,4 @@
-"""Scatter over time blocks: an uncertainty that sees drift and blinking, which sqrt(N) does not."""
+"""Jackknife over time blocks: an uncertainty that includes drift and blinking; sqrt(N) does not."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ def long_blocks(table: Table) -> Table:
 
     Notes
     -----
-    What is not linear in the counts is taken over these. Over the whole run a drift would raise
-    the product of averages above the average product; two halves leave a quarter of that. Shorter
-    blocks would leave less, but take bright stretches of a blinking source for drift: the product
-    grows by 2 b tau_b/block, and a ratio of counts is biased by the inverse of a block's counts.
+    Statistics that are not linear in the counts are evaluated over these two blocks. Over the
+    whole run, a drift makes the product of averages differ from the average product; two halves
+    leave a quarter of that difference. Shorter blocks would leave less of it, but would mistake
+    bright periods of a blinking source for drift: the product grows by 2 b tau_b/block, and a
+    ratio of counts is biased by the inverse of a block's counts.
     """
     return joined(table, _LONG_BLOCKS)
 
@@ -48,13 +49,13 @@ def product_of_rates(table: Table) -> float:
 def jackknife(statistic: Statistic, table: ArrayLike) -> float:
     """Return the standard uncertainty of a statistic from leaving out one block at a time [1]_.
 
-    Where neighbouring blocks agree more than chance allows, blocks are too short for what drifts
-    or blinks, and whole groups of neighbours are left out, as long as 20 groups remain.
+    Where neighbouring blocks are correlated, blocks are shorter than the drift or the blinking.
+    Groups of neighbouring blocks are then left out instead, such that 20 groups remain.
 
     Parameters
     ----------
     statistic
-        Function of a table of blocks, shape (k, columns), that returns the figure.
+        Function of a table of blocks, shape (k, columns), that returns a number.
     table
         Sums of the blocks in order of time, shape (k, columns), k >= 20.
 
@@ -64,7 +65,7 @@ def jackknife(statistic: Statistic, table: ArrayLike) -> float:
     """
     blocks = np.asarray(table, dtype=np.float64)
     if len(blocks) < FEWEST_BLOCKS:
-        raise ValueError(f"{len(blocks)} blocks; a jackknife wants at least {FEWEST_BLOCKS}")
+        raise ValueError(f"{len(blocks)} blocks; a jackknife needs at least {FEWEST_BLOCKS}")
     change = _left_out(statistic, blocks, 1)
     group = len(blocks) // FEWEST_BLOCKS
     if group > 1 and _neighbours_agree(change):

@@ -1,7 +1,7 @@
 """Maximum likelihood with lmfit: Poisson counts, known errors, nuisances with certificates.
 
-Everything here keeps the errors absolute (lmfit's ``scale_covar=False``). A misfit shows in the
-goodness of fit, and where it is significant in the budget, as an error source of its own.
+All errors are absolute (lmfit's ``scale_covar=False``). A misfit shows in the goodness of fit;
+where it is significant, it is an error source of its own in the budget.
 """
 
 from __future__ import annotations
@@ -81,8 +81,8 @@ def pull_residuals(values: ArrayLike, expected: ArrayLike, u: ArrayLike) -> Arra
 
 
 @dataclass(frozen=True)
-class Free:
-    """A parameter to be found.
+class FitParameter:
+    """A free parameter of a fit.
 
     Attributes
     ----------
@@ -102,7 +102,7 @@ class Free:
 
 
 @dataclass(frozen=True)
-class Solution:
+class FitResult:
     """The minimum of a fit, and how sharp it is.
 
     Attributes
@@ -110,16 +110,16 @@ class Solution:
     label
         Name of the fit, unique within a run; names the error sources in budgets.
     names, values, covariance
-        Parameters, shapes (p,), (p,), (p, p), SI units. The covariance includes what the given
-        nuisances contribute.
+        Parameters, shapes (p,), (p,), (p, p), SI units. The covariance includes
+        what the constraints contribute.
     residuals
-        At the minimum, shape (n,), without those of the given nuisances.
+        At the minimum, shape (n,), without those of the constraints.
     jacobian
         Derivatives of `residuals` with respect to the parameters, shape (n, p).
     minimum, dof
-        Sum of squared residuals, given nuisances included, and its degrees of freedom.
-    given
-        Nuisances that entered with a Gaussian constraint.
+        Sum of squared residuals, constraints included, and its degrees of freedom.
+    constraints
+        Nuisance parameters with a Gaussian constraint, by name: known value and uncertainty.
     """
 
     label: str
@@ -130,8 +130,8 @@ class Solution:
     jacobian: Array
     minimum: float
     dof: int
-    given: Mapping[str, Uncertain]
-    _free: Mapping[str, Free]
+    constraints: Mapping[str, Uncertain]
+    _parameters: Mapping[str, FitParameter]
     _function: Residuals
 
     def __getitem__(self, name: str) -> float:
@@ -151,7 +151,7 @@ class Solution:
 
         There its likelihood is not parabolic and `profile` has to be asked for the interval.
         """
-        free = self._free[name]
+        free = self._parameters[name]
         distance = min(self[name] - free.low, free.high - self[name])
         return distance < within * self.u(name)
 
@@ -161,55 +161,56 @@ class Solution:
         return float(stats.chi2.sf(self.minimum, self.dof)) if self.dof > 0 else 1.0
 
     @property
-    def stretch(self) -> float:
+    def birge_ratio(self) -> float:
         """Birge ratio sqrt(minimum/dof) where the data scatter significantly more than expected.
 
-        1 unless that scatter has a probability below 1 %: errors are stretched, never shrunk, and
-        the stretch stands in the budget as an error source of its own.
+        1 unless that scatter has a probability below 1 %. Uncertainties are increased by it, never
+        decreased, and the increase is an error source of its own in the budget.
         """
         return math.sqrt(self.minimum / self.dof) if self.p_value < 0.01 else 1.0
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """Say so in plain words if the model does not describe the data."""
-        if self.stretch < 2.0 or self.p_value > 1e-6:
+        """Report a model that does not describe the data."""
+        if self.birge_ratio < 2.0 or self.p_value > 1e-6:
             return ()
         return (
-            f"{self.label}: the residuals are {self.stretch:.1f} times what the model allows "
-            f"(chi2 {self.minimum:.0f} for {self.dof} degrees of freedom); look at them: did "
-            "something drift or jump during the scan?",
+            f"{self.label}: the residuals are {self.birge_ratio:.1f} times larger than the model "
+            f"allows (chi2 {self.minimum:.0f} for {self.dof} degrees of freedom). Look at the "
+            "residuals: did something drift or jump during the scan?",
         )
 
-    def minimum_given(
-        self, tied: Callable[[Values], Values], bounds: Mapping[str, tuple[float, float]]
+    def profile_minimum(
+        self, fixed: Callable[[Values], Values], bounds: Mapping[str, tuple[float, float]]
     ) -> float:
-        """Return the minimum with some parameters tied to constants or to the others.
+        """Return the minimum over the free parameters, with the other parameters fixed.
 
         Parameters
         ----------
-        tied
-            Function of the untied parameters' values that returns the tied ones', by name.
+        fixed
+            Function of the values of the free parameters. It returns the values of the fixed
+            parameters by name: constants, or functions of the free ones.
         bounds
-            Bounds of untied parameters that the tie makes narrower than those of the fit.
+            Bounds of free parameters that are narrower than in the fit.
         """
-        names = set(tied(self.as_dict()))
+        names = set(fixed(self.as_dict()))
         free = {}
-        for n, f in self._free.items():
+        for n, f in self._parameters.items():
             if n not in names:
                 low, high = bounds.get(n, (f.low, f.high))
-                free[n] = Free(min(max(self[n], low), high), f.scale, low, high)
-        loose = {n: e for n, e in self.given.items() if n in free}
-        held = {n: e for n, e in self.given.items() if n not in free}
+                free[n] = FitParameter(min(max(self[n], low), high), f.scale, low, high)
+        of_free = {n: e for n, e in self.constraints.items() if n in free}
+        of_fixed = {n: e for n, e in self.constraints.items() if n not in free}
 
         def function(v: Values) -> Array:
-            values = {**v, **tied(v)}
-            penalties = [(values[n] - e.value) / e.u for n, e in held.items()]
+            values = {**v, **fixed(v)}
+            penalties = [(values[n] - e.value) / e.u for n, e in of_fixed.items()]
             return np.concatenate([self._function(values), penalties])
 
         if not free:
             return float(np.sum(function({}) ** 2))
         # only the minimum is asked for, not its covariance: the quick derivatives do
-        result = _lmfit(self.label, free, function, loose, "2-point")
+        result = _lmfit(self.label, free, function, of_free, "2-point")
         return float(np.sum(np.asarray(result.residual) ** 2))
 
     def profile(self, name: str, delta: float = DELTA_68) -> tuple[float, float]:
@@ -220,16 +221,16 @@ class Solution:
         name
             One of `names`.
         delta
-            Rise of the minimum at the ends: 1 for 68 %, 3.84 for 95 %; times `stretch` squared.
+            Rise of the minimum at the ends: 1 for 68 %, 3.84 for 95 %; times `birge_ratio` squared.
         """
-        free = self._free[name]
+        free = self._parameters[name]
         return profile(
             self.label,
-            lambda x: self.minimum_given(lambda _: {name: x}, {}),
+            lambda x: self.profile_minimum(lambda _: {name: x}, {}),
             best=self[name],
             step=self.u(name),
             minimum=self.minimum,
-            delta=delta * self.stretch**2,
+            delta=delta * self.birge_ratio**2,
             low=free.low,
             high=free.high,
         )
@@ -244,19 +245,19 @@ class Solution:
 
         Notes
         -----
-        A given nuisance keeps the names of its own error sources: the fit moves by
-        ``cov[:, k]/u_k**2`` per unit of nuisance k's given value, and by ``-cov J^T`` per unit of
-        the data's residuals. The two parts add up to the covariance.
+        A constrained parameter keeps the names of its own error sources: the solution changes by
+        ``cov[:, k]/u_k**2`` per unit of the known value of parameter k, and by ``-cov J^T`` per
+        unit of the data's residuals. The two parts add up to the covariance.
         """
         inputs: list[tuple[Uncertain, float]] = []
         gradient = np.array([sensitivity.get(n, 0.0) for n in self.names])
-        for name, estimate in self.given.items():
+        for name, estimate in self.constraints.items():
             shift = self.covariance[:, self.names.index(name)] / estimate.u**2
             inputs.append((estimate, float(gradient @ shift)))
         per_residual = self.jacobian @ self.covariance
         own = per_residual.T @ per_residual
         own_budgets = budgets_of_fit(self.label, self.names, own)
-        excess = math.sqrt(self.stretch**2 - 1.0)
+        excess = math.sqrt(self.birge_ratio**2 - 1.0)
         # One eigenvector at a time, so that derived quantities share the fit's error sources.
         parts = [
             Contribution(c.source, float(g) * c.u, c.kind)
@@ -284,10 +285,10 @@ class Solution:
 
 def minimise(
     label: str,
-    free: Mapping[str, Free],
+    free: Mapping[str, FitParameter],
     residuals: Residuals,
-    given: Mapping[str, Uncertain] | None = None,
-) -> Solution:
+    constraints: Mapping[str, Uncertain] | None = None,
+) -> FitResult:
     """Find the parameters that minimise the sum of squared residuals.
 
     Parameters
@@ -295,12 +296,13 @@ def minimise(
     label
         Name of the fit, unique within a run; it stands in messages and budgets.
     free
-        Parameters by name, the given nuisances among them.
+        FitParameter parameters by name, including those with a constraint.
     residuals
         Function of the parameters' values by name, returns shape (n,): `deviance_residuals`,
         `pull_residuals` or several of them concatenated.
-    given
-        Nuisance parameters known from elsewhere, by name: each adds (parameter - value)/u.
+    constraints
+        Nuisance parameters known from elsewhere, by name: each adds the residual
+        (parameter - value)/u.
 
     Raises
     ------
@@ -308,12 +310,12 @@ def minimise(
         If there are fewer data than parameters, the minimiser does not converge, or the data
         leave a combination of parameters undetermined. Says which.
     """
-    given = given or {}
-    result = _lmfit(label, free, residuals, given)
+    constraints = constraints or {}
+    result = _lmfit(label, free, residuals, constraints)
     names = tuple(free)
     values = np.array([result.params[n].value * free[n].scale for n in names])
     at_minimum = residuals(dict(zip(names, map(float, values), strict=True)))
-    dof = len(at_minimum) + len(given) - len(names)
+    dof = len(at_minimum) + len(constraints) - len(names)
     if dof < 0:
         raise InconclusiveError(
             f"{label}: {len(at_minimum)} data points cannot determine {len(names)} parameters "
@@ -322,7 +324,7 @@ def minimise(
     scale = np.array([free[n].scale for n in names])
     jacobian = np.asarray(result.jac, dtype=np.float64)
     covariance = _covariance(label, names, jacobian) * np.outer(scale, scale)
-    return Solution(
+    return FitResult(
         label=label,
         names=names,
         values=values,
@@ -331,28 +333,29 @@ def minimise(
         jacobian=jacobian[: len(at_minimum)] / scale,
         minimum=float(np.sum(np.asarray(result.residual) ** 2)),
         dof=dof,
-        given=given,
-        _free=free,
+        constraints=constraints,
+        _parameters=free,
         _function=residuals,
     )
 
 
 def minimise_reweighted(
     label: str,
-    free: Mapping[str, Free],
+    free: Mapping[str, FitParameter],
     residuals: Callable[[Values, Array], Array],
     weights: Callable[[Values], Array],
-    given: Mapping[str, Uncertain] | None = None,
-) -> Solution:
+    constraints: Mapping[str, Uncertain] | None = None,
+) -> FitResult:
     """Minimise residuals whose weights depend on the model, without bias.
 
-    The weights are computed from the last solution and held fixed during each fit, until the
-    solution stays: quasi-likelihood. Varying them within a fit would favour models with large
-    errors; taking them from the data would favour points that fluctuated down.
+    The weights are computed from the last solution and kept constant during each fit. This is
+    repeated until the solution no longer changes (quasi-likelihood). Varying the weights within a
+    fit would favour models with large errors; weights from the data would favour points that
+    fluctuated down.
 
     Parameters
     ----------
-    label, free, given
+    label, free, constraints
         As in `minimise`.
     residuals
         Function of the values and the weights.
@@ -372,24 +375,24 @@ def minimise_reweighted(
         def weighted(values: Values, held: Array = held) -> Array:
             return residuals(values, held)
 
-        solution = minimise(label, current, weighted, given)
+        solution = minimise(label, current, weighted, constraints)
         moved = np.sqrt(np.diag(solution.covariance)) * 1e-2
         if previous is not None and np.all(np.abs(solution.values - previous) <= moved):
             return solution
         previous = solution.values
         held = weights(solution.as_dict())
-        current = {n: Free(solution[n], f.scale, f.low, f.high) for n, f in current.items()}
+        current = {n: FitParameter(solution[n], f.scale, f.low, f.high) for n, f in current.items()}
     raise InconclusiveError(
-        f"{label}: the fit and the errors computed from it did not settle; the data are too few "
-        "or too noisy for this model"
+        f"{label}: the fit and the weights computed from it did not converge; the data are too "
+        "few or too noisy for this model"
     )
 
 
 def _lmfit(
     label: str,
-    free: Mapping[str, Free],
+    free: Mapping[str, FitParameter],
     residuals: Residuals,
-    given: Mapping[str, Uncertain],
+    constraints: Mapping[str, Uncertain],
     jacobian: str = "3-point",
 ) -> Any:
     """Run lmfit with every parameter in units of its scale."""
@@ -399,8 +402,8 @@ def _lmfit(
 
     def objective(p: lmfit.Parameters) -> Array:
         values = {n: p[n].value * f.scale for n, f in free.items()}
-        constraints = [(values[n] - e.value) / e.u for n, e in given.items()]
-        return np.concatenate([residuals(values), constraints])
+        pulls = [(values[n] - e.value) / e.u for n, e in constraints.items()]
+        return np.concatenate([residuals(values), pulls])
 
     first = objective(parameters)
     if not np.all(np.isfinite(first)):
@@ -410,7 +413,7 @@ def _lmfit(
         )
     if len(first) < len(free):
         raise InconclusiveError(
-            f"{label}: {len(first) - len(given)} data points cannot determine {len(free)} "
+            f"{label}: {len(first) - len(constraints)} data points cannot determine {len(free)} "
             f"parameters ({', '.join(free)}); measure more points"
         )
     minimiser = lmfit.Minimizer(objective, parameters, scale_covar=False)
@@ -445,7 +448,7 @@ def _lmfit(
 
 
 def _covariance(label: str, names: tuple[str, ...], jacobian: Array) -> Array:
-    """Inverse Fisher matrix from the Jacobian, or an error that names what is undetermined."""
+    """Return the inverse Fisher matrix; an error names parameters that are undetermined."""
     norm = np.linalg.norm(jacobian, axis=0)
     silent = [n for n, length in zip(names, norm, strict=True) if length == 0.0]
     if silent:
@@ -454,7 +457,7 @@ def _covariance(label: str, names: tuple[str, ...], jacobian: Array) -> Array:
     if singular[-1] < 1e-7 * singular[0]:
         mixed = [n for n, v in zip(names, vectors[-1], strict=True) if abs(v) > 0.1]
         raise InconclusiveError(
-            f"{label}: the data do not tell {' and '.join(mixed)} apart; scan a wider range or "
+            f"{label}: the data do not separate {' and '.join(mixed)}; scan a wider range, or "
             "give one of them"
         )
     inverse = vectors.T @ np.diag(singular**-2) @ vectors

@@ -1,4 +1,4 @@
-"""Propagation of distributions by Monte Carlo, and when to prefer it to the linear law.
+"""Propagation of distributions by Monte Carlo, and a test of the linear law against it.
 
 JCGM 101:2008 (GUM-S1): adaptive number of trials by 7.9, comparison with the linear law of
 uncertainty propagation by 8.1.
@@ -23,11 +23,12 @@ Array = NDArray[np.float64]
 _BATCH = 20_000
 _MOST_BATCHES = 500
 _LEAST_ACCEPTED = 0.01
+"""Least share of trials within the bounds; with fewer the inputs contradict their bounds."""
 
 
 @dataclass(frozen=True)
 class Distribution:
-    """What Monte Carlo says about a quantity.
+    """Distribution of a quantity as found by Monte Carlo.
 
     Attributes
     ----------
@@ -36,11 +37,11 @@ class Distribution:
     interval_68, interval_95
         Probabilistically symmetric coverage intervals.
     above_zero
-        Probability that the quantity is above zero.
+        Share of the trials above zero.
     trials
-        How many there were.
+        Number of trials.
     tolerance
-        Numerical tolerance that mean, u and the ends of the 95 % interval keep to, 95 times of 100.
+        Numerical tolerance of mean, u and the ends of the 95 % interval; kept in 95 of 100 runs.
     """
 
     mean: float
@@ -86,16 +87,16 @@ def monte_carlo(
     rng
         Random numbers.
     bounds
-        What is known to bound each input, e.g. ``(0, 1)`` for a transmission; trials in which one
-        is exceeded are not possible and drawn anew.
+        Known bounds of each input, e.g. ``(0, 1)`` for a transmission; trials beyond them are
+        impossible and are drawn again.
     digits
-        Significant digits of u that the result is to be stable in.
+        Significant digits of u to which the result is to be stable.
 
     Raises
     ------
     InconclusiveError
-        If hardly a trial keeps to the bounds, or no number of trials makes the result stable (it
-        has no variance: a ratio whose denominator may vanish).
+        If hardly any trial is within the bounds, or no number of trials makes the result stable
+        (its variance is infinite: a ratio whose denominator can vanish).
 
     Notes
     -----
@@ -149,8 +150,10 @@ def monte_carlo(
     )
 
 
-def linear_serves(estimate: Uncertain, distribution: Distribution, digits: int = 1) -> bool:
-    """Tell whether value +- 1.96 u agrees with the 95 % interval of Monte Carlo (GUM-S1 8.1).
+def linear_law_is_adequate(
+    estimate: Uncertain, distribution: Distribution, digits: int = 1
+) -> bool:
+    """Whether value +- 1.96 u agrees with the 95 % interval of Monte Carlo (GUM-S1 8.1).
 
     Parameters
     ----------
@@ -167,22 +170,22 @@ def linear_serves(estimate: Uncertain, distribution: Distribution, digits: int =
     return bool(below <= tolerance and above <= tolerance)
 
 
-def checked(estimate: Estimate, distribution: Distribution) -> Estimate:
-    """Return an estimate with the intervals of Monte Carlo where its linear budget does not serve.
+def with_monte_carlo_intervals(estimate: Estimate, distribution: Distribution) -> Estimate:
+    """Return an estimate, with the intervals of Monte Carlo where its linear budget is inadequate.
 
-    The budget keeps its proportions, hence what is shared with others, and gets the size of the
-    standard deviation.
+    The budget keeps its proportions, and so its correlation with other estimates. It is scaled to
+    the standard deviation of the trials.
     """
-    if linear_serves(estimate, distribution):
+    if linear_law_is_adequate(estimate, distribution):
         return estimate
-    stretch = distribution.u / estimate.u
+    factor = distribution.u / estimate.u
     return replace(
         estimate,
         method=(
-            f"{estimate.method}; Monte Carlo (GUM-S1, {distribution.trials} trials): the linear "
-            "law misses its 95 % interval"
+            f"{estimate.method}; Monte Carlo (GUM-S1, {distribution.trials} trials), because the "
+            "linear law differs from its 95 % interval"
         ),
-        budget=tuple(Contribution(c.source, c.u * stretch, c.kind) for c in estimate.budget),
+        budget=tuple(Contribution(c.source, c.u * factor, c.kind) for c in estimate.budget),
         interval_68=distribution.interval_68,
         interval_95=distribution.interval_95,
     )

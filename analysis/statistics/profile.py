@@ -43,7 +43,7 @@ def profile(
     Raises
     ------
     InconclusiveError
-        If the data do not limit the parameter, or a better minimum is met on the way.
+        If the data do not limit the parameter, or a better minimum is found during the search.
     """
 
     def rise(x: float) -> float:

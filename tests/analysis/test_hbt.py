@@ -12,11 +12,11 @@ from qdchar.analysis import hbt
 from qdchar.analysis.hbt.expected_peaks import expected_areas
 from qdchar.analysis.hbt.g2_live_gated import double_click_bias
 from qdchar.analysis.statistics.intervals import (
-    exact,
-    exact_share,
+    exact_interval,
+    exact_ratio,
     garwood,
     jeffreys,
-    jeffreys_share,
+    jeffreys_ratio,
     upper_limit,
 )
 from qdchar.estimate import Contribution, Estimate, Uncertain
@@ -337,7 +337,7 @@ def test_jeffreys_above_a_background_covers(signal: float, background: float) ->
 def test_jeffreys_without_background_is_the_textbook_interval() -> None:
     assert jeffreys(5, 0.95) == pytest.approx(tuple(stats.gamma.ppf([0.025, 0.975], 5.5)))
     # one in zero peak, 8271 in 22 side peaks: as good as Poisson
-    low, high = jeffreys_share(1, 8271, 0.95)
+    low, high = jeffreys_ratio(1, 8271, 0.95)
     assert (low * 8271, high * 8271) == pytest.approx(jeffreys(1, 0.95), rel=1e-3)
 
 
@@ -346,14 +346,14 @@ def test_jeffreys_without_background_is_the_textbook_interval() -> None:
 @pytest.mark.parametrize("level", [0.6827, 0.95])
 def test_exact_intervals_never_cover_less(signal: float, background: float, level: float) -> None:
     counts = np.arange(200)
-    intervals = [exact(int(k), level, background) for k in counts]
+    intervals = [exact_interval(int(k), level, background) for k in counts]
     inside = [low <= signal <= high for low, high in intervals]
     assert np.sum(stats.poisson.pmf(counts, signal + background) * inside) >= level
 
 
 @pytest.mark.parametrize("count", [0, 1, 8])
 def test_exact_share_is_the_exact_count_where_the_other_is_large(count: int) -> None:
-    low, high = exact_share(count, 100_000, 0.95)
+    low, high = exact_ratio(count, 100_000, 0.95)
     assert (low * 1e5, high * 1e5) == pytest.approx(garwood(count, 0.95), rel=1e-3)
 
 

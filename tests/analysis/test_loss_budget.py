@@ -12,10 +12,10 @@ from qdchar.analysis import loss_budget
 from qdchar.analysis.loss_budget import Part
 from qdchar.analysis.models.lineshapes import voigt_overlap
 from qdchar.analysis.statistics.monte_carlo import (
-    checked,
-    linear_serves,
+    linear_law_is_adequate,
     monte_carlo,
     numerical_tolerance,
+    with_monte_carlo_intervals,
 )
 from qdchar.errors import InconclusiveError, UsageError
 from qdchar.estimate import Contribution, Estimate, Uncertain, propagate
@@ -107,9 +107,9 @@ def test_the_example_of_mass_calibration() -> None:
         budget=propagate([(m, 1.0) for m in mass]),
     )
     assert linear.u == pytest.approx(0.0539, abs=5e-5)
-    assert not linear_serves(linear, found)
-    assert checked(linear, found).interval_95 == found.interval_95
-    assert checked(linear, found).u == pytest.approx(found.u)
+    assert not linear_law_is_adequate(linear, found)
+    assert with_monte_carlo_intervals(linear, found).interval_95 == found.interval_95
+    assert with_monte_carlo_intervals(linear, found).u == pytest.approx(found.u)
 
 
 def test_tolerance_is_half_a_unit_of_the_last_digit() -> None:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from qdchar.analysis.statistics.bounded_parameter import spread
+from qdchar.analysis.statistics.bounded_parameter import bounded_uncertainty
 from qdchar.analysis.statistics.likelihood import (
-    Free,
+    FitParameter,
     deviance_residuals,
     minimise,
     minimise_reweighted,
@@ -56,7 +56,7 @@ def test_fit_is_maximum_likelihood_and_its_covariance_fisher() -> None:
     t = np.linspace(0, 5, 80)
     truth = {"height": 12.0, "tau": 1.0, "floor": 0.4}
     counts = rng.poisson(_decay(t, truth))
-    free = {n: Free(1.3 * x, x, low=1e-6) for n, x in truth.items()}
+    free = {n: FitParameter(1.3 * x, x, low=1e-6) for n, x in truth.items()}
     solution = minimise("decay", free, lambda v: deviance_residuals(counts, _decay(t, v)))
 
     def minus_log(x: np.ndarray) -> float:
@@ -100,7 +100,11 @@ def test_least_squares_with_root_n_is_biased_and_likelihood_is_not() -> None:
     errors = []
     for _ in range(60):
         counts = rng.poisson(model({"tau": tau, "total": total, "floor": 0.3})).astype(float)
-        free = {"tau": Free(60, 60, low=1), "total": Free(1e4, 1e4), "floor": Free(1, 1, low=1e-3)}
+        free = {
+            "tau": FitParameter(60, 60, low=1),
+            "total": FitParameter(1e4, 1e4),
+            "floor": FitParameter(1, 1, low=1e-3),
+        }
         fit = minimise("t", free, lambda v, y=counts: deviance_residuals(y, model(v)))
         found["likelihood"].append(fit["tau"])
         errors.append(fit.u("tau"))
@@ -117,7 +121,7 @@ def test_least_squares_with_root_n_is_biased_and_likelihood_is_not() -> None:
 def test_profile_interval_of_three_counts() -> None:
     """ln L down by 1/2 around n = 3: 1.58 to 5.08 (where a Gaussian would say 1.27 to 4.73)."""
     fit = minimise(
-        "n", {"mu": Free(2.0, 1.0, low=0)}, lambda v: deviance_residuals([3.0], [v["mu"]])
+        "n", {"mu": FitParameter(2.0, 1.0, low=0)}, lambda v: deviance_residuals([3.0], [v["mu"]])
     )
     assert fit["mu"] == pytest.approx(3.0, abs=1e-6)
     assert fit.profile("mu") == pytest.approx((1.58, 5.08), abs=0.02)
@@ -126,7 +130,9 @@ def test_profile_interval_of_three_counts() -> None:
 def test_profile_ends_at_a_bound() -> None:
     """No count above a known background of 1: mu from 0, and deviance 2 mu = 3.84 at 1.92."""
     fit = minimise(
-        "n", {"mu": Free(1.0, 1.0, low=0)}, lambda v: deviance_residuals([0.0], [v["mu"] + 1])
+        "n",
+        {"mu": FitParameter(1.0, 1.0, low=0)},
+        lambda v: deviance_residuals([0.0], [v["mu"] + 1]),
     )
     low, high = fit.profile("mu", DELTA_95)
     assert (low, high) == (0.0, pytest.approx(1.92, abs=0.02))
@@ -136,7 +142,7 @@ def test_given_nuisance_keeps_its_name_and_its_share() -> None:
     """y = a + b with b given: u(a)^2 = u(y)^2 + u(b)^2, covariance of a and b = -u(b)^2."""
     b = Uncertain(3.0, (Contribution("b certificate", 0.4, "B"),))
     y = np.array([10.1, 9.9, 10.3, 9.7])
-    free = {"a": Free(1.0, 1.0), "b": Free(3.0, 1.0)}
+    free = {"a": FitParameter(1.0, 1.0), "b": FitParameter(3.0, 1.0)}
     fit = minimise("sum", free, lambda v: pull_residuals(y, v["a"] + v["b"], 0.6), {"b": b})
     assert fit["a"] == pytest.approx(7.0)
     budget = {c.source: c for c in fit.budget({"a": 1.0})}
@@ -154,7 +160,7 @@ def test_given_nuisance_keeps_its_name_and_its_share() -> None:
 def test_weights_from_the_model_are_not_biased() -> None:
     """Variance = mean^2/10: weights from the data pull the mean down by the variance over it."""
     rng = np.random.default_rng(3)
-    free = {"mu": Free(50.0, 50.0, low=1.0)}
+    free = {"mu": FitParameter(50.0, 50.0, low=1.0)}
     ours, naive = [], []
     for _ in range(200):
         y = rng.gamma(10.0, 10.0, size=30)
@@ -173,27 +179,27 @@ def test_weights_from_the_model_are_not_biased() -> None:
 
 def test_misfit_shows_in_the_budget_and_good_fits_are_not_shrunk() -> None:
     x = np.arange(12.0)
-    free = {"m": Free(1.0, 1.0)}
+    free = {"m": FitParameter(1.0, 1.0)}
     wild = minimise("wild", free, lambda v: pull_residuals(5.0 * (-1) ** x, v["m"] + 0 * x, 1.0))
-    assert wild.stretch == pytest.approx(math.sqrt(25 * 12 / 11))
+    assert wild.birge_ratio == pytest.approx(math.sqrt(25 * 12 / 11))
     assert "residuals are" in wild.problems[0]
     parts = {c.source: c.u for c in wild.budget({"m": 1.0})}
-    assert math.hypot(*parts.values()) == pytest.approx(wild.u("m") * wild.stretch)
+    assert math.hypot(*parts.values()) == pytest.approx(wild.u("m") * wild.birge_ratio)
     assert parts["wild[0], excess scatter"] > parts["wild[0]"]
     calm = minimise("calm", free, lambda v: pull_residuals(0 * x, v["m"] + 0 * x, 1.0))
-    assert (calm.stretch, calm.problems) == (1.0, ())
+    assert (calm.birge_ratio, calm.problems) == (1.0, ())
     assert calm.u("m") == pytest.approx(1 / math.sqrt(12))
 
 
 def test_spread_at_a_bound_and_under_a_scale() -> None:
     """Amplitude at its bound of 0, seen at -0.5 +- 1: from 0 to where chi2 has risen by 1."""
     fit = minimise(
-        "edge", {"g": Free(0.5, 1.0, low=0)}, lambda v: pull_residuals([-0.5], [v["g"]], 1)
+        "edge", {"g": FitParameter(0.5, 1.0, low=0)}, lambda v: pull_residuals([-0.5], [v["g"]], 1)
     )
     assert fit["g"] == pytest.approx(0.0, abs=1e-9)
     assert fit.near_bound("g")
-    near = spread(
-        fit, 0.0, {"g": 1.0}, lambda x: fit.minimum_given(lambda _: {"g": x}, {}), low=0.0
+    near = bounded_uncertainty(
+        fit, 0.0, {"g": 1.0}, lambda x: fit.profile_minimum(lambda _: {"g": x}, {}), low=0.0
     )
     # (x + 0.5)^2 - 0.25 = 1
     assert near.interval_68 == (0.0, pytest.approx(math.sqrt(1.25) - 0.5, abs=0.02))
@@ -204,8 +210,8 @@ def test_spread_at_a_bound_and_under_a_scale() -> None:
 
 def test_failures_are_said_in_plain_words() -> None:
     x = np.arange(5.0)
-    two = {"a": Free(1.0, 1.0), "b": Free(1.0, 1.0)}
-    with pytest.raises(InconclusiveError, match="do not tell a and b apart"):
+    two = {"a": FitParameter(1.0, 1.0), "b": FitParameter(1.0, 1.0)}
+    with pytest.raises(InconclusiveError, match="do not separate a and b"):
         minimise("sum", two, lambda v: pull_residuals(x, v["a"] + v["b"] + 0 * x, 1.0))
     with pytest.raises(InconclusiveError, match="do not depend on b"):
         minimise("one", two, lambda v: pull_residuals(x, v["a"] + 0 * x, 1.0))
@@ -213,7 +219,7 @@ def test_failures_are_said_in_plain_words() -> None:
         minimise("few", two, lambda v: pull_residuals([1.0], [v["a"] * v["b"]], 1.0))
     with pytest.raises(InconclusiveError, match="not finite at its start"):
         minimise("nan", two, lambda v: np.full(5, math.nan) * v["a"])
-    flat = minimise("flat", {"a": Free(0.1, 1.0)}, lambda v: np.tanh([v["a"], v["a"]]))
+    flat = minimise("flat", {"a": FitParameter(0.1, 1.0)}, lambda v: np.tanh([v["a"], v["a"]]))
     with pytest.raises(InconclusiveError, match="no limit"):
         flat.profile("a", 4.0)
 
@@ -227,7 +233,7 @@ def test_nist_misra1a() -> None:
     sigma = 1.0187876330e-01  # certified residual standard deviation: makes our errors absolute
     fit = minimise(
         "Misra1a",
-        {"b1": Free(500.0, 500.0), "b2": Free(1e-4, 1e-4)},
+        {"b1": FitParameter(500.0, 500.0), "b2": FitParameter(1e-4, 1e-4)},
         lambda v: pull_residuals(y, v["b1"] * -np.expm1(-v["b2"] * x), sigma),
     )
     assert fit["b1"] == pytest.approx(2.3894212918e02, rel=1e-7)
