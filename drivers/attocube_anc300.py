@@ -134,9 +134,9 @@ class ANC300(LineInstrument):
 
     def _checked(self, text: str, lines: list[str]) -> list[str]:
         if lines[-1] == "ERROR":
-            said = "; ".join(lines[:-1]) or "no reason given"
+            answer = "; ".join(lines[:-1]) or "no reason given"
             raise InstrumentError(
-                f"{self._line.label}: {text!r} was answered with ERROR: {said}. Check axis and "
+                f"{self._line.label}: {text!r} was answered with ERROR: {answer}. Check axis and "
                 "values in the station file against the modules of the controller"
             )
         return lines[:-1]
@@ -144,10 +144,10 @@ class ANC300(LineInstrument):
     def _log_in(self, line: Line) -> None:
         line.skip_banner(_BANNER, quiet_s=1.0)
         line.send(self._password, shown="the password")
-        while "uthorization success" not in (said := line.read_line()):
-            if re.search(r"uthori[sz]ation (?!code)", said):
+        while "uthorization success" not in (answer := line.read_line()):
+            if re.search(r"uthori[sz]ation (?!code)", answer):
                 raise InstrumentError(
-                    f"{self._line.label}: the password was not accepted: {said!r}. Check "
+                    f"{self._line.label}: the password was not accepted: {answer!r}. Check "
                     "`password` in the station file"
                 )
         line.send("echo off", shown="'echo off'")

@@ -173,7 +173,7 @@ class TagServer(Listener):
                 "busy", f"{self._owner} owns the stream; try again when it has ended"
             )
         try:
-            self._become_owner(name)  # first, so that who counts from now on uses this stream
+            self._become_owner(name)  # first, so that later counts use this stream
             with self._device:
                 client.sendall(_reply("OK", {"sequence": 0}))
                 self._send_blocks(client, duration_s)
@@ -220,8 +220,8 @@ class TagServer(Listener):
                 self._taps = []
 
 
-def _reply(state: str, said: Mapping[str, object]) -> bytes:
-    return f"{state} {json.dumps(said)}\n".encode()
+def _reply(state: str, answer: Mapping[str, object]) -> bytes:
+    return f"{state} {json.dumps(answer)}\n".encode()
 
 
 def _as_text(error: Exception) -> str:

@@ -215,16 +215,16 @@ class TagStream(LineInstrument):
 
     def identify(self) -> Identity:
         """Ask the tagger who it is."""
-        said = self._ask("identify")
-        if said.get("protocol") != PROTOCOL:
-            raise self._line.unexpected("identify", said, f"protocol {PROTOCOL}")
+        answer = self._ask("identify")
+        if answer.get("protocol") != PROTOCOL:
+            raise self._line.unexpected("identify", answer, f"protocol {PROTOCOL}")
         return Identity(
-            vendor=str(said.get("vendor", "")),
-            model=str(said.get("model", "")),
-            serial=str(said.get("serial", "")),
-            firmware=str(said.get("firmware", "")),
+            vendor=str(answer.get("vendor", "")),
+            model=str(answer.get("model", "")),
+            serial=str(answer.get("serial", "")),
+            firmware=str(answer.get("firmware", "")),
             address=self._line.address,
-            simulated=said.get("simulated") is True,
+            simulated=answer.get("simulated") is True,
         )
 
     def snapshot(self) -> Mapping[str, Reading]:
@@ -260,13 +260,13 @@ class TagStream(LineInstrument):
     def count(self, dwell_s: float) -> Counts:
         """Count clicks for a dwell [s]. Raises InstrumentError, UsageError for a dwell of 0."""
         asked = f"count {_time('dwell_s', dwell_s)!r}"
-        said = self._ask(asked, timeout_s=self._line.timeout_s + dwell_s)
-        match said:
+        answer = self._ask(asked, timeout_s=self._line.timeout_s + dwell_s)
+        match answer:
             case {"clicks": [int(a), int(b)], "dwell_s": int(dwell) | float(dwell)} if (
                 min(a, b) >= 0 and math.isfinite(dwell) and dwell > 0
             ):
                 return Counts(clicks=(a, b), dwell_s=float(dwell))
-        raise self._line.unexpected(asked, said, "two counts and a dwell time")
+        raise self._line.unexpected(asked, answer, "two counts and a dwell time")
 
     def stream(self, duration_s: float) -> Iterator[TagBlock]:
         """Yield the tags of the next duration [s] in blocks that cover it without a gap.
@@ -332,8 +332,8 @@ class TagStream(LineInstrument):
             )
 
     def _read_channels(self) -> Mapping[str, Reading]:
-        said = self._ask("channels")
-        match said:
+        answer = self._ask("channels")
+        match answer:
             case {
                 "a": int(),
                 "b": int(),
@@ -341,9 +341,9 @@ class TagStream(LineInstrument):
                 "sync_divider": int(divider),
                 "resolution_ps": int(step) | float(step),
             } if divider >= 1 and 0 < step < math.inf:
-                self._channels = said
-                return said
-        raise self._line.unexpected("channels", said, "channels, divider and resolution")
+                self._channels = answer
+                return answer
+        raise self._line.unexpected("channels", answer, "channels, divider and resolution")
 
     def _channel(self, key: str) -> Any:
         if not self._channels:
@@ -362,17 +362,17 @@ class TagStream(LineInstrument):
     def _parsed(self, asked: str, reply: str) -> dict[str, Any]:
         state, _, text = reply.partition(" ")
         try:
-            said = json.loads(text)
+            answer = json.loads(text)
         except ValueError:
-            said = None
-        if state not in ("OK", "ERROR") or not isinstance(said, dict):
+            answer = None
+        if state not in ("OK", "ERROR") or not isinstance(answer, dict):
             raise self._line.unexpected(asked, reply, "OK or ERROR and a JSON object")
         if state == "ERROR":
             raise InstrumentError(
                 f"{self._line.label}: {asked!r} was answered with "
-                f"{said.get('code', 'an error')}: {said.get('text', 'no reason given')}"
+                f"{answer.get('code', 'an error')}: {answer.get('text', 'no reason given')}"
             )
-        return said
+        return answer
 
 
 def _time(key: str, value: float) -> float:

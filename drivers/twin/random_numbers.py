@@ -1,8 +1,8 @@
 """Random numbers for the kernels of the sampler: fast, from one state.
 
 A 64-bit state (splitmix64) gives uniform bits; exponential and normal numbers come from tabulated
-quantiles. After a change in this file delete the compiled kernels in ``__pycache__``: numba looks
-only at the file of the kernel itself.
+quantiles. After a change here or in the tuples of `unpulsed_sampler`, delete the compiled kernels
+in ``__pycache__``: numba looks only at the file of the kernel itself.
 """
 
 from __future__ import annotations

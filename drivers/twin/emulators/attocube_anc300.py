@@ -61,21 +61,21 @@ class AttocubeEmulator(Emulator):
         echo = True
         while (line := lines.next()) is not None:
             self.lab.advance(COMMAND_S)
-            said = f"{line}\r\n" if echo else ""
+            reply = f"{line}\r\n" if echo else ""
             if line.startswith("echo "):
                 echo = line != "echo off"
-                said += "OK\r\n"
+                reply += "OK\r\n"
             else:
                 with self.one_command:
-                    said += self._answer(line.split())
-            client.sendall((said + ("> " if echo else "")).encode())
+                    reply += self._answer(line.split())
+            client.sendall((reply + ("> " if echo else "")).encode())
 
     def _answer(self, words: list[str]) -> str:
         try:
-            said = self._carry_out(words)
+            reply = self._carry_out(words)
         except _RefusedError as error:
             return f"{error}\r\nERROR\r\n"
-        return f"{said}\r\nOK\r\n" if said else "OK\r\n"
+        return f"{reply}\r\nOK\r\n" if reply else "OK\r\n"
 
     def _carry_out(self, words: list[str]) -> str:
         match words:

@@ -35,7 +35,7 @@ class AnalyserEmulator(Emulator):
 
     def _answer(self, mount: str, command: str) -> str:
         if mount not in PLATES:
-            return ""  # nobody with that address
+            return ""  # no mount has that address
         plate = PLATES[mount]
         if command == "in":
             serial = f"S{self.lab.serial[-7:].replace('-', '0'):0>7}"

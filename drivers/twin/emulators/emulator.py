@@ -179,8 +179,8 @@ class ScpiEmulator(LineEmulator):
     def answer(self, line: str) -> str | None:
         """Carry out one or, with semicolons, several commands."""
         replies = [self._one(command.strip()) for command in line.split(";") if command.strip()]
-        said = [reply for reply in replies if reply is not None]
-        return ";".join(said) if said else None
+        answered = [reply for reply in replies if reply is not None]
+        return ";".join(answered) if answered else None
 
     def _one(self, command: str) -> str | None:
         name, _, argument = command.partition(" ")

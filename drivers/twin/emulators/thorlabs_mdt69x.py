@@ -22,13 +22,13 @@ class EtalonPiezoEmulator(Emulator):
             if not line:
                 continue  # the second half of a CRLF
             self.lab.advance(COMMAND_S)
-            said = f"{line}\r" if echo else ""
+            reply = f"{line}\r" if echo else ""
             if line.upper() == "E":
                 echo = not echo
-                said += f"*[Echo {'On' if echo else 'Off'}]\r"
+                reply += f"*[Echo {'On' if echo else 'Off'}]\r"
             else:
-                said += self._answer(line.upper())
-            client.sendall(said.encode())
+                reply += self._answer(line.upper())
+            client.sendall(reply.encode())
 
     def _answer(self, line: str) -> str:
         if line == "XR?":
