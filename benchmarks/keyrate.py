@@ -21,9 +21,9 @@ import numpy as np
 
 from qdchar.keyrate import SourceFigures, predict
 from qdchar.keyrate.advantage import advantage_map
-from qdchar.keyrate.conditions import Conditions
 from qdchar.keyrate.decoy.attenuated_source_finite import best_attenuator_key
 from qdchar.keyrate.decoy.coherent_finite import best_coherent_key
+from qdchar.keyrate.link_parameters import LinkParameters
 from qdchar.link import Link
 
 LOSSES = np.linspace(0, 20, 61)
@@ -43,7 +43,7 @@ def seconds(task: Callable[[], object], repeats: int = 5) -> float:
 def ours() -> list[tuple[str, float, float, float]]:
     """Task, seconds, seconds per optimised point, limit."""
     source, link = SourceFigures(), Link()
-    given = Conditions.from_link(link, LOSSES)
+    given = LinkParameters.from_link(link, LOSSES)
     tasks: list[tuple[str, int, float, int, Callable[[], object]]] = [
         (
             "61 single-photon points, with uncertainty",
@@ -106,12 +106,12 @@ def tno() -> list[tuple[str, float]]:
         error_detector=0.0254,
         efficiency_party=0.4272,
     )
-    endless = BB84FullyAsymptoticKeyRateEstimate(detector=detector)
+    asymptotic = BB84FullyAsymptoticKeyRateEstimate(detector=detector)
     finite = BB84FiniteKeyRateEstimate(
         detector=detector, number_of_pulses=10**10, number_of_decoy=2
     )
     return [
-        ("TNO, BB84, endless", seconds(lambda: endless.optimize_rate(attenuation=10.0), 3)),
+        ("TNO, BB84, asymptotic", seconds(lambda: asymptotic.optimize_rate(attenuation=10.0), 3)),
         ("TNO, BB84, finite, 2 decoys", seconds(lambda: finite.optimize_rate(attenuation=10.0), 1)),
     ]
 

@@ -199,7 +199,7 @@ class Link(BaseModel):
     def measured_in(self, record: SourceRecord) -> Link:
         """Return the link with what was measured together with the source: the misalignment.
 
-        The figure keeps its budget, and so its correlation with the source's other figures. A
+        It keeps its budget, and so its correlation with the source's other quantities. A
         record that does not hold it leaves the link as it is.
 
         Raises

@@ -17,63 +17,63 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import differential_evolution
 
-from qdchar.keyrate.conditions import Conditions
 from qdchar.keyrate.decoy import attenuated_source_finite as attenuator_finite
 from qdchar.keyrate.decoy import coherent_finite
+from qdchar.keyrate.link_parameters import LinkParameters
 from qdchar.keyrate.optimise import Effort
 from qdchar.keyrate.single_photon import rate as single_photon
 from qdchar.link import Link
 
 Floats = NDArray[np.float64]
-Score = Callable[[Floats, Conditions, float, float], Floats]
+Score = Callable[[Floats, LinkParameters, float, float], Floats]
 Best = Callable[..., Floats]
 
 
 def single(phase: str, accounting: str) -> tuple[Score, Best, Floats, Floats]:
     """Score, optimum and box of single photons without decoy states."""
 
-    def score(x: Floats, given: Conditions, n: float, g2: float) -> Floats:
+    def score(x: Floats, given: LinkParameters, n: float, g2: float) -> Floats:
         z, a = 1 / (1 + np.exp(-x[..., 0])), 10 ** x[..., 1]
         return single_photon.single_photon_key(n, g2, z, a, given, phase, accounting).score
 
-    def best(given: Conditions, n: float, g2: float, effort: Effort | None = None) -> Floats:
+    def best(given: LinkParameters, n: float, g2: float, effort: Effort | None = None) -> Floats:
         return single_photon.best_single_photon_key(
             n, g2, given, phase, accounting, effort=effort
         ).rate
 
-    return score, best, single_photon._LOWER, single_photon._UPPER
+    return score, best, single_photon.SEARCH_LOWER, single_photon.SEARCH_UPPER
 
 
 def coherent(decoys: str, phase: str) -> tuple[Score, Best, Floats, Floats]:
     """Score, optimum and box of coherent light."""
     d = 4 if decoys == "one-decoy" else 5
 
-    def score(x: Floats, given: Conditions, n: float, g2: float) -> Floats:
+    def score(x: Floats, given: LinkParameters, n: float, g2: float) -> Floats:
         settings = coherent_finite.coherent_settings(x, decoys)
         return coherent_finite.coherent_key(settings, given, phase).score
 
-    def best(given: Conditions, n: float, g2: float, effort: Effort | None = None) -> Floats:
+    def best(given: LinkParameters, n: float, g2: float, effort: Effort | None = None) -> Floats:
         return coherent_finite.best_coherent_key(given, decoys, phase, effort=effort)[0].rate
 
-    return score, best, coherent_finite._LOWER[:d], coherent_finite._UPPER[:d]
+    return score, best, coherent_finite.SEARCH_LOWER[:d], coherent_finite.SEARCH_UPPER[:d]
 
 
 def attenuator(phase: str) -> tuple[Score, Best, Floats, Floats]:
     """Score, optimum and box of single photons with decoy states."""
 
-    def score(x: Floats, given: Conditions, n: float, g2: float) -> Floats:
+    def score(x: Floats, given: LinkParameters, n: float, g2: float) -> Floats:
         shape = x.shape[:-1]
-        settings = attenuator_finite._settings(
+        settings = attenuator_finite.attenuator_settings(
             x, np.full(shape, n), np.full(shape, g2), np.zeros(shape)
         )
         return attenuator_finite.attenuator_key(settings, given, phase).score
 
-    def best(given: Conditions, n: float, g2: float, effort: Effort | None = None) -> Floats:
+    def best(given: LinkParameters, n: float, g2: float, effort: Effort | None = None) -> Floats:
         return attenuator_finite.best_attenuator_key(n, g2, given, phase=phase, effort=effort)[
             0
         ].rate
 
-    return score, best, attenuator_finite._LOWER, attenuator_finite._UPPER
+    return score, best, attenuator_finite.SEARCH_LOWER, attenuator_finite.SEARCH_UPPER
 
 
 PROTOCOLS = {
@@ -96,7 +96,7 @@ def main(points: int) -> None:
         while len(ratios) < points:
             n, g2 = rng.uniform(0.02, 0.9), 10 ** rng.uniform(-4, -1)
             given = replace(
-                Conditions.from_link(Link(), rng.uniform(0, 22)),
+                LinkParameters.from_link(Link(), rng.uniform(0, 22)),
                 block=np.asarray(10 ** rng.uniform(6.5, 11)),
                 e_mis=np.asarray(rng.uniform(0, 0.06)),
                 p_dark=np.asarray(10 ** rng.uniform(-9, -5.5)),

@@ -17,7 +17,7 @@ import numpy as np
 from keyrate_differential_evolution import PROTOCOLS as KNOWN
 from keyrate_differential_evolution import attenuator
 
-from qdchar.keyrate.conditions import Conditions
+from qdchar.keyrate.link_parameters import LinkParameters
 from qdchar.keyrate.optimise import Effort
 from qdchar.link import Link
 
@@ -28,12 +28,12 @@ THOROUGH = Effort(samples=4096, starts=40, steps=250, chunk=8)
 PROTOCOLS = {**KNOWN, "single photons with decoy, 3 states": attenuator("lt")}
 
 
-def random_link(rng: np.random.Generator) -> tuple[Conditions, float, float]:
+def random_link(rng: np.random.Generator) -> tuple[LinkParameters, float, float]:
     """Draw a link at all losses, and a source."""
     n, g2 = rng.uniform(0.02, 0.9), 10 ** rng.uniform(-4, -1)
     kind = "sent" if rng.integers(2) else "received"
     block = 10 ** (rng.uniform(6.5, 9.5) if kind == "sent" else rng.uniform(4.5, 7.5))
-    at_once = Conditions.from_link(Link(block_kind=kind), 0.0)
+    at_once = LinkParameters.from_link(Link(block_kind=kind), 0.0)
     given = replace(
         at_once,
         eta=at_once.eta * 10 ** (-0.1 * LOSS_DB),

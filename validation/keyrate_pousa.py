@@ -1,4 +1,4 @@
-"""Find the reading of the decoy analysis behind the crossing of Pousa et al., arXiv:2405.19963.
+"""Find the variant of the decoy analysis behind the crossing of Pousa et al., arXiv:2405.19963.
 
     python validation/keyrate_pousa.py
 
@@ -30,7 +30,7 @@ computation gave 25.5 against 25.0 dB "at about 1e8".
     coherent, SatQuMA's box                 19.2   24.0   29.2   32.0   33.8
     coherent, SatQuMA's box, Hoeffding      13.2   18.0   23.2   26.2   28.0
 
-At its optimum coherent light reaches farther than the dim source in any block, under every reading
+At its optimum coherent light reaches farther than the dim source in any block, under every variant
 tried (28.2 dB or more at 1e8: errors capped or not, eps/4, Hoeffding, one decoy). The optimum sends
 the signal in a quarter to a third of the pulses. SatQuMA, the program of the same group, comes with
 an input file that keeps the settings in a box (signal in at least 60 %). In that box and with
@@ -46,15 +46,15 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from qdchar.keyrate.conditions import Conditions
 from qdchar.keyrate.crossing import maximum_loss
-from qdchar.keyrate.decoy.bounds import Bound, Intensities
+from qdchar.keyrate.decoy.coherent_bounds import Bound, Intensities
 from qdchar.keyrate.decoy.coherent_finite import CoherentSettings, best_coherent_key, coherent_key
+from qdchar.keyrate.link_parameters import LinkParameters
 from qdchar.keyrate.optimise import Effort, maximise
 from qdchar.keyrate.published.morrison_pousa import (
-    DECOY_READINGS,
+    DECOY_VARIANTS,
     last_leading_block,
-    strathclyde_link,
+    morrison_pousa_link,
 )
 from qdchar.keyrate.source import SourceFigures
 
@@ -68,9 +68,9 @@ HIGHEST = np.array([0.9999, 1.0, 0.5, 0.9999, 0.3999])
 INSIDE = np.array([[0.6, 0.77, 0.2, 0.61, 0.3], [0.5, 0.7, 0.2, 0.65, 0.25]])
 
 
-def at_all_losses(sent: float) -> Conditions:
+def at_all_losses(sent: float) -> LinkParameters:
     """Make the link at all losses."""
-    link = Conditions.from_link(strathclyde_link(0.60, sent), 0.0)
+    link = LinkParameters.from_link(morrison_pousa_link(0.60, sent), 0.0)
     every = np.full(len(LOSS_DB), sent)
     return replace(link, eta=link.eta * 10 ** (-0.1 * LOSS_DB), block=every)
 
@@ -86,7 +86,7 @@ def boxed_settings(x: Floats) -> CoherentSettings:
     return CoherentSettings(p_z, light)
 
 
-def boxed_rate(given: Conditions, bound: Bound) -> Floats:
+def boxed_rate(given: LinkParameters, bound: Bound) -> Floats:
     """Best rate of coherent light with settings in SatQuMA's box."""
     flat = given.flat()
 
@@ -103,7 +103,7 @@ def reach_of_a_dim_source() -> None:
     source = SourceFigures.from_values(0.0142, 0.036)
     for sent in BLOCKS:
         given = at_all_losses(sent)
-        single = maximum_loss(source, strathclyde_link(0.60, sent))
+        single = maximum_loss(source, morrison_pousa_link(0.60, sent))
         rates = {
             "free": best_coherent_key(given)[0].rate,
             "box": boxed_rate(given, "yin"),
@@ -114,14 +114,14 @@ def reach_of_a_dim_source() -> None:
 
 
 def main() -> None:
-    """Print the last leading block of each reading; those below 1e9 pulses are not looked for."""
+    """Print the last leading block of each variant; those below 1e9 pulses are not looked for."""
     reach_of_a_dim_source()
     for accounting in ("alice", "joint"):
-        for reading in DECOY_READINGS:
+        for variant in DECOY_VARIANTS:
             for receiver in (0.60, 0.65):
-                found = last_leading_block(accounting, reading, receiver)
+                found = last_leading_block(accounting, variant, receiver)
                 text = "no end" if found is None else f"{found:.3g}"
-                print(f"{accounting:<6} {reading.name:<28} receiver {receiver:g}: {text}")
+                print(f"{accounting:<6} {variant.name:<28} receiver {receiver:g}: {text}")
 
 
 if __name__ == "__main__":

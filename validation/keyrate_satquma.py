@@ -15,9 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
-from qdchar.keyrate.conditions import Conditions
-from qdchar.keyrate.decoy.bounds import CoherentBounds
-from qdchar.keyrate.decoy.coherent_finite import _LOWER, _UPPER, coherent_settings, expected_counts
+from qdchar.keyrate.decoy.coherent_bounds import CoherentBounds
+from qdchar.keyrate.decoy.coherent_finite import (
+    SEARCH_LOWER,
+    SEARCH_UPPER,
+    coherent_settings,
+    expected_counts,
+)
+from qdchar.keyrate.link_parameters import LinkParameters
 from qdchar.link import Link
 
 
@@ -28,12 +33,13 @@ def main(checkout: Path) -> None:
     peer = __import__(module, fromlist=["s1"])
     rng = np.random.default_rng(6)
     eps_s = 1e-9
-    given = Conditions.from_link(Link(block=1e10, dark_count_rate=2e4), 5.0)
+    given = LinkParameters.from_link(Link(block=1e10, dark_count_rate=2e4), 5.0)
     worst = 0.0
     compared = 0
     while compared < 200:
         x = rng.uniform(
-            np.maximum(_LOWER, [1, -1, -1, 0, 0]), np.minimum(_UPPER, [4, 0, -0.3, 2, 2])
+            np.maximum(SEARCH_LOWER, [1, -1, -1, 0, 0]),
+            np.minimum(SEARCH_UPPER, [4, 0, -0.3, 2, 2]),
         )
         settings = coherent_settings(x, "vacuum+weak")
         counts, sent = expected_counts(settings, given)

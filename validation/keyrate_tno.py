@@ -13,8 +13,8 @@ import numpy as np
 from tno.quantum.communication.qkd_key_rate.quantum import standard_detector
 from tno.quantum.communication.qkd_key_rate.quantum.bb84 import BB84FullyAsymptoticKeyRateEstimate
 
-from qdchar.keyrate.conditions import Conditions
 from qdchar.keyrate.decoy.coherent import best_infinite_decoy
+from qdchar.keyrate.link_parameters import LinkParameters
 from qdchar.link import Link
 
 LOSSES = [0.0, 10.0, 20.0, 30.0, 40.0]
@@ -31,7 +31,7 @@ def main() -> None:
             efficiency_party=link.receiver_efficiency,
         )
     )
-    ours, _ = best_infinite_decoy(Conditions.from_link(link, LOSSES))
+    ours, _ = best_infinite_decoy(LinkParameters.from_link(link, LOSSES))
     for loss, mine in zip(LOSSES, ours, strict=True):
         _, theirs = peer.optimize_rate(attenuation=loss)
         print(f"{loss:5.1f} dB  TNO {theirs:.9e}  qdchar {mine:.9e}  ratio {mine / theirs:.7f}")

@@ -1,7 +1,9 @@
-"""Secret key rates: single photons, coherent light, and the line between them.
+"""Secret key rates of single photons and of coherent light, and which of the two is ahead.
 
-`predict` and `predict_with_decoy` are the ways in; the formulas are plain functions in the
-modules, each with the paper it comes from.
+Start with `predict` and `predict_with_decoy`. The formulas are plain functions, each with the paper
+that it comes from: `single_photon` and `decoy` hold the protocols, `measured` the key of measured
+counts, `published` the literature's numbers. `comparators` names the protocols for coherent light,
+`crossing` finds the loss at which a lead ends, `advantage` maps it over <n> and g2.
 """
 
 from .predict import predict, predict_with_decoy

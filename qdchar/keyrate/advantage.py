@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from qdchar.link import Link
 
 from .comparators import COMPARATORS
-from .conditions import Conditions
+from .link_parameters import LinkParameters
 from .optimise import LIGHT_EFFORT
 from .result import PHASE, Protocol
 from .single_photon.finite_key import Accounting
@@ -77,7 +77,7 @@ def advantage_map(
         Runs the rows; any `concurrent.futures` executor.
     """
     columns, rows = (np.asarray(a, dtype=np.float64).ravel() for a in (n, g2))
-    given = Conditions.from_link(link, loss_dB)
+    given = LinkParameters.from_link(link, loss_dB)
     blocks = np.array_split(rows, max(len(rows) // 10, 1))
     count = len(blocks)
     run = map if executor is None else executor.map
@@ -103,7 +103,7 @@ def advantage_map(
 
 
 def _map_rows(
-    g2: Floats, n: Floats, given: Conditions, protocol: Protocol, accounting: Accounting
+    g2: Floats, n: Floats, given: LinkParameters, protocol: Protocol, accounting: Accounting
 ) -> Floats:
     """Best rates of some rows of a map."""
     columns, rows = np.broadcast_arrays(n[None, :], g2[:, None])
@@ -114,7 +114,7 @@ def _map_rows(
 
 
 def _light_rate(
-    n: Floats, g2: Floats, given: Conditions, protocol: Protocol, accounting: Accounting
+    n: Floats, g2: Floats, given: LinkParameters, protocol: Protocol, accounting: Accounting
 ) -> Floats:
     return best_single_photon_key(
         n, g2, given, PHASE[protocol], accounting, effort=LIGHT_EFFORT
@@ -139,7 +139,7 @@ def minimum_mean(
     ndarray
         Shape of `g2`; infinite where no <n> up to 1 (or up to what is physical) reaches it.
     """
-    given = Conditions.from_link(link, loss_dB)
+    given = LinkParameters.from_link(link, loss_dB)
     g2 = np.asarray(g2, dtype=np.float64)
     other = float(COMPARATORS[comparator].rate(given))
 
@@ -165,7 +165,7 @@ def maximum_g2(
     ndarray
         Shape of `n`; 0 where not even g2 = 0 reaches it, 1 or 1/<n> where every physical g2 does.
     """
-    given = Conditions.from_link(link, loss_dB)
+    given = LinkParameters.from_link(link, loss_dB)
     n = np.asarray(n, dtype=np.float64)
     other = float(COMPARATORS[comparator].rate(given))
 

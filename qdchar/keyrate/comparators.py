@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .conditions import Conditions
 from .decoy.coherent import best_infinite_decoy, infinite_decoy_rate
 from .decoy.coherent_finite import Decoys, best_coherent_key, coherent_key
 from .ideal import coherent_rate
+from .link_parameters import LinkParameters
 from .single_photon.finite_key import Phase
 
 Floats = NDArray[np.float64]
@@ -26,11 +26,11 @@ class Light:
     rate
         Secret bits per sent pulse.
     rate_at
-        Rate at these settings under other conditions of the same shape.
+        Rate at these settings with other link parameters of the same shape.
     """
 
     rate: Floats
-    rate_at: Callable[[Conditions], Floats]
+    rate_at: Callable[[LinkParameters], Floats]
 
 
 @dataclass(frozen=True)
@@ -44,35 +44,35 @@ class Comparator:
     description
         One line for a table's foot.
     best
-        Coherent light under given conditions, all parameters optimised.
+        Coherent light on a given link, all parameters optimised.
     finite
         A finite-key protocol: not defined without a block.
     """
 
     name: str
     description: str
-    best: Callable[[Conditions], Light]
+    best: Callable[[LinkParameters], Light]
     finite: bool = False
 
-    def rate(self, given: Conditions) -> Floats:
-        """Best secret bits per sent pulse under given conditions."""
+    def rate(self, given: LinkParameters) -> Floats:
+        """Best secret bits per sent pulse on a given link."""
         return self.best(given).rate
 
 
-def _ideal(given: Conditions) -> Light:
-    def rate_at(other: Conditions) -> Floats:
+def _ideal(given: LinkParameters) -> Light:
+    def rate_at(other: LinkParameters) -> Floats:
         return coherent_rate(other.eta) * np.ones(other.shape)
 
     return Light(rate_at(given), rate_at)
 
 
-def _infinite(given: Conditions) -> Light:
+def _infinite(given: LinkParameters) -> Light:
     rate, mean = best_infinite_decoy(given)
     return Light(rate, lambda other: infinite_decoy_rate(mean, other))
 
 
-def _finite(decoys: Decoys, phase: Phase) -> Callable[[Conditions], Light]:
-    def best(given: Conditions) -> Light:
+def _finite(decoys: Decoys, phase: Phase) -> Callable[[LinkParameters], Light]:
+    def best(given: LinkParameters) -> Light:
         key, settings = best_coherent_key(given, decoys, phase)
         return Light(key.rate, lambda other: coherent_key(settings, other, phase).rate)
 
@@ -121,7 +121,7 @@ COMPARATORS = {
 }
 
 
-def comparators_for(given: Conditions) -> tuple[str, ...]:
-    """Names of the comparators that are defined under these conditions."""
-    endless = given.block_kind == "asymptotic"
-    return tuple(c.name for c in COMPARATORS.values() if not (endless and c.finite))
+def comparators_for(given: LinkParameters) -> tuple[str, ...]:
+    """Names of the comparators that are defined on this link."""
+    asymptotic = given.block_kind == "asymptotic"
+    return tuple(c.name for c in COMPARATORS.values() if not (asymptotic and c.finite))

@@ -13,11 +13,15 @@ from qdchar.estimate import Contribution, Estimate, propagate
 from qdchar.link import Link
 
 from .comparators import COMPARATORS, Comparator, Light
-from .conditions import Conditions
-from .design import Design, attenuator_design, single_photon_design
+from .derivatives import derivatives
+from .link_parameters import LinkParameters
+from .operating_point import (
+    OperatingPoint,
+    attenuator_operating_point,
+    single_photon_operating_point,
+)
 from .result import PHASE, DecoyProtocol, Protocol
 from .single_photon.finite_key import Accounting
-from .slopes import slopes
 from .source import SourceFigures
 
 Floats = NDArray[np.float64]
@@ -43,8 +47,8 @@ def maximum_loss(
     """Largest channel loss with a key [dB]; None where even no loss gives one.
 
     Found to 1e-3 dB. Its budget follows from the rate just below it, dL = -(dR/dx) / (dR/dL) dx.
-    The accounting is not used with decoy states. `beyond_search` tells a loss at which the search
-    ended.
+    The accounting is not used with decoy states. `beyond_search` recognises a loss at which the
+    search ended without an end of the key.
     """
     return _Search(source, link, protocol, accounting).end
 
@@ -81,7 +85,7 @@ def crossings(
 
 
 def beyond_search(loss: Estimate) -> bool:
-    """Whether a loss is a lower limit: where the search ended, and not what was looked for."""
+    """Whether a loss is only a lower limit, because the search ended there."""
     return loss.value >= _FARTHEST_DB
 
 
@@ -160,29 +164,31 @@ class _Search:
                 break
         return _loss(name, what, loss, budget)
 
-    def _conditions(self, loss: Floats) -> Conditions:
-        return Conditions.from_link(self._link, loss)
+    def _conditions(self, loss: Floats) -> LinkParameters:
+        return LinkParameters.from_link(self._link, loss)
 
-    def _design(self, loss: Floats) -> Design:
+    def _design(self, loss: Floats) -> OperatingPoint:
         n, g2 = self._source.mean_photon_number.value, self._source.g2_zero.value
         given, protocol = self._conditions(loss), self._protocol
         if protocol == "efficient-bb84" or protocol == "three-state":
             phase = PHASE[protocol]
-            return single_photon_design(n, g2, given, phase, self._accounting, None, None, 0.0)
-        return attenuator_design(n, g2, given, PHASE[protocol.removesuffix("-decoy")], 0.0)
+            return single_photon_operating_point(
+                n, g2, given, phase, self._accounting, None, None, 0.0
+            )
+        return attenuator_operating_point(n, g2, given, PHASE[protocol.removesuffix("-decoy")], 0.0)
 
     def _move(self, here: Floats, light: Light | None) -> tuple[float, tuple[Contribution, ...]]:
         """Slope over loss of the rate, or of its logarithmic lead; what moves the loss it has."""
         own = self._design(here).rate_at
 
-        def lead(n: float, g2: float, given: Conditions) -> Floats:
+        def lead(n: float, g2: float, given: LinkParameters) -> Floats:
             rate = own(n, g2, given)
             return rate if light is None else np.log(rate / light.rate_at(given))
 
         n, g2 = self._source.mean_photon_number.value, self._source.g2_zero.value
         after, before = (lead(n, g2, self._conditions(here + s))[0] for s in (_STEP_DB, -_STEP_DB))
         slope = float(after - before) / (2 * _STEP_DB)
-        inputs = slopes(self._source, self._link, here, lead, own_loss=False)
+        inputs = derivatives(self._source, self._link, here, lead, own_loss=False)
         return slope, propagate((x, -float(by[0]) / slope) for x, by in inputs)
 
 

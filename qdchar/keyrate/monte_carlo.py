@@ -1,8 +1,8 @@
 """Distribution of a key rate when the source and the link are as uncertain as they are.
 
-GUM Supplement 1: every independent error source is drawn once per trial and moves all the figures
-that share it. Needed beside the linear budget where the rate is not smooth: near the cutoff, and
-for the probability that the source beats coherent light.
+GUM Supplement 1: every independent error source is drawn once per trial and moves all the
+quantities that share it. Needed beside the linear budget where the rate is not smooth, near the
+largest loss, and for the probability that the source beats coherent light.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from qdchar.estimate import draw
 from qdchar.link import Link
 
 from .comparators import COMPARATORS
-from .conditions import Conditions
+from .link_parameters import LinkParameters
 from .optimise import LIGHT_EFFORT
 from .result import PHASE, Protocol
 from .single_photon.finite_key import Accounting
@@ -115,17 +115,17 @@ def sample_rates(
     possible = (n > 0) & (g2 >= 0) & (g2 * n <= 1) & (n - g2 * n**2 / 2 <= 1)
     possible &= (loss >= 0) & (optics > 0) & (optics <= 1) & (detector > 0) & (detector <= 1)
     possible &= (dark >= 0) & (gate > 0) & (dark * gate <= 1) & (e_mis >= 0) & (e_mis < 0.5)
-    conditions = replace(
-        Conditions.from_link(link),
+    link_draws = replace(
+        LinkParameters.from_link(link),
         eta=(10 ** (-loss / 10) * optics * detector)[possible],
         p_dark=(dark * gate)[possible],
         e_mis=e_mis[possible],
     )
     key = best_single_photon_key(
-        n[possible], g2[possible], conditions, PHASE[protocol], accounting, effort=LIGHT_EFFORT
+        n[possible], g2[possible], link_draws, PHASE[protocol], accounting, effort=LIGHT_EFFORT
     )
     link_is_exact = loss_dB is not None and all(given[name].u == 0 for name in names[1:])
-    one = Conditions.from_link(link, loss_dB) if link_is_exact else conditions
+    one = LinkParameters.from_link(link, loss_dB) if link_is_exact else link_draws
     return RateDistribution(
         rates=key.rate,
         rejected=float(np.mean(~possible)),

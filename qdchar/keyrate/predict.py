@@ -14,11 +14,15 @@ from qdchar.estimate import Contribution, Estimate, propagate
 from qdchar.link import Link
 
 from .comparators import COMPARATORS, Light, comparators_for
-from .conditions import BlockKind, Conditions
-from .design import Design, attenuator_design, single_photon_design
+from .derivatives import Response, derivatives
+from .link_parameters import BlockKind, LinkParameters
+from .operating_point import (
+    OperatingPoint,
+    attenuator_operating_point,
+    single_photon_operating_point,
+)
 from .result import PHASE, Comparison, DecoyProtocol, KeyRate, Protocol, advantage_dB
 from .single_photon.finite_key import Accounting
-from .slopes import Response, slopes
 from .source import SourceFigures
 
 Floats = NDArray[np.float64]
@@ -85,14 +89,14 @@ def predict(
     """
     source, link, losses = _inputs(source, link, loss_dB, block, block_kind)
     _check_options(protocol, accounting, p_z, attenuation, eps_source)
-    given = Conditions.from_link(link, losses)
+    given = LinkParameters.from_link(link, losses)
     margin = source.multiphoton_margin(eps_source) if eps_source is not None else 0.0
     n, g2 = source.mean_photon_number.value, source.g2_zero.value
-    design = single_photon_design(
+    best = single_photon_operating_point(
         n, g2, given, PHASE[protocol], accounting, p_z, attenuation, margin
     )
     return _assemble(
-        protocol, accounting, source, link, losses, design, eps_source, comparators, loss_dB is None
+        protocol, accounting, source, link, losses, best, eps_source, comparators, loss_dB is None
     )
 
 
@@ -110,7 +114,7 @@ def predict_with_decoy(
 ) -> tuple[KeyRate, ...]:
     """Predict the key rate of a source behind a switched attenuator.
 
-    The proof and its assumptions stand in `qdchar.keyrate.attenuator`.
+    The proof and its assumptions stand in `qdchar.keyrate.decoy.attenuated_source`.
 
     Parameters
     ----------
@@ -150,10 +154,10 @@ def predict_with_decoy(
     if eps_source is not None and not 0 < eps_source < 0.5:
         raise UsageError("key rate: eps_source is more than 0, less than 0.5")
     limits = () if eps_source is None else source.limits(eps_source)
-    given = Conditions.from_link(link, losses)
-    design = attenuator_design(n, g2, given, phases[protocol], p3_max, limits)
+    given = LinkParameters.from_link(link, losses)
+    best = attenuator_operating_point(n, g2, given, phases[protocol], p3_max, limits)
     return _assemble(
-        protocol, "decoy", source, link, losses, design, eps_source, comparators, loss_dB is None
+        protocol, "decoy", source, link, losses, best, eps_source, comparators, loss_dB is None
     )
 
 
@@ -193,18 +197,18 @@ def _assemble(
     source: SourceFigures,
     link: Link,
     losses: Floats,
-    design: Design,
+    best: OperatingPoint,
     eps_source: float | None,
     comparators: Sequence[str] | None,
     own_loss: bool,
 ) -> tuple[KeyRate, ...]:
-    """Put uncertainty and comparators beside a design."""
-    given = Conditions.from_link(link, losses)
-    rate_slopes = slopes(source, link, losses, design.rate_at, own_loss=own_loss)
+    """Add the uncertainty and the comparators to the best settings."""
+    given = LinkParameters.from_link(link, losses)
+    rate_derivatives = derivatives(source, link, losses, best.rate_at, own_loss=own_loss)
     names = _asked(comparators, given)
     others = {name: COMPARATORS[name].best(given) for name in names}
-    light_slopes = {
-        name: slopes(source, link, losses, _of_link(light), own_loss=own_loss)
+    light_derivatives = {
+        name: derivatives(source, link, losses, _of_link(light), own_loss=own_loss)
         for name, light in others.items()
     }
     clock = source.clock_rate.value
@@ -216,24 +220,26 @@ def _assemble(
             block=link.block,
             block_kind=link.block_kind,
             loss_dB=float(losses[i]),
-            rate_per_pulse=float(design.rate[i]),
-            budget=propagate([(estimate, float(slope[i])) for estimate, slope in rate_slopes]),
-            rate_bps=float(design.rate[i]) * clock,
-            p_z=float(design.p_z[i]),
-            attenuation=float(design.attenuation[i]),
-            qber=float(design.qber[i]),
-            phase_error=float(design.phase_error[i]),
-            gain=float(design.gain[i]),
-            p2=float(design.p2_given_up[i]),
+            rate_per_pulse=float(best.rate[i]),
+            budget=propagate(
+                [(estimate, float(derivative[i])) for estimate, derivative in rate_derivatives]
+            ),
+            rate_bps=float(best.rate[i]) * clock,
+            p_z=float(best.p_z[i]),
+            attenuation=float(best.attenuation[i]),
+            qber=float(best.qber[i]),
+            phase_error=float(best.phase_error[i]),
+            gain=float(best.gain[i]),
+            p2=float(best.p2_given_up[i]),
             eps_source=eps_source,
-            key_length=float(design.key_length[i]) if finite else None,
-            pulses_sent=float(design.pulses_sent[i]) if finite else None,
-            acquisition_time_s=float(design.pulses_sent[i]) / clock if finite else None,
+            key_length=float(best.key_length[i]) if finite else None,
+            pulses_sent=float(best.pulses_sent[i]) if finite else None,
+            acquisition_time_s=float(best.pulses_sent[i]) / clock if finite else None,
             comparators=tuple(
-                _compare(name, design, rate_slopes, light, light_slopes[name], i)
+                _compare(name, best, rate_derivatives, light, light_derivatives[name], i)
                 for name, light in others.items()
             ),
-            decoy=None if design.decoy is None else design.decoy[i],
+            decoy=None if best.decoy is None else best.decoy[i],
         )
         for i in range(len(losses))
     )
@@ -245,28 +251,28 @@ def _of_link(light: Light) -> Response:
 
 def _compare(
     name: str,
-    design: Design,
-    rate_slopes: Sequence[tuple[Estimate, Floats]],
+    best: OperatingPoint,
+    rate_derivatives: Sequence[tuple[Estimate, Floats]],
     light: Light,
-    light_slopes: Sequence[tuple[Estimate, Floats]],
+    light_derivatives: Sequence[tuple[Estimate, Floats]],
     i: int,
 ) -> Comparison:
     """Source and coherent light at the i-th loss; what both share moves the ratio by what it must.
 
     The advantage is 10 log10(R / W), its derivative (10 / ln 10) (dR / R - dW / W).
     """
-    rate, other = float(design.rate[i]), float(light.rate[i])
+    rate, other = float(best.rate[i]), float(light.rate[i])
     advantage = advantage_dB(rate, other)
     budget: tuple[Contribution, ...] = ()
     if advantage is not None:
         budget = propagate(
             (estimate, _DB * (float(up[i]) / rate - float(down[i]) / other))
-            for (estimate, up), (_, down) in zip(rate_slopes, light_slopes, strict=True)
+            for (estimate, up), (_, down) in zip(rate_derivatives, light_derivatives, strict=True)
         )
     return Comparison(name, other, advantage, budget)
 
 
-def _asked(names: Sequence[str] | None, given: Conditions) -> Sequence[str]:
+def _asked(names: Sequence[str] | None, given: LinkParameters) -> Sequence[str]:
     """Return the comparators that were asked for, or all that are defined."""
     defined = comparators_for(given)
     for name in names or ():

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from qdchar.estimate import Contribution, Estimate
 
-from .conditions import BlockKind
-from .design import DecoySettings
+from .link_parameters import BlockKind
+from .operating_point import DecoySettings
 from .single_photon.finite_key import Phase
 
 Protocol = Literal["efficient-bb84", "three-state"]
@@ -33,7 +33,7 @@ ASSUMPTION: dict[str, str] = {
     "the mean photon number",
 }
 
-# What every rate here takes for granted, whatever the protocol.
+# What every rate assumes, whatever the protocol.
 CAVEATS = (
     "no phase coherence between photon numbers: randomise the phase under resonant excitation",
     "pulses independent of one another",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from qdchar.errors import InconclusiveError, UsageError
 from qdchar.estimate import Contribution, Estimate, covariance, propagate
 
-from .photons import check_physical
+from .photon_statistics import check_physical
 
 if TYPE_CHECKING:
     from qdchar.link import Link
@@ -34,7 +34,7 @@ def _given(name: str, value: float, u: float, method: str) -> Estimate:
 
 @dataclass(frozen=True)
 class SourceFigures:
-    """The three figures of a source that a key rate uses; by default the paper's.
+    """The three quantities of a source that a key rate uses; by default the paper's.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class SourceFigures:
 
     @classmethod
     def from_estimates(cls, n: Estimate, g2: Estimate, clock: Estimate) -> SourceFigures:
-        """Figures from a record's ``mean_photon_number``, ``g2_zero`` and ``clock_rate``."""
+        """Quantities from a record's ``mean_photon_number``, ``g2_zero`` and ``clock_rate``."""
         wanted = ("mean_photon_number", "g2_zero", "clock_rate")
         for estimate, name in zip((n, g2, clock), wanted, strict=True):
             if estimate.name != name:
@@ -97,7 +97,7 @@ class SourceFigures:
         g2_u: float = 0.0,
         clock_rate_hz: float = 76.13e6,
     ) -> SourceFigures:
-        """Figures from plain numbers, their errors independent."""
+        """Quantities from plain numbers with independent errors."""
         return cls(
             _given("mean_photon_number", n, n_u, "given"),
             _given("g2_zero", g2, g2_u, "given"),
@@ -120,7 +120,7 @@ class SourceFigures:
         """Return what to add to `multiphoton` for an upper limit that fails with probability `eps`.
 
         Takes the uncertainty as normal. With the coincidences themselves at hand,
-        `qdchar.keyrate.photons.multiphoton_limit` needs no such assumption.
+        `qdchar.keyrate.photon_statistics.multiphoton_limit` needs no such assumption.
         """
         from scipy.special import ndtri
 

@@ -122,7 +122,7 @@ def draw_key_rate(points: Sequence[KeyRate], here: KeyRate) -> Figure:
 
 
 def draw_history(records: Sequence[SourceRecord], names: Sequence[str]) -> Figure:
-    """Draw figures of one source over the times of its records."""
+    """Draw quantities of one source over the times of its records."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 

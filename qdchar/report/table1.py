@@ -66,7 +66,7 @@ def table(record: SourceRecord, link: Link) -> tuple[Row, ...]:
     Parameters
     ----------
     record
-        Measured figures. A figure that it does not hold is taken from the link.
+        Measured quantities. What it does not hold is taken from the link.
     link
         Channel and receiver constants. The receiver's detectors are those of the link, not those
         that the source was measured with.

@@ -20,8 +20,8 @@ def test_boundaries_at_no_loss() -> None:
     assert n == pytest.approx([0.0887], abs=5e-4)
     g2 = maximum_g2([1.0], LINK, loss_dB=0.0, comparator=PAPER)
     assert g2 == pytest.approx([0.356], abs=1e-3)
-    endless = Link(block_kind="asymptotic")
-    n = minimum_mean([0.0], endless, loss_dB=0.0, comparator="wcp-infinite-decoy")
+    asymptotic = Link(block_kind="asymptotic")
+    n = minimum_mean([0.0], asymptotic, loss_dB=0.0, comparator="wcp-infinite-decoy")
     assert n == pytest.approx([0.268], rel=5e-3)
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from qdchar.keyrate.conditions import Conditions
 from qdchar.keyrate.decoy.attenuated_source import (
     AttenuatedSource,
     AttenuatorBounds,
@@ -22,19 +21,20 @@ from qdchar.keyrate.decoy.attenuated_source_finite import (
     best_attenuator_key,
     expected_counts,
 )
-from qdchar.keyrate.decoy.bounds import elementary_eps
 from qdchar.keyrate.decoy.coherent import yield_and_error
+from qdchar.keyrate.decoy.coherent_bounds import elementary_eps
 from qdchar.keyrate.decoy.coherent_finite import best_coherent_key
 from qdchar.keyrate.decoy.finite_key import decoy_key
 from qdchar.keyrate.decoy.linear_program import AttenuatorProgram
+from qdchar.keyrate.link_parameters import LinkParameters
 from qdchar.keyrate.single_photon.rate import best_single_photon_key, detection
 from qdchar.link import Link
 
 N, G2 = 0.292, 0.00698
 
 
-def conditions(loss_dB: Any, **link: Any) -> Conditions:
-    return Conditions.from_link(Link.model_validate(link), loss_dB)
+def conditions(loss_dB: Any, **link: Any) -> LinkParameters:
+    return LinkParameters.from_link(Link.model_validate(link), loss_dB)
 
 
 def source(

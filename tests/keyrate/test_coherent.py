@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 from scipy.stats import poisson
 
-from qdchar.keyrate.conditions import Conditions
 from qdchar.keyrate.decoy.coherent import (
     best_infinite_decoy,
     coherent_gain,
     infinite_decoy_rate,
     yield_and_error,
 )
+from qdchar.keyrate.link_parameters import LinkParameters
 from qdchar.link import Link
 
 
-def conditions(loss_dB: Any, **link: Any) -> Conditions:
-    return Conditions.from_link(Link.model_validate(link), loss_dB)
+def conditions(loss_dB: Any, **link: Any) -> LinkParameters:
+    return LinkParameters.from_link(Link.model_validate(link), loss_dB)
 
 
 def test_gain_is_the_sum_over_photon_numbers() -> None:
@@ -48,7 +48,7 @@ def test_published_values() -> None:
 def test_another_program() -> None:
     """TNO's qkd_key_rate 2.0.4, by validation/keyrate_tno.py, at no error-correction loss."""
     link = Link(error_correction_efficiency=1.0, receiver="active")
-    rate, _ = best_infinite_decoy(Conditions.from_link(link, [0.0, 10.0, 20.0, 30.0, 40.0]))
+    rate, _ = best_infinite_decoy(LinkParameters.from_link(link, [0.0, 10.0, 20.0, 30.0, 40.0]))
     theirs = [0.0787752421, 0.00735109938, 0.000729400959, 7.25318744e-05, 6.90342027e-06]
     # where double clicks matter, TNO assigns them at random and this model counts them as
     # photons: 0.3 % at no loss; at 40 dB its optimiser stops 0.006 % short

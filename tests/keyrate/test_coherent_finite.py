@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 from scipy.optimize import differential_evolution
 
-from qdchar.keyrate.conditions import Conditions
-from qdchar.keyrate.decoy.bounds import Bound, CoherentBounds, Intensities
 from qdchar.keyrate.decoy.coherent import best_infinite_decoy, yield_and_error
+from qdchar.keyrate.decoy.coherent_bounds import Bound, CoherentBounds, Intensities
 from qdchar.keyrate.decoy.coherent_finite import (
-    _LOWER,
-    _UPPER,
+    SEARCH_LOWER,
+    SEARCH_UPPER,
     CoherentSettings,
     Decoys,
     best_coherent_key,
@@ -20,6 +19,7 @@ from qdchar.keyrate.decoy.coherent_finite import (
     coherent_settings,
 )
 from qdchar.keyrate.decoy.finite_key import DecoyKey
+from qdchar.keyrate.link_parameters import LinkParameters
 from qdchar.keyrate.single_photon.finite_key import Phase
 from qdchar.link import Link
 
@@ -31,8 +31,8 @@ PROTOCOLS: list[tuple[Decoys, Phase]] = [
 ]
 
 
-def conditions(loss_dB: Any, **link: Any) -> Conditions:
-    return Conditions.from_link(Link.model_validate(link), loss_dB)
+def conditions(loss_dB: Any, **link: Any) -> LinkParameters:
+    return LinkParameters.from_link(Link.model_validate(link), loss_dB)
 
 
 def vacuum_weak(mu: float, nu: float, p_mu: float, p_nu: float) -> Intensities:
@@ -97,7 +97,7 @@ def test_the_last_key_of_a_small_block_is_found() -> None:
 
 
 @pytest.mark.parametrize(("decoys", "phase"), PROTOCOLS)
-def test_a_block_tends_to_an_endless_one_from_below(decoys: Decoys, phase: Phase) -> None:
+def test_a_block_tends_to_an_infinite_one_from_below(decoys: Decoys, phase: Phase) -> None:
     """Two decoys to infinitely many; one, which cannot tell multi-photon errors, to its own limit.
 
     Without failure probability (eps = 1 for each of 22 bounds) nothing scatters.
@@ -173,13 +173,13 @@ def test_optimum_against_differential_evolution(decoys: Decoys, phase: Phase) ->
         given = conditions(rng.uniform(0, 18), block=10 ** rng.uniform(7, 10))
         flat = given.flat()
 
-        def loss(x: Any, flat: Conditions = flat) -> Any:
+        def loss(x: Any, flat: LinkParameters = flat) -> Any:
             settings = coherent_settings(x.T[None], decoys)
             return -coherent_key(settings, flat, phase).score[0]
 
         found = differential_evolution(
             loss,
-            list(zip(_LOWER[:d], _UPPER[:d], strict=True)),
+            list(zip(SEARCH_LOWER[:d], SEARCH_UPPER[:d], strict=True)),
             popsize=12,
             maxiter=250,
             rng=rng,

@@ -8,13 +8,13 @@ import pytest
 
 from qdchar.errors import InconclusiveError, UsageError
 from qdchar.keyrate import SourceFigures
-from qdchar.keyrate.conditions import Conditions
 from qdchar.keyrate.decoy.attenuated_source_finite import best_attenuator_key
 from qdchar.keyrate.decoy.attenuated_source_finite import expected_counts as attenuator_counts
 from qdchar.keyrate.decoy.coherent_finite import best_coherent_key
 from qdchar.keyrate.decoy.coherent_finite import expected_counts as coherent_counts
+from qdchar.keyrate.link_parameters import LinkParameters
 from qdchar.keyrate.measured.key import attenuator_session, coherent_session, single_photon_session
-from qdchar.keyrate.photons import multiphoton_limit
+from qdchar.keyrate.photon_statistics import multiphoton_limit
 from qdchar.keyrate.predict import predict_with_decoy
 from qdchar.keyrate.result import Protocol
 from qdchar.keyrate.single_photon.finite_key import BasisCounts
@@ -37,7 +37,7 @@ def whole(counts: Any) -> Any:
 
 def session_counts(seed: int | None = None) -> BasisCounts:
     """Counts of a session on the link; drawn where a seed is given, else rounded expectations."""
-    gain, qber = (float(v) for v in detection(0.292, 0.00698, Conditions.from_link(LINK)))
+    gain, qber = (float(v) for v in detection(0.292, 0.00698, LinkParameters.from_link(LINK)))
     sifted, test, crossed = (SENT * gain * p for p in (P_Z * 0.9, (1 - P_Z) * 0.1, P_Z * 0.1))
     expected = BasisCounts(
         *(np.asarray(v) for v in (sifted, sifted * qber, test, test * qber, crossed, crossed / 2))
@@ -55,7 +55,9 @@ def test_expected_counts_give_the_predicted_key(protocol: Protocol) -> None:
         session_counts(), SENT, SOURCE, LINK, p_z=P_Z, p2_limit=P2, protocol=protocol
     )
     phase: Any = {"efficient-bb84": "eb", "three-state": "lt"}[protocol]
-    given = replace(Conditions.from_link(LINK), block=np.asarray(float(SENT)), block_kind="sent")
+    given = replace(
+        LinkParameters.from_link(LINK), block=np.asarray(float(SENT)), block_kind="sent"
+    )
     predicted = single_photon_key(0.292, 0.00698, P_Z, 1.0, given, phase)
     # half a test error in 6000, by rounding, moves the rate by 1e-5 of itself
     assert session.rate_per_pulse == pytest.approx(float(predicted.rate), rel=3e-5)
@@ -97,7 +99,7 @@ def test_multiphoton_limit_of_no_coincidence_is_exact() -> None:
 
 
 def test_coherent_session_gives_the_predicted_key() -> None:
-    given = Conditions.from_link(LINK)
+    given = LinkParameters.from_link(LINK)
     for decoys in ("vacuum+weak", "one-decoy"):
         key, settings = best_coherent_key(given, decoys)  # type: ignore[arg-type]
         counts, sent = coherent_counts(settings, given)
@@ -109,7 +111,7 @@ def test_coherent_session_gives_the_predicted_key() -> None:
 
 
 def test_attenuator_session_gives_the_predicted_key() -> None:
-    given = Conditions.from_link(LINK)
+    given = LinkParameters.from_link(LINK)
     key, settings = best_attenuator_key(0.292, 0.00698, given)
     counts, sent = attenuator_counts(settings, given)
     setting = (settings.source.transmission, settings.source.share, LINK)

@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qdchar.keyrate.conditions import BlockKind, Conditions
 from qdchar.keyrate.decoy import attenuated_source_finite as attenuator_finite
 from qdchar.keyrate.decoy.attenuated_source import AttenuatedSource, asymptotic_rate
 from qdchar.keyrate.decoy.attenuated_source_finite import attenuator_key, best_attenuator_key
 from qdchar.keyrate.decoy.coherent import best_infinite_decoy
 from qdchar.keyrate.decoy.coherent_finite import (
-    _LOWER,
-    _UPPER,
+    SEARCH_LOWER,
+    SEARCH_UPPER,
     best_coherent_key,
     coherent_key,
     coherent_settings,
 )
+from qdchar.keyrate.link_parameters import BlockKind, LinkParameters
 from qdchar.keyrate.optimise import Effort
 from qdchar.keyrate.single_photon.rate import best_single_photon_key, single_photon_key
 from qdchar.link import Link
@@ -31,9 +31,9 @@ def draw(rng: np.random.Generator, usual: Any, extremes: list[float]) -> Any:
     return np.where(rng.random(len(usual)) < 0.3, rng.choice(extremes, len(usual)), usual)
 
 
-def extreme_links(rng: np.random.Generator, size: int, **changes: Any) -> Conditions:
+def extreme_links(rng: np.random.Generator, size: int, **changes: Any) -> LinkParameters:
     return replace(
-        Conditions.from_link(Link(), 0.0),
+        LinkParameters.from_link(Link(), 0.0),
         eta=draw(rng, 10 ** -rng.uniform(0, 8, size), [0.0, 1.0, 1e-300, 1e-12]),
         p_dark=draw(rng, 10 ** rng.uniform(-12, 0, size), [0.0, 1.0, 1e-300]),
         e_mis=draw(rng, rng.uniform(0, 0.49, size), [0.0, 0.4999]),
@@ -78,14 +78,14 @@ def test_every_protocol_at_any_settings(kind: BlockKind, active: bool, rigorous:
         assert np.all((rate >= 0) & (rate <= photons_in + 1e-12))
         return
     for decoys, d in (("vacuum+weak", 5), ("one-decoy", 4)):
-        x = rng.uniform(_LOWER[:d], _UPPER[:d], (size, d))
+        x = rng.uniform(SEARCH_LOWER[:d], SEARCH_UPPER[:d], (size, d))
         light = coherent_settings(x, decoys)  # type: ignore[arg-type]
         for proof in ((p, b) for p in ("eb", "lt") for b in ("yin", "hoeffding")):
             check(coherent_key(light, given, *proof), 2 * given.eta + given.p_dark)
-    low, high = attenuator_finite._LOWER, attenuator_finite._UPPER
+    low, high = attenuator_finite.SEARCH_LOWER, attenuator_finite.SEARCH_UPPER
     for p3_max in (np.zeros(size), g2 * n**2 / 6):
         x = rng.uniform(low, high, (size, len(low)))
-        settings = attenuator_finite._settings(x, n, g2, p3_max)
+        settings = attenuator_finite.attenuator_settings(x, n, g2, p3_max)
         for proof in ("eb", "lt"):
             check(attenuator_key(settings, given, proof), photons_in)
 

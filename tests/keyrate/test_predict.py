@@ -6,7 +6,7 @@ import pytest
 from qdchar.errors import UsageError
 from qdchar.estimate import Contribution, Estimate
 from qdchar.keyrate import SourceFigures, predict, predict_with_decoy
-from qdchar.keyrate.conditions import Conditions
+from qdchar.keyrate.link_parameters import LinkParameters
 from qdchar.keyrate.monte_carlo import sample_rates
 from qdchar.keyrate.single_photon.rate import best_single_photon_key
 from qdchar.link import Link, Quantity
@@ -27,7 +27,7 @@ def test_linear_uncertainty_is_the_spread_of_reoptimised_rates() -> None:
     """The envelope theorem: moving the settings with the source changes nothing to first order."""
     rng = np.random.default_rng(5)
     n, g2 = rng.normal(0.292, 0.0008, 150), rng.normal(0.00698, 0.00006, 150)
-    given = Conditions.from_link(Link(), 12.0)
+    given = LinkParameters.from_link(Link(), 12.0)
     rates = best_single_photon_key(n, g2, given).rate
     (linear,) = predict(
         SourceFigures.from_values(0.292, 0.00698, n_u=0.0008, g2_u=0.00006),

@@ -1,8 +1,8 @@
 """What must hold for every protocol, at random points: links, sources and settings at once.
 
 A key rate never rises with loss, error, dark counts or g2, never falls with the block, stays below
-that of an endless block, and is zero without a test basis. All at fixed settings, from which it
-follows for the best ones: the largest of functions that fall falls too.
+that of an infinitely long block, and is zero without a test basis. All at fixed settings, from
+which it follows for the best ones: the largest of functions that fall falls too.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from qdchar.keyrate.conditions import Conditions
 from qdchar.keyrate.decoy.attenuated_source import (
     AttenuatedSource,
     AttenuatorBounds,
@@ -23,12 +22,13 @@ from qdchar.keyrate.decoy.attenuated_source import (
 )
 from qdchar.keyrate.decoy.attenuated_source_finite import AttenuatorSettings, attenuator_key
 from qdchar.keyrate.decoy.attenuated_source_finite import expected_counts as attenuator_counts
-from qdchar.keyrate.decoy.bounds import CoherentBounds, elementary_eps
 from qdchar.keyrate.decoy.coherent import infinite_decoy_rate
+from qdchar.keyrate.decoy.coherent_bounds import CoherentBounds, elementary_eps
 from qdchar.keyrate.decoy.coherent_finite import coherent_key, coherent_settings
 from qdchar.keyrate.decoy.coherent_finite import expected_counts as coherent_counts
 from qdchar.keyrate.decoy.finite_key import DecoyCounts, decoy_key
 from qdchar.keyrate.ideal import coherent_rate, single_photon_rate
+from qdchar.keyrate.link_parameters import LinkParameters
 from qdchar.keyrate.single_photon.finite_key import BasisCounts, key_from_counts
 from qdchar.keyrate.single_photon.rate import single_photon_key
 from qdchar.link import Link
@@ -43,7 +43,7 @@ SLACK = 1e-12  # rounding of a difference of large counts
 class Case:
     """A protocol at random settings: (g2, conditions) -> rate; every other output is checked."""
 
-    rate: Callable[[Floats, Conditions], Floats]
+    rate: Callable[[Floats, LinkParameters], Floats]
     g2: Floats | None = None
     blocks: bool = True
 
@@ -63,7 +63,7 @@ def single(phase: Any, accounting: Any) -> Callable[[np.random.Generator], Case]
         n, g2 = source_light(rng)
         p_z, attenuation = rng.uniform(0.5, 0.999, SIZE), 10 ** rng.uniform(-1, 0, SIZE)
 
-        def rate(g2: Floats, given: Conditions) -> Floats:
+        def rate(g2: Floats, given: LinkParameters) -> Floats:
             key = single_photon_key(n, g2, p_z, attenuation, given, phase, accounting)
             return finite(key)
 
@@ -111,7 +111,7 @@ def attenuator(phase: Any) -> Callable[[np.random.Generator], Case]:
         source, g2 = attenuated(rng)
         p_z = rng.uniform(0.6, 0.98, SIZE)
 
-        def rate(g2: Floats, given: Conditions) -> Floats:
+        def rate(g2: Floats, given: LinkParameters) -> Floats:
             return finite(attenuator_key(AttenuatorSettings(p_z, source(g2)), given, phase))
 
         return Case(rate, g2)
@@ -119,7 +119,7 @@ def attenuator(phase: Any) -> Callable[[np.random.Generator], Case]:
     return case
 
 
-def endless_attenuator(rng: np.random.Generator) -> Case:
+def asymptotic_attenuator(rng: np.random.Generator) -> Case:
     source, g2 = attenuated(rng)
     return Case(lambda g2, given: asymptotic_rate(source(g2), given), g2, blocks=False)
 
@@ -141,14 +141,14 @@ PROTOCOLS = {
     "single photons ideal": ideal_single,
     "decoy eb": attenuator("eb"),
     "decoy lt": attenuator("lt"),
-    "decoy endless": endless_attenuator,
+    "decoy asymptotic": asymptotic_attenuator,
 }
 RARELY_A_KEY = {"coherent one-decoy lt"}
 
 
-def links(rng: np.random.Generator, **changes: Any) -> Conditions:
+def links(rng: np.random.Generator, **changes: Any) -> LinkParameters:
     return replace(
-        Conditions.from_link(Link(), 0.0),
+        LinkParameters.from_link(Link(), 0.0),
         eta=10 ** -rng.uniform(0.3, 4.5, SIZE),
         p_dark=10 ** rng.uniform(-9, -5, SIZE),
         e_mis=rng.uniform(0, 0.09, SIZE),
@@ -184,22 +184,22 @@ def test_nothing_raises_the_rate_that_should_lower_it(name: str, kind: Any, acti
 
 @pytest.mark.parametrize("active", [False, True])
 @pytest.mark.parametrize("name", SINGLE)
-def test_an_endless_block_is_best_and_behaves_like_the_others(name: str, active: bool) -> None:
+def test_an_infinite_block_is_best_and_behaves_like_the_others(name: str, active: bool) -> None:
     rng = np.random.default_rng([12, len(name)])
     given = links(rng, active=active)
     case = SINGLE[name](rng)
     assert case.g2 is not None
-    endless = replace(given, block_kind="asymptotic")
-    limit = case.rate(case.g2, endless)
+    asymptotic = replace(given, block_kind="asymptotic")
+    limit = case.rate(case.g2, asymptotic)
     assert np.mean(limit > 0) > 0.05
     assert np.all(case.rate(case.g2, given) <= limit)
-    assert np.all(case.rate(1.1 * case.g2, endless) <= limit + SLACK)
+    assert np.all(case.rate(1.1 * case.g2, asymptotic) <= limit + SLACK)
     for worse in (
         {"e_mis": given.e_mis * 1.1 + 1e-4},
         {"p_dark": given.p_dark * 1.5},
         {"eta": given.eta * 0.97},
     ):
-        assert np.all(case.rate(case.g2, replace(endless, **worse)) <= limit + SLACK)
+        assert np.all(case.rate(case.g2, replace(asymptotic, **worse)) <= limit + SLACK)
 
 
 @pytest.mark.parametrize("accounting", ["alice", "joint"])

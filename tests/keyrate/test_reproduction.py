@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from qdchar.keyrate.conditions import Conditions
 from qdchar.keyrate.decoy.coherent_finite import best_coherent_key
-from qdchar.keyrate.published.morrison_pousa import DECOY_READINGS, last_leading_block
+from qdchar.keyrate.link_parameters import LinkParameters
+from qdchar.keyrate.published.morrison_pousa import DECOY_VARIANTS, last_leading_block
 from qdchar.keyrate.published.reproduction import linear_gain_rate, reproduce
 from qdchar.keyrate.published.values import MEASURED, measured_at
 from qdchar.keyrate.published.variants import Reproduction
@@ -76,22 +76,22 @@ def test_the_fitted_anchors_of_the_other_paper(rows: dict[str, Reproduction]) ->
 @pytest.mark.parametrize(("receiver", "block"), [(0.55, 2.4e9), (0.60, 5.2e9), (0.65, 1.1e10)])
 def test_where_the_lead_ends_in_a_longer_block(receiver: float, block: float) -> None:
     """An independent computation, to its printed digit: errors not capped, four bounds."""
-    found = last_leading_block("alice", DECOY_READINGS[3], receiver)
+    found = last_leading_block("alice", DECOY_VARIANTS[3], receiver)
     assert found == pytest.approx(block, rel=0.045)
-    capped = last_leading_block("alice", DECOY_READINGS[0], receiver)
+    capped = last_leading_block("alice", DECOY_VARIANTS[0], receiver)
     assert capped is not None
     assert capped < 0.25 * block
 
 
 def test_multi_photons_as_bob_detects_them_never_lose_the_lead() -> None:
-    """With joint accounting there is no crossing, whatever the reading: not what is published."""
-    for reading in DECOY_READINGS[::2]:
-        assert last_leading_block("joint", reading, 0.60) is None
+    """With joint accounting there is no crossing, whatever the variant: not what is published."""
+    for variant in DECOY_VARIANTS[::2]:
+        assert last_leading_block("joint", variant, 0.60) is None
 
 
 def test_linear_gain_is_the_limit_of_a_weak_channel() -> None:
     near, far = (
-        Conditions.from_link(Link(dark_count_rate=0.0), loss)  # type: ignore[arg-type]
+        LinkParameters.from_link(Link(dark_count_rate=0.0), loss)  # type: ignore[arg-type]
         for loss in (3.0, 50.0)
     )
     linear = float(linear_gain_rate(near))

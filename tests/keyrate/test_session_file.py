@@ -11,11 +11,11 @@ from click.testing import CliRunner
 from qdchar.cli.keyrate import keyrate
 from qdchar.errors import UsageError
 from qdchar.keyrate import SourceFigures
-from qdchar.keyrate.conditions import Conditions
 from qdchar.keyrate.decoy.attenuated_source_finite import best_attenuator_key
 from qdchar.keyrate.decoy.attenuated_source_finite import expected_counts as attenuator_counts
 from qdchar.keyrate.decoy.coherent_finite import best_coherent_key
 from qdchar.keyrate.decoy.coherent_finite import expected_counts as coherent_counts
+from qdchar.keyrate.link_parameters import LinkParameters
 from qdchar.keyrate.measured.file import load_session, session_key
 from qdchar.link import Link
 
@@ -124,7 +124,7 @@ def test_the_command_gives_the_check_value(tmp_path: Path) -> None:
 
 def test_decoy_sessions(tmp_path: Path) -> None:
     link = Link(channel_loss=10.0)  # type: ignore[arg-type]
-    given = Conditions.from_link(link)
+    given = LinkParameters.from_link(link)
     key, coherent = best_coherent_key(given)
     counts, sent = coherent_counts(coherent, given)
     light = {"mean": coherent.light.mean, "share": coherent.light.share}
@@ -174,7 +174,7 @@ def test_a_wrong_file_is_refused_in_words(tmp_path: Path, text: str, words: str)
 def test_intensities_that_the_bounds_are_not_for(
     tmp_path: Path, settings: dict[str, Any], words: str
 ) -> None:
-    given = Conditions.from_link(Link())
+    given = LinkParameters.from_link(Link())
     _, best = best_coherent_key(given)
     counts, sent = coherent_counts(best, given)
     text = toml(counts, "coherent", float(sent), 0.9, settings)

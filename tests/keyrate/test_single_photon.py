@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from qdchar.errors import UsageError
-from qdchar.keyrate.bounds import binary_entropy
-from qdchar.keyrate.conditions import Conditions
 from qdchar.keyrate.ideal import single_photon_rate
-from qdchar.keyrate.photons import check_physical, two_photon_distribution
+from qdchar.keyrate.link_parameters import LinkParameters
+from qdchar.keyrate.photon_statistics import check_physical, two_photon_distribution
 from qdchar.keyrate.single_photon.finite_key import Accounting, SinglePhotonKey, SinglePhotonPhase
 from qdchar.keyrate.single_photon.rate import best_single_photon_key, single_photon_key
+from qdchar.keyrate.tail_bounds import binary_entropy
 from qdchar.link import Link
 
 VARIANTS: list[tuple[SinglePhotonPhase, Accounting]] = [
@@ -24,8 +24,8 @@ VARIANTS: list[tuple[SinglePhotonPhase, Accounting]] = [
 ]
 
 
-def conditions(loss_dB: Any, **link: Any) -> Conditions:
-    return Conditions.from_link(Link.model_validate(link), loss_dB)
+def conditions(loss_dB: Any, **link: Any) -> LinkParameters:
+    return LinkParameters.from_link(Link.model_validate(link), loss_dB)
 
 
 def test_check_values(checks: dict[str, Any]) -> None:
@@ -103,8 +103,8 @@ def test_finite_key_tends_to_the_asymptotic_from_below(
         )
         for b in blocks
     ]
-    endless = conditions(8.0, block_kind="asymptotic", receiver=receiver)
-    limit = float(best_single_photon_key(0.292, 0.00698, endless, phase, accounting).rate)
+    asymptotic = conditions(8.0, block_kind="asymptotic", receiver=receiver)
+    limit = float(best_single_photon_key(0.292, 0.00698, asymptotic, phase, accounting).rate)
     assert np.all(np.diff(rates) > 0) or rates[0] == rates[1] == 0
     assert rates[-1] < limit
     assert rates[-1] == pytest.approx(limit, rel=2e-3)

@@ -2,7 +2,7 @@
 
 Alice attenuates each pulse by a transmission drawn from a few settings. Attenuation thins the
 photon number binomially, so with <n> and g2(0) known the photon-number distribution of every
-setting is known, and counts per setting tell what an eavesdropper did to single photons. Multi-
+setting is known, and the counts per setting show what an eavesdropper did to single photons. Multi-
 photon pulses then no longer have to be given up: the source keeps its lead at losses where the
 protocol without decoy states has lost it.
 
@@ -33,8 +33,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..bounds import binary_entropy, expected_lower, expected_upper
-from ..conditions import Conditions
+from ..link_parameters import LinkParameters
+from ..tail_bounds import binary_entropy, expected_lower, expected_upper
 from .coherent import yield_and_error
 
 Floats = NDArray[np.float64]
@@ -84,7 +84,7 @@ class AttenuatedSource:
         ]
         return np.stack(np.broadcast_arrays(*thinned), axis=1)
 
-    def gain(self, given: Conditions, p3: ArrayLike = 0.0) -> tuple[Floats, Floats]:
+    def gain(self, given: LinkParameters, p3: ArrayLike = 0.0) -> tuple[Floats, Floats]:
         """Gain and wrong-click probability of each setting, shape (settings, ...)."""
         p = self.ends[0] if np.ndim(p3) == 0 and p3 == 0 else self.photons(p3)
         clicks, wrong = zip(*(yield_and_error(k, given) for k in range(4)), strict=True)
@@ -201,8 +201,8 @@ class AttenuatorBounds:
         return np.asarray(np.minimum(most, counts.sum(axis=0)))
 
 
-def asymptotic_phase_error(source: AttenuatedSource, given: Conditions) -> Floats:
-    """Upper bound on the single photons' error rate in an endless block; at most 1/2."""
+def asymptotic_phase_error(source: AttenuatedSource, given: LinkParameters) -> Floats:
+    """Upper bound on the single photons' error rate in an infinitely long block; at most 1/2."""
     gain, wrong = source.gain(given)
     single = single_yield_lower(gain, gain, source)
     some = single > 0
@@ -210,8 +210,8 @@ def asymptotic_phase_error(source: AttenuatedSource, given: Conditions) -> Float
     return np.asarray(np.where(some, np.minimum(ratio, 0.5), 0.5))
 
 
-def asymptotic_rate(source: AttenuatedSource, given: Conditions) -> Floats:
-    """Secret bits per sent pulse of an endless block, nearly all of it with the setting open.
+def asymptotic_rate(source: AttenuatedSource, given: LinkParameters) -> Floats:
+    """Secret bits per sent pulse, asymptotic, nearly all pulses with the setting open.
 
     R = pB {p0 Y0 + p1 Y1 [1 - h(e1)] - f Q h(E)}, the single photons' yield and error from the
     gains of the three settings.

@@ -1,6 +1,6 @@
 """Finite key of single photons with an attenuator as decoy, all parameters optimised.
 
-The proof and its assumptions stand in `qdchar.keyrate.attenuator`.
+The proof and its assumptions stand in `qdchar.keyrate.decoy.attenuated_source`.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..conditions import Conditions
+from ..link_parameters import LinkParameters
 from ..optimise import Effort, Rows, maximise
 from ..single_photon.finite_key import Phase
 from .attenuated_source import AttenuatedSource, AttenuatorBounds
-from .bounds import elementary_eps
+from .coherent_bounds import elementary_eps
 from .finite_key import DecoyCounts, DecoyKey, decoy_key
 
 Floats = NDArray[np.float64]
 
 # The box of the search: logit p_z, log10 weak transmission, logit of the open setting's share,
 # logit of the weak setting's share of the rest.
-_LOWER = np.array([-3.0, -2.5, -4.0, -12.0])
-_UPPER = np.array([12.0, -0.02, 12.0, 9.0])
+SEARCH_LOWER = np.array([-3.0, -2.5, -4.0, -12.0])
+SEARCH_UPPER = np.array([12.0, -0.02, 12.0, 9.0])
 # The best bound is a maximum of several, so that there are several optima: the weak setting serves
 # both bases, or mostly the test basis, or is left out where multi-photon pulses hardly matter. The
 # last row is where keys end: few clicks, so that all settings and both bases are sent alike.
@@ -44,7 +44,9 @@ class AttenuatorSettings:
     source: AttenuatedSource
 
 
-def expected_counts(settings: AttenuatorSettings, given: Conditions) -> tuple[DecoyCounts, Floats]:
+def expected_counts(
+    settings: AttenuatorSettings, given: LinkParameters
+) -> tuple[DecoyCounts, Floats]:
     """Return the counts of a block as expected on a link, and the number of pulses sent.
 
     The expectation is that of a source without three-photon pulses, whatever `p3_max` allows.
@@ -67,7 +69,7 @@ def expected_counts(settings: AttenuatorSettings, given: Conditions) -> tuple[De
 
 def attenuator_key(
     settings: AttenuatorSettings,
-    given: Conditions,
+    given: LinkParameters,
     phase: Phase = "eb",
     assumed: tuple[ArrayLike, ArrayLike] | None = None,
 ) -> DecoyKey:
@@ -93,7 +95,9 @@ def attenuator_key(
     return decoy_key(counts, sent, settings.p_z, bounds, given, phase)
 
 
-def _settings(x: Floats, n: Floats, g2: Floats, p3_max: Floats) -> AttenuatorSettings:
+def attenuator_settings(x: Floats, n: Floats, g2: Floats, p3_max: Floats) -> AttenuatorSettings:
+    """Return the settings at coordinates of the optimiser's search, shape (..., 4)."""
+
     def sigmoid(v: Floats) -> Floats:
         return np.asarray(1 / (1 + np.exp(-v)))
 
@@ -115,7 +119,7 @@ def _settings(x: Floats, n: Floats, g2: Floats, p3_max: Floats) -> AttenuatorSet
 def best_attenuator_key(
     n: ArrayLike,
     g2: ArrayLike,
-    given: Conditions,
+    given: LinkParameters,
     *,
     p3_max: ArrayLike = 0.0,
     phase: Phase = "eb",
@@ -131,7 +135,7 @@ def best_attenuator_key(
         Channel, receiver, block and security; the block is finite.
     p3_max
         Largest probability of three photons in a pulse; at most g2 n^2 / 6. The closed-form
-        bounds used here are loose where it is not 0: see `qdchar.keyrate.attenuator_program`.
+        bounds used here are loose where it is not 0: see `qdchar.keyrate.decoy.linear_program`.
     phase
         "eb" (four states) or "lt" (three states).
     effort
@@ -143,25 +147,25 @@ def best_attenuator_key(
         Arrays of the common shape; transmissions and shares with a first axis more.
     """
     if given.block_kind == "asymptotic":
-        raise ValueError("a finite key needs a block; see attenuator.asymptotic_rate")
+        raise ValueError("a finite key needs a block; see asymptotic_rate")
     inputs = [np.asarray(a, dtype=np.float64) for a in (n, g2, p3_max)]
     shape = np.broadcast_shapes(*(a.shape for a in inputs), given.shape)
     flat = given.flat()
     n_, g2_, p3_ = (np.broadcast_to(a, shape).reshape(-1, 1) for a in inputs)
 
     def score(x: Floats, rows: Rows) -> Floats:
-        settings = _settings(x, n_[rows], g2_[rows], p3_[rows])
+        settings = attenuator_settings(x, n_[rows], g2_[rows], p3_[rows])
         return attenuator_key(settings, flat.part(rows), phase).score
 
     best = maximise(
         score,
         int(np.prod(shape)),
-        _LOWER,
-        _UPPER,
+        SEARCH_LOWER,
+        SEARCH_UPPER,
         effort or Effort(samples=256, starts=3, steps=110, chunk=64),
         known=_TYPICAL,
     )
-    settings = _settings(best[:, None, :], n_, g2_, p3_)
+    settings = attenuator_settings(best[:, None, :], n_, g2_, p3_)
     key = attenuator_key(settings, flat, phase)
     source = settings.source
     return (

@@ -14,14 +14,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..bounds import binary_entropy
-from ..conditions import Conditions
+from ..link_parameters import LinkParameters
 from ..optimise import Effort, Rows, maximise
+from ..tail_bounds import binary_entropy
 
 Floats = NDArray[np.float64]
 
 
-def yield_and_error(photons: ArrayLike, given: Conditions) -> tuple[Floats, Floats]:
+def yield_and_error(photons: ArrayLike, given: LinkParameters) -> tuple[Floats, Floats]:
     """Click probability of an n-photon pulse at threshold detectors, and its error yield.
 
     Parameters
@@ -40,7 +40,7 @@ def yield_and_error(photons: ArrayLike, given: Conditions) -> tuple[Floats, Floa
     return np.asarray(clicks), np.asarray(errors)
 
 
-def coherent_gain(mean: ArrayLike, given: Conditions) -> tuple[Floats, Floats]:
+def coherent_gain(mean: ArrayLike, given: LinkParameters) -> tuple[Floats, Floats]:
     """Gain of a coherent pulse and the probability of a wrong click.
 
     The gain is 1 - (1 - p_dark) exp(-mean eta).
@@ -56,7 +56,7 @@ def coherent_gain(mean: ArrayLike, given: Conditions) -> tuple[Floats, Floats]:
     return np.asarray(gain), np.asarray(wrong)
 
 
-def infinite_decoy_rate(mean: ArrayLike, given: Conditions) -> Floats:
+def infinite_decoy_rate(mean: ArrayLike, given: LinkParameters) -> Floats:
     """Secret bits per sent pulse with infinite decoy states at a given mean.
 
     R = pB {e^-m p_dark + m e^-m Y1 [1 - h(e1)] - f Q h(E)} at mean m.
@@ -68,7 +68,7 @@ def infinite_decoy_rate(mean: ArrayLike, given: Conditions) -> Floats:
     return np.maximum(_infinite_decoy_balance(mean, given), 0.0)
 
 
-def _infinite_decoy_balance(mean: Floats, given: Conditions) -> Floats:
+def _infinite_decoy_balance(mean: Floats, given: LinkParameters) -> Floats:
     gain, wrong = coherent_gain(mean, given)
     single, single_wrong = yield_and_error(1.0, given)
     some = np.where(single > 0, single, 1.0)
@@ -80,13 +80,15 @@ def _infinite_decoy_balance(mean: Floats, given: Conditions) -> Floats:
     return np.asarray(p_z_bob * (np.exp(-mean) * secret - leak))
 
 
-def best_infinite_decoy(given: Conditions, effort: Effort | None = None) -> tuple[Floats, Floats]:
+def best_infinite_decoy(
+    given: LinkParameters, effort: Effort | None = None
+) -> tuple[Floats, Floats]:
     """Secret bits per sent pulse with infinite decoy states at the best mean.
 
     Returns
     -------
     rate, mean
-        Arrays of the conditions' shape.
+        Arrays of the link parameters' shape.
     """
     shape = given.shape
     flat = given.flat()

@@ -14,11 +14,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..conditions import Conditions
+from ..link_parameters import LinkParameters
 from ..optimise import Effort, Rows, maximise
 from ..single_photon.finite_key import Phase
-from .bounds import Bound, CoherentBounds, Intensities, elementary_eps
 from .coherent import coherent_gain
+from .coherent_bounds import Bound, CoherentBounds, Intensities, elementary_eps
 from .finite_key import DecoyCounts, DecoyKey, decoy_key
 
 Floats = NDArray[np.float64]
@@ -26,8 +26,8 @@ Decoys = Literal["vacuum+weak", "one-decoy"]
 
 # The box of the search: logit p_z, log10 signal mean, log10 decoy/signal, logit of the signal's
 # share, logit of the decoy's share of the rest (vacuum + weak only).
-_LOWER = np.array([-3.0, -2.5, -3.0, -4.0, -4.0])
-_UPPER = np.array([12.0, 0.3, -0.02, 9.0, 9.0])
+SEARCH_LOWER = np.array([-3.0, -2.5, -3.0, -4.0, -4.0])
+SEARCH_UPPER = np.array([12.0, 0.3, -0.02, 9.0, 9.0])
 _TYPICAL = np.array(
     [
         [2.5, -0.3, -0.6, 1.0, 1.0],
@@ -49,7 +49,9 @@ class CoherentSettings:
     light: Intensities
 
 
-def expected_counts(settings: CoherentSettings, given: Conditions) -> tuple[DecoyCounts, Floats]:
+def expected_counts(
+    settings: CoherentSettings, given: LinkParameters
+) -> tuple[DecoyCounts, Floats]:
     """Return the counts of a block as expected on a link, and the number of pulses sent."""
     p_z, share = settings.p_z, settings.light.share
     gain, wrong = coherent_gain(settings.light.mean, given)
@@ -67,7 +69,7 @@ def expected_counts(settings: CoherentSettings, given: Conditions) -> tuple[Deco
 
 def coherent_key(
     settings: CoherentSettings,
-    given: Conditions,
+    given: LinkParameters,
     phase: Phase = "eb",
     bound: Bound = "yin",
     capped: bool = True,
@@ -101,7 +103,7 @@ def coherent_settings(x: Floats, decoys: Decoys) -> CoherentSettings:
 
 
 def best_coherent_key(
-    given: Conditions,
+    given: LinkParameters,
     decoys: Decoys = "vacuum+weak",
     phase: Phase = "eb",
     bound: Bound = "yin",
@@ -124,7 +126,7 @@ def best_coherent_key(
     Returns
     -------
     key, settings
-        Arrays of the conditions' shape; the settings' means and shares with a first axis more.
+        Arrays of the link parameters' shape; the settings' means and shares with a first axis more.
     """
     if given.block_kind == "asymptotic":
         raise ValueError("a finite-key protocol needs a block; take infinite decoy states instead")
@@ -139,8 +141,8 @@ def best_coherent_key(
     best = maximise(
         score,
         int(np.prod(shape)),
-        _LOWER[:dimensions],
-        _UPPER[:dimensions],
+        SEARCH_LOWER[:dimensions],
+        SEARCH_UPPER[:dimensions],
         effort or Effort(samples=512, starts=6, steps=120, chunk=64),
         known=_TYPICAL[:, :dimensions],
     )

@@ -1,9 +1,9 @@
 """Key of a block from its counts per decoy setting, whatever the light source.
 
 The key comes from all settings. "eb" is efficient BB84 with four states, "lt" the three-state
-loss-tolerant protocol; see `qdchar.keyrate.single_photon_counts` for the two. What is known of the
-photon numbers comes from a `DecoyBounds`: coherent light with decoy intensities, or single photons
-behind a switched attenuator.
+loss-tolerant protocol; see `qdchar.keyrate.single_photon.finite_key` for the two. What is known of
+the photon numbers comes from a `DecoyBounds`: coherent light with decoy intensities, or single
+photons behind a switched attenuator.
 
 The published proofs take bounds on expectations for bounds on the block's own numbers; under
 ``security = "rigorous"`` the step between the two is made as well, which costs 3 % of the
@@ -23,9 +23,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bounds import binary_entropy, observed_lower, observed_upper, sampling_deviation
-from ..conditions import Conditions
+from ..link_parameters import LinkParameters
 from ..single_photon.finite_key import Phase
+from ..tail_bounds import binary_entropy, observed_lower, observed_upper, sampling_deviation
 
 Floats = NDArray[np.float64]
 
@@ -108,7 +108,7 @@ def decoy_key(
     sent: Floats,
     p_z: Floats,
     bounds: DecoyBounds,
-    given: Conditions,
+    given: LinkParameters,
     phase: Phase = "eb",
 ) -> DecoyKey:
     """Key of a block of counts, expected or observed.

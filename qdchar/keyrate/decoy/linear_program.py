@@ -27,7 +27,7 @@ class AttenuatorProgram(AttenuatorBounds):
     """What counts per setting say about photon numbers, by linear programs.
 
     For one point at a time: counts of shape (settings,), scalars elsewhere. Counts that no yields
-    can explain contradict the source's figures; they leave no single photons.
+    can explain contradict the source's <n> and g2; they leave no single photons.
 
     Attributes
     ----------

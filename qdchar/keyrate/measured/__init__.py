@@ -1,1 +1,1 @@
-"""Key lengths from the counts of a measured session."""
+"""The key of measured counts: `key` computes it, `file` reads a session's counts."""

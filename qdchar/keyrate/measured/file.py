@@ -38,7 +38,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from qdchar.errors import UsageError
 from qdchar.link import Link
 
-from ..decoy.bounds import Intensities
+from ..decoy.coherent_bounds import Intensities
 from ..decoy.finite_key import DecoyCounts
 from ..result import Protocol
 from ..single_photon.finite_key import Accounting, BasisCounts

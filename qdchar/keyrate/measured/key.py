@@ -15,11 +15,11 @@ from numpy.typing import ArrayLike, NDArray
 from qdchar.errors import InconclusiveError, UsageError
 from qdchar.link import Link
 
-from ..conditions import Conditions
 from ..decoy.attenuated_source import AttenuatedSource
-from ..decoy.bounds import Bound, CoherentBounds, Intensities, elementary_eps
+from ..decoy.coherent_bounds import Bound, CoherentBounds, Intensities, elementary_eps
 from ..decoy.finite_key import DecoyCounts, DecoyKey, decoy_key
 from ..decoy.linear_program import AttenuatorProgram
+from ..link_parameters import LinkParameters
 from ..result import PHASE, Protocol
 from ..single_photon.finite_key import Accounting, BasisCounts, key_from_counts
 from ..source import SourceFigures
@@ -91,9 +91,9 @@ def single_photon_session(
         The pre-attenuation that was set.
     p2_limit
         Upper limit of the multi-photon probability before pre-attenuation, e.g. from
-        `qdchar.keyrate.photons.multiphoton_limit`; default the source's g2 <n>^2 / 2 at its upper
-        limit, which fails with the link's secrecy parameter and adds to it. The best estimate is
-        no limit: the key is secret only if the true probability is not larger.
+        `qdchar.keyrate.photon_statistics.multiphoton_limit`; default the source's g2 <n>^2 / 2 at
+        its upper limit, which fails with the link's secrecy parameter and adds to it. The best
+        estimate is no limit: the key is secret only if the true probability is not larger.
 
     Raises
     ------
@@ -122,7 +122,7 @@ def single_photon_session(
         np.asarray(attenuation**2 * p2_limit),
         np.asarray(p_z),
         np.asarray(attenuation),
-        Conditions.from_link(link),
+        LinkParameters.from_link(link),
         PHASE[protocol],
         accounting,
     )
@@ -167,7 +167,7 @@ def coherent_session(
     _check_intensities(light.mean, light.share)
     _check(counts, settings=len(light.mean))
     _check_setting(pulses_sent, p_z)
-    given = Conditions.from_link(link)
+    given = LinkParameters.from_link(link)
     bounds = CoherentBounds(light, elementary_eps(given), bound)
     key = decoy_key(
         _floats(counts), np.asarray(pulses_sent), np.asarray(p_z), bounds, given, PHASE[protocol]
@@ -208,7 +208,8 @@ def attenuator_session(
     p_z, protocol
         As in `single_photon_session`.
     p3_max
-        Largest probability of three photons in a pulse; see `qdchar.keyrate.attenuator`.
+        Largest probability of three photons in a pulse; see
+        `qdchar.keyrate.decoy.attenuated_source`.
 
     Raises
     ------
@@ -229,7 +230,7 @@ def attenuator_session(
     if not 0 <= p3_max <= g2 * n**2 / 6:
         raise UsageError("session: p3_max is between 0 and g2 <n>^2 / 6, where p2 would be 0")
     source.check_uncertain()
-    given = Conditions.from_link(link)
+    given = LinkParameters.from_link(link)
     eps = elementary_eps(given)
     behind = AttenuatedSource(np.asarray(n), np.asarray(g2), a, q, np.asarray(p3_max))
     bounds = AttenuatorProgram(behind, eps)

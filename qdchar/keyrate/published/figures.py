@@ -20,8 +20,8 @@ from qdchar.link import Link
 from .. import ideal
 from ..advantage import advantage_map, maximum_g2, minimum_mean
 from ..comparators import COMPARATORS
-from ..conditions import Conditions
 from ..decoy.attenuated_source_finite import best_attenuator_key
+from ..link_parameters import LinkParameters
 from ..predict import predict
 from ..source import SourceFigures
 from .values import MEASURED, OTHERS, PAPER, SOURCES
@@ -88,7 +88,7 @@ def figure_3(source: SourceFigures, link: Link) -> Figure:
     rate = np.array([p.rate_per_pulse for p in points])
     u = np.array([p.rate_per_pulse_u for p in points])
     n, g2 = source.mean_photon_number.value, source.g2_zero.value
-    decoy = best_attenuator_key(n, g2, Conditions.from_link(link, loss))[0].rate
+    decoy = best_attenuator_key(n, g2, LinkParameters.from_link(link, loss))[0].rate
     top.semilogy(loss, _positive(rate), color="tab:red", label="this source")
     top.fill_between(
         loss, _positive(rate - 2 * u), _positive(rate + 2 * u), color="tab:red", alpha=0.25, lw=0
@@ -141,9 +141,9 @@ def figure_4a(source: SourceFigures, link: Link) -> Figure:
 
 
 def figure_4b(source: SourceFigures, link: Link) -> Figure:
-    """Advantage in the plane of sources, endless block, over infinitely many decoy states."""
-    endless = link.model_copy(update={"block_kind": "asymptotic"})
-    return _plane(source, endless, "wcp-infinite-decoy")
+    """Advantage in the plane of sources, asymptotic, over infinitely many decoy states."""
+    asymptotic = link.model_copy(update={"block_kind": "asymptotic"})
+    return _plane(source, asymptotic, "wcp-infinite-decoy")
 
 
 FIGURES: dict[str, Callable[[SourceFigures, Link], Figure]] = {

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from qdchar.link import Constant, Link
 
-from ..conditions import Conditions
 from ..crossing import maximum_loss
-from ..decoy.bounds import Bound
+from ..decoy.coherent_bounds import Bound
 from ..decoy.coherent_finite import best_coherent_key
+from ..link_parameters import LinkParameters
 from ..single_photon.finite_key import Accounting
 from ..single_photon.rate import best_single_photon_key
 from ..source import SourceFigures
@@ -28,11 +28,20 @@ _PER_KM_DB = 0.1905
 _CLOCK_HZ = 160.7e6
 
 
-def strathclyde_link(receiver: float, block: float) -> Link:
-    """Link of Morrison and Pousa: receiver by itself, active basis choice, block of sent pulses.
+def morrison_pousa_link(receiver: float, block: float) -> Link:
+    """Return the link of both papers: active basis choice, block of sent pulses.
 
-    A misalignment of 0.41 % and 1.42e-7 dark counts per pulse reproduce Morrison's rate and reach:
-    two constants for two numbers, so that their agreement shows consistency and no more.
+    Parameters
+    ----------
+    receiver
+        Efficiency of the whole receiver.
+    block
+        Sent pulses.
+
+    Notes
+    -----
+    The misalignment of 0.41 % and the 1.42e-7 dark counts per pulse were fitted to Morrison's rate
+    and reach. Two constants for two numbers: their agreement shows consistency and no more.
     """
     return Link(
         fiber_optics_efficiency=Constant(value=1.0),
@@ -48,9 +57,9 @@ def strathclyde_link(receiver: float, block: float) -> Link:
 
 def morrison() -> list[Reproduction]:
     """Rate and reach of a dim source in a long fibre."""
-    link = strathclyde_link(0.70, 60 * _CLOCK_HZ)
+    link = morrison_pousa_link(0.70, 60 * _CLOCK_HZ)
     variant = VARIANTS[4]
-    rate = variant.rate(Conditions.from_link(link, 100 * _PER_KM_DB), 0.0142, 0.036)
+    rate = variant.rate(LinkParameters.from_link(link, 100 * _PER_KM_DB), 0.0142, 0.036)
     reach = maximum_loss(
         SourceFigures.from_values(0.0142, 0.036),
         link.model_copy(update={"block_kind": "asymptotic"}),
@@ -74,8 +83,8 @@ def morrison() -> list[Reproduction]:
 
 
 @dataclass(frozen=True)
-class DecoyReading:
-    """One way to read the decoy analysis of coherent light.
+class DecoyVariant:
+    """One variant of the decoy analysis of coherent light, where the paper leaves it open.
 
     Attributes
     ----------
@@ -83,7 +92,7 @@ class DecoyReading:
         In the table.
     capped
         Errors of single photons are at most all that were observed.
-    bounds
+    tail_bounds
         Among how many elementary bounds the failure probability is shared.
     bound
         Tail bound.
@@ -91,34 +100,34 @@ class DecoyReading:
 
     name: str
     capped: bool = True
-    bounds: int = 22
+    tail_bounds: int = 22
     bound: Bound = "yin"
 
-    def rate(self, given: Conditions) -> Floats:
+    def rate(self, given: LinkParameters) -> Floats:
         """Best rate of coherent light, efficient BB84 with vacuum + weak decoy."""
-        shared = replace(given, eps_pe=given.eps_pe * (22 / self.bounds))
+        shared = replace(given, eps_pe=given.eps_pe * (22 / self.tail_bounds))
         return best_coherent_key(shared, bound=self.bound, capped=self.capped)[0].rate
 
 
-DECOY_READINGS = (
-    DecoyReading("errors capped"),
-    DecoyReading("errors capped, Hoeffding", bound="hoeffding"),
-    DecoyReading("errors not capped", capped=False),
-    DecoyReading("errors not capped, eps/4", capped=False, bounds=4),
+DECOY_VARIANTS = (
+    DecoyVariant("errors capped"),
+    DecoyVariant("errors capped, Hoeffding", bound="hoeffding"),
+    DecoyVariant("errors not capped", capped=False),
+    DecoyVariant("errors not capped, eps/4", capped=False, tail_bounds=4),
 )
 
 
 def last_leading_block(
-    accounting: Accounting, reading: DecoyReading, receiver: float
+    accounting: Accounting, variant: DecoyVariant, receiver: float
 ) -> float | None:
-    """Pulses up to which <n> = 0.5 and g2 = 3.6 % lead at 10 dB; None where the lead has no end.
+    """Sent pulses up to which <n> = 0.5 and g2 = 3.6 % are ahead of coherent light at 10 dB.
 
-    Looked for between 1e8 and 1e12 sent pulses.
+    None where they are ahead up to 1e12 pulses; the search begins at 1e8.
     """
     sent = np.logspace(8, 12, 17)
-    given = replace(Conditions.from_link(strathclyde_link(receiver, 1e9), 10.0), block=sent)
+    given = replace(LinkParameters.from_link(morrison_pousa_link(receiver, 1e9), 10.0), block=sent)
     single = best_single_photon_key(0.5, 0.036, given, accounting=accounting).rate
-    lead = np.log(single / reading.rate(given))
+    lead = np.log(single / variant.rate(given))
     i = int(np.flatnonzero(lead > 0)[-1])
     if i == len(sent) - 1:
         return None
@@ -134,10 +143,10 @@ def pousa() -> list[Reproduction]:
     its settings at their optimum coherent light reaches farther in any block. With settings kept
     to a narrow box it is, up to 2e8 pulses: see validation/keyrate_pousa.py.
     """
-    trials: list[tuple[Accounting, DecoyReading, float]] = [
-        *(("alice", reading, 0.60) for reading in DECOY_READINGS),
-        ("alice", DECOY_READINGS[3], 0.595),
-        ("joint", DECOY_READINGS[2], 0.60),
+    trials: list[tuple[Accounting, DecoyVariant, float]] = [
+        *(("alice", variant, 0.60) for variant in DECOY_VARIANTS),
+        ("alice", DECOY_VARIANTS[3], 0.595),
+        ("joint", DECOY_VARIANTS[2], 0.60),
     ]
     computed = [
         (f"{a}, BB84, active; {r.name}; receiver {eta:g}", last_leading_block(a, r, eta))
@@ -163,15 +172,15 @@ def pousa() -> list[Reproduction]:
 
 
 def _dim_source_leads_up_to(accounting: Accounting) -> float | None:
-    """Sent pulses up to which the reach of a dim source is that of coherent light; None if never.
+    """Sent pulses up to which a dim source reaches farther than coherent light; None if never.
 
-    Looked for from 2e6 sent pulses, where a key ends at 11 dB, to 1e9.
+    The search runs from 2e6 sent pulses, where a key ends at 11 dB, to 1e9.
     """
     source = SourceFigures.from_values(0.0142, 0.036)
-    light = Conditions.from_link(strathclyde_link(0.60, 1e9))
+    light = LinkParameters.from_link(morrison_pousa_link(0.60, 1e9))
     sent = np.logspace(6.3, 9, 10)
     reach = [
-        maximum_loss(source, strathclyde_link(0.60, float(block)), accounting=accounting)
+        maximum_loss(source, morrison_pousa_link(0.60, float(block)), accounting=accounting)
         for block in sent
     ]
     ends = np.array([np.nan if r is None else r.value for r in reach])

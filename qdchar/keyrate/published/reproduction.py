@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from qdchar.link import Link
 
-from ..conditions import Conditions
 from ..decoy.coherent import best_infinite_decoy
 from ..decoy.coherent_finite import best_coherent_key
+from ..link_parameters import LinkParameters
 from .morrison_pousa import morrison, pousa
 from .values import MEASURED, PAPER
 from .variants import VARIANTS, Reproduction, Variant
@@ -33,7 +33,7 @@ def reproduce() -> tuple[Reproduction, ...]:
     return (*_rates(), *_advantages(), *_crossing(), *_boundaries(), *morrison(), *pousa())
 
 
-def linear_gain_rate(given: Conditions) -> Floats:
+def linear_gain_rate(given: LinkParameters) -> Floats:
     """Rate of three-state coherent light with a gain linear in the mean, p_dark + mean eta.
 
     Small transmissions make every gain linear, and a block of received pulses makes the rate
@@ -44,7 +44,7 @@ def linear_gain_rate(given: Conditions) -> Floats:
     return best_coherent_key(weaker, phase="lt")[0].rate / far
 
 
-_BASELINES: dict[str, Callable[[Conditions], Floats]] = {
+_BASELINES: dict[str, Callable[[LinkParameters], Floats]] = {
     "3-state coherent light": lambda given: best_coherent_key(given, phase="lt")[0].rate,
     "3-state, linear gain": linear_gain_rate,
     "BB84 coherent light": lambda given: best_coherent_key(given, phase="eb")[0].rate,
@@ -52,8 +52,8 @@ _BASELINES: dict[str, Callable[[Conditions], Floats]] = {
 
 
 def _rates() -> list[Reproduction]:
-    """Measured rates; source figures from Table 1, not those of the day."""
-    given = Conditions.from_link(Link(), np.array([m.loss_dB for m in MEASURED]))
+    """Measured rates; <n> and g2 from Table 1, not those of the day."""
+    given = LinkParameters.from_link(Link(), np.array([m.loss_dB for m in MEASURED]))
     by_variant = [(v.name, v.rate(given)) for v in VARIANTS]
     return [
         Reproduction(
@@ -71,7 +71,7 @@ def _advantages() -> list[Reproduction]:
     """Measured rates over computed coherent light, and the coherent light they imply."""
     published = {0.17: 5.40, 14.6: 2.53, 15.16: 2.95}
     measured = [m for m in MEASURED if m.loss_dB in published]
-    given = Conditions.from_link(Link(), np.array([m.loss_dB for m in measured]))
+    given = LinkParameters.from_link(Link(), np.array([m.loss_dB for m in measured]))
     light = {name: rate(given) for name, rate in _BASELINES.items()}
     rows = [
         Reproduction(
@@ -102,7 +102,7 @@ def _advantages() -> list[Reproduction]:
 def _crossing() -> list[Reproduction]:
     """Loss at which the lead over three-state coherent light ends."""
     losses = np.arange(10.0, 30.0, 0.25)
-    given = Conditions.from_link(Link(), losses)
+    given = LinkParameters.from_link(Link(), losses)
     light = _by_receiver(_BASELINES["3-state coherent light"], given)
 
     def last(variant: Variant) -> float:
@@ -114,7 +114,9 @@ def _crossing() -> list[Reproduction]:
     return [Reproduction("crossing with coherent light", "dB", 19.0, PAPER, computed)]
 
 
-def _by_receiver(light: Callable[[Conditions], Floats], given: Conditions) -> dict[str, Floats]:
+def _by_receiver(
+    light: Callable[[LinkParameters], Floats], given: LinkParameters
+) -> dict[str, Floats]:
     """Rates of coherent light at both receivers."""
     return {
         receiver: light(replace(given, active=receiver == "active"))
@@ -123,20 +125,20 @@ def _by_receiver(light: Callable[[Conditions], Floats], given: Conditions) -> di
 
 
 def _boundaries() -> list[Reproduction]:
-    """Corners of the advantage region at no loss: Fig. 4a (finite) and 4b (endless block)."""
-    finite = Conditions.from_link(Link(), 0.0)
-    endless = replace(finite, block_kind="asymptotic")
-    finite_lights: dict[str, Callable[[Conditions], Floats]] = {
+    """Corners of the advantage region at no loss: Fig. 4a (finite) and 4b (asymptotic)."""
+    finite = LinkParameters.from_link(Link(), 0.0)
+    asymptotic = replace(finite, block_kind="asymptotic")
+    finite_lights: dict[str, Callable[[LinkParameters], Floats]] = {
         "": _BASELINES["3-state coherent light"],
         ", linear gain": linear_gain_rate,
     }
-    infinite: dict[str, Callable[[Conditions], Floats]] = {
+    infinite: dict[str, Callable[[LinkParameters], Floats]] = {
         "": lambda given: best_infinite_decoy(given)[0]
     }
     rows = []
     for figure, given, lights, smallest, largest in (
         ("4a", finite, finite_lights, 0.078, 0.41),
-        ("4b", endless, infinite, 0.268, 0.11),
+        ("4b", asymptotic, infinite, 0.268, 0.11),
     ):
         rates = {suffix: _by_receiver(light, given) for suffix, light in lights.items()}
         for name, published, edge in (
@@ -152,11 +154,11 @@ def _boundaries() -> list[Reproduction]:
     return rows
 
 
-def _smallest_mean(variant: Variant, given: Conditions, light: float) -> float | None:
+def _smallest_mean(variant: Variant, given: LinkParameters, light: float) -> float | None:
     return _reaches(lambda n: variant.rate(given, n, 0.0), light, 0.02, 0.6)
 
 
-def _largest_g2(variant: Variant, given: Conditions, light: float) -> float | None:
+def _largest_g2(variant: Variant, given: LinkParameters, light: float) -> float | None:
     return _reaches(lambda g2: -variant.rate(given, 1.0, g2), -light, 0.0, 1.0)
 
 

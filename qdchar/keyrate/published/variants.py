@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..conditions import Conditions
+from ..link_parameters import LinkParameters
 from ..single_photon.finite_key import Accounting, SinglePhotonPhase
 from ..single_photon.rate import best_single_photon_key
 
@@ -27,11 +27,11 @@ class Variant:
     phase: SinglePhotonPhase
     receiver: Literal["passive", "active"]
 
-    def at(self, given: Conditions) -> Conditions:
-        """Return the same conditions with this variant's receiver."""
+    def at(self, given: LinkParameters) -> LinkParameters:
+        """Return the same parameters with this variant's receiver."""
         return replace(given, active=self.receiver == "active")
 
-    def rate(self, given: Conditions, n: ArrayLike = _N, g2: ArrayLike = _G2) -> Floats:
+    def rate(self, given: LinkParameters, n: ArrayLike = _N, g2: ArrayLike = _G2) -> Floats:
         """Best rate of a source; by default the paper's."""
         return best_single_photon_key(n, g2, self.at(given), self.phase, self.accounting).rate
 

@@ -45,14 +45,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bounds import (
+from ..link_parameters import LinkParameters
+from ..tail_bounds import (
     binary_entropy,
     expected_lower,
     expected_upper,
     observed_upper,
     sampling_deviation,
 )
-from ..conditions import Conditions
 
 Floats = NDArray[np.float64]
 Phase = Literal["eb", "lt"]
@@ -124,7 +124,7 @@ def key_from_counts(
     p2: Floats,
     p_z: Floats,
     attenuation: Floats,
-    given: Conditions,
+    given: LinkParameters,
     phase: SinglePhotonPhase = "eb",
     accounting: Accounting = "alice",
 ) -> SinglePhotonKey:
@@ -152,7 +152,7 @@ def key_from_counts(
     p_z_bob = given.bob(p_z)
     p_x, p_x_bob = 1 - p_z, 1 - p_z_bob
     joint = accounting == "joint"
-    eps = given.eps_bound(tail_bounds(phase, accounting))
+    eps = given.eps_bound(number_of_tail_bounds(phase, accounting))
     multi = observed_upper(sent * p_z * (p_z_bob if joint else 1.0) * p2, eps)
     multi_test = observed_upper(sent * p_x * (p_x_bob if joint else 1.0) * p2, eps)
     good, good_test = counts.sifted - multi, counts.test - multi_test
@@ -199,7 +199,7 @@ def key_from_counts(
     )
 
 
-def tail_bounds(phase: SinglePhotonPhase, accounting: Accounting) -> int:
+def number_of_tail_bounds(phase: SinglePhotonPhase, accounting: Accounting) -> int:
     """Count the tail bounds of a proof, among which a shared failure probability is divided.
 
     Efficient BB84: multi-photon pulses in Z and in X, and the sampling bound. Three states: these,

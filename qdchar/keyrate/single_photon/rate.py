@@ -1,6 +1,6 @@
 """Key of a single-photon source without decoy states on a link: asymptotic, finite, and optimum.
 
-What is counted and proved stands in `qdchar.keyrate.single_photon_counts`.
+What is counted and proved stands in `qdchar.keyrate.single_photon.finite_key`.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from dataclasses import fields
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..bounds import binary_entropy
-from ..conditions import Conditions
+from ..link_parameters import LinkParameters
 from ..optimise import Effort, Rows, maximise
-from ..photons import multiphoton_probability
+from ..photon_statistics import multiphoton_probability
+from ..tail_bounds import binary_entropy
 from .finite_key import (
     Accounting,
     BasisCounts,
@@ -25,11 +25,11 @@ from .finite_key import (
 Floats = NDArray[np.float64]
 
 # logit of Alice's Z probability, and log10 of the pre-attenuation
-_LOWER = np.array([-4.0, -6.0])
-_UPPER = np.array([14.0, 0.0])
+SEARCH_LOWER = np.array([-4.0, -6.0])
+SEARCH_UPPER = np.array([14.0, 0.0])
 
 
-def detection(n: ArrayLike, g2: ArrayLike, given: Conditions) -> tuple[Floats, Floats]:
+def detection(n: ArrayLike, g2: ArrayLike, given: LinkParameters) -> tuple[Floats, Floats]:
     """Gain and error rate of a source at threshold detectors.
 
     The gain is 1 - (1 - p_dark)(1 - n eta + g2 n^2 eta^2 / 2); photons err with probability
@@ -61,7 +61,7 @@ def single_photon_key(
     g2: ArrayLike,
     p_z: ArrayLike,
     attenuation: ArrayLike,
-    given: Conditions,
+    given: LinkParameters,
     phase: SinglePhotonPhase = "eb",
     accounting: Accounting = "alice",
     p2_margin: ArrayLike = 0.0,
@@ -113,11 +113,11 @@ def _asymptotic(
     qber: Floats,
     p_z: Floats,
     attenuation: Floats,
-    given: Conditions,
+    given: LinkParameters,
     phase: SinglePhotonPhase,
     accounting: Accounting,
 ) -> SinglePhotonKey:
-    """Key per sent pulse of an endless block: the tail bounds become their expectations."""
+    """Key per sent pulse of an infinitely long block: the tail bounds become their expectations."""
     p_z_bob = given.bob(p_z)
     p_x_bob = 1 - p_z_bob
     if accounting == "joint":
@@ -168,7 +168,7 @@ def _asymptotic(
 def best_single_photon_key(
     n: ArrayLike,
     g2: ArrayLike,
-    given: Conditions,
+    given: LinkParameters,
     phase: SinglePhotonPhase = "eb",
     accounting: Accounting = "alice",
     p_z: float | None = None,
@@ -202,9 +202,9 @@ def best_single_photon_key(
     g2_flat = np.broadcast_to(np.asarray(g2, dtype=np.float64), shape).reshape(-1, 1)
     margin = np.broadcast_to(np.asarray(p2_margin, dtype=np.float64), shape).reshape(-1, 1)
     flat = given.flat()
-    lower, upper = _LOWER.copy(), _UPPER.copy()
-    endless_test = given.block_kind == "asymptotic" and (not given.active or accounting == "joint")
-    if p_z is not None or endless_test:
+    lower, upper = SEARCH_LOWER.copy(), SEARCH_UPPER.copy()
+    test_is_free = given.block_kind == "asymptotic" and (not given.active or accounting == "joint")
+    if p_z is not None or test_is_free:
         lower[0] = upper[0] = 0.0
     if attenuation is not None:
         lower[1] = upper[1] = 0.0
@@ -214,7 +214,7 @@ def best_single_photon_key(
         a = 10.0 ** x[..., 1]
         if p_z is not None:
             z = np.full_like(z, p_z)
-        elif endless_test:
+        elif test_is_free:
             z = np.ones_like(z)
         return z, np.full_like(a, attenuation) if attenuation is not None else a
 

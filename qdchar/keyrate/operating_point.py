@@ -1,4 +1,4 @@
-"""The best settings of a protocol on a link, and what the rate does when the inputs move."""
+"""The best settings of a protocol at each loss, and the key rate there."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from .conditions import Conditions
 from .decoy.attenuated_source import AttenuatedSource, asymptotic_phase_error, asymptotic_rate
 from .decoy.attenuated_source_finite import attenuator_key, best_attenuator_key
 from .decoy.finite_key import DecoyKey
+from .link_parameters import LinkParameters
 from .single_photon.finite_key import Accounting, Phase
 from .single_photon.rate import best_single_photon_key, detection, single_photon_key
 
 Floats = NDArray[np.float64]
 
-# Weak transmission of an endless block, where any serves equally well.
-_ENDLESS_WEAK = 0.3
+# Weak transmission of an infinitely long block, whose rate does not depend on it.
+_ASYMPTOTIC_WEAK = 0.3
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class DecoySettings:
 
 
 @dataclass(frozen=True)
-class Design:
+class OperatingPoint:
     """Best settings at each loss and what they give; arrays of one shape.
 
     Attributes
@@ -52,7 +52,7 @@ class Design:
     p2_given_up
         Multi-photon probability per sent pulse that is given to the eavesdropper.
     rate_at
-        Rate at these settings with another <n>, g2 and conditions.
+        Rate at these settings with another <n>, g2 and link parameters.
     decoy
         Settings of the attenuator at each loss; None without decoy states.
     """
@@ -66,30 +66,30 @@ class Design:
     p_z: Floats
     attenuation: Floats
     p2_given_up: Floats
-    rate_at: Callable[[float, float, Conditions], Floats]
+    rate_at: Callable[[float, float, LinkParameters], Floats]
     decoy: tuple[DecoySettings, ...] | None = None
 
 
-def single_photon_design(
+def single_photon_operating_point(
     n: float,
     g2: float,
-    given: Conditions,
+    given: LinkParameters,
     phase: Phase,
     accounting: Accounting,
     p_z: float | None,
     attenuation: float | None,
     margin: float,
-) -> Design:
-    """Design without decoy states; parameters as in `best_single_photon_key`."""
+) -> OperatingPoint:
+    """OperatingPoint without decoy states; parameters as in `best_single_photon_key`."""
     key = best_single_photon_key(n, g2, given, phase, accounting, p_z, attenuation, margin)
     gain, _ = detection(key.attenuation * n, g2, given)
 
-    def rate_at(n: float, g2: float, other: Conditions) -> Floats:
+    def rate_at(n: float, g2: float, other: LinkParameters) -> Floats:
         return single_photon_key(
             n, g2, key.p_z, key.attenuation, other, phase, accounting, margin
         ).rate
 
-    return Design(
+    return OperatingPoint(
         rate=key.rate,
         key_length=key.key_length,
         pulses_sent=key.pulses_sent,
@@ -103,21 +103,21 @@ def single_photon_design(
     )
 
 
-def attenuator_design(
+def attenuator_operating_point(
     n: float,
     g2: float,
-    given: Conditions,
+    given: LinkParameters,
     phase: Phase,
     p3_max: float,
     limits: Sequence[tuple[float, float]] = (),
-) -> Design:
-    """Design with a switched attenuator; parameters as in `best_attenuator_key`.
+) -> OperatingPoint:
+    """OperatingPoint with a switched attenuator; parameters as in `best_attenuator_key`.
 
     With `limits`, pairs of <n> and g2 between which the source is known to lie, the key is the
     shortest that the proof gives for any of them. Finite blocks only.
     """
     if given.block_kind == "asymptotic":
-        return _endless_attenuator_design(n, g2, given, p3_max)
+        return _asymptotic_attenuator_operating_point(n, g2, given, p3_max)
     key, settings = best_attenuator_key(n, g2, given, p3_max=p3_max, phase=phase)
     source = settings.source
     for corner in limits:
@@ -130,13 +130,13 @@ def attenuator_design(
             )
         )
 
-    def rate_at(n: float, g2: float, other: Conditions) -> Floats:
+    def rate_at(n: float, g2: float, other: LinkParameters) -> Floats:
         moved = replace(settings, source=replace(source, n=np.asarray(n), g2=np.asarray(g2)))
         rates = [attenuator_key(moved, other, phase, assumed=x).rate for x in (None, *limits)]
         return np.asarray(np.min(rates, axis=0))
 
     gain = (source.share * source.gain(given)[0]).sum(axis=0)
-    return Design(
+    return OperatingPoint(
         rate=key.rate,
         key_length=key.key_length,
         pulses_sent=key.pulses_sent,
@@ -154,20 +154,22 @@ def attenuator_design(
     )
 
 
-def _endless_attenuator_design(n: float, g2: float, given: Conditions, p3_max: float) -> Design:
-    """Endless block: nearly all pulses in the key basis and with the attenuator open."""
+def _asymptotic_attenuator_operating_point(
+    n: float, g2: float, given: LinkParameters, p3_max: float
+) -> OperatingPoint:
+    """Infinitely long block: nearly all pulses in the key basis and with the attenuator open."""
 
     def source(n: float, g2: float) -> AttenuatedSource:
-        settings = np.array([1.0, _ENDLESS_WEAK, 0.0])[:, None]
+        settings = np.array([1.0, _ASYMPTOTIC_WEAK, 0.0])[:, None]
         share = np.array([1.0, 0.0, 0.0])[:, None]
         return AttenuatedSource(np.asarray(n), np.asarray(g2), settings, share, np.asarray(p3_max))
 
-    def rate_at(n: float, g2: float, other: Conditions) -> Floats:
+    def rate_at(n: float, g2: float, other: LinkParameters) -> Floats:
         return asymptotic_rate(source(n, g2), other)
 
     gain, qber = detection(n, g2, given)
     nothing = np.zeros_like(gain)
-    return Design(
+    return OperatingPoint(
         rate=rate_at(n, g2, given),
         key_length=nothing,
         pulses_sent=nothing,
@@ -178,5 +180,5 @@ def _endless_attenuator_design(n: float, g2: float, given: Conditions, p3_max: f
         attenuation=np.ones_like(gain),
         p2_given_up=nothing,
         rate_at=rate_at,
-        decoy=(DecoySettings(_ENDLESS_WEAK, 1.0, 0.0, 0.0),) * len(gain),
+        decoy=(DecoySettings(_ASYMPTOTIC_WEAK, 1.0, 0.0, 0.0),) * len(gain),
     )

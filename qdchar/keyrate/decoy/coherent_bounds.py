@@ -18,19 +18,19 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bounds import expected_lower, expected_upper
-from ..conditions import Conditions
+from ..link_parameters import LinkParameters
+from ..tail_bounds import expected_lower, expected_upper
 
 Floats = NDArray[np.float64]
 Bound = Literal["yin", "hoeffding"]
 
 # Elementary tail bounds among which a decoy analysis shares its failure probability, and those
-# that the rigorous reading adds.
+# that the rigorous version adds.
 _TAIL_BOUNDS = 22
 _RIGOROUS_TAIL_BOUNDS = 4
 
 
-def elementary_eps(given: Conditions) -> Floats:
+def elementary_eps(given: LinkParameters) -> Floats:
     """Failure probability of each elementary bound of a decoy analysis."""
     return given.eps_pe / (_TAIL_BOUNDS + (_RIGOROUS_TAIL_BOUNDS if given.rigorous else 0))
 

@@ -1,4 +1,4 @@
-"""What a key-rate formula needs to know besides the source, as arrays that broadcast."""
+"""The link as the key-rate formulas use it: efficiencies and probabilities, as arrays."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from qdchar.link import Link
 
 Floats = NDArray[np.float64]
 
-# A gain below this is none: no block would ever fill, and its length would overflow.
-_DARKNESS = 1e-100
+# Detections per pulse below which none are expected: a block's length would overflow.
+_LEAST_GAIN = 1e-100
 
 BlockKind = Literal["received", "sent", "asymptotic"]
 
 
 @dataclass(frozen=True)
-class Conditions:
+class LinkParameters:
     """Channel, receiver and security constants; every number may be an array.
 
     Attributes
@@ -59,8 +59,8 @@ class Conditions:
     rigorous: bool = False
 
     @classmethod
-    def from_link(cls, link: Link, loss_dB: ArrayLike | None = None) -> Conditions:
-        """Conditions on a link, at its own loss or at others.
+    def from_link(cls, link: Link, loss_dB: ArrayLike | None = None) -> LinkParameters:
+        """Parameters of a link, at its own loss or at others.
 
         Parameters
         ----------
@@ -98,15 +98,15 @@ class Conditions:
         """Pulses that Alice sends for a block, at `gain` detections per pulse; 0 at no gain."""
         if self.block_kind == "sent":
             return np.asarray(self.block * np.ones_like(gain))
-        detects = gain > _DARKNESS
+        detects = gain > _LEAST_GAIN
         return np.asarray(np.where(detects, self.block / np.where(detects, gain, 1.0), 0.0))
 
     def eps_bound(self, bounds: int) -> Floats:
         """Failure probability of each of a proof's `bounds` tail bounds."""
         return self.eps_pe / bounds if self.rigorous else self.eps_pe
 
-    def flat(self) -> Conditions:
-        """Return the same with every array broadcast and raveled to shape (points, 1).
+    def flat(self) -> LinkParameters:
+        """Return the same parameters with every array broadcast and raveled to shape (points, 1).
 
         The trailing axis is for the trial settings of an optimiser.
         """
@@ -118,15 +118,15 @@ class Conditions:
             }
         )
 
-    def part(self, rows: NDArray[np.intp]) -> Conditions:
-        """Return some points of flat conditions."""
+    def part(self, rows: NDArray[np.intp]) -> LinkParameters:
+        """Return some points of flat parameters."""
         return self._with({n: a[rows] if len(a) > 1 else a for n, a in self._arrays().items()})
 
     def _arrays(self) -> dict[str, Floats]:
         return {f.name: getattr(self, f.name) for f in fields(self)[:9]}
 
-    def _with(self, arrays: dict[str, Floats]) -> Conditions:
-        return Conditions(
+    def _with(self, arrays: dict[str, Floats]) -> LinkParameters:
+        return LinkParameters(
             **arrays,
             active=self.active,
             block_kind=self.block_kind,

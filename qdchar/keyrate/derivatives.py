@@ -13,19 +13,19 @@ from numpy.typing import NDArray
 from qdchar.estimate import Estimate
 from qdchar.link import Constant, Link
 
-from .conditions import Conditions
+from .link_parameters import LinkParameters
 from .source import SourceFigures
 
 Floats = NDArray[np.float64]
 
-# (<n>, g2, conditions) -> some function of the rate at each loss
-Response = Callable[[float, float, Conditions], Floats]
+# (<n>, g2, link parameters) -> some function of the rate at each loss
+Response = Callable[[float, float, LinkParameters], Floats]
 
 # Relative step of the numerical derivatives: truncation and rounding both stay below 1e-5.
 _STEP = 1e-3
 
 
-def slopes(
+def derivatives(
     source: SourceFigures, link: Link, losses: Floats, response: Response, *, own_loss: bool
 ) -> list[tuple[Estimate, Floats]]:
     """Return every uncertain input with the response's derivative by it at each loss.
@@ -44,7 +44,7 @@ def slopes(
 
     def at(n: float, g2: float, changed: Link) -> Floats:
         shift = changed.channel_loss.value - link.channel_loss.value
-        return response(n, g2, Conditions.from_link(changed, losses + shift))
+        return response(n, g2, LinkParameters.from_link(changed, losses + shift))
 
     n, g2 = source.mean_photon_number, source.g2_zero
     result: list[tuple[Estimate, Floats]] = []
