@@ -4,7 +4,7 @@ The paper prints its field rate and draws its laboratory rates as points. An ind
 compared several variants of the prediction with the figure, and noted the ratio of computed to
 measured rate to two digits, and the measured rate's advantage over computed coherent light to
 0.01 dB. Each of these numbers confines the measured rate to an interval; this script intersects
-them. Its output stands in qdchar/keyrate/published.py.
+them. Its output stands in qdchar/keyrate/published/values.py.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ def maximise(
         Best settings, shape (points, dimensions).
     """
     dimensions = len(lower)
-    trials = lower + (upper - lower) * _spread_evenly(effort.samples, dimensions)
+    trials = lower + (upper - lower) * _quasi_random_points(effort.samples, dimensions)
     begin = np.empty((0, dimensions)) if known is None else known
     best = np.empty((points, dimensions))
     for first in range(0, points, effort.chunk):
@@ -94,7 +94,7 @@ def maximise(
     return best
 
 
-def _spread_evenly(count: int, dimensions: int) -> Floats:
+def _quasi_random_points(count: int, dimensions: int) -> Floats:
     """Points of the unit box, shape (count, dimensions): the additive recurrence of the root of
     x^(d+1) = x + 1, which generalises the golden ratio.
     """  # noqa: D205

@@ -23,7 +23,7 @@ _LOSSES_DB = np.linspace(0.0, 30.0, 61)
 
 
 @dataclass(frozen=True)
-class _Drawn:
+class _StepOnPage:
     """One step as the page shows it."""
 
     title: str
@@ -76,7 +76,7 @@ def write_report(folder: Path) -> Path:
         kbps_text=concise(here.rate_bps / 1e3, here.rate_bps_u / 1e3),
         assumption=ASSUMPTION[here.accounting],
         key_rate_image=embedded(draw_key_rate(points, here)),
-        steps=[_drawn(step) for step in steps],
+        steps=[_step_on_page(step) for step in steps],
         budgets=_budgets(record),
         snapshot=read_json(folder / "snapshot_after.json"),
     )
@@ -85,9 +85,9 @@ def write_report(folder: Path) -> Path:
     return file
 
 
-def _drawn(step: Step) -> _Drawn:
+def _step_on_page(step: Step) -> _StepOnPage:
     curves = [curve for fit in step.result.fits for curve in fit.curves]
-    return _Drawn(
+    return _StepOnPage(
         title=step.title,
         images=tuple(embedded(draw_curve(curve)) for curve in curves),
         estimates=tuple(_line(e) for e in step.result.estimates),

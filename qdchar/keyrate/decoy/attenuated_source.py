@@ -184,7 +184,7 @@ class AttenuatorBounds:
         return None
 
     def lower(
-        self, counts: Floats, prepared: Floats, most_vacuum: Floats | None
+        self, counts: Floats, prepared: Floats, vacuum_max: Floats | None
     ) -> tuple[Floats, Floats]:
         """Least numbers of vacuum and of single-photon events among counts."""
         upper, lower = self.gains(counts, prepared)

@@ -101,7 +101,7 @@ class CoherentBounds:
         return np.asarray(2 * (wrong + hoeffding_deviation(counts, self.eps)))
 
     def lower(
-        self, counts: Floats, prepared: Floats, most_vacuum: Floats | None
+        self, counts: Floats, prepared: Floats, vacuum_max: Floats | None
     ) -> tuple[Floats, Floats]:
         """Least numbers of vacuum and of single-photon events among counts.
 
@@ -110,8 +110,8 @@ class CoherentBounds:
         counts
             Per setting.
         prepared
-            Pulses sent; not used, the intensities alone say enough.
-        most_vacuum
+            Pulses sent; not used, because the shares of the intensities are known.
+        vacuum_max
             Upper bound of the vacuum events, where `vacuum_upper` gives one.
 
         Returns
@@ -124,12 +124,12 @@ class CoherentBounds:
         t0, t1 = light.emission(0), light.emission(1)
         strong, weak = light.mean[0], light.mean[1]
         square = (weak / strong) ** 2
-        if most_vacuum is None:
+        if vacuum_max is None:
             vacuum = t0 * lower[2]
             rest = lower[1] - upper[2] - square * (upper[0] - vacuum / t0)
         else:
             vacuum = t0 * np.maximum(strong * lower[1] - weak * upper[0], 0.0) / (strong - weak)
-            rest = lower[1] - square * upper[0] - (1 - square) * most_vacuum / t0
+            rest = lower[1] - square * upper[0] - (1 - square) * vacuum_max / t0
         single = t1 * strong / (weak * (strong - weak)) * rest
         return vacuum, np.asarray(np.maximum(single, 0.0))
 

@@ -44,7 +44,7 @@ class DecoyBounds(Protocol):
         """Largest number of vacuum events; None where `lower` needs none."""
 
     def lower(
-        self, counts: Floats, prepared: Floats, most_vacuum: Floats | None
+        self, counts: Floats, prepared: Floats, vacuum_max: Floats | None
     ) -> tuple[Floats, Floats]:
         """Least numbers of vacuum and of single-photon events."""
 
@@ -131,16 +131,16 @@ def decoy_key(
     phase
         The proof.
     """
-    dark_key = bounds.vacuum_upper(counts.sifted, counts.sifted_errors)
-    dark_test = bounds.vacuum_upper(counts.test, counts.test_errors)
+    vacuum_max_key = bounds.vacuum_upper(counts.sifted, counts.sifted_errors)
+    vacuum_max_test = bounds.vacuum_upper(counts.test, counts.test_errors)
     in_z, in_x = sent * p_z, sent * (1 - p_z)
-    vacuum, single = bounds.lower(counts.sifted, in_z, dark_key)
+    vacuum, single = bounds.lower(counts.sifted, in_z, vacuum_max_key)
     if phase == "eb":
-        _, sample = bounds.lower(counts.test, in_x, dark_test)
+        _, sample = bounds.lower(counts.test, in_x, vacuum_max_test)
         wrong = bounds.single_upper(counts.test_errors, in_x)
         rate_x = wrong / np.where(sample >= 1, sample, 1.0)
     else:
-        rate_x, sample = _three_states(counts, dark_test, in_z, in_x, bounds)
+        rate_x, sample = _three_states(counts, vacuum_max_test, in_z, in_x, bounds)
     if given.rigorous:
         # the bounds are on expectations; the block holds somewhat fewer good events, more bad ones
         vacuum, single = (observed_lower(x, bounds.eps) for x in (vacuum, single))
@@ -162,7 +162,7 @@ def decoy_key(
     )
     key = has_basis & (raw_phase < 0.5) & (length > 0)
     rate = np.where(key, length / np.where(sent > 0, sent, 1.0), 0.0)
-    lack = np.minimum(length / (sifted + constant), 0.0) - np.clip(raw_phase - 0.5, 0.0, 1.0)
+    shortfall = np.minimum(length / (sifted + constant), 0.0) - np.clip(raw_phase - 0.5, 0.0, 1.0)
     return DecoyKey(
         *np.broadcast_arrays(
             rate,
@@ -172,14 +172,14 @@ def decoy_key(
             single,
             qber,
             phase_error,
-            np.where(key, rate, lack - 1e-9),
+            np.where(key, rate, shortfall - 1e-9),
         )
     )
 
 
 def _three_states(
     counts: DecoyCounts,
-    dark_test: Floats | None,
+    vacuum_max_test: Floats | None,
     in_z: Floats,
     in_x: Floats,
     bounds: DecoyBounds,
@@ -190,12 +190,14 @@ def _three_states(
     often she sends the two. Vacuum carries no state, so that the test events bound it everywhere.
     """
     per_z = in_x / np.where(in_z > 0, in_z, 1.0)
-    dark_right = None if dark_test is None else dark_test / 2
-    dark_crossed = None if dark_test is None else dark_test / np.where(per_z > 0, per_z, 1.0)
+    vacuum_max_right = None if vacuum_max_test is None else vacuum_max_test / 2
+    vacuum_max_crossed = (
+        None if vacuum_max_test is None else vacuum_max_test / np.where(per_z > 0, per_z, 1.0)
+    )
     left = bounds.single_upper(counts.test_errors, in_x)
-    _, right = bounds.lower(counts.test - counts.test_errors, in_x, dark_right)
+    _, right = bounds.lower(counts.test - counts.test_errors, in_x, vacuum_max_right)
     crossed_right = bounds.single_upper(counts.crossed_right, in_z)
-    _, crossed = bounds.lower(counts.crossed, in_z, dark_crossed)
+    _, crossed = bounds.lower(counts.crossed, in_z, vacuum_max_crossed)
     single_z = 2 * crossed * per_z
     valid = single_z > 0
     wrong = np.maximum(left + 2 * crossed_right * per_z - right, 0.0)

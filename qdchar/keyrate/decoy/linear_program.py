@@ -38,10 +38,10 @@ class AttenuatorProgram(AttenuatorBounds):
     pieces: int = 24
 
     def lower(
-        self, counts: Floats, prepared: Floats, most_vacuum: Floats | None
+        self, counts: Floats, prepared: Floats, vacuum_max: Floats | None
     ) -> tuple[Floats, Floats]:
         """Least numbers of vacuum and of single-photon events among counts."""
-        vacuum, closed = super().lower(counts, prepared, most_vacuum)
+        vacuum, closed = super().lower(counts, prepared, vacuum_max)
         shares = self._extreme_shares(counts, prepared, sign=1)
         if not shares:
             return np.zeros_like(vacuum), np.zeros_like(closed)

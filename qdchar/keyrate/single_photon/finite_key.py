@@ -156,7 +156,7 @@ def key_from_counts(
     multi = observed_upper(sent * p_z * (p_z_bob if joint else 1.0) * p2, eps)
     multi_test = observed_upper(sent * p_x * (p_x_bob if joint else 1.0) * p2, eps)
     good, good_test = counts.sifted - multi, counts.test - multi_test
-    # a basis of less than one good pulse tells nothing, however the ratios come out
+    # with less than one such pulse in a basis there is no bound, whatever the ratios are
     has_basis = (good >= 1) & (good_test >= 1)
     if phase == "eb":
         bound = counts.test_errors / np.where(has_basis, good_test, 1.0)
@@ -178,11 +178,11 @@ def key_from_counts(
     )
     key = has_basis & (raw_phase < 0.5) & (length > 0)
     rate = np.where(key, length / np.where(sent > 0, sent, 1.0), 0.0)
-    # without a key: how far the key fraction, the phase error and the bases are from one
-    lack = np.minimum(length / (counts.sifted + constant), 0.0)
-    lack -= np.clip(raw_phase - 0.5, 0.0, 1.0)
+    # where there is no key: by how much key fraction, phase error and samples miss it
+    shortfall = np.minimum(length / (counts.sifted + constant), 0.0)
+    shortfall -= np.clip(raw_phase - 0.5, 0.0, 1.0)
     emptiest = np.minimum(good / (counts.sifted + 1), good_test / (counts.test + 1))
-    lack += np.clip(emptiest, -1e3, 0.0)
+    shortfall += np.clip(emptiest, -1e3, 0.0)
     return SinglePhotonKey(
         *np.broadcast_arrays(
             rate,
@@ -194,7 +194,7 @@ def key_from_counts(
             attenuation,
             qber,
             phase_error,
-            np.where(key, rate, lack - 1e-9),
+            np.where(key, rate, shortfall - 1e-9),
         )
     )
 

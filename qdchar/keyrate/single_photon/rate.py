@@ -1,6 +1,6 @@
 """Key of a single-photon source without decoy states on a link: asymptotic, finite, and optimum.
 
-What is counted and proved stands in `qdchar.keyrate.single_photon.finite_key`.
+What is counted, and what the proofs assume: `qdchar.keyrate.single_photon.finite_key`.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ def _asymptotic(
     rate = np.where(key, balance, 0.0)
     per_click = balance / np.where(sifted > 0, sifted, 1.0)
     worst = np.clip(np.maximum(in_z, in_x) - 1, 0.0, 1e3)
-    lack = np.minimum(per_click, 0.0) - np.clip(raw_phase - 0.5, 0.0, 1.0) - worst
+    shortfall = np.minimum(per_click, 0.0) - np.clip(raw_phase - 0.5, 0.0, 1.0) - worst
     nothing = np.zeros_like(rate)
     return SinglePhotonKey(
         *np.broadcast_arrays(
@@ -160,7 +160,7 @@ def _asymptotic(
             attenuation,
             qber,
             phase_error,
-            np.where(key, rate, lack - 1e-9),
+            np.where(key, rate, shortfall - 1e-9),
         )
     )
 
