@@ -34,7 +34,7 @@ def print_summary(outcome: Calibration, link: Link) -> None:
     for row in table(outcome.record, link):
         page.add_row(
             row.group if row.group != group else "",
-            row.name,
+            row.words,
             row.value,
             row.paper,
             row.expanded,

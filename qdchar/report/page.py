@@ -10,10 +10,10 @@ import numpy as np
 
 from qdchar.estimate import Estimate
 from qdchar.keyrate import ASSUMPTION, predict, source_and_link
+from qdchar.keyrate.comparators import COMPARATORS
 from qdchar.lab.outcome import load_outcome, read_json
 from qdchar.lab.run import Step, read_steps
 from qdchar.notation import concise, prefixed, text
-from qdchar.quantities import quantity
 from qdchar.record import SourceRecord
 
 from .figures import draw_curve, draw_key_rate, embedded
@@ -75,6 +75,7 @@ def write_report(folder: Path) -> Path:
         rate_text=concise(here.rate_per_pulse, here.rate_per_pulse_u),
         kbps_text=concise(here.rate_bps / 1e3, here.rate_bps_u / 1e3),
         assumption=ASSUMPTION[here.accounting],
+        comparators=COMPARATORS,
         key_rate_image=embedded(draw_key_rate(points, here)),
         steps=[_step_on_page(step) for step in steps],
         budgets=_budgets(record),
@@ -107,7 +108,7 @@ def _line(e: Estimate) -> tuple[str, str, str, str]:
         scale, unit = prefixed(e.value, e.unit)
         low, high = (v / scale for v in e.interval_95)
         interval = f"[{low:.4g}, {high:.4g}] {unit}"
-    return e.name, text(e), interval, f"{e.definition}; {e.method}"
+    return e.quantity.words, text(e), interval, f"{e.name}: {e.definition}; {e.method}"
 
 
 def _budgets(record: SourceRecord) -> list[tuple[str, str, list[tuple[str, str, str]]]]:
@@ -119,5 +120,5 @@ def _budgets(record: SourceRecord) -> list[tuple[str, str, list[tuple[str, str, 
         percent = [
             (c.source, str(c.kind), f"{100.0 * (c.u / e.u) ** 2:.1f} %") for c in lines if e.u > 0
         ]
-        shown.append((f"{quantity(name).symbol} ({name})", text(e), percent))
+        shown.append((f"{e.quantity.words}, {e.quantity.symbol}", text(e), percent))
     return shown

@@ -46,12 +46,15 @@ class Row:
 
     Attributes
     ----------
+    name, words
+        Code name of the quantity, and what a person reads.
     origin
         "measured" or "given".
     """
 
     group: str
     name: str
+    words: str
     symbol: str
     value: str
     paper: str
@@ -89,6 +92,7 @@ def _row(published: Published, estimate: Estimate, origin: str) -> Row:
     return Row(
         group=published.group,
         name=estimate.name,
+        words=quantity(estimate.name).words,
         symbol=quantity(estimate.name).symbol,
         value=text(estimate),
         paper=paper,
