@@ -10,14 +10,14 @@ from qdchar.keyrate import SourceFigures, predict
 from qdchar.keyrate.crossing import beyond_search, crossing_loss, crossings, maximum_loss
 from qdchar.keyrate.result import Protocol
 from qdchar.keyrate.single_photon.finite_key import Accounting
-from qdchar.link import Link, Quantity
+from qdchar.link import Constant, Link
 
 SOURCE, LINK = SourceFigures(), Link()
 PAPER = "wcp-vacuum-weak-three-state"
 UNCERTAIN = Link(
-    detector_efficiency=Quantity(value=0.712, u=0.01),
-    misalignment=Quantity(value=0.0254, u=0.002),
-    dark_count_rate=Quantity(value=43.0, u=4.0),
+    detector_efficiency=Constant(value=0.712, u=0.01),
+    misalignment=Constant(value=0.0254, u=0.002),
+    dark_count_rate=Constant(value=43.0, u=4.0),
 )
 
 
@@ -93,7 +93,7 @@ def shifted(name: str, by: float) -> tuple[SourceFigures, Link]:
         moved = replace(estimate, value=estimate.value + by * estimate.u)
         return replace(SOURCE, **{name: moved}), UNCERTAIN
     given = getattr(UNCERTAIN, name)
-    moved = Quantity(value=given.value + by * given.u)
+    moved = Constant(value=given.value + by * given.u)
     return SOURCE, UNCERTAIN.model_copy(update={name: moved})
 
 

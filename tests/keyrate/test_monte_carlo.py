@@ -5,7 +5,7 @@ import pytest
 
 from qdchar.keyrate import SourceFigures, predict
 from qdchar.keyrate.monte_carlo import sample_rates
-from qdchar.link import Link, Quantity
+from qdchar.link import Constant, Link
 
 SOURCE, LINK = SourceFigures(), Link()
 
@@ -24,9 +24,9 @@ def test_linear_and_monte_carlo_agree_where_the_rate_is_smooth(loss: float) -> N
 
 def test_link_errors_are_drawn_too() -> None:
     link = Link(
-        channel_loss=Quantity(value=8.0, u=0.2),
-        detector_efficiency=Quantity(value=0.7, u=0.01),
-        misalignment=Quantity(value=0.025, u=0.002),
+        channel_loss=Constant(value=8.0, u=0.2),
+        detector_efficiency=Constant(value=0.7, u=0.01),
+        misalignment=Constant(value=0.025, u=0.002),
     )
     drawn = sample_rates(SOURCE, link, draws=4000, rng=np.random.default_rng(8))
     (linear,) = predict(SOURCE, link, comparators=())

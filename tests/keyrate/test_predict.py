@@ -9,7 +9,7 @@ from qdchar.keyrate import SourceFigures, predict, predict_with_decoy
 from qdchar.keyrate.link_parameters import LinkParameters
 from qdchar.keyrate.monte_carlo import sample_rates
 from qdchar.keyrate.single_photon.rate import best_single_photon_key
-from qdchar.link import Link, Quantity
+from qdchar.link import Constant, Link
 
 
 def test_table_1_gives_the_known_rates_with_their_errors() -> None:
@@ -72,7 +72,7 @@ def test_shared_error_sources_are_carried() -> None:
 
 
 def test_link_uncertainties_count_and_an_asked_loss_is_exact() -> None:
-    link = Link(channel_loss=Quantity(value=10.0, u=1.0), misalignment=Quantity(value=0.02, u=2e-3))
+    link = Link(channel_loss=Constant(value=10.0, u=1.0), misalignment=Constant(value=0.02, u=2e-3))
     (own,) = predict(link=link, comparators=())
     (asked,) = predict(link=link, loss_dB=10.0, comparators=())
     assert own.rate_per_pulse == asked.rate_per_pulse
@@ -100,8 +100,8 @@ def test_comparators_and_advantages() -> None:
 def test_what_both_share_cancels_in_the_advantage() -> None:
     """Rates of single photons with decoys and of ideal light: both in proportion to eta."""
     link = Link(
-        channel_loss=Quantity(value=10.0, u=1.1),
-        detector_efficiency=Quantity(value=0.71, u=0.02),
+        channel_loss=Constant(value=10.0, u=1.1),
+        detector_efficiency=Constant(value=0.71, u=0.02),
         dark_count_rate=0.0,  # type: ignore[arg-type]
     )
     (point,) = predict_with_decoy(link=link, block_kind="asymptotic")
@@ -118,9 +118,9 @@ def test_what_both_share_cancels_in_the_advantage() -> None:
 def test_the_advantage_s_uncertainty_is_that_of_drawn_links() -> None:
     """Source and link drawn together, coherent light and source optimised anew in each draw."""
     link = Link(
-        channel_loss=Quantity(value=12.0, u=0.4),
-        detector_efficiency=Quantity(value=0.7, u=0.01),
-        misalignment=Quantity(value=0.025, u=0.003),
+        channel_loss=Constant(value=12.0, u=0.4),
+        detector_efficiency=Constant(value=0.7, u=0.01),
+        misalignment=Constant(value=0.025, u=0.003),
     )
     names = ("wcp-infinite-decoy", "wcp-vacuum-weak-bb84")
     (point,) = predict(link=link, comparators=names)
