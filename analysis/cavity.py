@@ -143,6 +143,55 @@ def orders(
     return _orders(scan, peaks, wavelength_m, scale_u_rel)
 
 
+def analyse_tuning(
+    survey: Scan,
+    fine: Scan,
+    *,
+    clock_rate_Hz: float,
+    dead_pulses: float,
+    wavelength_m: float,
+    purcell_factor: Estimate | None = None,
+) -> Result:
+    """Analyse a cavity tuning: a survey over several orders, then a fine scan of one resonance.
+
+    Parameters
+    ----------
+    survey
+        Clicks against ``voltage_V`` over at least two orders; it calibrates the piezo.
+    fine
+        Clicks against ``voltage_V`` about the resonance at which the cavity is used.
+    clock_rate_Hz, dead_pulses, wavelength_m, purcell_factor
+        As for `analyse`.
+
+    Returns
+    -------
+    Result
+        What `orders` finds in the survey, and what `analyse` finds in the fine scan with the
+        piezo calibration of the survey.
+
+    Raises
+    ------
+    InconclusiveError
+        If the survey shows fewer than two complete orders, or the fine scan no complete peak.
+    """
+    of_orders = orders(
+        survey, clock_rate_Hz=clock_rate_Hz, dead_pulses=dead_pulses, wavelength_m=wavelength_m
+    )
+    of_resonance = analyse(
+        fine,
+        clock_rate_Hz=clock_rate_Hz,
+        dead_pulses=dead_pulses,
+        wavelength_m=wavelength_m,
+        metres_per_volt=of_orders["cavity_metres_per_volt"],
+        purcell_factor=purcell_factor,
+    )
+    return Result(
+        (*of_orders.estimates, *of_resonance.estimates),
+        (*of_orders.fits, *of_resonance.fits),
+        (*of_orders.problems, *of_resonance.problems),
+    )
+
+
 def analyse_file(path: Path, **given: object) -> Result:
     """Fit a cavity scan from a CSV file; `given` as for `analyse`."""
     return analyse(read_scan(path), **given)  # type: ignore[arg-type]

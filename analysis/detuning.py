@@ -1,14 +1,16 @@
-"""What a cavity that is not quite on resonance does to lifetime, line, throughput and g2(0).
+"""Corrections for a cavity that is not exactly on resonance.
 
-The Purcell effect is strongest on resonance. Vibration and what the closed loop leaves of detuning
-make the measured lifetime longer, hence the line narrower, hence the etalon more transparent. g2(0)
-falls: the slower dot is excited less often twice, and leaked laser is outshone behind the etalon.
+The Purcell effect is strongest on resonance. Vibration, and drift between re-locks of the cavity,
+detune it during a measurement. The measured lifetime is then too long, the line too narrow, and the
+etalon's transmission of the line too high. The measured g2(0) is too low: a slower dot is excited
+twice in one pulse less often, and behind the etalon the share of leaked laser is smaller.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,68 +22,184 @@ from .statistics.intervals import K_95, Interval
 
 Array = NDArray[np.float64]
 
+_FEWEST_LOCKS = 2
+"""The detuning between two re-locks is measured by the second one."""
 
-def residual_square(
-    u_left_V: Array, found_V: Array, u_found_V: Array, metres_per_volt: Estimate
+
+@dataclass(frozen=True)
+class FilteredLine:
+    """An emission line and the etalon that it passes.
+
+    Attributes
+    ----------
+    lorentz, gauss
+        Lorentzian and Gaussian parts of the line as measured, FWHM [Hz].
+    etalon_fwhm, etalon_fsr
+        Width and free spectral range of the etalon [Hz].
+    """
+
+    lorentz: Estimate
+    gauss: Estimate
+    etalon_fwhm: Estimate
+    etalon_fsr: Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetuningCorrection:
+    """Relative corrections to the cavity's resonance of what was measured beside it.
+
+    Attributes
+    ----------
+    detuning_square
+        Mean square of the distance from resonance at which the cavity was locked, see
+        `detuning_square` [m^2].
+    purcell_factor
+        On resonance.
+    count_fwhm
+        FWHM of the count rate in mirror displacement [m].
+    vibration
+        Root mean square of the mirror's vibration [m].
+    line
+        Line and etalon, for a measurement behind the etalon; none in the source's fibre.
+    """
+
+    detuning_square: Estimate
+    purcell_factor: Estimate
+    count_fwhm: Estimate
+    vibration: Estimate
+    line: FilteredLine | None = None
+
+    @classmethod
+    def from_locks(
+        cls,
+        *,
+        u_voltage_V: Array,
+        offset_V: Array,
+        u_offset_V: Array,
+        metres_per_volt: Estimate,
+        purcell_factor: Estimate,
+        count_fwhm: Estimate,
+        vibration: Estimate,
+        line: FilteredLine | None = None,
+    ) -> DetuningCorrection:
+        """Take the detuning from the re-locks that bracket a measurement.
+
+        Parameters
+        ----------
+        u_voltage_V, offset_V, u_offset_V, metres_per_volt
+            As for `detuning_square`.
+        purcell_factor, count_fwhm, vibration, line
+            See the attributes of the class.
+
+        Raises
+        ------
+        ValueError
+            With fewer than two re-locks.
+        """
+        return cls(
+            detuning_square=detuning_square(u_voltage_V, offset_V, u_offset_V, metres_per_volt),
+            purcell_factor=purcell_factor,
+            count_fwhm=count_fwhm,
+            vibration=vibration,
+            line=line,
+        )
+
+    @cached_property
+    def lifetime(self) -> Estimate:
+        """By how much the measured lifetime is too long, see `lifetime_correction`."""
+        return lifetime_correction(
+            self.purcell_factor, self.count_fwhm, self.vibration, self.detuning_square
+        )
+
+    @cached_property
+    def transmission(self) -> Estimate:
+        """By how much the etalon's measured transmission is too high.
+
+        Raises
+        ------
+        ValueError
+            Without line and etalon.
+        """
+        if self.line is None:
+            raise ValueError("the correction of a transmission needs the line and the etalon")
+        return transmission_correction(self.lifetime, self.line)
+
+    @cached_property
+    def g2(self) -> Estimate:
+        """By how much the measured g2(0) is too low, see `g2_correction`."""
+        return g2_correction(self.lifetime, None if self.line is None else self.transmission)
+
+
+def detuning_square(
+    u_voltage_V: Array, offset_V: Array, u_offset_V: Array, metres_per_volt: Estimate
 ) -> Estimate:
-    """Mean square of the cavity's distance from resonance between visits of the loop.
+    """Return the mean square of the cavity's distance from resonance between re-locks.
 
     Parameters
     ----------
-    u_left_V
-        Standard uncertainty of the peak's place, where each visit left the piezo, shape (n,),
+    u_voltage_V
+        Standard uncertainty of the peak's position at the end of each re-lock, shape (n,),
         n >= 2 [V].
-    found_V, u_found_V
-        Distance of the peak from where the piezo stood, as each visit first measured it, and the
-        standard uncertainty of that look, shape (n,) [V].
+    offset_V, u_offset_V
+        Distance of the peak from the piezo's voltage at the start of each re-lock, and its
+        standard uncertainty, shape (n,) [V].
     metres_per_volt
         Of the piezo.
 
     Returns
     -------
     Estimate
-        ``cavity_residual_square`` [m^2]; of a cavity that stays where it is left it may come out
-        negative by chance, as what looks err is taken off.
+        ``cavity_detuning_square`` [m^2]. For a cavity that does not drift it can be slightly
+        negative, because the measurement variance is subtracted.
+
+    Raises
+    ------
+    ValueError
+        With fewer than two re-locks.
 
     Notes
     -----
-    A visit leaves the cavity at a, by the loop's own error of variance s^2; a drift d brings it to
-    ``a + d``, where the next visit sees ``f = a + d + e``, with an error e of variance u^2. If d
-    comes evenly, the mean square on the way is ``(3 a^2 + 3 a d + d^2)/3``, which
-    ``(2 s^2 + f^2 - u^2)/3`` estimates without bias. Of the difference's variance,
+    A re-lock leaves the cavity at a distance a from resonance, an error of variance s^2. A drift d
+    brings it to ``a + d``. The next re-lock measures ``f = a + d + e``, with an error e of variance
+    u^2. If the drift is linear in time, the mean square over the interval is
+    ``(3 a^2 + 3 a d + d^2)/3``, which ``(2 s^2 + f^2 - u^2)/3`` estimates without bias. The
+    variance of the difference is
 
     ``[8 s^4 + 4 s^2 u^2 + 2 u^4 + (s + 2 u)^2 d^2]/9``,
 
-    with f for d, which is larger; the last term holds also where one error is both the e of one
-    interval and the a of the next. Creep slows down, and a drift may set in late: ways as t^p, with
-    p between 1/2 and 2, have a mean square between d^2/2 and d^2/5, a rectangular distribution
-    about d^2/3.
+    where f is used for d, which is larger. The last term also holds where one error is both the e
+    of one interval and the a of the next. Creep slows down, and a drift may begin late: a drift as
+    t^p, with p between 1/2 and 2, has a mean square between d^2/2 and d^2/5. This is included as a
+    rectangular distribution about d^2/3.
     """
-    if len(found_V) < 2:
-        raise ValueError("what a loop leaves shows at its next visit: two visits are needed")
-    s, u, f = u_left_V[:-1], u_found_V[1:], found_V[1:]
+    if len(offset_V) < _FEWEST_LOCKS:
+        raise ValueError(
+            f"{len(offset_V)} cavity re-lock: at least two cavity re-locks are needed to measure "
+            "the detuning between them"
+        )
+    s, u, f = u_voltage_V[:-1], u_offset_V[1:], offset_V[1:]
     square_V2 = float(np.mean(2.0 * s**2 + f**2 - u**2)) / 3.0
     drift_V2 = abs(float(np.mean(f**2 - s**2 - u**2)))
-    of_looks = 8.0 * s**4 + 4.0 * (s * u) ** 2 + 2.0 * u**4 + ((s + 2.0 * u) * f) ** 2
-    u_looks_V2 = math.sqrt(float(np.sum(of_looks))) / (3.0 * len(f))
-    u_way_V2 = 0.5 * (1.0 / 2.0 - 1.0 / 5.0) * drift_V2 / math.sqrt(3.0)
+    variances = 8.0 * s**4 + 4.0 * (s * u) ** 2 + 2.0 * u**4 + ((s + 2.0 * u) * f) ** 2
+    u_readout_V2 = math.sqrt(float(np.sum(variances))) / (3.0 * len(f))
+    u_drift_V2 = 0.5 * (1.0 / 2.0 - 1.0 / 5.0) * drift_V2 / math.sqrt(3.0)
     per_square = metres_per_volt.value**2
     return Estimate(
         name="cavity_detuning_square",
         value=per_square * square_V2,
-        method="from what each visit finds and leaves, drift between them even",
+        method="from the offsets at the re-locks, drift between them linear",
         budget=(
-            Contribution("looks of the loop", per_square * u_looks_V2, "A"),
-            Contribution("way between visits", per_square * u_way_V2, "B"),
+            Contribution("peak-lock readout", per_square * u_readout_V2, "A"),
+            Contribution("drift between re-locks", per_square * u_drift_V2, "B"),
             *propagate([(metres_per_volt, 2.0 * metres_per_volt.value * square_V2)]),
         ),
     )
 
 
-def lifetime_excess(
-    purcell_factor: Estimate, count_fwhm: Estimate, vibration: Estimate, residual: Estimate
+def lifetime_correction(
+    purcell_factor: Estimate, count_fwhm: Estimate, vibration: Estimate, square: Estimate
 ) -> Estimate:
-    """Relative excess of the measured lifetime over that on resonance.
+    """Return the detuning correction of the lifetime: measured over that on resonance, less 1.
 
     Parameters
     ----------
@@ -91,28 +209,27 @@ def lifetime_excess(
         FWHM of the count rate in mirror displacement [m].
     vibration
         Root mean square of the mirror's vibration [m].
-    residual
-        Mean square of the distance from the resonance at which the cavity was held, see
-        `residual_square` [m^2].
+    square
+        Mean square of the distance from resonance, see `detuning_square` [m^2].
 
     Returns
     -------
     Estimate
-        ``lifetime_excess``, e.g. 0.006, with intervals.
+        ``lifetime_detuning_correction``, e.g. 0.006, with intervals.
 
     Notes
     -----
     ``T1 = T_b/(1 + F0/(1 + x^2))``, so ``T1/T1(0) = 1 + x^2 F0/(1 + F0)`` near resonance, with
-    ``x = 2 z/w_c``. The count rate is wider than the mode, ``w = w_c sqrt(1 + F0)``; in its terms
-    the excess is ``F0 (2 z/w)^2``, averaged over ``z^2 = vibration^2 + residual``.
+    ``x = 2 z/w_c``. The count rate is wider than the mode, ``w = w_c sqrt(1 + F0)``. In terms of w
+    the correction is ``F0 (2 z/w)^2``, averaged over ``z^2 = vibration^2 + square``.
 
-    The first three inputs, each of them known to a tenth or two, enter as powers. In a normal
-    interval about a product drawn low the true one would be too rarely, so the intervals' ends are
-    ``value exp(-k s)`` and ``value exp(k s)``, with the product's relative uncertainty s; the
-    residual's part joins in quadrature.
+    Each of the first three inputs is known to 10 % or 20 % and enters as a power. A normal interval
+    about a product that is too low would include the true value too rarely. The ends of the
+    intervals are therefore ``value exp(-k s)`` and ``value exp(k s)``, with the relative
+    uncertainty s of the product; the part of the detuning is added in quadrature.
     """
     per_square = purcell_factor.value * (2.0 / count_fwhm.value) ** 2
-    value = per_square * (vibration.value**2 + residual.value)
+    value = per_square * (vibration.value**2 + square.value)
     of_product = propagate(
         [
             (purcell_factor, value / purcell_factor.value),
@@ -121,45 +238,50 @@ def lifetime_excess(
         ]
     )
     relative = math.sqrt(sum(c.u**2 for c in of_product)) / abs(value)
-    of_residual = propagate([(residual, per_square)])
-    u_off = math.sqrt(sum(c.u**2 for c in of_residual))
+    of_square = propagate([(square, per_square)])
+    u_square = math.sqrt(sum(c.u**2 for c in of_square))
 
     def interval(k: float) -> Interval:
-        less, more = (value * math.expm1(sign * k * relative) for sign in (-1.0, 1.0))
-        return value - math.hypot(less, k * u_off), value + math.hypot(more, k * u_off)
+        below, above = (value * math.expm1(sign * k * relative) for sign in (-1.0, 1.0))
+        return value - math.hypot(below, k * u_square), value + math.hypot(above, k * u_square)
 
     return Estimate(
         name="lifetime_detuning_correction",
         value=value,
-        method="F0 (2 z/w)^2 with the vibration and the residual detuning of the closed loop",
-        budget=merge([*of_product, *of_residual]),
+        method="F0 (2 z/w)^2 with the vibration and the detuning between re-locks",
+        budget=merge([*of_product, *of_square]),
         interval_68=interval(1.0),
         interval_95=interval(K_95),
     )
 
 
-def transmission_excess(
-    lifetime: Estimate, lorentz: Estimate, gauss: Estimate, etalon: Estimate, fsr: Estimate
-) -> Estimate:
-    """Relative excess of the etalon's peak transmission over that for the line on resonance.
+def transmission_correction(lifetime: Estimate, line: FilteredLine) -> Estimate:
+    """Return the detuning correction of the etalon's peak transmission.
 
     Parameters
     ----------
     lifetime
-        Relative excess of the lifetime, see `lifetime_excess`.
-    lorentz, gauss
-        Parts of the emission line as it was measured, FWHM [Hz].
-    etalon, fsr
-        Width and free spectral range of the etalon [Hz].
+        Correction of the lifetime, see `lifetime_correction`.
+    line
+        The line as measured, and the etalon.
+
+    Returns
+    -------
+    Estimate
+        ``transmission_detuning_correction``: measured transmission over that of the line on
+        resonance, less 1.
 
     Notes
     -----
-    The Lorentzian part goes as 1/T1: on resonance it is wider by the excess of the lifetime.
+    The Lorentzian part is proportional to 1/T1: on resonance it is wider by the correction of the
+    lifetime.
     """
 
-    def peak(widened: float) -> float:
-        k, f_l, f_g = (w.value / fsr.value for w in (etalon, lorentz, gauss))
-        return float(airy_voigt(0.0, k, f_l * widened, f_g))
+    def peak(widening: float) -> float:
+        k, f_l, f_g = (
+            w.value / line.etalon_fsr.value for w in (line.etalon_fwhm, line.lorentz, line.gauss)
+        )
+        return float(airy_voigt(0.0, k, f_l * widening, f_g))
 
     value = peak(1.0) / peak(1.0 + lifetime.value) - 1.0
     slope = value / lifetime.value if lifetime.value else -math.log(peak(1.01) / peak(1.0)) / 0.01
@@ -171,28 +293,34 @@ def transmission_excess(
     )
 
 
-def g2_deficit(lifetime: Estimate, transmission: Estimate | None = None) -> Estimate:
-    """Relative deficit of the measured g2(0) against that on resonance.
+def g2_correction(lifetime: Estimate, transmission: Estimate | None = None) -> Estimate:
+    """Return the detuning correction of g2(0): that on resonance over the measured one, less 1.
 
     Parameters
     ----------
     lifetime
-        Relative excess of the lifetime, see `lifetime_excess`.
+        Correction of the lifetime, see `lifetime_correction`.
     transmission
-        Relative excess of the etalon's transmission, see `transmission_excess`; none in the fibre.
+        Correction of the etalon's transmission, see `transmission_correction`; none in the fibre.
+
+    Returns
+    -------
+    Estimate
+        ``g2_detuning_correction``.
 
     Notes
     -----
-    g2(0) is made of re-excitation within a pulse, which goes as 1/T1, and of leaked laser, whose
-    share goes as the inverse of the dot's transmission. What part either has is not known here:
-    the deficit is between the two excesses, and a rectangular distribution over all between them.
+    g2(0) is the sum of re-excitation within a pulse, which is proportional to 1/T1, and of leaked
+    laser, whose share is inversely proportional to the dot's transmission. Their proportion is not
+    known here: the correction is in the middle between the two, with a rectangular distribution
+    over all between them.
     """
-    diluted = 0.0 if transmission is None else transmission.value
+    of_laser = 0.0 if transmission is None else transmission.value
     inputs = [(lifetime, 0.5)] if transmission is None else [(lifetime, 0.5), (transmission, 0.5)]
-    half = 0.5 * abs(lifetime.value - diluted)
+    half = 0.5 * abs(lifetime.value - of_laser)
     return Estimate(
         name="g2_detuning_correction",
-        value=0.5 * (lifetime.value + diluted),
+        value=0.5 * (lifetime.value + of_laser),
         method="between that of re-excitation, as 1/T1, and that of leaked laser",
         budget=(
             *propagate(inputs),
@@ -201,16 +329,31 @@ def g2_deficit(lifetime: Estimate, transmission: Estimate | None = None) -> Esti
     )
 
 
-def on_resonance(measured: Estimate, excess: Estimate) -> Estimate:
-    """Take a relative excess off an estimate, with its uncertainty and the intervals of both."""
-    factor = 1.0 + excess.value
+def on_resonance(measured: Estimate, correction: Estimate) -> Estimate:
+    """Return an estimate that was too large by a detuning correction, as on resonance.
+
+    Parameters
+    ----------
+    measured
+        The quantity as measured.
+    correction
+        Its relative excess over that on resonance: ``measured/(1 + correction)`` is returned.
+
+    Notes
+    -----
+    Uncertainty and intervals are those of both.
+    """
+    factor = 1.0 + correction.value
     value = measured.value / factor
 
-    def interval(k: float, own: Interval | None, ends: Interval | None) -> Interval | None:
-        if own is None and ends is None:
+    def interval(k: float, own: Interval | None, of_correction: Interval | None) -> Interval | None:
+        if own is None and of_correction is None:
             return None
         low, high = own or (measured.value - k * measured.u, measured.value + k * measured.u)
-        least, most = ends or (excess.value - k * excess.u, excess.value + k * excess.u)
+        least, most = of_correction or (
+            correction.value - k * correction.u,
+            correction.value + k * correction.u,
+        )
         return (
             value
             - math.hypot((measured.value - low) / factor, value - measured.value / (1.0 + most)),
@@ -221,8 +364,11 @@ def on_resonance(measured: Estimate, excess: Estimate) -> Estimate:
     return replace(
         measured,
         value=value,
-        method=f"{measured.method}; {100.0 * excess.value:.2g} % taken off ({excess.definition})",
-        budget=propagate([(measured, 1.0 / factor), (excess, -value / factor)]),
-        interval_68=interval(1.0, measured.interval_68, excess.interval_68),
-        interval_95=interval(K_95, measured.interval_95, excess.interval_95),
+        method=(
+            f"{measured.method}; detuning correction of {100.0 * correction.value:.2g} % "
+            f"({correction.definition})"
+        ),
+        budget=propagate([(measured, 1.0 / factor), (correction, -value / factor)]),
+        interval_68=interval(1.0, measured.interval_68, correction.interval_68),
+        interval_95=interval(K_95, measured.interval_95, correction.interval_95),
     )

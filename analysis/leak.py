@@ -53,7 +53,7 @@ def analyse(
     detector_efficiency: Estimate,
     dark_count_rate: Estimate,
     reading_u_rel: float,
-    excess: Estimate | None = None,
+    detuning_correction: Estimate | None = None,
 ) -> Result:
     """Find the leaked laser photons per pulse, and the g2(0) that re-excitation leaves.
 
@@ -77,15 +77,15 @@ def analyse(
         Of both detectors together [Hz].
     reading_u_rel
         Standard uncertainty of the power at a point of the scan, relative.
-    excess
+    detuning_correction
         Relative excess of the lifetime over that on resonance in the tuned run, see
-        `qdchar.analysis.detuning.lifetime_excess`: re-excitation is rarer by it.
+        `qdchar.analysis.detuning`: re-excitation is rarer by it.
 
     Returns
     -------
     Result
         ``laser_leakage``, laser photons per pulse in the fibre at P_pi, and ``g2_reexcitation``,
-        with an excess that on resonance.
+        with a detuning correction that on resonance.
 
     Raises
     ------
@@ -140,7 +140,7 @@ def analyse(
     )
     estimates = (
         _leakage(solution, at_run, pi_power, power_gain, detector_efficiency),
-        _reexcitation(raw, solution, excess),
+        _reexcitation(raw, solution, detuning_correction),
     )
     curves = tuple(_curves(solution, detuned, expected(solution.as_dict()), fano))
     fit = solution.fit("leak P + dot's light + dark counts", "chi2", curves)
@@ -183,7 +183,7 @@ def _leakage(
     )
 
 
-def _reexcitation(raw: Result, solution: FitResult, excess: Estimate | None) -> Estimate:
+def _reexcitation(raw: Result, solution: FitResult, correction: Estimate | None) -> Estimate:
     g2 = raw["g2_zero_source"]
     ratio = solution["leak_A"] + solution["leak_B"]
     own = raw["g2_zero_source_corrected"]
@@ -195,16 +195,16 @@ def _reexcitation(raw: Result, solution: FitResult, excess: Estimate | None) -> 
             f"independent background; {own.method}"
         ),
     )
-    if excess is None:
+    if correction is None:
         return found
-    faster = 1.0 + excess.value
+    faster = 1.0 + correction.value
     return replace(
         found,
         value=faster * found.value,
-        method=f"{found.method}; {100.0 * excess.value:.2f} % added ({excess.definition})",
-        budget=propagate([(found, faster), (excess, found.value)]),
-        interval_68=_wider(found.interval_68, faster, found.value * excess.u),
-        interval_95=_wider(found.interval_95, faster, 2.0 * found.value * excess.u),
+        method=f"{found.method}; detuning correction of {100.0 * correction.value:.2f} %",
+        budget=propagate([(found, faster), (correction, found.value)]),
+        interval_68=_wider(found.interval_68, faster, found.value * correction.u),
+        interval_95=_wider(found.interval_95, faster, 2.0 * found.value * correction.u),
     )
 
 

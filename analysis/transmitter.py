@@ -13,6 +13,7 @@ from qdchar.fit import Result
 from qdchar.raw_data import TagRun
 
 from . import brightness
+from .detuning import on_resonance
 
 
 def analyse(
@@ -21,6 +22,7 @@ def analyse(
     *,
     detector_efficiency: Estimate,
     dark_count_rate: Estimate | None = None,
+    detuning_correction: Estimate | None = None,
 ) -> Result:
     """Find the transmitter efficiency and the mean photon number at its output.
 
@@ -32,6 +34,9 @@ def analyse(
         Runs through the transmitter, with the same detectors.
     detector_efficiency, dark_count_rate
         As in `qdchar.analysis.brightness.analyse`.
+    detuning_correction
+        Relative excess of the etalon's transmission over that on the cavity's resonance, see
+        `qdchar.analysis.detuning`. Both results are then those on resonance.
 
     Returns
     -------
@@ -46,13 +51,13 @@ def analyse(
 
     Notes
     -----
-    A linear drift drops out of the mean of runs that bracket symmetrically. That the drift was
-    linear is not known: the change between the first and the last run before, as far as it exceeds
-    their noise, enters as a rectangular distribution over it.
+    A linear drift cancels in the mean of runs that bracket symmetrically. Whether the drift was
+    linear is not known: the change between the first and the last run before the transmitter, as
+    far as it exceeds their noise, enters as a rectangular distribution.
     """
     if not before or not after:
         raise InconclusiveError(
-            "transmitter: runs before and after the transmitter are needed to tell its throughput"
+            "transmitter: its throughput needs runs before and after the transmitter"
         )
 
     def photons(runs: Sequence[TagRun], name: str, plane: str) -> list[Result]:
@@ -103,7 +108,13 @@ def analyse(
     )
     fits = tuple(fit for r in (*results_in, *results_out) for fit in r.fits)
     problems = tuple(p for r in (*results_in, *results_out) for p in r.problems)
-    return Result((efficiency, mean), fits, problems)
+    estimates = (efficiency, mean)
+    if detuning_correction is not None:
+        estimates = (
+            on_resonance(efficiency, detuning_correction),
+            on_resonance(mean, detuning_correction),
+        )
+    return Result(estimates, fits, problems)
 
 
 def _drift(runs: Sequence[Estimate]) -> float:

@@ -38,7 +38,7 @@ def analyse(
     dead_time: Estimate,
     dark_count_rate_Hz: float = 0.0,
     lifetime: Estimate | None = None,
-    excess: Estimate | None = None,
+    detuning_correction: Estimate | None = None,
     kappa: Estimate | None = None,
 ) -> Result:
     """Fit the source's and a narrow laser's transmission through the etalon together.
@@ -62,9 +62,10 @@ def analyse(
         Of both detectors together [Hz].
     lifetime
         Adds the Fourier limit 1/(2 pi T1) and the linewidth's ratio to it [s].
-    excess
-        Relative excess of the lifetime during the scan over `lifetime`, that on the cavity's
-        resonance. The line's radiative width is smaller by as much and is corrected for it.
+    detuning_correction
+        Relative excess of the lifetime during the scan over `lifetime`, which is that on the
+        cavity's resonance, see `qdchar.analysis.detuning`. The radiative width of the line is
+        smaller by this amount and is corrected for it.
     kappa
         Full width of the etalon at half maximum, where there is no narrow scan [Hz].
 
@@ -102,8 +103,8 @@ def analyse(
     for scan in (narrow, source):
         if scan is not None and scan.x_name != "voltage_V":
             raise RecordError(f"{scan.file}: an etalon scan needs voltage_V, not {scan.x_name}")
-    if excess is not None and lifetime is None:
-        raise UsageError("etalon: the excess of the lifetime needs the lifetime")
+    if detuning_correction is not None and lifetime is None:
+        raise UsageError("etalon: the detuning correction needs the lifetime")
     if (narrow is None) == (kappa is None):
         raise UsageError(
             "etalon: the etalon's own width must come from a narrow-laser scan or be given "
@@ -168,8 +169,8 @@ def analyse(
         start = part.stop
     fit = solution.fit("Airy * Voigt + background", "chi2", tuple(curves))
     line = _line(solution, fsr, noise)
-    if excess is not None and lifetime is not None:
-        line = _on_resonance(line, excess, lifetime)
+    if detuning_correction is not None and lifetime is not None:
+        line = _line_on_resonance(line, detuning_correction, lifetime)
     estimates = [
         *line,
         *_etalon(solution, fsr),
@@ -255,10 +256,10 @@ def _line(solution: FitResult, fsr: Estimate, noise: float) -> tuple[Estimate, E
     return full_width, lorentz_width, gauss_width
 
 
-def _on_resonance(
-    line: tuple[Estimate, Estimate, Estimate], excess: Estimate, lifetime: Estimate
+def _line_on_resonance(
+    line: tuple[Estimate, Estimate, Estimate], correction: Estimate, lifetime: Estimate
 ) -> tuple[Estimate, Estimate, Estimate]:
-    """Return the line as on the cavity's resonance: its radiative width is larger by the excess."""
+    """Return the line on the cavity's resonance, where its radiative width is larger."""
     full, lorentz, gauss = line
     radiative = 1.0 / (2.0 * math.pi * lifetime.value)
     share = lorentz.value / full.value
@@ -266,8 +267,8 @@ def _on_resonance(
     follows = 0.5346 + 0.2166 * share / (1.0 - 0.5346 * share)
 
     def moved(width: Estimate, slope: float) -> Estimate:
-        per_excess = slope * radiative
-        step, u_step = per_excess * excess.value, per_excess * excess.u
+        per_correction = slope * radiative
+        step, u_step = per_correction * correction.value, per_correction * correction.u
 
         def shifted(interval: Interval | None, k: float) -> Interval | None:
             if interval is None:
@@ -278,8 +279,8 @@ def _on_resonance(
         return replace(
             width,
             value=width.value + step,
-            method=f"{width.method}; {step:.3g} Hz added for the cavity's detuning in the scan",
-            budget=propagate([(width, 1.0), (excess, per_excess)]),
+            method=f"{width.method}; {step:.3g} Hz added as detuning correction",
+            budget=propagate([(width, 1.0), (correction, per_correction)]),
             interval_68=shifted(width.interval_68, 1.0),
             interval_95=shifted(width.interval_95, K_95),
         )

@@ -170,13 +170,13 @@ class Session:
             Number of the first visit that counts, see `visits`.
         """
         held = self._holds[since:]
-        residual = analyse.detuning.residual_square(
+        residual = analyse.detuning.detuning_square(
             np.array([h.u_voltage_V for h in held]),
             np.array([h.offset_V for h in held]),
             np.array([h.u_offset_V for h in held]),
             self.need("cavity_metres_per_volt", "cavity"),
         )
-        return analyse.detuning.lifetime_excess(
+        return analyse.detuning.lifetime_correction(
             self.station.calibration("purcell_expected"),
             self.found["cavity_count_fwhm"],
             self.station.calibration("cavity_vibration"),
@@ -187,7 +187,9 @@ class Session:
         """Say how much more of the line an excess of its lifetime brings past the etalon."""
         names = ("linewidth_lorentz", "linewidth_gauss", "etalon_fwhm", "etalon_fsr")
         line = (self.need(name, "etalon") for name in names)
-        return analyse.detuning.transmission_excess(lifetime, *line)
+        return analyse.detuning.transmission_correction(
+            lifetime, analyse.detuning.FilteredLine(*line)
+        )
 
     @property
     def visits(self) -> int:
@@ -213,24 +215,13 @@ def _cavity(s: Session, progress: Progress) -> Result:
     )
     clock_rate_Hz, dead_pulses = s.clock_rate_Hz(), s.dead_pulses()
     wavelength_m = s.station.file.wavelength_m
-    orders = analyse.cavity.orders(
+    return analyse.cavity.analyse_tuning(
         tuning.survey,
-        clock_rate_Hz=clock_rate_Hz,
-        dead_pulses=dead_pulses,
-        wavelength_m=wavelength_m,
-    )
-    resonance = analyse.cavity.analyse(
         tuning.fine,
         clock_rate_Hz=clock_rate_Hz,
         dead_pulses=dead_pulses,
         wavelength_m=wavelength_m,
-        metres_per_volt=orders["cavity_metres_per_volt"],
         purcell_factor=s.station.calibration("purcell_expected"),
-    )
-    return Result(
-        (*orders.estimates, *resonance.estimates),
-        (*orders.fits, *resonance.fits),
-        (*orders.problems, *resonance.problems),
     )
 
 
@@ -308,7 +299,7 @@ def _etalon(s: Session, progress: Progress) -> Result:
         dead_time=s.found["dead_time"],
         dark_count_rate_Hz=darks.value,
         lifetime=lifetime,
-        excess=s.lifetime_excess(since),
+        detuning_correction=s.lifetime_excess(since),
     )
     peak = result["etalon_peak_voltage"].value
     measure.etalon.park(s.light, s.etalon, s.tagger, s.run.raw / "etalon_park.csv", settings, peak)
@@ -342,13 +333,11 @@ def _transmitter(s: Session, progress: Progress) -> Result:
         (runs.after,),
         detector_efficiency=s.station.calibration("detector_efficiency"),
         dark_count_rate=darks,
+        detuning_correction=s.transmission_excess(s.lifetime_excess(since)),
     )
-    excess = s.transmission_excess(s.lifetime_excess(since))
-    estimates = [analyse.detuning.on_resonance(e, excess) for e in result.estimates]
     overlap = analyse.loss_budget.etalon_overlap(
         line[0], line[1], etalon[0], etalon[1], s.found.get("g2_zero_source")
     )
-    result = Result(tuple(estimates), result.fits, result.problems)
     return _with_chain(s, result, "transmitter_efficiency", "transmitter_part_", [overlap])
 
 
@@ -389,7 +378,7 @@ def _hbt(
         s.hold_cavity()
         lifetime = s.lifetime_excess(since)
         transmission = s.transmission_excess(lifetime) if path == "after" else None
-        deficit = analyse.detuning.g2_deficit(lifetime, transmission)
+        deficit = analyse.detuning.g2_correction(lifetime, transmission)
         result = analyse.hbt.analyse(
             run, name=name, plane=plane, dark_count_rate=darks, deficit=deficit
         )
@@ -549,7 +538,7 @@ def _leak(s: Session, progress: Progress) -> Result:
         detector_efficiency=s.station.calibration("detector_efficiency"),
         dark_count_rate=darks,
         reading_u_rel=settings.reading_u_rel / math.sqrt(settings.readings),
-        excess=s.lifetime_excess(since),
+        detuning_correction=s.lifetime_excess(since),
     )
 
 

@@ -118,3 +118,18 @@ def test_what_cannot_be_said_is_not() -> None:
     edge = _simulate(rng, np.arange(31.01, 32.5, 0.015), (31.0,), 0.3)
     with pytest.raises(InconclusiveError, match="no complete peak"):
         cavity.analyse(edge, **GIVEN)
+
+
+def test_a_tuning_uses_the_scale_of_its_survey() -> None:
+    """Orders every 9 V, not the 45 nm/V of the scan's width: the survey's scale is the one used."""
+    rng = np.random.default_rng(8)
+    survey = _simulate(rng, np.arange(10.0, 46.0, 0.1), (14.0, 23.0, 32.0, 41.0), 0.3)
+    fine = _simulate(rng, np.arange(30.5, 33.5, 0.015), (32.0,), 0.3)
+    result = cavity.analyse_tuning(survey, fine, **GIVEN)
+    per_volt = WAVELENGTH_M / 2 / 9.0 * 0.95  # 5 % less in small loops than in a long sweep
+    assert result["cavity_metres_per_volt"].value == pytest.approx(per_volt, rel=0.01)
+    volts = FWHM_M * math.sqrt(1 + F0) / SCALE
+    assert result["cavity_count_fwhm_voltage"].value == pytest.approx(volts, rel=0.01)
+    assert result["cavity_count_fwhm"].value == pytest.approx(volts * per_volt, rel=0.015)
+    assert result["cavity_resonance_voltage"].value == pytest.approx(32.0, abs=0.01)
+    assert [f.model for f in result.fits] == ["equidistant orders", "Lorentz + background"]

@@ -217,7 +217,7 @@ def test_detuned_cavity_is_allowed_for() -> None:
     excess = given("lifetime_detuning_correction", 0.02, 0.01)
     scans = _scans(np.random.default_rng(9), lorentz=LORENTZ / 1.02, dwell_s=0.1)
     plain = _fit(scans, lifetime=lifetime)
-    moved = _fit(scans, lifetime=lifetime, excess=excess)
+    moved = _fit(scans, lifetime=lifetime, detuning_correction=excess)
     step = moved["linewidth_lorentz"].value - plain["linewidth_lorentz"].value
     assert step == pytest.approx(0.02 * 2.1e9, rel=1e-3)
     # fV follows fL with 0.5346 + 0.2166 fL/(fV - 0.5346 fL) = 0.83 here
@@ -233,7 +233,7 @@ def test_intervals_near_a_bound_hold_what_the_detuning_leaves_uncertain() -> Non
     scans = _scans(np.random.default_rng(7), gauss=0.0)
     plain = _fit(scans, lifetime=lifetime)["linewidth_lorentz"]
     excess = given("lifetime_detuning_correction", 0.02, 0.05)
-    moved = _fit(scans, lifetime=lifetime, excess=excess)["linewidth_lorentz"]
+    moved = _fit(scans, lifetime=lifetime, detuning_correction=excess)["linewidth_lorentz"]
     for k, before, after in (
         (1.0, plain.interval_68, moved.interval_68),
         (1.96, plain.interval_95, moved.interval_95),
@@ -294,7 +294,9 @@ def test_what_cannot_be_said_is_not() -> None:
     with pytest.raises(UsageError, match="not possible"):
         _fit((narrow, source), fsr=given("etalon_fsr", -1.0, 0.1))
     with pytest.raises(UsageError, match="needs the lifetime"):
-        _fit((narrow, source), excess=given("lifetime_detuning_correction", 0.01, 0.01))
+        _fit(
+            (narrow, source), detuning_correction=given("lifetime_detuning_correction", 0.01, 0.01)
+        )
     with pytest.raises(RecordError, match="voltage_V"):
         _fit((narrow, replace(source, x_name="power_W")))
     with pytest.raises(InconclusiveError, match="how many volts an order takes"):

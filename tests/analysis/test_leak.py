@@ -122,9 +122,9 @@ def test_what_the_cavity_s_vibration_slows_down_is_added(tmp_path: Path) -> None
     rng = np.random.default_rng(5)
     run, scan = tuned(tmp_path, rng, LIGHT), detuned(rng, LIGHT)
     plain = analyse(run, scan)["g2_reexcitation"]
-    still = analyse(run, scan, excess=known("lifetime_detuning_correction", 0.02, 0.01))[
-        "g2_reexcitation"
-    ]
+    still = analyse(
+        run, scan, detuning_correction=known("lifetime_detuning_correction", 0.02, 0.01)
+    )["g2_reexcitation"]
     assert still.value == pytest.approx(1.02 * plain.value)
     assert still.u == pytest.approx(np.hypot(1.02 * plain.u, 0.01 * plain.value))
     assert plain.interval_95 is not None

@@ -94,6 +94,27 @@ def test_shared_run_is_shared_noise(tmp_path: Path) -> None:
     assert twice[1] == pytest.approx(twice[0])
 
 
+def test_both_results_are_those_on_resonance(tmp_path: Path) -> None:
+    """A transmission that is 4 % too high during the run, known to 1 %."""
+    rng = np.random.default_rng(5)
+    before = [record(tmp_path, "before", rng, 50_000, SOURCE)]
+    after = [record(tmp_path, "after", rng, 50_000, AFTER)]
+    correction = Estimate(
+        name="transmission_detuning_correction",
+        value=0.04,
+        method="",
+        budget=(Contribution("detuning", 0.01, "B"),),
+    )
+    plain = transmitter.analyse(before, after, detector_efficiency=ETA)
+    moved = transmitter.analyse(
+        before, after, detector_efficiency=ETA, detuning_correction=correction
+    )
+    for was, now in zip(plain.estimates, moved.estimates, strict=True):
+        assert now.value == pytest.approx(was.value / 1.04, rel=1e-12)
+        part = {c.source: c.u for c in now.budget}["detuning"]
+        assert part == pytest.approx(-was.value / 1.04**2 * 0.01, rel=1e-9)
+
+
 def test_both_sides_are_needed(tmp_path: Path) -> None:
     with pytest.raises(InconclusiveError, match="before and after"):
         transmitter.analyse([], [], detector_efficiency=ETA)
