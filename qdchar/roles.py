@@ -245,3 +245,19 @@ class TimeTagger(Instrument, Protocol):
 
     def stream(self, duration_s: float) -> Iterator[TagBlock]:
         """Yield the tags of the next duration [s] in blocks that cover it without a gap."""
+
+
+ROLES: Mapping[str, type[Instrument]] = {
+    "light_path": LightPath,
+    "tagger": TimeTagger,
+    "pump_attenuator": Attenuator,
+    "pump_power": PowerMeter,
+    "cavity_fine": VoltageAxis,
+    "cavity_coarse": StepAxis,
+    "etalon_piezo": VoltageAxis,
+    "modulator": PolarisationModulator,
+    "analyser": PolarisationAnalyser,
+    "interferometer_phase": VoltageAxis,
+    "interferometer_polarisation": LightPath,
+}
+"""Roles that qdchar knows, with the contract of each; a lab's own measurement may add others."""

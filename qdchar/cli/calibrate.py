@@ -54,7 +54,10 @@ def calibrate(
     Without --station it starts the simulated lab and calibrates that. Exit code 0 is GO, 10 NO-GO,
     11 inconclusive; see `qdchar --help` for the others.
     """
+    from qdchar.lab import preflight
     from qdchar.lab.calibrate import calibrate as run_calibration
+    from qdchar.lab.extensions import measurements_of
+    from qdchar.lab.measurements.registry import MEASUREMENTS
     from qdchar.lab.recipe import load_recipe
     from qdchar.lab.run import Run
     from qdchar.lab.simulated import simulated_lab
@@ -66,11 +69,14 @@ def calibrate(
 
     if station_file is not None and settings:
         raise UsageError("--set changes the simulated lab; it does not go with --station")
-    recipe, link = load_recipe(recipe_file), load_link(link_file)
-    display = Display()
+    link, display = load_link(link_file), Display()
+    station = None if station_file is None else load_station(station_file, display.say)
+    registry = MEASUREMENTS if station is None else measurements_of(station)
+    recipe = load_recipe(recipe_file, registry)
     with ExitStack() as stack:
-        if station_file is not None:
-            station = load_station(station_file, display.say)
+        if station is not None and station_file is not None:
+            plan = preflight.plan_calibration(station, registry)
+            preflight.check(station, registry, recipe, plan.measurements, folder=out, link=link)
             run = stack.enter_context(Run.create(out, station.file.source, "calibrate"))
             shutil.copyfile(station_file, run.folder / "station.toml")
         else:
@@ -78,11 +84,11 @@ def calibrate(
             display.say("no --station given: starting the simulated lab (it compiles first)")
             file = stack.enter_context(simulated_lab(run.folder, seed, settings))
             station = load_station(file, display.say)
-        run.keep_text("recipe.json", recipe.model_dump_json(indent=1) + "\n")
+        run.keep_text("recipe.json", recipe.complete(registry).model_dump_json(indent=1) + "\n")
         run.keep_text("link.json", link.model_dump_json(indent=1) + "\n")
         display.say(f"run folder: {run.folder}")
         with station:
-            outcome = run_calibration(station, run, recipe, link, display)
+            outcome = run_calibration(station, run, recipe, link, display, registry)
     report = write_report(run.folder)
     print_summary(outcome, link)
     click.echo(f"report: {report}")

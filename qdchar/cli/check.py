@@ -1,4 +1,4 @@
-"""``qdchar check``: who is there, and in which state; nothing is touched."""
+"""``qdchar check``: who is there, in which state, and what can be measured; nothing is touched."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from qdchar.errors import InstrumentError
+from qdchar.errors import InstrumentError, UsageError
 
 from ._options import as_json
 
@@ -23,13 +23,17 @@ from ._options import as_json
 )
 @as_json
 def check(station_file: Path, json_line: bool) -> int:
-    """Identify and read every instrument, touching nothing.
+    """Identify and read every instrument, and say which measurements the station can make.
 
-    An instrument that does not answer does not hide the others; the exit code is then 20.
+    Nothing is touched. An instrument that does not answer does not hide the others; the exit code
+    is then 20. An unknown role or certificate in the station file ends with exit code 2.
     """
+    from qdchar.lab import preflight
+    from qdchar.lab.extensions import measurements_of
     from qdchar.lab.station import load_station
 
     station = load_station(station_file)
+    registry = measurements_of(station)
     found: dict[str, object] = {}
     failures = []
     for name, answer in station.survey():
@@ -47,7 +51,24 @@ def check(station_file: Path, json_line: bool) -> int:
         )
         for key, value in state.items():
             click.echo(f"{'':<18}{key} = {value}")
-    code = InstrumentError.exit_code if failures else 0
+    click.echo("measurements")
+    possible: dict[str, object] = {}
+    for name, measurement in registry.items():
+        missing = preflight.lacks(station, registry, measurement)
+        possible[name] = {"possible": not missing, "missing": missing}
+        says = "can be made" if not missing else f"cannot be made: {'; '.join(missing)}"
+        click.echo(f"  {name:<20} {says}")
+    faults = tuple(preflight.station_faults(station, registry))
+    for fault in faults:
+        click.echo(f"station file: {fault}")
+    code = UsageError.exit_code if faults else 0
+    code = InstrumentError.exit_code if failures else code
     if json_line:
-        click.echo(json.dumps({"exit_code": code, "instruments": found}, default=str))
+        line = {
+            "exit_code": code,
+            "instruments": found,
+            "measurements": possible,
+            "station_file": faults,
+        }
+        click.echo(json.dumps(line, default=str))
     return code

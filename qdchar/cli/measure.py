@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from contextlib import ExitStack
+from datetime import timedelta
 from pathlib import Path
 
 import click
@@ -16,7 +17,17 @@ from ._options import as_json, recipe_option
 from ._quantities import quantities
 
 
-@click.command()
+class _Measure(click.Command):
+    """A command whose help lists the measurements, from their declarations."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from qdchar.lab.measurements.registry import MEASUREMENTS
+
+        with formatter.section("Measurements"):
+            formatter.write_dl([(m.name, m.title) for m in MEASUREMENTS.values()])
+
+
+@click.command(cls=_Measure)
 @click.argument("name")
 @click.option(
     "--station",
@@ -33,32 +44,69 @@ from ._quantities import quantities
     show_default=True,
     help="Where the run's folder is made.",
 )
+@click.option(
+    "--alone",
+    is_flag=True,
+    help="Measure at the tuning as it stands, and use only what earlier runs in --out found.",
+)
 @as_json
 def measure(
-    name: str, station_file: Path, recipe_file: Path | None, out: Path, json_line: bool
+    name: str,
+    station_file: Path,
+    recipe_file: Path | None,
+    out: Path,
+    alone: bool,
+    json_line: bool,
 ) -> int:
-    """Make one measurement at the tuning as it stands, and analyse it.
+    """Make one measurement, and analyse it.
 
-    NAME is dark, cavity, dead_time, rabi, saturation, lifetime, etalon, brightness, hbt_before,
-    transmitter, hbt_after, gate, detector_efficiency, misalignment, phase, hom, purcell or leak.
-    What it needs to know from another one is measured first.
+    NAME is one of those listed below, or one of the lab's own from the station file. What it needs
+    to know from another one is measured first, unless --alone is given.
     """
+    from qdchar.lab import preflight
+    from qdchar.lab.earlier_runs import known_quantities
+    from qdchar.lab.extensions import measurements_of
     from qdchar.lab.recipe import load_recipe
     from qdchar.lab.run import Run
-    from qdchar.lab.session import MEASUREMENTS, Session
+    from qdchar.lab.session import Session
     from qdchar.lab.station import load_station
 
-    if name not in MEASUREMENTS:
-        raise UsageError(f"measure: {name!r} is not one of {', '.join(MEASUREMENTS)}")
-    recipe, display = load_recipe(recipe_file), Display()
+    display = Display()
     station = load_station(station_file, display.say)
+    registry = measurements_of(station)
+    if name not in registry:
+        raise UsageError(f"measure: {name!r} is not one of {', '.join(registry)}")
+    recipe = load_recipe(recipe_file, registry)
+    measurement = registry[name]
+    known = {}
+    if alone:
+        valid_for = timedelta(hours=recipe.valid_hours)
+        known = known_quantities(out, station.file, valid_for)
+        preflight.refuse_unknown(registry, name, known, out)
+        used = [q for q in measurement.all_needs if q in known]
+        for quantity in used:
+            display.say(f"{quantity}: taken from {known[quantity][1]}")
+        names: tuple[str, ...] = (name,)
+    else:
+        names = preflight.closure(registry, name)
+        if len(names) > 1:
+            display.say(f"{name}: measures {', '.join(n for n in names if n != name)} as well")
+    preflight.check(station, registry, recipe, names, folder=out)
     with ExitStack() as stack:
         run = stack.enter_context(Run.create(out, station.file.source, name))
         shutil.copyfile(station_file, run.folder / "station.toml")
         stack.enter_context(station)
-        session = Session(station, run, recipe, display)
-        if name != "dark":
-            session.pump.open_shutter()
+        session = Session(
+            station,
+            run,
+            recipe,
+            display,
+            registry,
+            known={quantity: estimate for quantity, (estimate, _) in known.items()},
+            may_measure=not alone,
+        )
+        if "pump_attenuator" in measurement.all_roles and name != "dark":
+            session.pump_attenuator.open_shutter()
         result = session.make(name)
         run.finish(f"measured {name}")
     click.echo(f"run folder: {run.folder}")
@@ -67,6 +115,7 @@ def measure(
         line = {
             "exit_code": code,
             "run": str(run.folder),
+            "measured": session.made,
             "problems": session.problems,
             "quantities": quantities(result),
         }

@@ -20,11 +20,14 @@ from ._options import as_json
 )
 @as_json
 def safe(station_file: Path, json_line: bool) -> int:
-    """Bring everything that can do harm to safety, whatever moved it."""
+    """Bring everything that can do harm to safety, whatever moved it.
+
+    An instrument that does not answer does not keep the others from safety; the exit code is then
+    22, and the message names it.
+    """
     from qdchar.lab.station import load_station
 
-    with load_station(station_file) as station:
-        names = station.make_safe()
+    names = load_station(station_file).make_safe()
     click.echo(f"safe: {', '.join(names)}")
     if json_line:
         click.echo(json.dumps({"exit_code": 0, "safe": names}))

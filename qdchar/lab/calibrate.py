@@ -11,25 +11,16 @@ from qdchar.errors import InconclusiveError, QdcharError
 from qdchar.keyrate import KeyRate
 from qdchar.link import Link
 from qdchar.record import SourceRecord, make_record
-from qdchar.roles import Attenuator, VoltageAxis
 
+from . import preflight
 from .display import Display
+from .measurement import Registry
 from .outcome import keep_outcome, predict_and_judge
 from .recipe import Recipe
 from .run import Run
-from .session import MEASUREMENTS, Session
+from .session import Session
 from .station import Station
 from .verdict import Verdict
-
-TUNING = ("dark", "cavity", "rabi")
-AT_PI = ("lifetime", "etalon", "hbt_before", "brightness", "transmitter", "hbt_after", "gate")
-"""What every calibration measures, in this order: the latter with the pump at the pi pulse."""
-
-OPTIONAL = ("detector_efficiency", "misalignment", "phase", "hom")
-"""Measurements for which not every station has the instruments or certificates."""
-
-BY_THEMSELVES = ("phase", "hom")
-"""No other figure and no key rate rests on these: a source too faint for them is no problem."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +33,12 @@ class Calibration:
 
 
 def calibrate(
-    station: Station, run: Run, recipe: Recipe, link: Link, display: Display
+    station: Station,
+    run: Run,
+    recipe: Recipe,
+    link: Link,
+    display: Display,
+    registry: Registry,
 ) -> Calibration:
     """Run the whole calibration on an open station.
 
@@ -52,6 +48,8 @@ def calibrate(
         Open; on the way out its policies decide what stays tuned.
     run
         Open run folder.
+    registry
+        The measurements that the station knows, in the order in which they are made.
 
     Returns
     -------
@@ -61,29 +59,20 @@ def calibrate(
     Raises
     ------
     QdcharError
-        As the measurements do; whatever was measured until then is on disk. Missing certificates
-        and ranges beyond the station's limits are told before anything moves.
-
-    Notes
-    -----
-    The order is forced by the physics. The pi pulse needs a tuned cavity; the transmitter needs its
-    etalon parked on the line; and the cavity creeps, so the loop on its light is closed again
-    before each measurement that depends on it.
+        As the measurements do; whatever was measured until then is on disk. What can be refused
+        is refused before the first instrument moves, see `preflight.check`.
     """
-    session = Session(station, run, recipe, display, link)
-    for name in (*TUNING, *AT_PI):
-        MEASUREMENTS[name].check(station)
-    _check_ranges(session)
+    plan = preflight.plan_calibration(station, registry)
+    preflight.check(station, registry, recipe, plan.measurements, folder=run.folder, link=link)
+    for name, reason in plan.left_out.items():
+        display.say(f"{name}: left out: {reason}")
+    session = Session(station, run, recipe, display, registry, link)
     run.keep_json("snapshot_before.json", station.snapshot())
     try:
-        for name in TUNING:
-            session.make(name)
-        session.pump_at_pi()
-        for name in AT_PI:
-            session.make(name)
-        for name in OPTIONAL:
-            _make_optional(session, name)
-        session.light.select("after")  # as a key exchange wants it
+        for name in plan.measurements:
+            if name not in session.made:
+                _make(session, registry, name)
+        session.light_path.select("after")  # as a key exchange wants it
     finally:
         _keep_snapshot(session)
     record = _record(session)
@@ -93,32 +82,17 @@ def calibrate(
     return Calibration(record, rate, verdict)
 
 
-def _make_optional(s: Session, name: str) -> None:
-    """Make a measurement that not every lab can; what was measured before is not lost with it."""
-    if missing := MEASUREMENTS[name].missing(s.station):
-        s.display.say(f"{name}: left out, the station file has no {missing}")
-        return
+def _make(s: Session, registry: Registry, name: str) -> None:
+    """Make one measurement; an optional one that finds nothing does not cost the others."""
+    measurement = registry[name]
     try:
         s.make(name)
     except InconclusiveError as error:
+        if measurement.calibration == "always":
+            raise
         s.display.say(f"    NOT MEASURED: {error}")
-        if name not in BY_THEMSELVES:
-            s.problems.append(f"{MEASUREMENTS[name].title}: not measured: {error}")
-
-
-def _check_ranges(s: Session) -> None:
-    """Hold every range of the recipe against the station's limits, before anything moves.
-
-    The instruments are looked at without being taken, so that a refusal leaves them as they are.
-    """
-    look, recipe = s.station.look, s.recipe
-    cavity, etalon = look("cavity_fine", VoltageAxis), look("etalon_piezo", VoltageAxis)
-    for settings, axis in ((recipe.cavity, cavity), (recipe.etalon, etalon)):
-        axis.check(*(v for v in (settings.start_V, settings.stop_V) if v is not None))
-    if not MEASUREMENTS["phase"].missing(s.station):
-        phase = look("interferometer_phase", VoltageAxis)
-        phase.check(recipe.phase.start_V, recipe.phase.stop_V)
-    look("pump_attenuator", Attenuator).check(recipe.rabi.lowest_dB)
+        if measurement.used_by_key_rate:
+            s.problems.append(f"{measurement.title}: not measured: {error}")
 
 
 def _keep_snapshot(s: Session) -> None:
@@ -139,10 +113,10 @@ def _record(s: Session) -> SourceRecord:
         simulated=any(i.simulated for i in s.station.identities().values()),
         valid_for=timedelta(hours=s.recipe.valid_hours),
         tuning={
-            "cavity_fine_V": s.cavity.voltage(),
-            "etalon_piezo_V": s.etalon.voltage(),
-            "pump_attenuation_dB": s.pump.attenuation(),
-            "light_path": s.light.selected(),
+            "cavity_fine_V": s.cavity_fine.voltage(),
+            "etalon_piezo_V": s.etalon_piezo.voltage(),
+            "pump_attenuation_dB": s.pump_attenuator.attenuation(),
+            "light_path": s.light_path.selected(),
         },
         raw=s.run.raw_files(),
         problems=s.problems,

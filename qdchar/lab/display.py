@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from qdchar.raw_data import Progress
@@ -24,8 +24,9 @@ class Display:
         self._console: Console = Console(stderr=True, highlight=False)
 
     def say(self, text: str) -> None:
-        """Print a line."""
-        self._console.print(text, markup=False, soft_wrap=True)
+        """Print a line; a terminal that was closed meanwhile changes nothing else."""
+        with suppress(OSError, ValueError):
+            self._console.print(text, markup=False, soft_wrap=True)
 
     @contextmanager
     def step(self, title: str) -> Iterator[Progress]:

@@ -4,34 +4,21 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from qdchar.errors import UsageError
-from qdchar.protocols.brightness import BrightnessSettings
-from qdchar.protocols.cavity import CavitySettings
-from qdchar.protocols.dark import DarkSettings
-from qdchar.protocols.dead_time import DeadTimeSettings
-from qdchar.protocols.detector_efficiency import DetectorEfficiencySettings
-from qdchar.protocols.etalon import EtalonSettings
-from qdchar.protocols.hbt import HbtSettings
-from qdchar.protocols.hom import HomSettings
-from qdchar.protocols.leak import LeakSettings
-from qdchar.protocols.lifetime import LifetimeSettings
-from qdchar.protocols.misalignment import MisalignmentSettings
-from qdchar.protocols.phase import PhaseSettings
-from qdchar.protocols.purcell import PurcellSettings
-from qdchar.protocols.rabi import RabiSettings
-from qdchar.protocols.saturation import SaturationSettings
-from qdchar.protocols.transmitter import TransmitterSettings
-from qdchar.quantities import is_known
 from qdchar.raw_data import Settings
 from qdchar.record import explain
 
+from .measurement import Measurement, Registry
+
+S = TypeVar("S", bound=Settings)
+
 
 class Bound(Settings):
-    """What a figure must keep to for a GO."""
+    """What a quantity must keep to for a GO."""
 
     min: float | None = None
     max: float | None = None
@@ -44,67 +31,96 @@ class Bound(Settings):
 
 
 class Recipe(Settings):
-    """Settings of every protocol, the key-rate protocol, and the limits of the verdict.
+    """Settings of the measurements, the key-rate protocol, and the limits of the verdict.
 
     Attributes
     ----------
     limits
-        Quantity name to bound; a figure beyond its bound is a NO-GO.
+        Quantity name to bound; a quantity beyond its bound is a NO-GO.
     min_rate_per_pulse
         Least key rate for a GO: it must be exceeded by two standard uncertainties.
     min_advantage_dB
         Comparator to the least advantage over it for a GO [dB].
     valid_hours
         How long the record may be used.
+    tag_rate_Hz
+        Highest rate of time tags that is expected, all channels together [1/s]: before a start
+        the disk must have room for the tags to come.
+    tables
+        Settings by table, as given: ``[cavity]``, ``[rabi]``, ... What is not given keeps its
+        default.
     """
 
-    dark: DarkSettings = DarkSettings()
-    cavity: CavitySettings = CavitySettings()
-    dead_time: DeadTimeSettings = DeadTimeSettings()
-    rabi: RabiSettings = RabiSettings()
-    saturation: SaturationSettings = SaturationSettings()
-    etalon: EtalonSettings = EtalonSettings()
-    brightness: BrightnessSettings = BrightnessSettings()
-    hbt: HbtSettings = HbtSettings()
-    lifetime: LifetimeSettings = LifetimeSettings()
-    transmitter: TransmitterSettings = TransmitterSettings()
-    detector_efficiency: DetectorEfficiencySettings = DetectorEfficiencySettings()
-    misalignment: MisalignmentSettings = MisalignmentSettings()
-    phase: PhaseSettings = PhaseSettings()
-    hom: HomSettings = HomSettings()
-    purcell: PurcellSettings = PurcellSettings()
-    leak: LeakSettings = LeakSettings()
     protocol: Literal["efficient-bb84", "three-state"] = "efficient-bb84"
     accounting: Literal["alice", "joint"] = "alice"
     limits: dict[str, Bound] = Field(default_factory=dict)
     min_rate_per_pulse: float = Field(0.0, ge=0)
     min_advantage_dB: dict[str, float] = Field(default_factory=dict)
     valid_hours: float = Field(24.0, gt=0)
+    tag_rate_Hz: float = Field(2e7, gt=0)
+    tables: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
-    @field_validator("limits")
+    @model_validator(mode="before")
     @classmethod
-    def _limits_are_on_quantities(cls, limits: dict[str, Bound]) -> dict[str, Bound]:
-        unknown = [name for name in limits if not is_known(name)]
-        if unknown:
-            raise ValueError(f"{', '.join(unknown)}: not a known quantity")
-        return limits
+    def _gather_tables(cls, data: Any) -> Any:
+        """Collect the tables of the measurements, which stand beside the other keys."""
+        if not isinstance(data, dict):
+            return data
+        tables = {
+            key: value
+            for key, value in data.items()
+            if key not in cls.model_fields and isinstance(value, dict)
+        }
+        rest = {key: value for key, value in data.items() if key not in tables}
+        return {**rest, "tables": {**rest.get("tables", {}), **tables}} if tables else rest
+
+    def table(self, name: str, kind: type[S]) -> S:
+        """Return the settings of one table."""
+        return kind.model_validate(self.tables.get(name, {}))
+
+    def settings_of(self, measurement: Measurement[S]) -> S:
+        """Return the settings of a measurement."""
+        return self.table(measurement.table, measurement.settings)
+
+    def complete(self, registry: Registry) -> Recipe:
+        """Return the same recipe with every setting of every measurement spelled out."""
+        tables = {
+            m.table: self.settings_of(m).model_dump(mode="json", exclude_none=True)
+            for m in registry.values()
+        }
+        return self.model_copy(update={"tables": tables})
 
 
-def load_recipe(file: Path | None) -> Recipe:
+def load_recipe(file: Path | None, registry: Registry) -> Recipe:
     """Read a recipe; without a file, the default one.
 
     Raises
     ------
     UsageError
-        Names the key that is wrong and says why.
+        Names every key that is wrong and says why.
     """
     if file is None:
         return Recipe()
     try:
-        return Recipe.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
+        recipe = Recipe.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
     except OSError as error:
         raise UsageError(f"{file}: cannot be read: {error.strerror}") from None
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{file}: not TOML: {error}") from None
     except ValidationError as error:
         raise UsageError(f"{file}: {explain(error)}") from None
+    known = {m.table: m for m in registry.values()}
+    faults = [
+        f"[{name}] is not a table of a recipe; tables are {', '.join(known)}"
+        for name in recipe.tables
+        if name not in known
+    ]
+    for name, table in recipe.tables.items():
+        if name in known:
+            try:
+                known[name].settings.model_validate(table)
+            except ValidationError as error:
+                faults.append(f"[{name}] {explain(error)}")
+    if faults:
+        raise UsageError(f"{file}: {'; '.join(faults)}")
+    return recipe

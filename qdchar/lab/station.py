@@ -7,13 +7,12 @@ policy says: hold, or bring to safety.
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import math
 import os
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -28,12 +27,14 @@ from pydantic import (
     model_validator,
 )
 
-from qdchar.errors import InstrumentError, MakeSafeError, UsageError
+from qdchar.errors import InstrumentError, MakeSafeError, QdcharError, UsageError
 from qdchar.estimate import Contribution, Estimate
 from qdchar.interrupt import Terminated, signals_held, signals_unwind
 from qdchar.quantities import Quantity, define, is_known, quantity
 from qdchar.record import explain
 from qdchar.roles import Identity, Instrument, Reading
+
+from .dotted_path import load_object
 
 T = TypeVar("T")
 
@@ -93,7 +94,13 @@ class RoleTable(InstrumentTable):
 
 
 class StationFile(BaseModel):
-    """The station file as it stands."""
+    """The station file as it stands.
+
+    Attributes
+    ----------
+    measurements
+        The lab's own measurements: name to ``"module:NAME"``, a file beside the station file.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -103,6 +110,7 @@ class StationFile(BaseModel):
     nominal_clock_Hz: FiniteFloat = Field(gt=0)
     calibrations: dict[str, Certificate] = {}
     links: dict[str, InstrumentTable] = {}
+    measurements: dict[str, str] = {}
     roles: dict[str, RoleTable]
 
 
@@ -144,7 +152,7 @@ class Station:
             stack.enter_context(signals_unwind())
             for device in (*self._links.values(), *(r.device for r in self._roles.values())):
                 stack.callback(device.close)
-                device.open()
+                _open(device)
             self._open = stack.pop_all()
         return self
 
@@ -172,7 +180,7 @@ class Station:
         failures = []
         with signals_held():
             for role in roles:
-                self._say(f"bringing {role.name} to safety ...")
+                self._tell(f"bringing {role.name} to safety ...")
                 try:
                     role.device.make_safe()
                     role.in_use = False
@@ -183,11 +191,50 @@ class Station:
                 "MAKE-SAFE FAILED, look at the instruments now: " + "; ".join(failures)
             )
 
+    def _tell(self, text: str) -> None:
+        """Tell the operator, who may have closed the terminal: acting never depends on telling."""
+        with suppress(Exception):
+            self._say(text)
+
     def make_safe(self) -> list[str]:
-        """Bring everything that can do harm to safety; returns the names of the roles."""
-        roles = [r for r in self._roles.values() if hasattr(r.device, "make_safe")]
-        self._make_safe(roles)
-        return [r.name for r in roles]
+        """Bring everything that can do harm to safety, one role after the other.
+
+        For a station that is not open. Each role is opened, brought to safety and closed on its
+        own, so that an instrument that does not answer does not keep the others from it.
+
+        Returns
+        -------
+        list of str
+            The roles that are safe now.
+
+        Raises
+        ------
+        MakeSafeError
+            Names the roles that are safe and those that could not be brought to safety, and why.
+        """
+        done, failures = [], []
+        with signals_held():
+            for role in self._roles.values():
+                if not hasattr(role.device, "make_safe"):
+                    continue
+                self._tell(f"bringing {role.name} to safety ...")
+                try:
+                    with ExitStack() as stack:
+                        for device in (self._links.get(role.table.link or ""), role.device):
+                            if device is not None:
+                                stack.callback(device.close)
+                                _open(device)
+                        role.device.make_safe()
+                    done.append(role.name)
+                except Exception as error:
+                    failures.append(f"{role.name} ({role.table.driver}): {error}")
+        if failures:
+            raise MakeSafeError(
+                "MAKE-SAFE FAILED, look at these instruments now: "
+                + "; ".join(failures)
+                + f". Safe: {', '.join(done) or 'none'}"
+            )
+        return done
 
     def role(self, name: str, kind: type[T]) -> T:
         """Hand out an instrument for use.
@@ -216,23 +263,37 @@ class Station:
 
         Parameters and errors as for `role`.
         """
+        if fault := self.unfit(name, kind):
+            raise UsageError(f"{self.origin}: {fault}")
+        return cast(T, self._roles[name].device)
+
+    def unfit(self, name: str, kind: type | None) -> str:
+        """Say why a role cannot be used as a kind of instrument; empty if it can.
+
+        Parameters
+        ----------
+        kind
+            The protocol class of `qdchar.roles`; None for a lab's own role, whose contract only
+            its own measurement knows.
+        """
+        called = "" if kind is None else f" ({kind.__name__})"
         if name not in self._roles:
-            raise UsageError(
-                f"{self.origin}: this measurement needs [roles.{name}] "
-                f"({kind.__name__}); the file has {', '.join(self._roles)}"
-            )
+            return f"[roles.{name}]{called} is missing"
         role = self._roles[name]
-        missing = [
-            m
-            for m in dir(kind)
-            if not m.startswith("_") and inspect.getattr_static(role.device, m, None) is None
-        ]
+        methods = [m for m in dir(kind) if not m.startswith("_")] if kind is not None else []
+        missing = [m for m in methods if inspect.getattr_static(role.device, m, None) is None]
         if missing:
-            raise UsageError(
-                f"{self.origin}: roles.{name}: {role.table.driver} does not fit as "
-                f"{kind.__name__}: it has no {', '.join(missing)}"
+            return (
+                f"[roles.{name}]: {role.table.driver} does not fit as{called}: it has no "
+                f"{', '.join(missing)}"
             )
-        return cast(T, role.device)
+        return ""
+
+    def limits(self, name: str) -> tuple[float, float]:
+        """Return the limits of a role as its driver knows them, without opening it [V or dB]."""
+        device = self._roles[name].device
+        low, high = device.limits_V if hasattr(device, "limits_V") else device.limits_dB
+        return float(low), float(high)
 
     def instruments(self) -> Iterator[tuple[str, Instrument]]:
         """Yield role names and instruments, for reading only."""
@@ -254,10 +315,12 @@ class Station:
                     for device in (link, role.device):
                         if device is not None:
                             stack.callback(device.close)
-                            device.open()
+                            _open(device)
                     yield role.name, (role.device.identify(), role.device.snapshot())
             except InstrumentError as error:
                 yield role.name, error
+            except Exception as error:  # a lab's own driver may raise anything
+                yield role.name, InstrumentError(f"{type(error).__name__}: {error}")
 
     def identities(self) -> dict[str, Identity]:
         """Ask every instrument who it is."""
@@ -275,21 +338,11 @@ class Station:
         UsageError
             If the station file has no such calibration.
         """
-        if name not in self.file.calibrations:
-            raise UsageError(
-                f"{self.origin}: [calibrations.{name}] is needed (value, u, unit); the file has "
-                f"{', '.join(self.file.calibrations) or 'none'}"
-            )
+        if fault := self.no_certificate(name):
+            raise UsageError(f"{self.origin}: {fault}")
         c = self.file.calibrations[name]
         if not is_known(name):
-            define(
-                Quantity(name, c.unit, name, name.replace("_", " "), "certificate of the station")
-            )
-        if c.unit != quantity(name).unit:
-            raise UsageError(
-                f"{self.origin}: calibrations.{name}: unit is {c.unit!r}, must be "
-                f"{quantity(name).unit!r}"
-            )
+            define(Quantity(name, c.unit, name, name.replace("_", " "), "certificate of the lab"))
         return Estimate(
             name=name,
             value=c.value,
@@ -299,6 +352,28 @@ class Station:
                 *(Contribution(f"shared calibration {k}", u, "B") for k, u in c.shared.items()),
             ),
         )
+
+    def no_certificate(self, name: str) -> str:
+        """Say why a certificate cannot be used; empty if it can."""
+        unit = f", unit {quantity(name).unit!r}" if is_known(name) else ""
+        if name not in self.file.calibrations:
+            return f"[calibrations.{name}] is missing (value, u{unit or ', unit'})"
+        c = self.file.calibrations[name]
+        if is_known(name) and c.unit != quantity(name).unit:
+            return f"[calibrations.{name}]: unit is {c.unit!r}, must be {quantity(name).unit!r}"
+        return ""
+
+
+def _open(device: Any) -> None:
+    """Open an instrument; whatever a lab's own driver raises is an instrument out of reach."""
+    try:
+        device.open()
+    except QdcharError:
+        raise
+    except Exception as error:
+        raise InstrumentError(
+            f"{type(device).__name__} cannot be opened: {type(error).__name__}: {error}"
+        ) from error
 
 
 def load_station(file: Path, say: Callable[[str], None] = print) -> Station:
@@ -325,7 +400,8 @@ def _build(
     where: str, table: InstrumentTable, origin: str, links: Mapping[str, Any] | None = None
 ) -> Any:
     """Make the driver object that a table describes."""
-    driver = _import_driver(where, table.driver, origin)
+    folder = Path(origin).absolute().parent
+    driver = load_object(table.driver, folder, f"{origin}: {where}")
     link = table.link if isinstance(table, RoleTable) else None
     if (link is None) == (table.address is None):
         raise UsageError(f"{origin}: {where}: give either `address` or `link`")
@@ -355,16 +431,6 @@ def _build(
         raise UsageError(f"{origin}: {where}: {error}") from None
     except (TypeError, ValueError) as error:
         raise UsageError(f"{origin}: {where}: {table.driver} refuses: {error}") from None
-
-
-def _import_driver(where: str, path: str, origin: str) -> Callable[..., Any]:
-    module, colon, name = path.partition(":")
-    if not colon:
-        raise UsageError(f"{origin}: {where}: driver {path!r} must read 'package.module:Class'")
-    try:
-        return cast(Callable[..., Any], getattr(importlib.import_module(module), name))
-    except (ImportError, AttributeError) as error:
-        raise UsageError(f"{origin}: {where}: driver {path!r}: {error}") from None
 
 
 def _secret(where: str, value: Any, origin: str) -> Any:

@@ -1,0 +1,43 @@
+"""Source efficiency: mean photon number per pulse in the fibre."""
+
+from __future__ import annotations
+
+from qdchar import analysis, protocols
+from qdchar.fit import Result
+from qdchar.protocols.brightness import BrightnessSettings
+from qdchar.raw_data import Progress
+
+from ..measurement import Measurement
+from ..session import Session
+from .loss_chain import with_chain
+
+
+def _run(s: Session, settings: BrightnessSettings, progress: Progress) -> Result:
+    s.relock_cavity()
+    file = s.run.raw / "brightness.h5"
+    run = protocols.brightness.measure(s.light_path, s.tagger, file, settings, progress=progress)
+    result = analysis.brightness.analyse(
+        run,
+        detector_efficiency=s.certificate("detector_efficiency"),
+        dark_count_rate=s.known("dark_count_rate"),
+    )
+    beta = s.maybe("beta_factor")
+    return with_chain(
+        s, result, "collection_efficiency", "collection_part_", [] if beta is None else [beta]
+    )
+
+
+MEASUREMENT = Measurement(
+    name="brightness",
+    title="brightness",
+    run=_run,
+    settings=BrightnessSettings,
+    provides=("clock_rate", "collection_efficiency", "collection_efficiency_chain"),
+    needs=("dark_count_rate", "cavity_resonance_voltage"),
+    roles=("light_path", "tagger", "cavity_fine"),
+    certificates=("detector_efficiency",),
+    optional_certificates=("collection_part_",),
+    at_pi_pulse=True,
+    dwell_s=lambda settings, _: protocols.brightness.dwell_s(settings),
+    tags_s=protocols.brightness.dwell_s,
+)

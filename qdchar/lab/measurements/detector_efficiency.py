@@ -1,0 +1,45 @@
+"""Detector efficiency by substitution: pump laser of known power on the detectors."""
+
+from __future__ import annotations
+
+import math
+
+from qdchar import analysis, protocols
+from qdchar.fit import Result
+from qdchar.protocols.detector_efficiency import DetectorEfficiencySettings
+from qdchar.raw_data import Progress
+
+from ..measurement import Measurement
+from ..session import Session
+
+
+def _run(s: Session, settings: DetectorEfficiencySettings, progress: Progress) -> Result:
+    file = s.run.raw / "detector_efficiency.csv"
+    scan = protocols.detector_efficiency.measure(
+        s.light_path, s.pump_attenuator, s.pump_power, s.tagger, file, settings, progress
+    )
+    return analysis.detector_efficiency.analyse(
+        scan,
+        clock_rate_Hz=s.clock_rate_Hz(),
+        dead_pulses=s.dead_pulses(of_source=False),
+        wavelength_m=s.station.file.wavelength_m,
+        power_gain=s.certificate("power_meter_gain"),
+        path_attenuation=s.certificate("laser_path_attenuation"),
+        dark_count_rate=s.known("dark_count_rate"),
+        reading_u_rel=settings.reading_u_rel / math.sqrt(settings.readings),
+        certificate=s.certificate("detector_efficiency"),
+    )
+
+
+MEASUREMENT = Measurement(
+    name="detector_efficiency",
+    title="detector efficiency",
+    run=_run,
+    settings=DetectorEfficiencySettings,
+    provides=("detector_efficiency_measured",),
+    needs=("dark_count_rate", "dead_time"),
+    roles=("light_path", "pump_attenuator", "pump_power", "tagger"),
+    certificates=("laser_path_attenuation", "power_meter_gain", "detector_efficiency"),
+    calibration="if possible",
+    dwell_s=lambda settings, _: protocols.detector_efficiency.dwell_s(settings),
+)

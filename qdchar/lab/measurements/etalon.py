@@ -1,0 +1,71 @@
+"""Linewidth: the etalon scanned with a narrow laser, then with the emission; then parked."""
+
+from __future__ import annotations
+
+from qdchar import analysis, protocols
+from qdchar.fit import Result
+from qdchar.protocols.etalon import EtalonSettings
+from qdchar.raw_data import Progress
+
+from ..measurement import Measurement
+from ..session import Session
+from . import off_resonance
+
+
+def _run(s: Session, settings: EtalonSettings, progress: Progress) -> Result:
+    since = s.lock_count
+    scans = protocols.etalon.measure(
+        s.light_path,
+        s.etalon_piezo,
+        s.tagger,
+        s.run.raw,
+        settings,
+        s.relock_cavity,
+        progress,
+    )
+    s.relock_cavity()
+    result = analysis.etalon.analyse(
+        scans.narrow,
+        scans.source,
+        fsr=s.certificate("etalon_fsr"),
+        clock_rate_Hz=s.clock_rate_Hz(),
+        dead_pulses=s.dead_pulses(),
+        dead_time=s.known("dead_time"),
+        dark_count_rate_Hz=s.known("dark_count_rate").value,
+        lifetime=s.known("lifetime"),
+        excess=off_resonance.lifetime_correction(s, since),
+    )
+    protocols.etalon.park(
+        s.light_path,
+        s.etalon_piezo,
+        s.tagger,
+        s.run.raw / "etalon_park.csv",
+        settings,
+        result["etalon_peak_voltage"].value,
+    )
+    return result
+
+
+MEASUREMENT = Measurement(
+    name="etalon",
+    title="linewidth",
+    run=_run,
+    settings=EtalonSettings,
+    provides=(
+        "linewidth",
+        "linewidth_lorentz",
+        "linewidth_gauss",
+        "fourier_linewidth",
+        "linewidth_ratio",
+        "etalon_fwhm",
+        "etalon_fsr",
+        "etalon_finesse",
+        "etalon_peak_voltage",
+    ),
+    needs=("lifetime", "dark_count_rate", "dead_time", *off_resonance.NEEDS),
+    roles=("light_path", "etalon_piezo", "tagger", "cavity_fine"),
+    certificates=("etalon_fsr", *off_resonance.CERTIFICATES),
+    at_pi_pulse=True,
+    ranges={"etalon_piezo": protocols.etalon.sweep_range},
+    dwell_s=lambda settings, limits: protocols.etalon.dwell_s(settings, limits("etalon_piezo")),
+)

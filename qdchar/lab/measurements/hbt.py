@@ -1,0 +1,86 @@
+"""g2(0) behind a beam splitter, in the source's fibre and at the transmitter output."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+from qdchar import analysis, protocols
+from qdchar.fit import Result
+from qdchar.protocols.hbt import HbtSettings
+from qdchar.raw_data import Progress
+
+from ..measurement import Measurement
+from ..session import Session
+from . import off_resonance
+
+
+def _run(
+    s: Session,
+    settings: HbtSettings,
+    progress: Progress,
+    path: Literal["before", "after"],
+    name: str,
+    plane: str,
+) -> Result:
+    since = s.lock_count
+    s.relock_cavity()
+    file = s.run.raw / f"hbt_{path}.h5"
+    run = protocols.hbt.measure(
+        s.light_path, s.tagger, file, settings, path=path, progress=progress
+    )
+    s.relock_cavity()
+    lifetime = off_resonance.lifetime_correction(s, since)
+    transmission = off_resonance.transmission_correction(s, lifetime) if path == "after" else None
+    return analysis.hbt.analyse(
+        run,
+        name=name,
+        plane=plane,
+        dark_count_rate=s.known("dark_count_rate"),
+        deficit=analysis.detuning.g2_deficit(lifetime, transmission),
+    )
+
+
+def _before(s: Session, settings: HbtSettings, progress: Progress) -> Result:
+    return _run(s, settings, progress, "before", "g2_zero_source", "fibre")
+
+
+def _after(s: Session, settings: HbtSettings, progress: Progress) -> Result:
+    result = _run(s, settings, progress, "after", "g2_zero", "transmitter output")
+    # less of what is sent is leaked laser light, which does not blink
+    estimates = [
+        replace(e, name="blinking_amplitude_sent") if e.name == "blinking_amplitude" else e
+        for e in result.estimates
+    ]
+    return replace(result, estimates=tuple(estimates))
+
+
+BEFORE_TRANSMITTER = Measurement(
+    name="hbt_before",
+    title="g2 in the fibre",
+    run=_before,
+    settings=HbtSettings,
+    table="hbt",
+    provides=("g2_zero_source", "g2_zero_source_upper", "g2_zero_source_on", "blinking_amplitude"),
+    needs=("dark_count_rate", *off_resonance.NEEDS),
+    roles=("light_path", "tagger", "cavity_fine"),
+    certificates=off_resonance.CERTIFICATES,
+    at_pi_pulse=True,
+    dwell_s=lambda settings, _: protocols.hbt.dwell_s(settings, "before"),
+    tags_s=lambda settings: protocols.hbt.dwell_s(settings, "before"),
+)
+
+AFTER_TRANSMITTER = Measurement(
+    name="hbt_after",
+    title="g2 at the transmitter output",
+    run=_after,
+    settings=HbtSettings,
+    table="hbt",
+    provides=("g2_zero", "g2_zero_upper", "g2_zero_on", "blinking_amplitude_sent"),
+    needs=("dark_count_rate", *off_resonance.NEEDS, *off_resonance.ETALON),
+    roles=("light_path", "tagger", "cavity_fine"),
+    certificates=off_resonance.CERTIFICATES,
+    at_pi_pulse=True,
+    dwell_s=lambda settings, _: protocols.hbt.dwell_s(settings, "after"),
+    tags_s=lambda settings: protocols.hbt.dwell_s(settings, "after"),
+)

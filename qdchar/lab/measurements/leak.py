@@ -1,0 +1,71 @@
+"""Laser leakage and re-excitation: g2 at the pi pulse, and a power scan with the cavity detuned."""
+
+from __future__ import annotations
+
+import math
+
+from qdchar import analysis, protocols
+from qdchar.fit import Result
+from qdchar.protocols.leak import LeakSettings
+from qdchar.raw_data import Progress
+
+from ..measurement import Measurement
+from ..session import Session
+from . import off_resonance
+
+
+def _run(s: Session, settings: LeakSettings, progress: Progress) -> Result:
+    detuning_V = settings.detuning_V
+    if detuning_V is None:
+        detuning_V = 0.5 * s.known("cavity_fsr_voltage").value
+    pi_power, gain = s.known("pi_power"), s.certificate("power_meter_gain")
+    since = s.lock_count
+    leakage = protocols.leak.measure(
+        s.light_path,
+        s.cavity_fine,
+        s.pump_attenuator,
+        s.pump_power,
+        s.tagger,
+        s.run.raw,
+        settings,
+        pi_reading_W=pi_power.value / gain.value,
+        detuning_V=detuning_V,
+        relock=s.relock_cavity,
+        progress=progress,
+    )
+    return analysis.leak.analyse(
+        leakage.tuned,
+        leakage.detuned,
+        clock_rate_Hz=s.clock_rate_Hz(),
+        dead_pulses=s.dead_pulses(),
+        pi_power=pi_power,
+        damping=s.known("rabi_damping"),
+        power_gain=gain,
+        detector_efficiency=s.certificate("detector_efficiency"),
+        dark_count_rate=s.known("dark_count_rate"),
+        reading_u_rel=settings.reading_u_rel / math.sqrt(settings.readings),
+        excess=off_resonance.lifetime_correction(s, since),
+    )
+
+
+MEASUREMENT = Measurement(
+    name="leak",
+    title="laser leakage and re-excitation",
+    run=_run,
+    settings=LeakSettings,
+    provides=("laser_leakage", "g2_reexcitation"),
+    needs=(
+        "cavity_fsr_voltage",
+        "pi_power",
+        "rabi_damping",
+        "dark_count_rate",
+        "dead_time",
+        *off_resonance.NEEDS,
+    ),
+    roles=("light_path", "cavity_fine", "pump_attenuator", "pump_power", "tagger"),
+    certificates=("power_meter_gain", "detector_efficiency", *off_resonance.CERTIFICATES),
+    sets_pump=True,
+    calibration="on request",
+    dwell_s=lambda settings, _: protocols.leak.dwell_s(settings),
+    tags_s=lambda settings: settings.tuned_s,
+)

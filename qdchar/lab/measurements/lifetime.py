@@ -1,0 +1,43 @@
+"""Lifetime: the emission's decay behind the response of the same detectors."""
+
+from __future__ import annotations
+
+from qdchar import analysis, protocols
+from qdchar.fit import Result
+from qdchar.protocols.lifetime import LifetimeSettings
+from qdchar.raw_data import Progress
+
+from ..measurement import Measurement
+from ..session import Session
+from . import off_resonance
+
+
+def _run(s: Session, settings: LifetimeSettings, progress: Progress) -> Result:
+    since = s.lock_count
+    runs = protocols.lifetime.measure(
+        s.light_path,
+        s.pump_attenuator,
+        s.tagger,
+        s.run.raw,
+        settings,
+        s.relock_cavity,
+        progress,
+    )
+    s.keep_run("lifetime", runs.emission)
+    excess = off_resonance.lifetime_correction(s, since)
+    return analysis.lifetime.analyse(runs.emission, runs.response, excess=excess)
+
+
+MEASUREMENT = Measurement(
+    name="lifetime",
+    title="lifetime",
+    run=_run,
+    settings=LifetimeSettings,
+    provides=("lifetime", "temporal_fwhm", "response_fwhm"),
+    needs=off_resonance.NEEDS,
+    roles=("light_path", "pump_attenuator", "tagger", "cavity_fine"),
+    certificates=off_resonance.CERTIFICATES,
+    at_pi_pulse=True,
+    dwell_s=lambda settings, _: protocols.lifetime.dwell_s(settings),
+    tags_s=protocols.lifetime.dwell_s,
+)

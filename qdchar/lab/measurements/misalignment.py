@@ -1,0 +1,40 @@
+"""Misalignment: wrong clicks of each polarisation state that the transmitter sends."""
+
+from __future__ import annotations
+
+from qdchar import analysis, protocols
+from qdchar.fit import Result
+from qdchar.protocols.misalignment import MisalignmentSettings
+from qdchar.raw_data import Progress
+
+from ..measurement import Measurement
+from ..session import Session
+
+
+def _run(s: Session, settings: MisalignmentSettings, progress: Progress) -> Result:
+    runs = protocols.misalignment.measure(
+        s.light_path,
+        s.modulator,
+        s.analyser,
+        s.tagger,
+        s.run.raw,
+        settings,
+        s.relock_cavity,
+        progress,
+    )
+    return analysis.misalignment.analyse(runs, dark_count_rate=s.known("dark_count_rate"))
+
+
+MEASUREMENT = Measurement(
+    name="misalignment",
+    title="misalignment",
+    run=_run,
+    settings=MisalignmentSettings,
+    provides=("misalignment", "misalignment_worst"),
+    needs=("dark_count_rate", "cavity_resonance_voltage"),
+    roles=("light_path", "modulator", "analyser", "tagger", "cavity_fine"),
+    at_pi_pulse=True,
+    calibration="if possible",
+    dwell_s=lambda settings, _: protocols.misalignment.dwell_s(settings),
+    tags_s=protocols.misalignment.dwell_s,
+)

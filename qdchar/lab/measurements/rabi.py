@@ -1,0 +1,50 @@
+"""Pi pulse: count rate against pump power."""
+
+from __future__ import annotations
+
+import math
+
+from qdchar import analysis, protocols
+from qdchar.fit import Result
+from qdchar.protocols.rabi import RabiSettings
+from qdchar.raw_data import Progress
+
+from ..measurement import Measurement
+from ..session import Session
+
+
+def _run(s: Session, settings: RabiSettings, progress: Progress) -> Result:
+    scan = protocols.rabi.measure(
+        s.light_path,
+        s.pump_attenuator,
+        s.pump_power,
+        s.tagger,
+        s.run.raw / "rabi.csv",
+        settings,
+        s.relock_cavity,
+        progress,
+    )
+    return analysis.rabi.analyse(
+        scan,
+        clock_rate_Hz=s.clock_rate_Hz(),
+        dead_pulses=s.dead_pulses(),
+        on_fraction=s.on_fraction(),
+        power_gain=s.certificate("power_meter_gain"),
+        reading_u_rel=settings.reading_u_rel / math.sqrt(settings.readings),
+        dark_count_rate_Hz=s.known("dark_count_rate").value,
+    )
+
+
+MEASUREMENT = Measurement(
+    name="rabi",
+    title="pi pulse",
+    run=_run,
+    settings=RabiSettings,
+    provides=("pi_power", "max_power", "rabi_damping"),
+    needs=("dark_count_rate", "cavity_resonance_voltage", "dead_time"),
+    roles=("light_path", "pump_attenuator", "pump_power", "tagger", "cavity_fine"),
+    certificates=("power_meter_gain",),
+    sets_pump=True,
+    ranges={"pump_attenuator": protocols.rabi.sweep_range},
+    dwell_s=lambda settings, _: protocols.rabi.dwell_s(settings),
+)

@@ -1,0 +1,52 @@
+"""The measurements that qdchar knows, in the order in which a calibration makes them.
+
+The order is forced by the physics. The pi pulse needs a tuned cavity, and everything after it the
+pi pulse; the transmitter needs its etalon parked on the emission line.
+"""
+
+from __future__ import annotations
+
+from ..measurement import Registry, registry
+from . import (
+    brightness,
+    cavity,
+    dark,
+    dead_time,
+    detector_efficiency,
+    etalon,
+    gate,
+    hbt,
+    hom,
+    leak,
+    lifetime,
+    misalignment,
+    phase,
+    purcell,
+    rabi,
+    saturation,
+    transmitter,
+)
+
+MEASUREMENTS: Registry = registry(
+    (
+        dark.MEASUREMENT,
+        cavity.MEASUREMENT,
+        dead_time.MEASUREMENT,
+        rabi.MEASUREMENT,
+        lifetime.MEASUREMENT,
+        etalon.MEASUREMENT,
+        hbt.BEFORE_TRANSMITTER,
+        brightness.MEASUREMENT,
+        transmitter.MEASUREMENT,
+        hbt.AFTER_TRANSMITTER,
+        gate.MEASUREMENT,
+        detector_efficiency.MEASUREMENT,
+        misalignment.MEASUREMENT,
+        phase.MEASUREMENT,
+        hom.MEASUREMENT,
+        purcell.MEASUREMENT,
+        leak.MEASUREMENT,
+        saturation.MEASUREMENT,
+    )
+)
+"""Those of qdchar itself; a station file may add a lab's own."""

@@ -1,0 +1,50 @@
+"""Saturation of a dot pumped above resonance: count rate against pump power."""
+
+from __future__ import annotations
+
+import math
+
+from qdchar import analysis, protocols
+from qdchar.fit import Result
+from qdchar.protocols.saturation import SaturationSettings
+from qdchar.raw_data import Progress
+
+from ..measurement import Measurement
+from ..session import Session
+
+
+def _run(s: Session, settings: SaturationSettings, progress: Progress) -> Result:
+    scan = protocols.saturation.measure(
+        s.light_path,
+        s.pump_attenuator,
+        s.pump_power,
+        s.tagger,
+        s.run.raw / "saturation.csv",
+        settings,
+        progress,
+    )
+    return analysis.saturation.analyse(
+        scan,
+        clock_rate_Hz=s.clock_rate_Hz(),
+        dead_pulses=s.dead_pulses(),
+        power_gain=s.certificate("power_meter_gain"),
+        reading_u_rel=settings.reading_u_rel / math.sqrt(settings.readings),
+        dark_count_rate_Hz=s.known("dark_count_rate").value,
+        pumping=settings.pumping,
+    )
+
+
+MEASUREMENT = Measurement(
+    name="saturation",
+    title="saturation of a dot pumped above resonance",
+    run=_run,
+    settings=SaturationSettings,
+    provides=("saturation_power", "saturated_rate"),
+    needs=("dark_count_rate", "dead_time"),
+    roles=("light_path", "pump_attenuator", "pump_power", "tagger"),
+    certificates=("power_meter_gain",),
+    sets_pump=True,
+    calibration="on request",
+    ranges={"pump_attenuator": protocols.saturation.sweep_range},
+    dwell_s=lambda settings, _: protocols.saturation.dwell_s(settings),
+)

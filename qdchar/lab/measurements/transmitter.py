@@ -1,0 +1,64 @@
+"""Transmitter: photons per pulse at its output, and its throughput."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from qdchar import analysis, protocols
+from qdchar.fit import Result
+from qdchar.protocols.transmitter import TransmitterSettings
+from qdchar.raw_data import Progress
+
+from ..measurement import Measurement
+from ..session import Session
+from . import off_resonance
+from .loss_chain import with_chain
+
+
+def _run(s: Session, settings: TransmitterSettings, progress: Progress) -> Result:
+    since = s.lock_count
+    runs = protocols.transmitter.measure(
+        s.light_path, s.tagger, s.run.raw, settings, s.relock_cavity, progress
+    )
+    s.relock_cavity()
+    result = analysis.transmitter.analyse(
+        runs.before,
+        (runs.after,),
+        detector_efficiency=s.certificate("detector_efficiency"),
+        dark_count_rate=s.known("dark_count_rate"),
+    )
+    lifetime = off_resonance.lifetime_correction(s, since)
+    excess = off_resonance.transmission_correction(s, lifetime)
+    corrected = tuple(analysis.detuning.on_resonance(e, excess) for e in result.estimates)
+    lorentz, gauss, etalon, fsr = (s.known(name) for name in off_resonance.ETALON)
+    overlap = analysis.loss_budget.etalon_overlap(
+        lorentz, gauss, etalon, fsr, s.maybe("g2_zero_source")
+    )
+    return with_chain(
+        s,
+        replace(result, estimates=corrected),
+        "transmitter_efficiency",
+        "transmitter_part_",
+        [overlap],
+    )
+
+
+MEASUREMENT = Measurement(
+    name="transmitter",
+    title="transmitter throughput",
+    run=_run,
+    settings=TransmitterSettings,
+    provides=(
+        "transmitter_efficiency",
+        "mean_photon_number",
+        "etalon_overlap",
+        "transmitter_efficiency_chain",
+    ),
+    needs=("dark_count_rate", *off_resonance.NEEDS, *off_resonance.ETALON),
+    roles=("light_path", "tagger", "cavity_fine"),
+    certificates=("detector_efficiency", *off_resonance.CERTIFICATES),
+    optional_certificates=("transmitter_part_",),
+    at_pi_pulse=True,
+    dwell_s=lambda settings, _: protocols.transmitter.dwell_s(settings),
+    tags_s=protocols.transmitter.dwell_s,
+)
