@@ -146,7 +146,7 @@ def one_run(lab: str, seed: int) -> list[tuple[object, ...]]:
     from qdchar.lab.calibrate import calibrate
     from qdchar.lab.recipe import Recipe
     from qdchar.lab.run import Run
-    from qdchar.lab.session import MEASUREMENTS
+    from qdchar.lab.measurements.registry import MEASUREMENTS
     from qdchar.lab.station import load_station
     from qdchar.link import load_link
     from qdchar.record import load_record
@@ -165,7 +165,7 @@ def one_run(lab: str, seed: int) -> list[tuple[object, ...]]:
         no_key = load_link(None).model_copy(update={"block_kind": "asymptotic"})  # quickly done
         file = run.folder / "record.json"
         try:
-            calibrate(station, run, recipe, no_key, watch)  # type: ignore[arg-type]
+            calibrate(station, run, recipe, no_key, watch, MEASUREMENTS)  # type: ignore[arg-type]
         except InconclusiveError:
             # of a g2 below zero no key rate is predicted, but the record is written
             if not file.exists():

@@ -16,6 +16,7 @@ from qdchar.drivers.twin.truth import Truth
 from qdchar.errors import InstrumentError, RecordError
 from qdchar.estimate import Contribution, Estimate
 from qdchar.fit import Result
+from qdchar.lab.measurements.registry import MEASUREMENTS
 from qdchar.lab.recipe import Recipe
 from qdchar.lab.run import Run
 from qdchar.lab.session import Session
@@ -166,10 +167,10 @@ def _lab(folder: Path, settings: Mapping[str, str], seed: int) -> Iterator[tuple
         file.write_text(station_toml(served), encoding="utf-8")
         run = stack.enter_context(Run.create(folder, "test", "leak"))
         station = stack.enter_context(load_station(file, lambda _: None))
-        session = Session(station, run, recipe, _Quiet())  # type: ignore[arg-type]
+        session = Session(station, run, recipe, _Quiet(), MEASUREMENTS)  # type: ignore[arg-type]
         session.make("cavity")
         session.make("rabi")
-        session.pump_at_pi()
+        session.set_pump_to_pi()
         yield served.lab, session
 
 
@@ -194,7 +195,7 @@ def test_the_simulated_lab(tmp_path: Path, settings: dict[str, str], seed: int) 
         assert not result.problems
         assert lab.attenuation() == pump_dB
         # where the loop had left it just before
-        held_V = session._holds[-1].voltage_V
+        held_V = session.locks[-1].voltage_V
         assert lab.piezo_voltage(3) == pytest.approx(held_V, abs=1e-3)
 
 
@@ -219,5 +220,5 @@ def test_what_breaks_leaves_pump_and_cavity_where_they_were(
             session.make("leak")
         assert max(abs(dB - pump_dB) for dB in moved) > 1.0
         assert lab.attenuation() == pump_dB
-        held_V = session._holds[-1].voltage_V
+        held_V = session.locks[-1].voltage_V
         assert lab.piezo_voltage(3) == pytest.approx(held_V, abs=1e-3)

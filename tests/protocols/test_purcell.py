@@ -14,6 +14,7 @@ from qdchar.drivers.twin.lab import Lab as TwinLab
 from qdchar.drivers.twin.serve import serve, station_toml
 from qdchar.drivers.twin.truth import Truth
 from qdchar.errors import InconclusiveError, RefusedError
+from qdchar.lab.measurements.registry import MEASUREMENTS
 from qdchar.lab.recipe import Recipe
 from qdchar.lab.run import Run
 from qdchar.lab.session import Session
@@ -183,16 +184,16 @@ def session(folder: Path, seed: int) -> Iterator[tuple[Session, TwinLab]]:
         file.write_text(station_toml(served) + tuning)
         run = stack.enter_context(Run.create(folder, "test", "purcell"))
         station = stack.enter_context(load_station(file, say=lambda _: None))
-        s = Session(station, run, Recipe(), Quiet())  # type: ignore[arg-type]
-        s.pump.open_shutter()
+        s = Session(station, run, Recipe(), Quiet(), MEASUREMENTS)  # type: ignore[arg-type]
+        s.pump_attenuator.open_shutter()
         yield s, served.lab
 
 
 def test_the_truth_comes_back_from_the_simulated_lab(tmp_path: Path) -> None:
     with session(tmp_path, 3) as (s, _):
         result = s.make("purcell")
-        on_V = s.cavity.voltage()
-        lock = s.hold_cavity()
+        on_V = s.cavity_fine.voltage()
+        lock = s.relock_cavity()
         s.run.finish("measured purcell")
     source = Truth().source
     assert result.problems == ()
@@ -223,7 +224,7 @@ def test_on_an_error_the_station_s_policy_applies(
             labs.append(lab)
             s.make("cavity")
             s.make("rabi")
-            relock = s.hold_cavity
+            relock = s.relock_cavity
 
             def lost() -> LockResult:
                 calls.append(lab.piezo_voltage(FINE_AXIS))
@@ -231,7 +232,7 @@ def test_on_an_error_the_station_s_policy_applies(
                     raise InconclusiveError("the light is gone")
                 return relock()
 
-            monkeypatch.setattr(s, "hold_cavity", lost)
+            monkeypatch.setattr(s, "relock_cavity", lost)
             s.make("purcell")
 
     with pytest.raises(InconclusiveError, match="gone"):

@@ -187,7 +187,8 @@ def test_a_missing_certificate_is_told_before_anything_moves(
         done = _calibrate(station_file)
         assert done.returncode == 2, done.stderr
         error = json.loads(done.stdout.splitlines()[-1])["error"]
-        assert f"[calibrations.{certificate}] is needed" in error
+        assert f"[calibrations.{certificate}] is missing" in error
+        assert "[calibrations.of_another_name]: no measurement uses this certificate" in error
         assert console.voltage() == 12.5
     assert not list((station_file.parent / "runs").glob("*/raw/*"))
 

@@ -14,9 +14,11 @@ from qdchar.drivers.twin.truth import Truth
 from qdchar.errors import UsageError
 from qdchar.estimate import covariance
 from qdchar.fit import Result
+from qdchar.lab.measurements.loss_chain import with_chain
+from qdchar.lab.measurements.registry import MEASUREMENTS
 from qdchar.lab.recipe import Recipe
 from qdchar.lab.run import Run
-from qdchar.lab.session import Session, _with_chain
+from qdchar.lab.session import Session
 from qdchar.lab.station import load_station
 
 PARTS = """
@@ -61,11 +63,7 @@ def test_parts_are_held_against_the_whole(tmp_path: Path) -> None:
         file.write_text(station_toml(served) + PARTS.format(coupling_dB=_coupling_dB(truth)))
         run = stack.enter_context(Run.create(tmp_path, "test", "chain"))
         station = stack.enter_context(load_station(file, say=lambda _: None))
-        s = Session(station, run, Recipe(), Quiet())  # type: ignore[arg-type]
-        s.pump.open_shutter()
-        s.make("cavity")
-        s.make("rabi")
-        s.pump_at_pi()
+        s = Session(station, run, Recipe(), Quiet(), MEASUREMENTS)  # type: ignore[arg-type]
         s.make("hbt_before")
         result = s.make("transmitter")
     chain, whole = result["transmitter_efficiency_chain"], result["transmitter_efficiency"]
@@ -83,7 +81,7 @@ def test_parts_are_held_against_the_whole(tmp_path: Path) -> None:
     certificates["transmitter_part_coupling"] = coupling.model_copy(
         update={"value": coupling.value - 0.5}
     )
-    again = _with_chain(
+    again = with_chain(
         s, Result((whole,)), whole.name, "transmitter_part_", [result["etalon_overlap"]]
     )
     (problem,) = again.problems
