@@ -144,9 +144,9 @@ def one_run(lab: str, seed: int) -> list[tuple[object, ...]]:
     from qdchar.drivers.twin.truth import Truth
     from qdchar.errors import InconclusiveError
     from qdchar.lab.calibrate import calibrate
+    from qdchar.lab.measurements.registry import MEASUREMENTS
     from qdchar.lab.recipe import Recipe
     from qdchar.lab.run import Run
-    from qdchar.lab.measurements.registry import MEASUREMENTS
     from qdchar.lab.station import load_station
     from qdchar.link import load_link
     from qdchar.record import load_record

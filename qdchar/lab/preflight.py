@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from qdchar.errors import QdcharError, RefusedError, UsageError
 from qdchar.keyrate.comparators import comparators_for
-from qdchar.keyrate.conditions import Conditions
+from qdchar.keyrate.link_parameters import LinkParameters
 from qdchar.link import Link
 from qdchar.quantities import is_known
 from qdchar.roles import ROLES
@@ -201,7 +199,7 @@ def _unknown_demands(
             yield f"recipe: limits.{name}: not a known quantity"
         elif name not in found:
             yield f"recipe: limits.{name}: no measurement of this calibration provides it"
-    comparators = comparators_for(Conditions.from_link(link, np.zeros(1)))
+    comparators = comparators_for(LinkParameters.from_link(link))
     for name in recipe.min_advantage_dB:
         if name not in comparators:
             yield (

@@ -280,11 +280,13 @@ class Station:
         if name not in self._roles:
             return f"[roles.{name}]{called} is missing"
         role = self._roles[name]
-        methods = [m for m in dir(kind) if not m.startswith("_")] if kind is not None else []
+        if kind is None:
+            return ""
+        methods = [m for m in dir(kind) if not m.startswith("_")]
         missing = [m for m in methods if inspect.getattr_static(role.device, m, None) is None]
         if missing:
             return (
-                f"[roles.{name}]: {role.table.driver} does not fit as{called}: it has no "
+                f"[roles.{name}]: {role.table.driver} does not fit as {kind.__name__}: it has no "
                 f"{', '.join(missing)}"
             )
         return ""

@@ -118,7 +118,7 @@ def test_a_driver_without_a_method_of_its_role_is_named(tmp_path: Path, station_
     data["roles"]["etalon_piezo"] = data["roles"]["pump_power"]
     station = Station(StationFile.model_validate(data), "station.toml")
     (fault,) = preflight.lacks(station, MEASUREMENTS, MEASUREMENTS["etalon"])
-    assert "PM100 does not fit as (VoltageAxis): it has no" in fault
+    assert "PM100 does not fit as VoltageAxis: it has no" in fault
     assert "set_voltage" in fault
 
 

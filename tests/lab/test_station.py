@@ -99,7 +99,7 @@ _ROLE = (
         (_HEAD + _ROLE.replace("limits_V = [0.0, 60.0]", ""), "key 'limits_V' is missing"),
         (_HEAD + _ROLE.replace("[0.0, 60.0]", "[60.0, 0.0]"), "the lower limit comes first"),
         (_HEAD + _ROLE.replace("FakeAxis", "Nothing"), "Nothing"),
-        (_HEAD + _ROLE.replace("fake_driver:FakeAxis", "fake_driver"), "package.module:Class"),
+        (_HEAD + _ROLE.replace("fake_driver:FakeAxis", "fake_driver"), "package.module:Name"),
         (_HEAD + _ROLE.replace('address = "tcp://x:1"', 'link = "anc"'), "link 'anc'"),
         (_HEAD + _ROLE + 'on_error = "explode"\n', "on_error"),
         (_HEAD + _ROLE + 'name = "env:QDCHAR_NOT_SET"\n', "QDCHAR_NOT_SET is not set"),
@@ -114,7 +114,10 @@ def test_a_wrong_station_file_is_refused_by_key(tmp_path: Path, text: str, says:
 
 
 def test_a_missing_role_and_a_poor_fit_are_named(tmp_path: Path) -> None:
-    with _station(tmp_path) as station, pytest.raises(UsageError, match=r"needs \[roles.etalon"):
+    with (
+        _station(tmp_path) as station,
+        pytest.raises(UsageError, match=r"\[roles.etalon_piezo\] \(VoltageAxis\) is missing"),
+    ):
         station.role("etalon_piezo", VoltageAxis)
     text = _HEAD + '[roles.c]\ndriver = "fake_driver:NoAxis"\naddress = "tcp://x:1"\n'
     with pytest.raises(UsageError, match="does not fit as VoltageAxis: it has no"):
@@ -122,7 +125,7 @@ def test_a_missing_role_and_a_poor_fit_are_named(tmp_path: Path) -> None:
 
 
 def test_a_missing_calibration_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"\[calibrations.detector_efficiency\] is needed"):
+    with pytest.raises(UsageError, match=r"\[calibrations.detector_efficiency\] is missing"):
         _station(tmp_path).calibration("detector_efficiency")
 
 

@@ -23,26 +23,13 @@ def _run(s: Session, settings: CavitySettings, progress: Progress) -> Result:
         progress,
     )
     s.make_needed("dead_time")
-    clock_rate_Hz, dead_pulses = s.clock_rate_Hz(), s.dead_pulses()
-    wavelength_m = s.station.file.wavelength_m
-    orders = analysis.cavity.orders(
+    return analysis.cavity.analyse_tuning(
         tuning.survey,
-        clock_rate_Hz=clock_rate_Hz,
-        dead_pulses=dead_pulses,
-        wavelength_m=wavelength_m,
-    )
-    resonance = analysis.cavity.analyse(
         tuning.fine,
-        clock_rate_Hz=clock_rate_Hz,
-        dead_pulses=dead_pulses,
-        wavelength_m=wavelength_m,
-        metres_per_volt=orders["cavity_metres_per_volt"],
+        clock_rate_Hz=s.clock_rate_Hz(),
+        dead_pulses=s.dead_pulses(),
+        wavelength_m=s.station.file.wavelength_m,
         purcell_factor=s.certificate("purcell_expected"),
-    )
-    return Result(
-        (*orders.estimates, *resonance.estimates),
-        (*orders.fits, *resonance.fits),
-        (*orders.problems, *resonance.problems),
     )
 
 

@@ -33,7 +33,7 @@ def _run(s: Session, settings: EtalonSettings, progress: Progress) -> Result:
         dead_time=s.known("dead_time"),
         dark_count_rate_Hz=s.known("dark_count_rate").value,
         lifetime=s.known("lifetime"),
-        excess=off_resonance.lifetime_correction(s, since),
+        detuning_correction=off_resonance.detuning_correction(s, since).lifetime,
     )
     protocols.etalon.park(
         s.light_path,

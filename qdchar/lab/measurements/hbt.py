@@ -30,14 +30,13 @@ def _run(
         s.light_path, s.tagger, file, settings, path=path, progress=progress
     )
     s.relock_cavity()
-    lifetime = off_resonance.lifetime_correction(s, since)
-    transmission = off_resonance.transmission_correction(s, lifetime) if path == "after" else None
+    correction = off_resonance.detuning_correction(s, since, behind_etalon=path == "after")
     return analysis.hbt.analyse(
         run,
         name=name,
         plane=plane,
         dark_count_rate=s.known("dark_count_rate"),
-        deficit=analysis.detuning.g2_deficit(lifetime, transmission),
+        deficit=correction.g2,
     )
 
 
@@ -77,7 +76,7 @@ AFTER_TRANSMITTER = Measurement(
     settings=HbtSettings,
     table="hbt",
     provides=("g2_zero", "g2_zero_upper", "g2_zero_on", "blinking_amplitude_sent"),
-    needs=("dark_count_rate", *off_resonance.NEEDS, *off_resonance.ETALON),
+    needs=("dark_count_rate", *off_resonance.NEEDS, *off_resonance.LINE),
     roles=("light_path", "tagger", "cavity_fine"),
     certificates=off_resonance.CERTIFICATES,
     at_pi_pulse=True,

@@ -44,7 +44,7 @@ def _run(s: Session, settings: LeakSettings, progress: Progress) -> Result:
         detector_efficiency=s.certificate("detector_efficiency"),
         dark_count_rate=s.known("dark_count_rate"),
         reading_u_rel=settings.reading_u_rel / math.sqrt(settings.readings),
-        excess=off_resonance.lifetime_correction(s, since),
+        detuning_correction=off_resonance.detuning_correction(s, since).lifetime,
     )
 
 

@@ -24,8 +24,8 @@ def _run(s: Session, settings: LifetimeSettings, progress: Progress) -> Result:
         progress,
     )
     s.keep_run("lifetime", runs.emission)
-    excess = off_resonance.lifetime_correction(s, since)
-    return analysis.lifetime.analyse(runs.emission, runs.response, excess=excess)
+    correction = off_resonance.detuning_correction(s, since)
+    return analysis.lifetime.analyse(runs.emission, runs.response, excess=correction.lifetime)
 
 
 MEASUREMENT = Measurement(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from qdchar import analysis, protocols
 from qdchar.fit import Result
 from qdchar.protocols.transmitter import TransmitterSettings
@@ -26,17 +24,17 @@ def _run(s: Session, settings: TransmitterSettings, progress: Progress) -> Resul
         (runs.after,),
         detector_efficiency=s.certificate("detector_efficiency"),
         dark_count_rate=s.known("dark_count_rate"),
+        detuning_correction=off_resonance.detuning_correction(
+            s, since, behind_etalon=True
+        ).transmission,
     )
-    lifetime = off_resonance.lifetime_correction(s, since)
-    excess = off_resonance.transmission_correction(s, lifetime)
-    corrected = tuple(analysis.detuning.on_resonance(e, excess) for e in result.estimates)
-    lorentz, gauss, etalon, fsr = (s.known(name) for name in off_resonance.ETALON)
+    lorentz, gauss, etalon, fsr = (s.known(name) for name in off_resonance.LINE)
     overlap = analysis.loss_budget.etalon_overlap(
         lorentz, gauss, etalon, fsr, s.maybe("g2_zero_source")
     )
     return with_chain(
         s,
-        replace(result, estimates=corrected),
+        result,
         "transmitter_efficiency",
         "transmitter_part_",
         [overlap],
@@ -54,7 +52,7 @@ MEASUREMENT = Measurement(
         "etalon_overlap",
         "transmitter_efficiency_chain",
     ),
-    needs=("dark_count_rate", *off_resonance.NEEDS, *off_resonance.ETALON),
+    needs=("dark_count_rate", *off_resonance.NEEDS, *off_resonance.LINE),
     roles=("light_path", "tagger", "cavity_fine"),
     certificates=("detector_efficiency", *off_resonance.CERTIFICATES),
     optional_certificates=("transmitter_part_",),
