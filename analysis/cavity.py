@@ -14,7 +14,7 @@ from qdchar.estimate import Contribution, Estimate, propagate
 from qdchar.fit import Curve, Fit, Result
 from qdchar.raw_data import Scan, read_scan
 
-from .detection.dead_time_model import fano, live_counts
+from .detection.dead_time_model import corrected_counts, fano
 from .models.find_peaks import Peak, find_peaks
 from .models.lineshapes import lorentzian
 from .statistics.excess_noise import drift_problem, fit_with_excess_noise, significance_problem
@@ -200,7 +200,7 @@ def analyse_file(path: Path, **given: object) -> Result:
 def _peaks(scan: Scan, clock_rate_Hz: float, dead_pulses: float) -> list[Peak]:
     if scan.x_name != "voltage_V":
         raise InconclusiveError(f"{scan.file}: a cavity scan needs voltage_V, not {scan.x_name}")
-    light = live_counts(scan, clock_rate_Hz, dead_pulses)
+    light = corrected_counts(scan, clock_rate_Hz, dead_pulses)
     peaks = find_peaks(scan.x, light.counts / scan.dwell_s)
     if not peaks:
         raise InconclusiveError(
@@ -214,7 +214,7 @@ def _resonance(
     scan: Scan, peak: Peak, clock_rate_Hz: float, dead_pulses: float
 ) -> tuple[FitResult, float, Curve]:
     """Fit one peak; returns the brightness noise found, too."""
-    light = live_counts(scan, clock_rate_Hz, dead_pulses)
+    light = corrected_counts(scan, clock_rate_Hz, dead_pulses)
     pulses, volts = scan.dwell_s * clock_rate_Hz, scan.x
     floor = max(float(np.quantile(light.counts / pulses, 0.05)), 1e-12)
     height = float(np.max(light.counts / pulses))

@@ -17,7 +17,7 @@ from qdchar.fit import Curve, Fit, Result
 from qdchar.raw_data import TagRun
 
 from .detection import blinking as _blinking
-from .detection.detector_recovery import Recovery, recoveries
+from .detection.detector_recovery import DetectorRecovery, detector_recoveries
 from .detection.live_gating import FAR_PEAKS, first_far_peak
 from .detection.pulsed_run import open_run
 from .statistics.intervals import LEVEL_68, LEVEL_95, rectangular
@@ -78,7 +78,7 @@ def analyse(run: TagRun) -> Result:
     """
     pulsed = open_run(run)
     statistics = pulsed.count(veto_pulses=0)
-    both = recoveries(statistics)
+    both = detector_recoveries(statistics)
     if not all(r.resolved for r in both):
         raise InconclusiveError(
             f"{run.file}: too few clicks follow one another within a few pulses to see the dead "
@@ -117,13 +117,13 @@ def analyse(run: TagRun) -> Result:
     return Result((estimate, flicker), fits, tuple(problems))
 
 
-def _half_recovered(r: Recovery) -> tuple[int, int]:
+def _half_recovered(r: DetectorRecovery) -> tuple[int, int]:
     below = np.flatnonzero(r.relative[: r.recovery_pulses] < 0.5)
     last = int(below[-1]) + 1 if len(below) else 0
     return last, last + 1
 
 
-def _fit(name: str, r: Recovery) -> Fit:
+def _fit(name: str, r: DetectorRecovery) -> Fit:
     shown = slice(0, min(len(r.relative), 4 * r.recovery_pulses + 8))
     lags = np.arange(1.0, len(r.relative) + 1)[shown]
     model = np.where(lags <= r.recovery_pulses, r.relative[shown], 1.0)

@@ -15,7 +15,7 @@ from qdchar.estimate import Contribution, Estimate, Uncertain, propagate
 from qdchar.fit import Curve, Result
 from qdchar.raw_data import Scan, read_scan
 
-from .detection.dead_time_model import blinking_clicks, fano, live_counts
+from .detection.dead_time_model import blinking_clicks, corrected_counts, fano
 from .models.rabi_rotation import brightest, brightest_slope, excitation, reexcitation
 from .statistics.bounded_parameter import bounded_uncertainty
 from .statistics.excess_noise import drift_problem, fit_with_excess_noise
@@ -97,7 +97,7 @@ def analyse(
     """
     if scan.x_name != "power_W":
         raise RecordError(f"{scan.file}: a Rabi scan needs power_W, not {scan.x_name}")
-    light = live_counts(scan, clock_rate_Hz, dead_pulses)
+    light = corrected_counts(scan, clock_rate_Hz, dead_pulses)
     pulses = scan.dwell_s * clock_rate_Hz
     dark = dark_count_rate_Hz * scan.dwell_s
     # a monitor's reading near its zero may be negative

@@ -14,7 +14,7 @@ from qdchar.estimate import Estimate, propagate
 from qdchar.fit import Curve, Result
 from qdchar.raw_data import Scan, read_scan
 
-from .detection.dead_time_model import fano, live_counts
+from .detection.dead_time_model import corrected_counts, fano
 from .statistics.bounded_parameter import BoundedUncertainty, bounded_uncertainty
 from .statistics.excess_noise import drift_problem, fit_with_excess_noise
 from .statistics.likelihood import FitParameter, FitResult, Values, deviance_residuals
@@ -93,7 +93,7 @@ def analyse(
     """
     if scan.x_name != "power_W":
         raise RecordError(f"{scan.file}: a power scan needs power_W, not {scan.x_name}")
-    light = live_counts(scan, clock_rate_Hz, dead_pulses)
+    light = corrected_counts(scan, clock_rate_Hz, dead_pulses)
     pulses, dwell = scan.dwell_s * clock_rate_Hz, scan.dwell_s
     power = np.maximum(scan.x, 0.0)
     top = float(power.max())

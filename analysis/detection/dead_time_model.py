@@ -101,7 +101,7 @@ def clicks_variance(p: ArrayLike, dead_pulses: float, pulses: ArrayLike) -> Arra
 
 
 @dataclass(frozen=True)
-class LiveCounts:
+class CorrectedCounts:
     """Counts of a scan as two detectors without dead time would have given, summed.
 
     Attributes
@@ -116,14 +116,14 @@ class LiveCounts:
     share: tuple[float, float]
 
 
-def live_counts(scan: Scan, clock_rate_Hz: float, dead_pulses: float) -> LiveCounts:
+def corrected_counts(scan: Scan, clock_rate_Hz: float, dead_pulses: float) -> CorrectedCounts:
     """Correct the clicks of a scan of a pulsed source for dead time, detector by detector."""
     pulses = scan.dwell_s * clock_rate_Hz
     p = click_probability(scan.clicks / pulses[:, None], dead_pulses)
-    return _live_counts(p * pulses[:, None])
+    return _summed(p * pulses[:, None])
 
 
-def live_counts_continuous(scan: Scan, dead_time_s: float) -> LiveCounts:
+def corrected_counts_continuous(scan: Scan, dead_time_s: float) -> CorrectedCounts:
     """Correct the clicks of a scan with continuous light: r = r'/(1 - r' t_d) per detector."""
     blocked = scan.clicks / scan.dwell_s[:, None] * dead_time_s
     if np.any(blocked >= 1.0):
@@ -131,11 +131,11 @@ def live_counts_continuous(scan: Scan, dead_time_s: float) -> LiveCounts:
             f"{float(blocked.max()) / dead_time_s:.4g} clicks per second are more than a dead time "
             f"of {dead_time_s:.3g} s allows; check the dead time"
         )
-    return _live_counts(scan.clicks / (1.0 - blocked))
+    return _summed(scan.clicks / (1.0 - blocked))
 
 
-def fano(counts: Array, light: LiveCounts, pulses: Array, dead_pulses: float) -> Array:
-    """Return variance over mean of `live_counts` of a pulsed source.
+def fano(counts: Array, light: CorrectedCounts, pulses: Array, dead_pulses: float) -> Array:
+    """Return variance over mean of `corrected_counts` of a pulsed source.
 
     Parameters
     ----------
@@ -159,17 +159,19 @@ def fano(counts: Array, light: LiveCounts, pulses: Array, dead_pulses: float) ->
     return np.maximum(total, 1e-6)
 
 
-def fano_continuous(counts: Array, light: LiveCounts, dwell_s: Array, dead_time_s: float) -> Array:
-    """Return variance over mean of `live_counts_continuous`: 1 + r t_d for each detector."""
+def fano_continuous(
+    counts: Array, light: CorrectedCounts, dwell_s: Array, dead_time_s: float
+) -> Array:
+    """Return variance over mean of `corrected_counts_continuous`: 1 + r t_d for each detector."""
     total = np.zeros_like(counts)
     for share in light.share:
         total += share * (1.0 + share * counts / dwell_s * dead_time_s)
     return total
 
 
-def _live_counts(per_detector: Array) -> LiveCounts:
+def _summed(per_detector: Array) -> CorrectedCounts:
     total = float(per_detector.sum())
     if total <= 0:
         raise InconclusiveError("no clicks in the whole scan; is the light path right?")
     a = float(per_detector[:, 0].sum()) / total
-    return LiveCounts(per_detector.sum(axis=1), (a, 1.0 - a))
+    return CorrectedCounts(per_detector.sum(axis=1), (a, 1.0 - a))

@@ -11,7 +11,7 @@ from qdchar.tags import PulseStatistics
 from qdchar.tags.counting.folding import LiveFolder
 from qdchar.tags.source import count_in_one_pass
 
-from .detector_recovery import recoveries
+from .detector_recovery import detector_recoveries
 from .pulsed_run import PulsedRun
 
 Array = NDArray[np.float64]
@@ -57,7 +57,7 @@ def fold(pulsed: PulsedRun) -> Histograms:
     counter = pulsed.counter(veto_pulses=0)
     count_in_one_pass(pulsed.tags, counter, *folders)
     ungated = counter.statistics()
-    a, b = recoveries(ungated)
+    a, b = detector_recoveries(ungated)
     if (a.recovery_pulses, b.recovery_pulses) != expected:
         folders = _folders(pulsed, (a.recovery_pulses, b.recovery_pulses))
         count_in_one_pass(pulsed.tags, *folders)

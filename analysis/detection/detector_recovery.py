@@ -22,7 +22,7 @@ _MAX_VETOED_SHARE = 0.02
 
 
 @dataclass(frozen=True)
-class Recovery:
+class DetectorRecovery:
     """How one detector comes back after a click, in steps of the pulse period.
 
     Attributes
@@ -55,7 +55,7 @@ class Recovery:
         return float(np.sum(1.0 - self.until_recovered))
 
 
-def recovery(gaps: Sequence[int] | NDArray[np.int64], clicks: int) -> Recovery:
+def recovery_from_gaps(gaps: Sequence[int] | NDArray[np.int64], clicks: int) -> DetectorRecovery:
     """Find how a detector recovers from the gaps between its clicks.
 
     Parameters
@@ -90,7 +90,7 @@ def recovery(gaps: Sequence[int] | NDArray[np.int64], clicks: int) -> Recovery:
     hazard = counts[reference].sum() / max(at_risk[reference].sum(), 1)
     expected = np.maximum(hazard * at_risk[lags], 1e-300)
     resolved = bool(stats.poisson.cdf(0, expected[0]) < _CHANCE)
-    return Recovery(
+    return DetectorRecovery(
         relative=seen / expected,
         u_relative=np.sqrt(seen + 0.5) / expected,
         recovery_pulses=last_dead,
@@ -98,11 +98,11 @@ def recovery(gaps: Sequence[int] | NDArray[np.int64], clicks: int) -> Recovery:
     )
 
 
-def recoveries(statistics: PulseStatistics) -> tuple[Recovery, Recovery]:
+def detector_recoveries(statistics: PulseStatistics) -> tuple[DetectorRecovery, DetectorRecovery]:
     """Find how detectors A and B recover."""
     return (
-        recovery(statistics.gaps_a, int(statistics.s_a.sum())),
-        recovery(statistics.gaps_b, int(statistics.s_b.sum())),
+        recovery_from_gaps(statistics.gaps_a, int(statistics.s_a.sum())),
+        recovery_from_gaps(statistics.gaps_b, int(statistics.s_b.sum())),
     )
 
 
@@ -119,4 +119,4 @@ def veto_pulses(statistics: PulseStatistics) -> int:
     affordable = longest
     if clicked > 0:
         affordable = min(longest, int(_MAX_VETOED_SHARE * statistics.n_pulses.sum() / clicked))
-    return max(affordable, *(r.recovery_pulses for r in recoveries(statistics)))
+    return max(affordable, *(r.recovery_pulses for r in detector_recoveries(statistics)))

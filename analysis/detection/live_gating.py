@@ -13,7 +13,7 @@ from qdchar.estimate import Estimate
 from qdchar.tags import PulseStatistics
 
 from .blinking import Blinking, blinking, far_lags, on_state_probability
-from .detector_recovery import Recovery, recoveries, veto_pulses
+from .detector_recovery import DetectorRecovery, detector_recoveries, veto_pulses
 from .pulsed_run import PulsedRun
 
 FAR_PEAKS = 96
@@ -35,8 +35,8 @@ class LiveCounts:
     """
 
     statistics: PulseStatistics
-    recovery_a: Recovery
-    recovery_b: Recovery
+    recovery_a: DetectorRecovery
+    recovery_b: DetectorRecovery
     blinking: Blinking
 
     @property
@@ -98,7 +98,7 @@ def live_counts(pulsed: PulsedRun, ungated: PulseStatistics | None = None) -> Li
     if ungated is None:
         ungated = pulsed.count(veto_pulses=0)
     veto = veto_pulses(ungated)
-    recovery_a, recovery_b = recoveries(ungated)
+    recovery_a, recovery_b = detector_recoveries(ungated)
     first = first_far_peak(ungated)
     statistics = pulsed.count(veto_pulses=veto, n_max=first + FAR_PEAKS)
     if not statistics.n_live.all():
@@ -139,5 +139,5 @@ def first_far_peak(statistics: PulseStatistics) -> int:
     singles = statistics.s_a, statistics.s_b
     return max(
         far_lags(r.recovery_pulses, float(s.sum()) / pulses)
-        for r, s in zip(recoveries(statistics), singles, strict=True)
+        for r, s in zip(detector_recoveries(statistics), singles, strict=True)
     )

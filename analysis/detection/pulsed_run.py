@@ -23,7 +23,7 @@ from qdchar.tags.counting.pulse_statistics import PulseCounter
 from qdchar.tags.source import count_in_one_pass
 from qdchar.tags.timing.sync_regression import PulseWander, SyncRegression
 
-from .detector_recovery import recovery
+from .detector_recovery import recovery_from_gaps
 
 N_BLOCKS = 200
 """Time blocks of a run: enough for the jackknife's own error to be 5 %, each far longer than
@@ -31,7 +31,7 @@ anything that blinks."""
 
 _PHASE_BINS = 256
 _EIGHTHS = 8
-_MOST_WANDER = 0.02
+_MAX_WANDER = 0.02
 """Largest wander of the laser's pulses that a run may have, in pulse periods."""
 
 
@@ -191,7 +191,7 @@ def open_run(
     ]
     gaps = [GapCounter(folder.channel, clock) for folder in folders]
     count_in_one_pass(tags, wander, *folders, *gaps)
-    if wander.rms_ps() > _MOST_WANDER * clock.period_ps:
+    if wander.rms_ps() > _MAX_WANDER * clock.period_ps:
         raise InconclusiveError(
             f"{run.file}: the laser's pulses wander by {wander.rms_ps():.0f} ps about a regular "
             "train: its repetition rate drifted. Record shorter, or give the tagger the laser as "
@@ -205,7 +205,7 @@ def open_run(
     # The detectors see the same pulse; a difference of whole periods is only the fold's doing.
     start[1] += round((expected - start[1]) / clock.period_ps) * clock.period_ps
     phases = folders[0].counts, folders[1].counts
-    dead_a, dead_b = (recovery(g.gaps, g.clicks).recovery_pulses for g in gaps)
+    dead_a, dead_b = (recovery_from_gaps(g.gaps, g.clicks).recovery_pulses for g in gaps)
     return PulsedRun(
         run, tags, clock, start[0], start[1], wander.rms_ps(), phases, (dead_a, dead_b)
     )

@@ -15,7 +15,12 @@ from qdchar.estimate import Estimate, Uncertain, propagate
 from qdchar.fit import Result
 from qdchar.raw_data import Scan, read_scan
 
-from ..detection.dead_time_model import fano, fano_continuous, live_counts, live_counts_continuous
+from ..detection.dead_time_model import (
+    corrected_counts,
+    corrected_counts_continuous,
+    fano,
+    fano_continuous,
+)
 from ..models.lineshapes import gauss_ratio, share_of_gauss, voigt_parts
 from ..statistics.bounded_parameter import bounded_uncertainty
 from ..statistics.excess_noise import drift_problem, fit_with_excess_noise
@@ -118,7 +123,7 @@ def analyse(
     if fsr.value <= 0.0:
         raise UsageError(f"etalon: a free spectral range of {fsr.value:.4g} Hz is not possible")
     pulses = source.dwell_s * clock_rate_Hz
-    light = live_counts(source, clock_rate_Hz, dead_pulses)
+    light = corrected_counts(source, clock_rate_Hz, dead_pulses)
 
     def source_fano(mean: Array) -> Array:
         return fano(mean, light, pulses, dead_pulses)
@@ -126,7 +131,7 @@ def analyse(
     emission = EtalonData("source", source, light, source_fano, dark_count_rate_Hz)
     scans = [emission]
     if narrow is not None:
-        laser = live_counts_continuous(narrow, dead_time.value)
+        laser = corrected_counts_continuous(narrow, dead_time.value)
         dwell = narrow.dwell_s
 
         def narrow_fano(mean: Array) -> Array:

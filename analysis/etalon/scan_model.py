@@ -13,7 +13,7 @@ from qdchar.errors import InconclusiveError
 from qdchar.fit import Curve
 from qdchar.raw_data import Scan
 
-from ..detection.dead_time_model import LiveCounts
+from ..detection.dead_time_model import CorrectedCounts
 from ..models.find_peaks import find_peaks
 from ..models.lineshapes import airy, airy_voigt, voigt_parts
 from ..statistics.likelihood import FitParameter, Values, deviance_residuals
@@ -55,7 +55,7 @@ class EtalonData:
 
     name: str
     scan: Scan
-    light: LiveCounts
+    light: CorrectedCounts
     fano: Callable[[Array], Array]
     dark_count_rate_Hz: float
 

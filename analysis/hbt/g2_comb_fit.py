@@ -26,7 +26,8 @@ from ..statistics.likelihood import (
 
 Array = NDArray[np.float64]
 
-_DOUBTFUL = 1e-4
+_MIN_P_VALUE = 1e-4
+"""p-value below which the comb does not describe the histogram."""
 
 
 def comb(edges: ArrayLike, period: float, decay: float, g2: float, delay: float) -> Array:
@@ -208,7 +209,7 @@ def _describe(
     residuals = deviance_residuals(counts, expected)
     x = (edges[:-1] + edges[1:]) / 2 * 1e9
     problems: tuple[str, ...] = ()
-    if expected.min() > 5.0 and solution.p_value < _DOUBTFUL:
+    if expected.min() > 5.0 and solution.p_value < _MIN_P_VALUE:
         problems = (
             f"{solution.label}: the comb does not describe the histogram (deviance "
             f"{solution.minimum / solution.dof:.2f} per degree of freedom): look at the residuals "

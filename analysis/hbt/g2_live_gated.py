@@ -42,7 +42,7 @@ from .expected_peaks import peaks
 from .g2_comb_fit import analyse_histogram
 from .g2_peak_areas import analyse_tags
 from .time_average import time_average
-from .uncertainty import Spread, spread
+from .uncertainty import G2Uncertainty, g2_uncertainty
 
 _BACKGROUND = "background"
 
@@ -54,7 +54,7 @@ def analyse(
     plane: str = "fibre",
     dark_count_rate: Estimate | None = None,
     background_rates: tuple[Uncertain, Uncertain] | None = None,
-    deficit: Estimate | None = None,
+    detuning_correction: Estimate | None = None,
     delay_s: float | None = None,
 ) -> Result:
     """Find g2(0) from time tags with a pulse clock.
@@ -71,9 +71,9 @@ def analyse(
     background_rates
         Clicks that background light makes on detectors A and B if they are live, dark counts not
         included [Hz]: leaked laser or room light, Poissonian and independent of the source.
-    deficit
+    detuning_correction
         By how much g2(0) was too low because the cavity was not quite on resonance, relative, see
-        `qdchar.analysis.detuning.g2_deficit`; given, figures are those on resonance.
+        `qdchar.analysis.detuning.g2_correction`; given, figures are those on resonance.
     delay_s
         Electronic delay of detector B against A, if longer than half a period [s].
 
@@ -110,7 +110,7 @@ def analyse(
     A key rate must not use it: it has to reckon with everything that is sent.
     """
     return _of_pulses(
-        open_run(run, delay_s), name, plane, dark_count_rate, background_rates, deficit
+        open_run(run, delay_s), name, plane, dark_count_rate, background_rates, detuning_correction
     )
 
 
@@ -120,14 +120,14 @@ def _of_pulses(
     plane: str,
     dark_count_rate: Estimate | None = None,
     background_rates: tuple[Uncertain, Uncertain] | None = None,
-    deficit: Estimate | None = None,
+    detuning_correction: Estimate | None = None,
 ) -> Result:
     """Find g2(0) from a run that is open; arguments as in `analyse`."""
     counts = live_counts(pulsed)
-    darks: list[_Foreign] = []
+    darks: list[BackgroundClicks] = []
     if dark_count_rate is not None:
-        darks.append(_Foreign("dark counts", dark_count_rate, (0.5, 0.5)))
-    raw = _measure(counts, pulsed.label, darks, deficit)
+        darks.append(BackgroundClicks("dark counts", dark_count_rate, (0.5, 0.5)))
+    raw = _measure(counts, pulsed.label, darks, detuning_correction)
     captured = pulsed.captured_fraction(0.0 if dark_count_rate is None else dark_count_rate.value)
     method = raw.method + (
         f"; windows of one pulse period hold at least {100.0 * captured:.4g} % of the light"
@@ -143,8 +143,11 @@ def _of_pulses(
         estimates.append(raw.on.estimate(f"{name}_on", plane, f"g2_inf/(1 + b); {method}"))
     if background_rates is not None:
         on_a, on_b = background_rates
-        light = [_Foreign(_BACKGROUND, on_a, (1, 0)), _Foreign(_BACKGROUND, on_b, (0, 1))]
-        corrected = _measure(counts, pulsed.label, [*darks, *light], deficit)
+        light = [
+            BackgroundClicks(_BACKGROUND, on_a, (1, 0)),
+            BackgroundClicks(_BACKGROUND, on_b, (0, 1)),
+        ]
+        corrected = _measure(counts, pulsed.label, [*darks, *light], detuning_correction)
         estimates.append(
             corrected.estimate(f"{name}_corrected", plane, f"{corrected.method}{removed}")
         )
@@ -216,8 +219,8 @@ def analyse_file(
 
 
 @dataclass(frozen=True)
-class _Foreign:
-    """A rate of clicks that are not the light's [Hz], and the shares of it that A and B get."""
+class BackgroundClicks:
+    """Rate of clicks that the light did not make [Hz], and the shares of it on A and on B."""
 
     what: str
     rate: Uncertain
@@ -229,7 +232,7 @@ class _Measured:
     """One g2(0) with its uncertainty and how it was found; `on` is that of the on-state."""
 
     value: float
-    spread: Spread
+    uncertainty: G2Uncertainty
     method: str
     on: _Measured | None = None
 
@@ -239,93 +242,98 @@ class _Measured:
             value=self.value,
             method=method,
             plane=plane,
-            budget=self.spread.budget,
-            interval_68=self.spread.interval_68,
-            interval_95=self.spread.interval_95,
+            budget=self.uncertainty.budget,
+            interval_68=self.uncertainty.interval_68,
+            interval_95=self.uncertainty.interval_95,
         )
 
     def limit(self, g2: Estimate) -> Estimate:
         return Estimate(
             name=f"{g2.name}_upper",
-            value=self.spread.upper_95,
+            value=self.uncertainty.upper_95,
             method="Poisson limit of the coincidences, widened by all else that is uncertain",
             plane=g2.plane,
         )
 
 
 def _measure(
-    counts: LiveCounts, label: str, foreign: Sequence[_Foreign], deficit: Estimate | None
+    counts: LiveCounts,
+    label: str,
+    background: Sequence[BackgroundClicks],
+    detuning_correction: Estimate | None,
 ) -> _Measured:
     s = counts.statistics
-    unwanted = np.zeros(2)  # clicks a pulse on A and B
-    for f in foreign:
-        unwanted += np.multiply(f.shares, f.rate.value / s.clock.frequency_hz)
+    background_per_pulse = np.zeros(2)  # clicks a pulse on A and B
+    for f in background:
+        background_per_pulse += np.multiply(f.shares, f.rate.value / s.clock.frequency_hz)
 
     # C0 against the coincidences of independent photons.
     live = np.column_stack([s.n_live, s.n_a, s.n_b, s.c0]).astype(np.float64)
     c0 = int(s.c0.sum())
-    by_chance, independent = _expected(live, unwanted)
+    by_chance, independent = _expected(live, background_per_pulse)
     method = f"live gating, veto of {s.veto_pulses} pulses; {c0} coincidences"
 
     # Under blinking, put live pulses back into the proportion of all pulses.
-    average = time_average(counts, live, lambda table: _g2(table, unwanted), label)
+    average = time_average(counts, live, lambda table: _g2(table, background_per_pulse), label)
     method += average.remark
 
-    # Threshold detectors miss photons that come together, of one more than of both.
+    # Two photons on one detector give one click.
     double_clicks, u_double_clicks = double_click_bias(live)
-    if any(f.what == _BACKGROUND for f in foreign):  # what is left are pairs of the dot
+    if any(f.what == _BACKGROUND for f in background):  # what is left are pairs of the dot
         double_clicks, u_double_clicks = _pairs_per_click(live, c0 - by_chance), 0.0
-    on_resonance = 1.0 if deficit is None else 1.0 + deficit.value
+    on_resonance = 1.0 if detuning_correction is None else 1.0 + detuning_correction.value
     scale = average.scale * (1.0 - double_clicks) * on_resonance
-    value = scale * _g2(live, unwanted)
+    value = scale * _g2(live, background_per_pulse)
 
     # Singles, the telegraph model and what was taken off widen what the coincidences leave.
-    others = [
+    other_contributions = [
         Contribution(f"singles, {label}", value * _relative_singles(live)),
-        Contribution(f"photons that come together, {label}", value * u_double_clicks, "B"),
+        Contribution(f"two photons on one detector, {label}", value * u_double_clicks, "B"),
         *average.doubt,
     ]
     inputs: list[tuple[Uncertain, float]] = []
-    for f in foreign:
+    for f in background:
         per_pulse = f.rate.value / s.clock.frequency_hz
         step = 0.01 * per_pulse + 1e-15
-        more = unwanted + np.multiply(f.shares, step)
-        slope = scale * (_g2(live, more) - _g2(live, unwanted)) / step
+        more = background_per_pulse + np.multiply(f.shares, step)
+        slope = scale * (_g2(live, more) - _g2(live, background_per_pulse)) / step
         inputs.append((f.rate, slope / s.clock.frequency_hz))
-    if deficit is not None:
-        inputs.append((deficit, value / on_resonance))
-        method += f", {100.0 * deficit.value:.2f} % added ({deficit.definition})"
-    others += propagate(inputs)
-    if foreign:
-        what = " or ".join(dict.fromkeys(f.what for f in foreign))
+    if detuning_correction is not None:
+        inputs.append((detuning_correction, value / on_resonance))
+        method += (
+            f", {100.0 * detuning_correction.value:.2f} % added ({detuning_correction.definition})"
+        )
+    other_contributions += propagate(inputs)
+    if background:
+        what = " or ".join(dict.fromkeys(f.what for f in background))
         method += f", {by_chance:.2g} of them with {what} (removed)"
 
     # Few coincidences: Poisson. Drift and blinking: jackknife. The larger.
-    def around(value: float, factor: float, u_blocks: float) -> Spread:
-        scaled = [replace(c, u=factor * c.u) for c in others]
+    def uncertainty_about(value: float, factor: float, u_blocks: float) -> G2Uncertainty:
+        scaled = [replace(c, u=factor * c.u) for c in other_contributions]
         per_coincidence = factor * scale / independent
-        return spread(value, per_coincidence, c0, by_chance, u_blocks, scaled, label)
+        return g2_uncertainty(value, per_coincidence, c0, by_chance, u_blocks, scaled, label)
 
     on = None
     if average.on is not None:
         q = average.on.on_fraction
-        on = _Measured(q * value, around(q * value, q, average.on.u_blocks), method)
-    return _Measured(value, around(value, 1.0, average.u_blocks), method, on)
+        on = _Measured(q * value, uncertainty_about(q * value, q, average.on.u_blocks), method)
+    return _Measured(value, uncertainty_about(value, 1.0, average.u_blocks), method, on)
 
 
-def _expected(table: Table, unwanted: Table) -> tuple[float, float]:
+def _expected(table: Table, background_per_pulse: Table) -> tuple[float, float]:
     """Coincidences with clicks not the light's, and those of independent photons, on live pulses.
 
-    `unwanted` is those clicks a pulse, on A and on B.
+    `background_per_pulse` is those clicks a pulse, on A and on B.
     """
     light = table[:, :3].copy()
-    light[:, 1:] -= unwanted * light[:, :1]
+    light[:, 1:] -= background_per_pulse * light[:, :1]
     independent = product_of_rates(light)
     return product_of_rates(table) - independent, independent
 
 
-def _g2(table: Table, unwanted: Table) -> float:
-    by_chance, independent = _expected(table, unwanted)
+def _g2(table: Table, background_per_pulse: Table) -> float:
+    by_chance, independent = _expected(table, background_per_pulse)
     return (float(table[:, 3].sum()) - by_chance) / independent
 
 

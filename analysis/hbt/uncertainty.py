@@ -25,7 +25,7 @@ K_ONE_SIDED_95 = 1.644854
 
 
 @dataclass(frozen=True)
-class Spread:
+class G2Uncertainty:
     """Uncertainty of one g2(0).
 
     Attributes
@@ -44,15 +44,15 @@ class Spread:
     upper_95: float
 
 
-def spread(
+def g2_uncertainty(
     value: float,
     per_coincidence: float,
     count: int,
     background: float,
     u_blocks: float,
-    others: Sequence[Contribution],
+    other_contributions: Sequence[Contribution],
     label: str,
-) -> Spread:
+) -> G2Uncertainty:
     """Put the uncertainty of a g2(0) together.
 
     Parameters
@@ -63,7 +63,7 @@ def spread(
         Coincidences at zero, and how many of them are expected not to be the light's.
     u_blocks
         Standard uncertainty from the scatter of time blocks.
-    others
+    other_contributions
         What else is uncertain, independent of the coincidences.
     label
         Name of the run in the budget.
@@ -81,7 +81,7 @@ def spread(
     likely = jeffreys(count, LEVEL_68, background)
     u_poisson = 0.5 * per_coincidence * (likely[1] - likely[0])
     larger = max(1.0, u_blocks / u_poisson)
-    u_other = math.sqrt(sum(c.u**2 for c in others))
+    u_other = math.sqrt(sum(c.u**2 for c in other_contributions))
 
     def interval(poisson: Interval, k: float) -> Interval:
         low, high = widen(value, scaled_interval(value, poisson, larger), k, u_other)
@@ -89,8 +89,8 @@ def spread(
 
     limit = per_coincidence * upper_limit(count, LEVEL_95, background)
     _, upper = widen(value, scaled_interval(value, (value, limit), larger), K_ONE_SIDED_95, u_other)
-    return Spread(
-        (Contribution(f"coincidences, {label}", larger * u_poisson), *others),
+    return G2Uncertainty(
+        (Contribution(f"coincidences, {label}", larger * u_poisson), *other_contributions),
         interval(poisson_68, 1.0),
         interval(poisson_95, K_95),
         upper,

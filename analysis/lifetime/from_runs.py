@@ -27,18 +27,18 @@ from ..models.decay import Array, decayed, temporal_fwhm
 from .from_file import analyse_one_detector
 from .reconvolution import fit_decay
 
-_MANY = 1e8
-"""Clicks of a decay that is as good as free of noise."""
+_NOISELESS_CLICKS = 1e8
+"""Clicks of a simulated decay: so many that rounding and counting noise do not matter."""
 
-_MOST_WANDER = 0.1
-"""Of the response's FWHM: it adds in quadrature, 0.5 % of the width."""
+_MAX_WANDER = 0.1
+"""Largest wander of the laser's pulses, in FWHM of the response. It adds in quadrature: 0.5 %."""
 
 
 def analyse(
     emission: TagRun,
     response: TagRun,
     *,
-    excess: Estimate | None = None,
+    detuning_correction: Estimate | None = None,
     plane: str = "fibre",
 ) -> Result:
     """Find the lifetime from a run with the emission and one with the excitation laser.
@@ -49,9 +49,9 @@ def analyse(
         Time tags of the source.
     response
         Time tags of the laser through the same path, detectors and count rate.
-    excess
+    detuning_correction
         Relative amount by which the measured lifetime is known to be longer than the one asked
-        for (a cavity that vibrates about its resonance): T1 = measured/(1 + excess).
+        for (a cavity that vibrates about its resonance): T1 = measured/(1 + detuning_correction).
     plane
         Where in the optical path the emission was taken.
 
@@ -85,11 +85,11 @@ def analyse(
     where all pairs are made of one laser photon; half of what that would do is added, with a
     rectangular distribution from none to all. g2(0) is that of this recording.
     """
-    return _of_pulses(open_run(emission), open_run(response), excess, plane)
+    return _of_pulses(open_run(emission), open_run(response), detuning_correction, plane)
 
 
 def _of_pulses(
-    pulsed: PulsedRun, pulsed_laser: PulsedRun, excess: Estimate | None, plane: str
+    pulsed: PulsedRun, pulsed_laser: PulsedRun, detuning_correction: Estimate | None, plane: str
 ) -> Result:
     """Find the lifetime from two runs that are open; arguments as in `analyse`."""
     emitted, laser = fold(pulsed), fold(pulsed_laser)
@@ -112,15 +112,18 @@ def _of_pulses(
         for c in d.budget
     ]
     live = live_counts(pulsed, emitted.ungated)
-    early = 0.25 * measured * float(weights @ two_photon_shares(live.statistics))
+    pair_correction = 0.25 * measured * float(weights @ two_photon_shares(live.statistics))
     laser_share = largest_laser_share(live.statistics)
-    hasty = 0.5 * sum(
+    laser_correction = 0.5 * sum(
         float(w) * (d.lifetime - _with_laser(d.lifetime, shape, emitted.bin_s, laser_share))
         for w, d, shape in zip(weights, decays, (laser.a, laser.b), strict=True)
     )
-    measured += early + hasty
-    budget.append(Contribution(f"first of two photons, {label}", early / math.sqrt(3.0), "B"))
-    budget.append(Contribution(f"leaked laser, {label}", hasty / math.sqrt(3.0), "B"))
+    measured += pair_correction + laser_correction
+    added = 100.0 * (pair_correction + laser_correction) / measured
+    budget.append(
+        Contribution(f"first of two photons, {label}", pair_correction / math.sqrt(3.0), "B")
+    )
+    budget.append(Contribution(f"leaked laser, {label}", laser_correction / math.sqrt(3.0), "B"))
     problems = [p for d in decays for p in d.problems]
     apart = abs(decays[0].lifetime - decays[1].lifetime)
     if apart > 4.0 * math.hypot(decays[0].u, decays[1].u):
@@ -130,7 +133,7 @@ def _of_pulses(
         )
     fwhm = _response_fwhm(laser, pulsed_laser.label)
     for r in (pulsed, pulsed_laser):
-        if r.wander_ps > _MOST_WANDER * fwhm.value * 1e12:
+        if r.wander_ps > _MAX_WANDER * fwhm.value * 1e12:
             problems.append(
                 f"{r.label}: the laser's pulses wander by {r.wander_ps:.1f} ps about a regular "
                 "train, which widens the decay or the response; record shorter"
@@ -140,13 +143,13 @@ def _of_pulses(
         value=measured,
         method=(
             "reconvolution with the measured response, Poisson likelihood, both detectors; "
-            f"{100.0 * (early + hasty) / measured:.2g} % added for photon pairs and leaked laser"
+            f"{added:.2g} % added for photon pairs and leaked laser"
         ),
         plane=plane,
         budget=merge(budget),
     )
-    if excess is not None:
-        lifetime = on_resonance(lifetime, excess)
+    if detuning_correction is not None:
+        lifetime = on_resonance(lifetime, detuning_correction)
     return Result(
         (lifetime, temporal_fwhm(lifetime), fwhm),
         tuple(d.fit for d in decays),
@@ -205,7 +208,7 @@ def analyse_file(
 
     A measured response allows up to three decays, each taken where the Bayesian information
     criterion favours it by more than 10; then ``lifetime`` is the mean, each decay weighted with
-    its photons. A slow tail with less than 5 % of them is left out, and said.
+    its photons. A slow tail with less than 5 % of them is left out and reported.
 
     With a fitted Gaussian response a lifetime below the response's width rests on the response
     being Gaussian; the result then carries a problem.
@@ -238,7 +241,7 @@ def _with_laser(lifetime_s: float, response: Array, bin_s: float, share: float) 
     """Lifetime that a fit finds where this share of the clicks is laser light [s]."""
     shape = response / response.sum()
     mixed = (1.0 - share) * decayed(shape, bin_s, lifetime_s) + share * shape
-    return fit_decay("", "leaked laser", _MANY * mixed, response, bin_s).lifetime
+    return fit_decay("", "leaked laser", _NOISELESS_CLICKS * mixed, response, bin_s).lifetime
 
 
 def _response_fwhm(laser: Histograms, label: str) -> Estimate:

@@ -17,9 +17,9 @@ from scipy import linalg, stats
 from ..models.decay import Array
 from ..statistics.likelihood import FitResult, deviance_residuals
 
-_ENOUGH = 25.0
-"""Least expected counts of a group of bins, for chi-square to hold."""
-_BLOCKS = 256
+_MIN_GROUP_COUNTS = 25.0
+"""Least expected counts of a group of bins: with fewer, chi-square does not hold."""
+_MAX_BLOCKS = 256
 """Into about so many blocks of counts, and no longer ones, the response is divided."""
 
 
@@ -52,7 +52,7 @@ class Goodness:
         return float(stats.chi2.sf(self.chi2, self.dof)) if self.dof > 0 else 1.0
 
 
-def judge(
+def goodness_of_fit(
     solution: FitResult,
     decay: Array,
     expected: Array,
@@ -140,7 +140,7 @@ def _waves(response: Array, kernel: Array, bins: NDArray[np.int64]) -> Array:
 
 def _blocks(response: Array) -> list[tuple[int, int]]:
     """First bin and the one after the last, of each block."""
-    enough, longest = response.sum() / _BLOCKS, max(len(response) // _BLOCKS, 1)
+    enough, longest = response.sum() / _MAX_BLOCKS, max(len(response) // _MAX_BLOCKS, 1)
     ends, held, first = [0], 0.0, 0
     for i, count in enumerate(response, start=1):
         held += count
@@ -154,10 +154,10 @@ def _groups(expected: Array) -> NDArray[np.int64]:
     """First bin of each group of neighbours that expect enough counts together."""
     starts, held = [0], 0.0
     for i, count in enumerate(expected):
-        if held >= _ENOUGH:
+        if held >= _MIN_GROUP_COUNTS:
             starts.append(i)
             held = 0.0
         held += count
-    if held < _ENOUGH and len(starts) > 1:
+    if held < _MIN_GROUP_COUNTS and len(starts) > 1:
         starts.pop()
     return np.array(starts, dtype=np.int64)

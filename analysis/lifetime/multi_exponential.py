@@ -20,14 +20,21 @@ from qdchar.fit import Curve, Fit, runs_p_value
 
 from ..models.decay import Array, decayed
 from ..statistics.likelihood import FitParameter, FitResult, Values, deviance_residuals, minimise
-from .goodness_of_fit import Goodness, judge
+from .goodness_of_fit import Goodness, goodness_of_fit
 from .reconvolution import decay_starts, fwhm_bins, require_counts, u_of_response, unresolved
 
-_MOST = 3
-_STRONG = 10.0
-"""By how much the Bayesian information criterion must favour a further decay: "very strong"."""
-_DOUBTFUL = 1e-4
-_TAIL_SHARE, _TAIL_FACTOR = 0.05, 3.0
+_MAX_DECAYS = 3
+_MIN_BIC_GAIN = 10.0
+"""Least improvement of the Bayesian information criterion for a further decay: "very strong"
+evidence (Kass and Raftery 1995)."""
+
+_MIN_P_VALUE = 1e-4
+"""p-value below which a fit does not describe the decay: chance alone in 1 of 10 000 fits."""
+
+_MAX_TAIL_SHARE = 0.05
+_MIN_TAIL_RATIO = 3.0
+"""A tail has at most this share of the photons, and is slower than the rest by this factor."""
+
 _FWHM = math.sqrt(8.0 * math.log(2.0))
 _NUMBER = {1: "one decay", 2: "two decays", 3: "three decays"}
 
@@ -92,15 +99,15 @@ def fit_decays(
     Notes
     -----
     A further decay is taken, up to three in all, where the Bayesian information criterion favours
-    it by more than 10, "very strong" evidence [1]_. Its chi-square is that of `judge`, or the
-    counting noise of the response would be taken for decays.
+    it by more than 10, "very strong" evidence [1]_. Its chi-square is that of `goodness_of_fit`,
+    or the counting noise of the response would be taken for decays.
 
     A response that is narrower or wider than recorded by a part w has its variance changed by
     ``(1 + w)^2 - 1``, to first order by that much of its second derivative.
 
     A decay with less than 5 % of the photons that is more than 3 times as slow as the others is a
-    tail: afterpulses, afterglow, traps. It is fitted, said, and left out of the lifetime, which it
-    would otherwise govern: 2 % at 20 times the lifetime make the mean longer by 40 %.
+    tail: afterpulses, afterglow, traps. It is fitted, reported, and left out of the lifetime,
+    which it would otherwise govern: 2 % at 20 times the lifetime make the mean longer by 40 %.
 
     References
     ----------
@@ -112,7 +119,7 @@ def fit_decays(
     data = _Data(label, decay, response, bin_s, width_u, fwhm_bins(response) / _FWHM)
     best = _Fitted.of(data, decay_starts(decay, response, bin_s))
     choice = ""
-    for number in range(2, _MOST + 1):
+    for number in range(2, _MAX_DECAYS + 1):
         further = _one_more(data, best.solution)
         if further is None:
             choice += f"; {_NUMBER[number]}: not determined"
@@ -120,7 +127,7 @@ def fit_decays(
         penalty = (len(further.solution.names) - len(best.solution.names)) * math.log(decay.sum())
         gain = best.goodness.chi2 - further.goodness.chi2 - penalty
         choice += f"; {_NUMBER[number]}: BIC {-gain:+.0f} against {number - 1}"
-        if gain < _STRONG:
+        if gain < _MIN_BIC_GAIN:
             break
         best = further
     return _decays(title, data, best, choice)
@@ -180,7 +187,7 @@ class _Fitted:
             data.label, free, lambda v: deviance_residuals(data.decay, data.model(v)), data.width
         )
         v = solution.as_dict()
-        for k in range(2, _MOST + 1):
+        for k in range(2, _MAX_DECAYS + 1):
             at_most = {f"lifetime_{k}": v.get(f"lifetime_{k}", 0.0), f"share_{k}": 1.0}
             if any(n in v and solution.u(n) > limit for n, limit in at_most.items()):
                 raise InconclusiveError(f"{data.label}: a decay more is not determined")
@@ -190,7 +197,7 @@ class _Fitted:
             up, down = (data.model({**v, name: v[name] + s * step}) for s in (1, -1))
             slopes.append((up - down) / (2.0 * step))
         kernel = data.behind(np.eye(1, len(data.decay))[0], v)
-        goodness = judge(
+        goodness = goodness_of_fit(
             solution,
             data.decay,
             data.model(v),
@@ -228,7 +235,11 @@ def _one_more(data: _Data, solution: FitResult) -> _Fitted | None:
 
 def _parts(v: Values) -> list[tuple[float, float]]:
     """Lifetime and share of the photons of each decay; the shares add up to 1."""
-    more = [(v[f"lifetime_{k}"], v[f"share_{k}"]) for k in range(2, _MOST + 1) if f"share_{k}" in v]
+    more = [
+        (v[f"lifetime_{k}"], v[f"share_{k}"])
+        for k in range(2, _MAX_DECAYS + 1)
+        if f"share_{k}" in v
+    ]
     return [(v["lifetime"], 1.0 - sum(share for _, share in more)), *more]
 
 
@@ -236,9 +247,9 @@ def _tail(parts: list[tuple[float, float]]) -> int | None:
     """Which decay is a tail beside the others, if one is."""
     slowest = max(range(len(parts)), key=lambda i: parts[i][0])
     others = [p for i, p in enumerate(parts) if i != slowest]
-    if not others or not 0.0 < parts[slowest][1] < _TAIL_SHARE:
+    if not others or not 0.0 < parts[slowest][1] < _MAX_TAIL_SHARE:
         return None
-    return slowest if parts[slowest][0] > _TAIL_FACTOR * _mean(others) else None
+    return slowest if parts[slowest][0] > _MIN_TAIL_RATIO * _mean(others) else None
 
 
 def _mean(parts: list[tuple[float, float]]) -> float:
@@ -305,9 +316,9 @@ def _gradient(
 
 
 def _problems(label: str, fit: Fit, goodness: Goodness, runs: float) -> tuple[str, ...]:
-    if goodness.p_value < _DOUBTFUL:
+    if goodness.p_value < _MIN_P_VALUE:
         what = f"chi-square {goodness.chi2 / goodness.dof:.2f} per degree of freedom"
-    elif runs < _DOUBTFUL:
+    elif runs < _MIN_P_VALUE:
         what = f"the residuals follow each other, runs test p = {runs:.1g}"
     else:
         return ()

@@ -19,9 +19,15 @@ from ..statistics.bounded_parameter import bounded_uncertainty
 from ..statistics.intervals import Interval
 from ..statistics.likelihood import FitParameter, FitResult, Values, deviance_residuals, minimise
 
-_FEWEST_COUNTS = 100
-_DOUBTFUL = 1e-4
+_MIN_COUNTS = 100
+"""Fewest counts of a histogram that is fitted: 10 % of a lifetime."""
+
+_MIN_P_VALUE = 1e-4
+"""p-value below which a fit does not describe the decay: chance alone in 1 of 10 000 fits."""
+
 _RESOLVED = 5.0
+"""Least square of a resolved lifetime, in units of the noise of the histograms' variances."""
+
 _WITHIN_FWHM = math.erf(math.sqrt(math.log(2.0)))
 """Share of a Gaussian between its half heights."""
 _DARK = 1e-6
@@ -244,7 +250,7 @@ def fwhm_bins(response: Array) -> float:
 
 def require_counts(label: str, histogram: Array, what: str) -> None:
     """Refuse a histogram that holds too few counts for a fit."""
-    if histogram.sum() < _FEWEST_COUNTS:
+    if histogram.sum() < _MIN_COUNTS:
         raise InconclusiveError(
             f"{label}: the {what} holds {histogram.sum():.0f} counts; record longer"
         )
@@ -367,7 +373,7 @@ def describe(
     statistic = float(np.sum(residuals**2 / (1.0 + v / m)))
     dof = len(y) - len(solution.names)
     problems: tuple[str, ...] = ()
-    if dof > 0 and stats.chi2.sf(statistic, dof) < _DOUBTFUL:
+    if dof > 0 and stats.chi2.sf(statistic, dof) < _MIN_P_VALUE:
         problems = (
             f"{solution.label}: {what} {behind} does not describe the decay (chi-square "
             f"{statistic / dof:.2f} per degree of freedom): look at the residuals for a further "

@@ -9,7 +9,11 @@ from pulsed_light import PERIOD_PS, Light, record
 
 from qdchar.analysis import dead_time
 from qdchar.analysis.detection.dead_time_model import click_probability
-from qdchar.analysis.detection.detector_recovery import recoveries, recovery, veto_pulses
+from qdchar.analysis.detection.detector_recovery import (
+    detector_recoveries,
+    recovery_from_gaps,
+    veto_pulses,
+)
 from qdchar.errors import InconclusiveError
 
 BRIGHT = Light()
@@ -62,7 +66,7 @@ def test_blinking_is_not_taken_for_dead_time(tmp_path: Path) -> None:
 def test_gradual_recovery_is_measured_and_said() -> None:
     p = 0.3
     back = np.concatenate([[0.0, 0.0, 0.25, 0.8, 0.97], np.ones(59)])
-    r = recovery(gaps_of(p * back, 2_000_000), 2_000_000)
+    r = recovery_from_gaps(gaps_of(p * back, 2_000_000), 2_000_000)
     assert r.recovery_pulses == 5
     assert r.relative[:5] == pytest.approx(back[:5], abs=0.01)  # 1 % from 2e6 clicks
     assert r.dead_pulses == pytest.approx(5 - back[:5].sum(), abs=0.02)
@@ -87,7 +91,7 @@ def test_blind_pulse_lowers_the_rate_as_a_renewal_process_says(tmp_path: Path) -
     rng = np.random.default_rng(9)
     run = record(tmp_path, "run", rng, 400_000, replace(BRIGHT, g2=0.0, dark_hz=0.0))
     statistics = dead_time.open_run(run).count(veto_pulses=0)
-    a, _ = recoveries(statistics)
+    a, _ = detector_recoveries(statistics)
     p = 0.712 * 0.712 / 2
     rate = statistics.s_a.sum() / statistics.n_pulses.sum()
     # R = p/(1 + m p), m from the gaps alone; 3 standard deviations of 80 000 clicks

@@ -9,15 +9,15 @@ import pytest
 from click_scans import CLOCK_HZ, pulsed
 
 from qdchar.analysis.detection.dead_time_model import (
-    LiveCounts,
+    CorrectedCounts,
     blinking_clicks,
     click_probability,
     clicks_per_pulse,
     clicks_variance,
+    corrected_counts,
+    corrected_counts_continuous,
     fano,
     fano_continuous,
-    live_counts,
-    live_counts_continuous,
 )
 from qdchar.errors import InconclusiveError
 from qdchar.raw_data import About, Scan
@@ -86,7 +86,7 @@ def test_live_counts_and_their_noise() -> None:
         blind,
     )
     pulses = scan.dwell_s * CLOCK_HZ
-    light = live_counts(scan, CLOCK_HZ, blind)
+    light = corrected_counts(scan, CLOCK_HZ, blind)
     mean = (p_a + p_b) * pulses[0]
     assert light.share == pytest.approx((0.75, 0.25), abs=2e-3)
     # the correction is not linear: it adds m p (1 - p) counts, less than one, per detector
@@ -106,14 +106,14 @@ def test_continuous_light_and_its_noise() -> None:
     scan = Scan(
         About("test"), "voltage_V", np.zeros(runs), table, np.full(runs, dwell), Path("x.csv")
     )
-    light = live_counts_continuous(scan, dead)
+    light = corrected_counts_continuous(scan, dead)
     assert light.counts.mean() == pytest.approx(2 * rate * dwell, rel=1e-3)
     noise = fano_continuous(np.full(1, 2 * rate * dwell), light, np.full(1, dwell), dead)[0]
     assert light.counts.var() == pytest.approx(2 * rate * dwell * noise, rel=0.11)
 
 
 def test_one_detector_alone() -> None:
-    light = LiveCounts(np.array([10.0]), (1.0, 0.0))
+    light = CorrectedCounts(np.array([10.0]), (1.0, 0.0))
     assert fano(np.array([10.0]), light, np.array([100.0]), 2) == pytest.approx(0.9 * 1.2)
 
 
@@ -123,7 +123,7 @@ def test_more_clicks_than_possible_are_refused() -> None:
     table = np.array([[40_000_000, 0]])
     scan = Scan(About("t"), "voltage_V", np.zeros(1), table, np.ones(1), Path("x.csv"))
     with pytest.raises(InconclusiveError, match="dead time"):
-        live_counts_continuous(scan, 30e-9)
+        corrected_counts_continuous(scan, 30e-9)
     dark = Scan(About("t"), "voltage_V", np.zeros(1), 0 * table, np.ones(1), Path("x.csv"))
     with pytest.raises(InconclusiveError, match="no clicks"):
-        live_counts(dark, CLOCK_HZ, 2)
+        corrected_counts(dark, CLOCK_HZ, 2)

@@ -242,7 +242,7 @@ def test_known_excess_is_taken_off(tmp_path: Path) -> None:
         budget=(Contribution("cavity vibration", 0.01, "B"),),
     )
     plain = lifetime.analyse(decay, response)["lifetime"]
-    taken = lifetime.analyse(decay, response, excess=excess)["lifetime"]
+    taken = lifetime.analyse(decay, response, detuning_correction=excess)["lifetime"]
     assert taken.value == pytest.approx(plain.value / 1.02)
     (line,) = [c.u for c in taken.budget if c.source == "cavity vibration"]
     assert line == pytest.approx(-0.01 * taken.value / 1.02)

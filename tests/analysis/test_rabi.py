@@ -12,7 +12,7 @@ from click_scans import CLOCK_HZ, coverage, given, pulsed
 from scipy import integrate, optimize
 
 from qdchar.analysis import rabi
-from qdchar.analysis.detection.dead_time_model import live_counts
+from qdchar.analysis.detection.dead_time_model import corrected_counts
 from qdchar.analysis.models.rabi_rotation import brightest, excitation, reexcitation
 from qdchar.errors import InconclusiveError, RecordError
 from qdchar.estimate import Estimate
@@ -133,7 +133,7 @@ def test_power_noise_left_out_quotes_errors_far_too_small() -> None:
     for _ in range(40):
         scan = _scan(rng, 4.0)
         aware.append(_fit(scan)["pi_power"])
-        y = live_counts(scan, CLOCK_HZ, BLIND).counts
+        y = corrected_counts(scan, CLOCK_HZ, BLIND).counts
         start = [PI_W, DAMPING, y.max() / 2, 0.01 * y.max() / PI_W]
         x_scale = [1e-9, 1e-3, 1e4, 1e12]
         found, cov = optimize.curve_fit(

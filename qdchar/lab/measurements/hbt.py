@@ -36,7 +36,7 @@ def _run(
         name=name,
         plane=plane,
         dark_count_rate=s.known("dark_count_rate"),
-        deficit=correction.g2,
+        detuning_correction=correction.g2,
     )
 
 

@@ -25,7 +25,9 @@ def _run(s: Session, settings: LifetimeSettings, progress: Progress) -> Result:
     )
     s.keep_run("lifetime", runs.emission)
     correction = off_resonance.detuning_correction(s, since)
-    return analysis.lifetime.analyse(runs.emission, runs.response, excess=correction.lifetime)
+    return analysis.lifetime.analyse(
+        runs.emission, runs.response, detuning_correction=correction.lifetime
+    )
 
 
 MEASUREMENT = Measurement(

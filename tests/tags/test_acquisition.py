@@ -10,8 +10,8 @@ import pytest
 from qdchar.errors import RecordError, UsageError
 from qdchar.roles import TagBlock
 from qdchar.tags import PulseClock, TagArrays, TagWriter, open_tags, pulse_statistics
+from qdchar.tags.acquisition import Running, Target, acquire
 from qdchar.tags.counting import Correlator, Folder, PulseCounter
-from qdchar.tags.live import Running, Target, acquire
 
 PERIOD = 13_135.4
 START = 5 * 10**12  # streams go on from earlier measurements
