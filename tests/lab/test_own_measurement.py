@@ -148,3 +148,18 @@ def test_it_is_a_step_of_a_calibration(lab: Path) -> None:
     # a program that has never heard of this measurement reads the record
     told = qdchar(lab, "history", "own", "--quantity", "cryostat_temperature")
     assert [r["value"] for r in told["quantities"]["cryostat_temperature"]] == [4.25]
+
+
+def test_alone_takes_what_the_calibration_found(lab: Path) -> None:
+    given = ("--station", "station.toml", "--recipe", "recipe.toml", "--out", "own")
+    line = qdchar(lab, "measure", "brightness", *given, "--alone")
+    assert line["measured"] == ["brightness"]
+    before = qdchar(lab, "history", "own", "--quantity", "collection_efficiency")
+    (calibrated,) = before["quantities"]["collection_efficiency"]
+    again = line["quantities"]["collection_efficiency"]
+    # the detector's certificate moves both alike; 1 % is what drift and re-locks may do
+    assert again["value"] == pytest.approx(calibrated["value"], rel=0.01)
+    assert {p.name for p in (lab / line["run"] / "raw").iterdir()} == {
+        "brightness.h5",
+        "cavity_lock_01.csv",
+    }
