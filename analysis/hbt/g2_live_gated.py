@@ -45,6 +45,9 @@ from .time_average import time_average
 from .uncertainty import G2Uncertainty, g2_uncertainty
 
 _BACKGROUND = "background"
+_BLINKING_AT = {"transmitter output": "blinking_amplitude_sent"}
+"""Quantity of the blinking amplitude by plane, ``blinking_amplitude`` elsewhere. Behind the
+transmitter the share of leaked laser, which does not blink, is smaller than in the fibre."""
 
 
 def analyse(
@@ -82,7 +85,8 @@ def analyse(
     Result
         ``<name>`` with ``interval_68`` and ``interval_95``; ``<name>_upper``, its one-sided 95 %
         limit; where the source blinks ``<name>_on``; with a background ``<name>_corrected``; and
-        ``blinking_amplitude``. Curves of the peak areas.
+        ``blinking_amplitude``, at the plane "transmitter output" ``blinking_amplitude_sent``.
+        Curves of the peak areas.
 
     Raises
     ------
@@ -153,6 +157,7 @@ def _of_pulses(
         )
     fit, problems = peaks(counts, g2)
     blinking = counts.blinking_amplitude(pulsed.label)
+    blinking = replace(blinking, name=_BLINKING_AT.get(plane, blinking.name))
     return Result((*estimates, blinking), (fit,), problems)
 
 
