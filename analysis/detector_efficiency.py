@@ -1,13 +1,13 @@
 """Detector efficiency by substitution: clicks over the photons of a laser of known power.
 
-A power P at the monitor, behind a path of known attenuation, gives mu photons per pulse, and a
-live detector clicks with p = 1 - exp(-eta mu - dark), so
+A reading P of the power monitor means a true power g P, with the monitor's gain g. Behind a path of
+transmission T this is mu photons per pulse, and a live detector clicks with the probability
+p = 1 - exp(-eta mu - dark), so
 
-    eta = [-ln(1 - p_A) - ln(1 - p_B) - dark] / mu ,    mu = P T / (g h nu f) ,
+    eta = [-ln(1 - p_A) - ln(1 - p_B) - dark] / mu ,    mu = g P T / (h nu f) ,
 
-with the monitor's gain g, transmission T of the path and pulse rate f. It is the efficiency from
-the fibre to a click of either detector, the beam splitter included: what the mean photon number
-is divided by.
+with the pulse rate f. This is the efficiency from the fibre to a click of either detector, beam
+splitter included, by which the mean photon number is divided.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ from .detection.dead_time_model import click_probability
 
 Array = NDArray[np.float64]
 
-_APART = 3.0
-"""Standard uncertainties by which certificate and measurement may differ."""
-_CHANCE = 1e-3
+_MAX_DIFFERENCE = 3.0
+"""Largest difference of certificate and measurement [standard uncertainties]."""
+_LEAST_FIT_PROBABILITY = 1e-3
+"""Probability of the chi2 below which the clicks are not proportional to the power."""
 
 
 def analyse(
@@ -56,7 +57,7 @@ def analyse(
     wavelength_m
         Of the laser, vacuum [m].
     power_gain
-        What the monitor reads per watt, from its certificate.
+        True power over the reading of the monitor, from its certificate.
     path_attenuation
         From the monitor's plane to the fibre before the detectors, from its certificate [dB].
     dark_count_rate
@@ -64,14 +65,15 @@ def analyse(
     reading_u_rel
         Relative noise of a point's power.
     certificate
-        The efficiency that other figures rest on. It is not replaced: where the measurement
-        differs from it by more than three standard uncertainties, the result carries a problem.
+        The efficiency that other quantities are computed with. It is not replaced: where the
+        measurement differs from it by more than three standard uncertainties, a problem is
+        reported.
 
     Returns
     -------
     Result
-        ``detector_efficiency_measured`` [1]. The monitor's gain is in its budget under the name
-        under which other figures have it.
+        ``detector_efficiency_measured`` [1]. Its budget names the monitor's gain as those of the
+        powers do, so that they are correlated.
 
     Raises
     ------
@@ -80,30 +82,30 @@ def analyse(
 
     Notes
     -----
-    Laser pulses are Poissonian in their photons; -ln(1 - p) counts those of one detector in one
-    pulse. A dead time that ends between the same two pulses every time loses whole pulses, so
-    p = R/(1 - m R) is exact. All powers together are fitted with one efficiency; the scatter about
-    it is held against counting and reading noise.
+    The photon number of laser pulses is Poissonian; -ln(1 - p) is the mean number that one detector
+    detects in a pulse. A dead time that always ends between the same two pulses is a whole number m
+    of pulses, so p = R/(1 - m R) is exact. One efficiency is fitted to all powers; the scatter
+    about it is compared with counting and reading noise.
     """
     pulses = scan.dwell_s * clock_rate_Hz
     p = click_probability(scan.clicks / pulses[:, None], dead_pulses)
     if not scan.clicks.any():
         raise InconclusiveError(
-            f"{scan.file}: no click in the laser's path; is it connected, the shutter open?"
+            f"{scan.file}: no click in the laser's path. Is it connected, and is the shutter open?"
         )
     dark = dark_count_rate.value / clock_rate_Hz
     detected = -np.log1p(-p).sum(axis=1) - dark
     counting = (p * (1.0 + dead_pulses * p) / (1.0 - p)).sum(axis=1) / pulses
-    per_watt = _photons_per_watt(
+    per_reading = _photons_per_reading(
         wavelength_m, clock_rate_Hz, power_gain.value, path_attenuation.value
     )
-    photons = scan.x * per_watt
+    photons = scan.x * per_reading
     value, variance, weights = _slope(photons, detected, counting, reading_u_rel)
     pulls = (detected - value * photons) * np.sqrt(weights)
     chi2, dof = float(np.sum(pulls**2)), len(scan) - 1
 
     problems = []
-    if dof > 0 and stats.chi2.sf(chi2, dof) < _CHANCE:
+    if dof > 0 and stats.chi2.sf(chi2, dof) < _LEAST_FIT_PROBABILITY:
         problems.append(
             f"detected photons are not proportional to the power (chi2 {chi2:.0f} for {dof} "
             "degrees of freedom): does the monitor have an offset, do the detectors recover "
@@ -120,7 +122,7 @@ def analyse(
             Contribution(f"laser counts and readings, {scan.file.name}", math.sqrt(variance)),
             *propagate(
                 [
-                    (power_gain, value / power_gain.value),
+                    (power_gain, -value / power_gain.value),
                     (path_attenuation, value * math.log(10.0) / 10.0),
                     (dark_count_rate, slope_dark),
                 ]
@@ -132,25 +134,25 @@ def analyse(
         f"{path_attenuation.value:.2f} dB, Poissonian pulses, pulsed dead-time formula"
     )
     if certificate is not None:
-        apart = _apart(estimate, certificate)
-        method += f"; {apart:+.1f} u from the certificate's {certificate.value:.4g}"
-        if abs(apart) > _APART:
+        difference = _difference(estimate, certificate)
+        method += f"; {difference:+.1f} u from the certificate's {certificate.value:.4g}"
+        if abs(difference) > _MAX_DIFFERENCE:
             problems.append(
                 f"the detectors' efficiency is {value:.4f} by substitution, {certificate.value:.4f}"
-                f" by certificate: {abs(apart):.1f} standard uncertainties apart. Which connector, "
-                "attenuation or polarisation has changed since the certificate?"
+                f" by certificate: {abs(difference):.1f} standard uncertainties apart. Which "
+                "connector, attenuation or polarisation has changed since the certificate?"
             )
     measured = replace(estimate, method=method)
-    fit = _fit(scan, detected, value, per_watt, weights, pulls, variance)
+    fit = _fit(scan, detected, value, per_reading, weights, pulls, variance)
     return Result((measured,), (fit,), tuple(problems))
 
 
-def _photons_per_watt(
+def _photons_per_reading(
     wavelength_m: float, clock_rate_Hz: float, gain: float, attenuation_dB: float
 ) -> float:
-    """Photons per pulse in the fibre for one watt at the monitor."""
+    """Photons per pulse in the fibre for a reading of one watt at the monitor."""
     photon_J = constants.h * constants.c / wavelength_m
-    return float(10.0 ** (-0.1 * attenuation_dB) / gain / photon_J / clock_rate_Hz)
+    return float(gain * 10.0 ** (-0.1 * attenuation_dB) / photon_J / clock_rate_Hz)
 
 
 def _slope(x: Array, y: Array, counting: Array, x_u_rel: float) -> tuple[float, float, Array]:
@@ -162,10 +164,10 @@ def _slope(x: Array, y: Array, counting: Array, x_u_rel: float) -> tuple[float, 
     return slope, float(1.0 / np.sum(weights * x**2)), weights
 
 
-def _apart(measured: Estimate, certificate: Estimate) -> float:
-    """Difference over its standard uncertainty; what both share drops out."""
-    difference = propagate([(measured, 1.0), (certificate, -1.0)])
-    u = math.sqrt(sum(c.u**2 for c in difference))
+def _difference(measured: Estimate, certificate: Estimate) -> float:
+    """Difference over its standard uncertainty; shared error sources cancel."""
+    budget = propagate([(measured, 1.0), (certificate, -1.0)])
+    u = math.sqrt(sum(c.u**2 for c in budget))
     return (measured.value - certificate.value) / u
 
 
@@ -173,7 +175,7 @@ def _fit(
     scan: Scan,
     detected: Array,
     value: float,
-    per_watt: float,
+    per_reading: float,
     weights: Array,
     pulls: Array,
     variance: float,
@@ -190,15 +192,15 @@ def _fit(
         curves=(
             Curve(
                 title="Detectors on a laser of known power",
-                x_label="power at the monitor (W)",
+                x_label="reading of the power monitor (W)",
                 y_label="photons detected per pulse",
                 x=scan.x,
                 y=detected,
                 u_y=1.0 / np.sqrt(weights),
-                model=value * per_watt * scan.x,
+                model=value * per_reading * scan.x,
                 residuals=pulls,
                 x_line=line,
-                y_line=value * per_watt * line,
+                y_line=value * per_reading * line,
             ),
         ),
     )

@@ -11,7 +11,7 @@ from click_scans import CLOCK_HZ, coverage, given
 
 from qdchar.analysis.detector_efficiency import analyse
 from qdchar.errors import InconclusiveError
-from qdchar.estimate import covariance
+from qdchar.estimate import Estimate, covariance
 from qdchar.fit import Result
 from qdchar.raw_data import About, Scan
 
@@ -40,7 +40,7 @@ def experiment(
     """One lab: its certificates are off by their uncertainties, its readings by their noise."""
     gain = given("power_meter_gain", 1.0, 0.005)
     path = given("laser_path_attenuation", PATH_DB + rng.normal(0.0, 0.05), 0.05)
-    true_gain = 1.0 + rng.normal(0.0, 0.005)
+    true_gain = 1.0 + rng.normal(0.0, 0.005)  # true power over reading
     darks = 2000.0
     table = []
     for power in POWERS_W:
@@ -51,7 +51,7 @@ def experiment(
                 for share in (0.49, 0.51)
             ]
         )
-    readings = POWERS_W * true_gain * (1.0 + rng.normal(0.0, READING, len(POWERS_W)))
+    readings = POWERS_W / true_gain * (1.0 + rng.normal(0.0, READING, len(POWERS_W)))
     scan = Scan(
         About("test"),
         "power_W",
@@ -99,7 +99,7 @@ def test_counting_alone_covers_too() -> None:
         shared = {c.source: c.u for c in e.budget}
         u = shared["laser counts and readings, laser.csv"]
         drawn = np.random.default_rng(seed).normal(0, 1, 2)  # what the lab drew first
-        values.append(e.value * 10 ** (-0.005 * drawn[0]) * (1 + 0.005 * drawn[1]))
+        values.append(e.value * 10 ** (-0.005 * drawn[0]) / (1 + 0.005 * drawn[1]))
     assert np.std(values) == pytest.approx(u, rel=0.2)
     assert np.mean(values) == pytest.approx(ETA, abs=4 * u / np.sqrt(200))
 
@@ -122,7 +122,52 @@ def test_detectors_that_are_not_linear_are_a_problem() -> None:
 def test_the_power_meter_is_one_error_source_with_other_figures() -> None:
     e = experiment(np.random.default_rng(4))["detector_efficiency_measured"]
     gain = given("power_meter_gain", 1.0, 0.005)
-    assert covariance([e, gain])[0, 1] == pytest.approx(e.value * 0.005**2)
+    assert covariance([e, gain])[0, 1] == pytest.approx(-e.value * 0.005**2)
+
+
+def scan_of_readings(readings_W: np.ndarray, gain: float) -> Scan:
+    """Expected clicks without noise and dead time: photon flux gain * reading * T/(h nu)."""
+    pulses = 400_000_000
+    mu = gain * readings_W * 10 ** (-PATH_DB / 10) / PHOTON_J / CLOCK_HZ
+    clicks = np.rint(-pulses * np.expm1(-ETA * np.outer(mu, [0.49, 0.51])))
+    dwell = np.full(len(readings_W), pulses / CLOCK_HZ)
+    return Scan(
+        About("test"), "power_W", readings_W, clicks.astype(np.int64), dwell, Path("laser.csv")
+    )
+
+
+def efficiency(scan: Scan, gain: float, u: float = 0.01) -> Estimate:
+    return analyse(
+        scan,
+        clock_rate_Hz=CLOCK_HZ,
+        dead_pulses=0,
+        wavelength_m=WAVELENGTH_M,
+        power_gain=given("power_meter_gain", gain, u),
+        path_attenuation=given("laser_path_attenuation", PATH_DB, 0.05),
+        dark_count_rate=given("dark_count_rate", 0.0, 1.0),
+        reading_u_rel=READING,
+    )["detector_efficiency_measured"]
+
+
+@pytest.mark.parametrize("gain", [1.0, 1.2, 0.8])
+def test_a_meter_that_reads_too_low_by_its_gain(gain: float) -> None:
+    """The true power is gain times the reading."""
+    assert efficiency(scan_of_readings(POWERS_W, gain), gain).value == pytest.approx(ETA, rel=1e-4)
+
+
+def test_a_larger_gain_means_more_photons_hence_a_lower_efficiency() -> None:
+    scan = scan_of_readings(POWERS_W, 1.0)
+    assert efficiency(scan, 1.0).value == pytest.approx(0.712, abs=5e-4)
+    assert efficiency(scan, 1.03).value == pytest.approx(0.691, abs=5e-4)
+
+
+def test_the_gain_s_budget_line_against_a_finite_difference() -> None:
+    scan = scan_of_readings(POWERS_W, 1.2)
+    step = 1e-4
+    slope = (efficiency(scan, 1.2 + step).value - efficiency(scan, 1.2 - step).value) / (2 * step)
+    line = {c.source: c.u for c in efficiency(scan, 1.2, u=0.01).budget}
+    assert line["power_meter_gain certificate"] == pytest.approx(slope * 0.01, rel=1e-5)
+    assert slope == pytest.approx(-ETA / 1.2, rel=1e-3)
 
 
 def test_no_light_is_said() -> None:

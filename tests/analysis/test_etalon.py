@@ -171,7 +171,7 @@ def test_the_scale_is_the_certificate_s() -> None:
     plain, scaled = _fit(scans), _fit(scans, fsr=certificate)
     for name in ("linewidth", "linewidth_lorentz", "linewidth_gauss", "etalon_fwhm"):
         assert scaled[name].value == pytest.approx(1.01 * plain[name].value, rel=1e-9)
-        part = {c.source: c.u for c in scaled[name].budget}["etalon fsr certificate"]
+        part = {c.source: c.u for c in scaled[name].budget}["etalon_fsr certificate"]
         assert part == pytest.approx(0.002 * plain[name].value, rel=1e-6)
     assert scaled["etalon_finesse"].value == plain["etalon_finesse"].value
     assert scaled["etalon_fsr"].value == certificate.value
@@ -223,7 +223,9 @@ def test_detuned_cavity_is_allowed_for() -> None:
     # fV follows fL with 0.5346 + 0.2166 fL/(fV - 0.5346 fL) = 0.83 here
     follows = (moved["linewidth"].value - plain["linewidth"].value) / step
     assert follows == pytest.approx(0.83, abs=0.03)
-    part = {c.source: c.u for c in moved["linewidth_lorentz"].budget}["lifetime_excess certificate"]
+    part = {c.source: c.u for c in moved["linewidth_lorentz"].budget}[
+        "lifetime_detuning_correction certificate"
+    ]
     assert part == pytest.approx(0.01 * 2.1e9, rel=1e-3)
     assert abs(moved["linewidth"].value - LINE) < 3 * moved["linewidth"].u
 

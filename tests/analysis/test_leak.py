@@ -133,6 +133,39 @@ def test_what_the_cavity_s_vibration_slows_down_is_added(tmp_path: Path) -> None
     assert still.interval_95[1] > 1.02 * plain.interval_95[1]
 
 
+def test_the_true_power_is_the_gain_times_the_reading(tmp_path: Path) -> None:
+    """A meter that reads 1/1.2 of the true power; its budget line against a finite difference."""
+    rng = np.random.default_rng(6)
+    run, scan = tuned(tmp_path, rng, LIGHT), detuned(rng, LIGHT)
+    run = replace(run, about=About("leak", settings={"power_W": PI / 1.2}))
+    scan = replace(scan, x=scan.x / 1.2)
+
+    def leakage(gain: float, pi_W: float = PI) -> Estimate:
+        of_gain = known("power_meter_gain", gain, 0.01)
+        return analyse(run, scan, power_gain=of_gain, pi_power=known("pi_power", pi_W, 0.0))[
+            "laser_leakage"
+        ]
+
+    found = leakage(1.2)
+    assert abs(found.value - 0.012) < 3.5 * found.u
+    step = 1e-3
+    slope = (leakage(1.2 + step).value - leakage(1.2 - step).value) / (2 * step)
+    assert slope < -0.8 * 0.012 / 1.2
+    # the fit of what is left of the dot moves a little with the pi power's reading
+    line = {c.source: c.u for c in found.budget}["given power_meter_gain"]
+    assert line == pytest.approx(slope * 0.01, rel=0.02)
+
+    # a pi power of the same meter moves with its gain: readings alone make the leakage
+    assert leakage(1.1, PI * 1.1 / 1.2).value == pytest.approx(found.value, rel=1e-6)
+    same = replace(
+        known("pi_power", PI, 0.0),
+        budget=(Contribution("given power_meter_gain", PI / 1.2 * 0.01, "B"),),
+    )
+    both = analyse(run, scan, power_gain=known("power_meter_gain", 1.2, 0.01), pi_power=same)
+    shared = {c.source: c.u for c in both["laser_leakage"].budget}["given power_meter_gain"]
+    assert shared == pytest.approx(0.0, abs=1e-6 * found.value)
+
+
 def test_a_dot_that_still_shines_is_noticed(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     result = analyse(tuned(tmp_path, rng, LIGHT), detuned(rng, LIGHT, dot=0.05))

@@ -82,6 +82,24 @@ def _fit(scan: Scan, noise: float = 0.005, gain: Estimate | None = None) -> Resu
     )
 
 
+@pytest.mark.parametrize("damping", [DAMPING, 0.0], ids=["normal", "near a bound"])
+def test_the_true_power_is_the_gain_times_the_reading(damping: float) -> None:
+    """A meter that reads 1/1.2 of the true power; its budget line against a finite difference."""
+    scan = _scan(np.random.default_rng(12), 4.0, damping=damping)
+    scan = replace(scan, x=scan.x / 1.2)
+    found = _fit(scan, gain=given("power_meter_gain", 1.2, 0.01))
+    assert abs(found["pi_power"].value - PI_W) < 3 * found["pi_power"].u
+    step = 1e-3
+    above, below = (
+        _fit(scan, gain=given("power_meter_gain", 1.2 + s, 0.01)) for s in (step, -step)
+    )
+    for name in ("pi_power", "max_power"):
+        slope = (above[name].value - below[name].value) / (2 * step)
+        assert slope > 0.9 * PI_W / 1.2
+        line = {c.source: c.u for c in found[name].budget}["power_meter_gain certificate"]
+        assert line == pytest.approx(slope * 0.01, rel=1e-4)
+
+
 def test_brightest_power_lies_below_the_pi_power() -> None:
     """k = 0.012: theta = 0.977 pi, power 4.6 % lower, excitation 0.944 at pi."""
     assert math.sqrt(brightest(0.012)) == pytest.approx(0.977, abs=5e-4)
@@ -169,7 +187,7 @@ def test_scale_of_the_meter_stays_one_error_source() -> None:
     meter = given("power_meter_gain", 1.02, 0.01)
     plain, scaled = _fit(scan), _fit(scan, gain=meter)
     assert scaled["pi_power"].value == pytest.approx(1.02 * plain["pi_power"].value)
-    shared = {c.source: c.u for c in scaled["pi_power"].budget}["power meter certificate"]
+    shared = {c.source: c.u for c in scaled["pi_power"].budget}["power_meter_gain certificate"]
     assert shared == pytest.approx(0.01 * plain["pi_power"].value)
     assert scaled["rabi_damping"].value == plain["rabi_damping"].value
 

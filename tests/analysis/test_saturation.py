@@ -36,12 +36,12 @@ def _scan(
     return pulsed(rng, "power_W", reading, (p, p), dwell_s, BLIND)
 
 
-def _fit(scan: Scan, **more) -> Result:
+def _fit(scan: Scan, gain: float = 1.0, u_gain: float = 0.0, **more) -> Result:
     return saturation.analyse(
         scan,
         clock_rate_Hz=CLOCK_HZ,
         dead_pulses=BLIND,
-        power_gain=given("power_meter_gain", 1.0, 0.0),
+        power_gain=given("power_meter_gain", gain, u_gain),
         dark_count_rate_Hz=40.0,
         **more,
     )
@@ -86,6 +86,21 @@ def test_intervals_cover_where_the_scan_ends_at_the_knee() -> None:
 
 def test_the_wrong_law_does_not_fit() -> None:
     assert _fit(_scan(np.random.default_rng(2), "continuous"), pumping="pulsed").problems
+
+
+@pytest.mark.parametrize("top", [5.0, 2.0], ids=["normal", "near a bound"])
+def test_the_true_power_is_the_gain_times_the_reading(top: float) -> None:
+    """A meter that reads 1/1.2 of the true power; its budget line against a finite difference."""
+    scan = _scan(np.random.default_rng(7), top=top)
+    scan = replace(scan, x=scan.x / 1.2)
+    found = _fit(scan, 1.2, 0.01)["saturation_power"]
+    assert abs(found.value - SATURATION_W) < 3 * found.u
+    step = 1e-3
+    above, below = (_fit(scan, 1.2 + s)["saturation_power"].value for s in (step, -step))
+    slope = (above - below) / (2 * step)
+    assert slope > 0.8 * SATURATION_W / 1.2
+    line = {c.source: c.u for c in found.budget}["power_meter_gain certificate"]
+    assert line == pytest.approx(slope * 0.01, rel=1e-4)
 
 
 @pytest.mark.parametrize(("pumping", "code"), [("pulsed", 0), ("continuous", 11)])

@@ -78,7 +78,7 @@ def test_a_dot_that_fades_during_the_scan_gives_the_right_pi_power(tmp_path: Pat
     result = analysis.analyse(scan, clock_rate_Hz=CLOCK_HZ, dead_pulses=0.0, power_gain=GAIN)
     # a scan from dark to bright alone gives 0.4 % less
     assert result["pi_power"].value == pytest.approx(PI_W, rel=1e-3)
-    assert "it drifted" in result.problems[0]
+    assert "It drifted" in result.problems[0]
 
 
 def test_the_cavity_is_relocked_where_the_source_is_bright(tmp_path: Path) -> None:
