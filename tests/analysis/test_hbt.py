@@ -148,6 +148,17 @@ def test_blinking_gives_the_time_average(tmp_path: Path) -> None:
     assert np.std(pulls) < 1.5
 
 
+@pytest.mark.parametrize(
+    ("plane", "name"),
+    [("fibre", "blinking_amplitude"), ("transmitter output", "blinking_amplitude_sent")],
+)
+def test_the_plane_names_the_blinking_amplitude(tmp_path: Path, plane: str, name: str) -> None:
+    """They differ where laser leaks: it does not blink, and the transmitter filters it."""
+    run = record(tmp_path, "run", np.random.default_rng(3), 60_000, Light())
+    found = [e.name for e in hbt.analyse(run, name="g2_zero", plane=plane).estimates]
+    assert [n for n in found if "blinking" in n] == [name]
+
+
 def test_leaked_laser_does_not_blink_and_weighs_more_under_dead_time(tmp_path: Path) -> None:
     """Without g2 of the dot all pairs are made with the laser: the whole of what is half added."""
     rng = np.random.default_rng(41)
