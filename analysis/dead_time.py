@@ -23,7 +23,7 @@ from .detection.pulsed_run import open_run
 from .statistics.intervals import LEVEL_68, LEVEL_95, rectangular
 
 
-def on_fraction(amplitude: Estimate | None) -> Estimate:
+def source_on_fraction(amplitude: Estimate | None) -> Estimate:
     """Return the part of the time a source is on; 1 if its blinking amplitude is not significant.
 
     Notes

@@ -94,6 +94,99 @@ def test_importing_protocols_and_analyses_loads_no_driver() -> None:
     assert out.stdout.strip() == "[]"
 
 
+LAYERS = {
+    "etalon.scan_model": "model of a scan and its start values, beneath the fit",
+    "hbt.expected_peaks": "peak areas of a source and of a run, beneath the results",
+    "hbt.g2_peak_areas": "method for files without a pulse clock, beside live gating",
+    "hbt.time_average": "statistics of a blinking source, beneath the results",
+    "hbt.uncertainty": "statistics of few coincidences, beneath the results",
+    "hbt_cw.dip_results": "results and drawing of a dip, above its fit",
+    "lifetime.from_file": "files of others, beside the runs of a calibration",
+    "lifetime.goodness_of_fit": "statistics of a response that is a histogram, beneath the fit",
+    "lifetime.multi_exponential": "model with several exponentials, beside the single one",
+    "purcell.detuned_decays": "decay at each detuning, beneath the fit against detuning",
+    "statistics.monte_carlo": "GUM Supplement 1, shared although one measurement needs it today",
+}
+"""Modules of analysis that only one other imports, and why they are a layer of their own."""
+
+INTERFACE = {"analyse", "analyse_file"}
+"""Functions that every measurement of analysis has under the same name."""
+
+
+def _analysis() -> dict[str, ast.Module]:
+    """Modules of analysis without its packages' ``__init__``, which are the interface."""
+    return {
+        ".".join(f.relative_to(ROOT / "analysis").with_suffix("").parts): ast.parse(
+            f.read_text(encoding="utf-8")
+        )
+        for f in sorted((ROOT / "analysis").rglob("*.py"))
+        if f.name != "__init__.py"
+    }
+
+
+def _imported(package: list[str], tree: ast.Module) -> Iterator[list[str]]:
+    """Full name, as parts, of each name that ``from ... import`` brings from qdchar."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = [*base, *(node.module.split(".") if node.module else [])]
+            if module[0] == "qdchar":
+                yield from ([*module, alias.name] for alias in node.names)
+
+
+def test_a_module_that_one_other_imports_is_a_layer() -> None:
+    modules = _analysis()
+    importers: dict[str, set[str]] = {name: set() for name in modules}
+    for name, tree in modules.items():
+        package = ["qdchar", "analysis", *name.split(".")[:-1]]
+        for parts in _imported(package, tree):
+            for length in (len(parts), len(parts) - 1):
+                target = ".".join(parts[2:length])
+                if target in modules:
+                    importers[target].add(name)
+    assert {name for name, of in importers.items() if len(of) == 1} == set(LAYERS)
+
+
+def test_no_two_public_names_of_analysis_are_alike() -> None:
+    """Functions, classes and constants; an alias of one type may stand in several modules."""
+    owners: dict[str, list[str]] = {}
+    aliases: dict[str, set[str]] = {}
+    for module, tree in _analysis().items():
+        for node in tree.body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                names = [node.name]
+            elif isinstance(node, ast.Assign):
+                names = [t.id for t in node.targets if isinstance(t, ast.Name)]
+                if ast.unparse(node.value).startswith("NDArray["):
+                    aliases.setdefault(names[0], set()).add(ast.unparse(node.value))
+                    continue
+            elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                names = [node.target.id]
+            else:
+                continue
+            for name in names:
+                if not name.startswith("_") and name not in INTERFACE:
+                    owners.setdefault(name, []).append(module)
+    assert not {name: where for name, where in owners.items() if len(where) > 1}
+    assert not {name: what for name, what in aliases.items() if len(what) > 1 or name in owners}
+
+
+def test_nothing_private_is_imported_from_another_family() -> None:
+    """A name or module with an underscore is for its own folder and the folders in it."""
+    wrong = []
+    for folder in FOLDERS:
+        for file in _modules(folder):
+            parts = file.relative_to(ROOT).with_suffix("").parts
+            package = [*(parts if folder == "qdchar" else ("qdchar", *parts))][:-1]
+            tree = ast.parse(file.read_text(encoding="utf-8"))
+            for full in _imported(package, tree):
+                for i, part in enumerate(full):
+                    private = part.startswith("_") and not part.startswith("__")
+                    if private and package[:i] != full[:i]:
+                        wrong.append(f"{file.relative_to(ROOT)} imports {'.'.join(full)}")
+    assert not wrong
+
+
 def test_every_package_is_installed() -> None:
     """A forgotten sub-package works from a clone and is missing from the wheel."""
     with (ROOT / "pyproject.toml").open("rb") as stream:

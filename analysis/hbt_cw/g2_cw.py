@@ -27,16 +27,24 @@ from numpy.typing import NDArray
 from qdchar.errors import InconclusiveError, UsageError
 from qdchar.estimate import Estimate, Uncertain
 from qdchar.fit import Result
+from qdchar.tags import cross_correlation, open_tags
 from qdchar.tags.formats.delay_histogram import DelayHistogram, is_histogram, read_histogram
+from qdchar.tags.source import in_blocks
 
 from ..hbt.g2_comb_fit import scatter_of_snapshots
 from ..statistics.likelihood import FitParameter, FitResult, Values, deviance_residuals, minimise
 from .dip_model import Dip, pair_response
 from .dip_results import Found, drawn, figures, problems_of, time_averaged
-from .pairs import read_pairs
 
 Array = NDArray[np.float64]
 
+_BLOCKS = 40
+"""Time blocks of a file of time tags, over which the pairs' scatter is seen."""
+_RANGE_S = 100e-9
+"""Range of delays to either side by default [s]: many lifetimes of a quantum dot."""
+_BINS = 4096
+"""Bins over the default range: 50 ps each, finer than the detectors' response."""
+_MOST_BINS = 1 << 16
 _SIGNIFICANT = 3.0
 _DEEP = 25.0
 """Least gain in deviance of a dip over none: by chance in one of 10^4 histograms or fewer."""
@@ -91,7 +99,7 @@ def analyse_file(
         if channels is not None or bin_s is not None or range_s is not None:
             raise UsageError(f"{path} is a histogram: it has its bins, range and channels")
         return analyse(read_histogram(path), path.name, pair_sigma=sigma, delay_s=delay_s)
-    pairs = read_pairs(path, channels, bin_s, range_s)
+    pairs = _read_pairs(path, channels, bin_s, range_s)
     return analyse(
         pairs.histogram,
         path.name,
@@ -283,3 +291,70 @@ def _with_bunching(
         return two_levels
     penalty = 2.0 * math.log(n)
     return three if three.minimum < two_levels.minimum - penalty else two_levels
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Pairs by delay and time block, and those of independent light at the same count rates.
+
+    Attributes
+    ----------
+    histogram
+        One snapshot per time block.
+    independent_per_bin
+        Sum over the blocks of the product of the singles.
+    """
+
+    histogram: DelayHistogram
+    independent_per_bin: float
+
+
+def _read_pairs(
+    path: Path, channels: tuple[int, int] | None, bin_s: float | None, range_s: float | None
+) -> _Pairs:
+    """Correlate two channels of a file; by default over +- 100 ns in some thousand bins.
+
+    Raises
+    ------
+    UsageError
+        If the file has more than two channels and none are given, or the bins are not possible.
+    InconclusiveError
+        If a channel is silent.
+    """
+    source = open_tags(path)
+    if channels is None:
+        if len(source.channels) != 2:
+            raise UsageError(
+                f"{path}: holds channels {source.channels}; name those of the two detectors"
+            )
+        channels = source.channels[0], source.channels[1]
+    range_ps = 1e12 * (_RANGE_S if range_s is None else range_s)
+    step = max(round(source.resolution_ps), 1)
+    wanted = 2.0 * range_ps / _BINS if bin_s is None else 1e12 * bin_s
+    if not (range_ps > 0.0 and wanted > 0.0 and 2.0 * range_ps / wanted <= _MOST_BINS):
+        raise UsageError(
+            f"bins of {wanted:g} ps over +- {range_ps:g} ps: must be positive, and at most "
+            f"{_MOST_BINS} bins"
+        )
+    bin_ps = step * max(round(wanted / step) if bin_s is not None else math.ceil(wanted / step), 1)
+    found = cross_correlation(
+        source,
+        *channels,
+        bin_ps=bin_ps,
+        range_ps=math.ceil(range_ps),
+        uneven_bins=True,
+        n_blocks=_BLOCKS,
+    )
+    if found.block_counts is None:
+        raise RuntimeError("the correlation was asked for by block")
+    singles = np.zeros((_BLOCKS, 2), np.int64)
+    for block, chunks in in_blocks(source, _BLOCKS):
+        for chunk in chunks:
+            for i, channel in enumerate(channels):
+                singles[block, i] += np.count_nonzero(chunk.channels == channel)
+    if not singles.sum(axis=0).all():
+        raise InconclusiveError(f"{path}: channels {channels}: a detector has no clicks")
+    block_ps = 1e12 * source.duration_s / _BLOCKS
+    independent = float(np.sum(np.prod(singles.astype(np.float64), axis=1)) * bin_ps / block_ps)
+    histogram = DelayHistogram(found.start_ps * 1e-12, bin_ps * 1e-12, found.block_counts.T)
+    return _Pairs(histogram, independent)

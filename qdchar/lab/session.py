@@ -208,7 +208,7 @@ class Session:
 
     def on_fraction(self) -> Estimate:
         """Part of the time that the source is on, 1 until it is known to blink."""
-        return analysis.dead_time.on_fraction(self.maybe("blinking_amplitude"))
+        return analysis.dead_time.source_on_fraction(self.maybe("blinking_amplitude"))
 
     def relock_cavity(self) -> LockResult:
         """Bring the cavity back onto its resonance by the count rate."""

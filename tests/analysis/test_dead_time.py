@@ -106,7 +106,7 @@ def test_clicks_of_a_blinking_source_are_put_right(tmp_path: Path) -> None:
     run = record(tmp_path, "run", rng, 4_000_000, replace(light, blink_pulses=3000.0))
     result = dead_time.analyse(run)
     clock_Hz = 1e12 / PERIOD_PS
-    on_time = dead_time.on_fraction(result["blinking_amplitude"])
+    on_time = dead_time.source_on_fraction(result["blinking_amplitude"])
     lost = dead_time.dead_pulses(result["dead_time"], clock_Hz, on_time.value)
     assert lost == pytest.approx(2 / q, rel=0.05)
     assert dead_time.dead_pulses(result["dead_time"], clock_Hz) == 2
