@@ -30,7 +30,7 @@ from .statistics.likelihood import (
 Array = NDArray[np.float64]
 
 _LABEL = "rabi scan"
-_REEXCITATION_G2 = Uncertain(0.01, (Contribution("judgement of re-excitation", 0.01, "B"),))
+_REEXCITATION_G2 = Uncertain(0.01, (Contribution("assumed re-excitation", 0.01, "B"),))
 
 
 def analyse(

@@ -30,6 +30,29 @@ from qdchar.quantities import Quantity, define, is_known, quantity
 
 SCHEMA: Literal["qdchar/source-record/2"] = "qdchar/source-record/2"
 
+RENAMED_SOURCES: Mapping[str, str] = {
+    "looks of the loop": "peak-lock readout",
+    "way between visits": "drift between re-locks",
+    "photons that come together": "two photons on one detector",
+    "judgement of re-excitation": "assumed re-excitation",
+}
+"""Names of error sources in records of schema 1, and what they are called now.
+
+A name may be followed by a comma and the run that it is of.
+"""
+
+
+def current_source(source: str) -> str:
+    """Return what an error source of an older record or run is called now.
+
+    Examples
+    --------
+    >>> current_source("photons that come together, hbt_after.h5")
+    'two photons on one detector, hbt_after.h5'
+    """
+    name, comma, run = source.partition(", ")
+    return RENAMED_SOURCES.get(name, name) + comma + run
+
 
 class BudgetLine(BaseModel):
     """One independent error source of a figure."""
@@ -152,6 +175,18 @@ class SourceRecord(BaseModel):
         if isinstance(data, dict):
             return {key: value for key, value in data.items() if key != "correlation"}
         return data
+
+    @model_validator(mode="after")
+    def _rename_sources(self) -> SourceRecord:
+        """Give error sources of a record of schema 1 their present names."""
+        if self.schema_ == "qdchar/source-record/1":
+            for name, figure in self.quantities.items():
+                budget = tuple(
+                    line.model_copy(update={"source": current_source(line.source)})
+                    for line in figure.budget
+                )
+                self.quantities[name] = figure.model_copy(update={"budget": budget})
+        return self
 
     @model_validator(mode="after")
     def _units_are_those_of_the_quantities(self) -> SourceRecord:

@@ -124,3 +124,45 @@ def test_the_published_schema_is_the_one_in_force() -> None:
     for theirs, ours in pairs:
         assert set(theirs["properties"]) == set(ours["properties"])
         assert set(theirs["required"]) == set(ours["required"])
+
+
+_SCHEMA_1 = """{
+ "schema": "qdchar/source-record/1", "qdchar_version": "0.9", "source": "QD7", "station": "lab",
+ "simulated": false, "created": "2026-01-05T09:00:00Z", "valid_until": "2026-01-06T09:00:00Z",
+ "tuning": {}, "quantities": {
+  "lifetime": {
+   "value": 7.6e-11, "u": 5e-13, "unit": "s", "definition": "1/e decay time", "method": "fit",
+   "budget": [
+    {"source": "looks of the loop", "u": 3e-13, "kind": "A"},
+    {"source": "way between visits", "u": 4e-13, "kind": "B"}
+   ]},
+  "g2_zero": {
+   "value": 0.007, "u": 0.0005, "unit": "1", "definition": "g2(0)", "method": "live gating",
+   "budget": [
+    {"source": "photons that come together, hbt_after.h5", "u": 0.0003, "kind": "B"},
+    {"source": "coincidences, hbt_after.h5", "u": 0.0004, "kind": "A"}
+   ]}
+ }
+}"""
+
+
+def test_error_sources_of_schema_1_come_under_their_present_names(tmp_path: Path) -> None:
+    file = tmp_path / "record.json"
+    file.write_text(_SCHEMA_1, encoding="utf-8")
+    record = load_record(file, stale_ok=True)
+    assert [(c.source, c.u) for c in record.estimate("lifetime").budget] == [
+        ("peak-lock readout", 3e-13),
+        ("drift between re-locks", 4e-13),
+    ]
+    assert [c.source for c in record.estimate("g2_zero").budget] == [
+        "two photons on one detector, hbt_after.h5",
+        "coincidences, hbt_after.h5",
+    ]
+    # correlated with a record of today through the source that they share
+    today = Estimate(
+        name="lifetime",
+        value=7.6e-11,
+        method="",
+        budget=(Contribution("peak-lock readout", 3e-13, "A"),),
+    )
+    assert covariance([record.estimate("lifetime"), today])[0, 1] == pytest.approx(9e-26)

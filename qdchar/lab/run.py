@@ -33,7 +33,7 @@ import numpy as np
 from qdchar.errors import RecordError, UsageError
 from qdchar.estimate import Contribution, Estimate
 from qdchar.fit import Curve, Fit, Result
-from qdchar.record import RawFile
+from qdchar.record import RawFile, current_source
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,9 @@ def _estimate(data: Mapping[str, Any]) -> Estimate:
     fields: dict[str, Any] = dict(data)
     for derived in ("unit", "definition"):  # kept by older runs
         fields.pop(derived, None)
-    fields["budget"] = tuple(Contribution(**c) for c in data["budget"])
+    fields["budget"] = tuple(
+        Contribution(current_source(c["source"]), c["u"], c["kind"]) for c in data["budget"]
+    )
     for name in ("interval_68", "interval_95"):
         fields[name] = None if data[name] is None else tuple(data[name])
     return Estimate(**fields)
