@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdchar.errors import InconclusiveError, UsageError
-from qdchar.estimate import Estimate, Uncertain
+from qdchar.estimate import Uncertain
 from qdchar.fit import Result
 from qdchar.tags import cross_correlation, open_tags
 from qdchar.tags.formats.delay_histogram import DelayHistogram, is_histogram, read_histogram
@@ -55,7 +55,7 @@ _SLOWER = 2.0
 def analyse_file(
     path: Path,
     *,
-    response_fwhm: Sequence[Estimate] = (),
+    response_fwhm: Sequence[Uncertain] = (),
     delay_s: float | None = None,
     channels: tuple[int, int] | None = None,
     bin_s: float | None = None,

@@ -13,7 +13,7 @@ from qdchar.errors import InconclusiveError, RecordError
 from ._options import as_json
 
 if TYPE_CHECKING:
-    from qdchar.estimate import Estimate
+    from qdchar.estimate import Estimate, Uncertain
     from qdchar.fit import Result
 
 _PATH = click.Path(path_type=Path)
@@ -112,7 +112,7 @@ def hbt_cw(
     result = analysis.analyse_file(
         file,
         response_fwhm=[
-            _given(f"response_fwhm {k}", *given, "s") for k, given in enumerate(response_fwhm)
+            _uncertain(f"response_fwhm {k}", *given) for k, given in enumerate(response_fwhm)
         ],
         delay_s=delay_s,
         channels=channels,
@@ -193,7 +193,7 @@ def rabi(
         file,
         clock_rate_Hz=clock_Hz,
         dead_pulses=dead_pulses,
-        power_gain=_given("power_meter_gain", *gain, "1"),
+        power_gain=_given("power_meter_gain", *gain),
         reading_u_rel=noise,
         dark_count_rate_Hz=dark,
     )
@@ -233,11 +233,11 @@ def etalon(
     result = analysis.analyse_file(
         file,
         narrow=narrow,
-        kappa=None if kappa is None else _given("etalon_fwhm", *kappa, "Hz"),
-        fsr=_given("etalon_fsr", *fsr, "Hz"),
+        kappa=None if kappa is None else _given("etalon_fwhm", *kappa),
+        fsr=_given("etalon_fsr", *fsr),
         clock_rate_Hz=clock_Hz,
         dead_pulses=dead_pulses,
-        dead_time=_given("dead_time", *dead_time, "s"),
+        dead_time=_given("dead_time", *dead_time),
         dark_count_rate_Hz=dark,
     )
     return _show(result, figure, json_line)
@@ -295,7 +295,7 @@ def reflectivity(
 
     result = analysis.analyse_file(
         file,
-        dispersion=None if dispersion is None else _given("dispersion", *dispersion, "m"),
+        dispersion=None if dispersion is None else _uncertain("dispersion", *dispersion),
         wavelength_m=wavelength_m,
         at_point=at_pixel,
     )
@@ -336,7 +336,7 @@ def saturation(
         file,
         clock_rate_Hz=clock_Hz,
         dead_pulses=dead_pulses,
-        power_gain=_given("power_meter_gain", *gain, "1"),
+        power_gain=_given("power_meter_gain", *gain),
         reading_u_rel=noise,
         dark_count_rate_Hz=dark,
         pumping=pumping,
@@ -344,16 +344,17 @@ def saturation(
     return _show(result, figure, json_line)
 
 
-def _given(name: str, value: float, u: float, unit: str) -> Estimate:
-    from qdchar.estimate import Contribution, Estimate
+def _uncertain(name: str, value: float, u: float) -> Uncertain:
+    from qdchar.estimate import Contribution, Uncertain
 
-    budget = (Contribution(f"calibration {name}", u, "B"),) if u else ()
-    return Estimate(
-        name=name,
-        value=value,
-        method="given on the command line",
-        budget=budget,
-    )
+    return Uncertain(value, (Contribution(f"calibration {name}", u, "B"),) if u else ())
+
+
+def _given(name: str, value: float, u: float) -> Estimate:
+    from qdchar.estimate import Estimate
+
+    budget = _uncertain(name, value, u).budget
+    return Estimate(name=name, value=value, method="given on the command line", budget=budget)
 
 
 def _show(result: Result, figure: Path | None, json_line: bool) -> int:
