@@ -14,7 +14,7 @@ from pulsed_light import Light, record
 from qdchar.analysis import brightness, dead_time, hbt, lifetime
 from qdchar.estimate import Contribution, Estimate
 from qdchar.raw_data import TagRun
-from qdchar.tags.formats.photon_hdf5 import StoredTags
+from qdchar.tags.formats.photon_hdf5 import StoredTags, TagWriter
 from qdchar.tags.source import CHUNK_TAGS, TagChunk
 
 LIGHT = Light(mean_photons=0.4)
@@ -61,7 +61,10 @@ def reading(monkeypatch: pytest.MonkeyPatch) -> Reading:
 
 def brightness_of(run: TagRun) -> None:
     efficiency = Estimate(
-        "detector_efficiency", 0.712, "1", "", "given", budget=(Contribution("c", 0.01),)
+        value=0.712,
+        name="detector_efficiency",
+        method="given",
+        budget=(Contribution("certificate", 0.01),),
     )
     brightness.analyse(run, detector_efficiency=efficiency)
 
@@ -95,8 +98,6 @@ def wired(tmp_path: Path, name: str, light: Light) -> Path:
     run = record(tmp_path, f"bare_{name}", np.random.default_rng(2), 400_000, light)
     tags = list(StoredTags(run.file).chunks())
     wiring = {"channel_a": 1, "channel_b": 2, "channel_sync": 7, "sync_divider": 1000}
-    from qdchar.tags import TagWriter
-
     with TagWriter(tmp_path / f"{name}.h5", resolution_ps=1.0, attributes=wiring) as writer:
         for chunk in tags:
             writer.append(chunk.times_ps, chunk.channels)

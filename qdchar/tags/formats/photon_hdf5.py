@@ -30,7 +30,7 @@ from .photon_hdf5_recovery import AsClosed, is_marked_open
 _CHUNK: Final = 1 << 16
 _FLUSH_S: Final = 1.0
 _KEPT_TAGS: Final = 1 << 23
-"""A file of up to so many tags, 75 MB, is unpacked once: an analysis goes through it five times."""
+"""A file of up to so many tags, 75 MB, is unpacked once: an analysis reads it several times."""
 
 
 class TagWriter:
