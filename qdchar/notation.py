@@ -1,4 +1,4 @@
-"""How numbers are printed: value(uncertainty) with an SI prefix."""
+"""How numbers are printed for people: value(uncertainty) with an SI prefix."""
 
 from __future__ import annotations
 
@@ -7,11 +7,25 @@ import math
 from qdchar.estimate import Estimate
 
 _PREFIXES = {-15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
-_TAKES_PREFIX = ("s", "Hz", "W", "m", "V")
+_TAKES_PREFIX = ("s", "Hz", "W", "m", "V", "m/V", "Hz/m")
+_DIGITS_WITHOUT_U = 4
+"""Significant digits of a number that has no uncertainty of its own."""
 
 
 def concise(value: float, u: float, *, digits: int = 2) -> str:
     """Write a value with its uncertainty in the last digits.
+
+    Parameters
+    ----------
+    value, u
+        In the same unit. Where u is 0, four significant digits are written.
+    digits
+        Significant digits of the uncertainty.
+
+    Raises
+    ------
+    ValueError
+        If a number is not finite, or u is negative.
 
     Examples
     --------
@@ -21,19 +35,17 @@ def concise(value: float, u: float, *, digits: int = 2) -> str:
     '1.30(12)e-3'
     >>> concise(75.83, 0.0)
     '75.83'
+    >>> concise(0.00705901, 0.0)
+    '7.059e-3'
     """
     if not (math.isfinite(value) and math.isfinite(u)) or u < 0:
         raise ValueError(f"cannot print {value} +- {u}")
-    if u == 0:
-        return f"{value:.6g}"
-    exponent = 0
-    if value and abs(value) < 1e-2:
-        exponent = math.floor(math.log10(abs(value)))
-        value, u = value / 10.0**exponent, u / 10.0**exponent
-    decimals = digits - 1 - math.floor(math.log10(u))
-    if round(u, decimals) >= 10.0 ** (digits - decimals):  # 0.0996 rounds to 0.100, three digits
-        decimals -= 1
+    exponent = _exponent(max(abs(value), u))
     tail = f"e{exponent}" if exponent else ""
+    value, u = value / 10.0**exponent, u / 10.0**exponent
+    if u == 0:
+        return f"{_rounded(value)}{tail}"
+    decimals = _decimals(u, digits)
     if decimals <= 0:
         scale = 10.0**-decimals
         return f"{round(value / scale) * scale:.0f}({round(u / scale) * scale:.0f}){tail}"
@@ -51,5 +63,51 @@ def prefixed(value: float, unit: str) -> tuple[float, str]:
 
 def text(estimate: Estimate) -> str:
     """Write an estimate with its unit, e.g. ``75.80(45) ps``."""
-    scale, unit = prefixed(estimate.value, estimate.unit)
+    scale, unit = _scale(estimate)
     return f"{concise(estimate.value / scale, estimate.u / scale)} {unit}".rstrip()
+
+
+def interval_text(estimate: Estimate, interval: tuple[float, float]) -> str:
+    """Write an interval of an estimate in the unit of `text`, e.g. ``[74.90, 76.70] ps``.
+
+    A quarter of its width, the standard uncertainty if it is a normal 95 % interval, decides on the
+    digits.
+    """
+    scale, unit = _scale(estimate)
+    low, high = (end / scale for end in interval)
+    exponent = _exponent(max(abs(low), abs(high)))
+    tail = f"e{exponent}" if exponent else ""
+    low, high = low / 10.0**exponent, high / 10.0**exponent
+    if high > low:
+        decimals = max(_decimals(0.25 * (high - low), 2), 0)
+        ends = [f"{end:.{decimals}f}" for end in (low, high)]
+    else:
+        ends = [_rounded(low), _rounded(high)]
+    return f"[{', '.join(ends)}]{tail} {unit}".rstrip()
+
+
+def _scale(estimate: Estimate) -> tuple[float, str]:
+    """Prefix by the larger one of value and uncertainty: a value may be 0 within its error."""
+    return prefixed(max(abs(estimate.value), estimate.u), estimate.unit)
+
+
+def _exponent(largest: float) -> int:
+    """Power of ten to take out of numbers: none from 0.01 on."""
+    return math.floor(math.log10(largest)) if 0 < largest < 1e-2 else 0
+
+
+def _decimals(u: float, digits: int) -> int:
+    """Decimal places that show so many digits of an uncertainty."""
+    decimals = digits - 1 - math.floor(math.log10(u))
+    if round(u, decimals) >= 10.0 ** (digits - decimals):  # 0.0996 rounds to 0.100, three digits
+        decimals -= 1
+    return decimals
+
+
+def _rounded(value: float) -> str:
+    """Write a number without uncertainty, never with an exponent."""
+    if value == 0:
+        return "0"
+    decimals = _DIGITS_WITHOUT_U - 1 - math.floor(math.log10(abs(value)))
+    digits = f"{round(value, decimals):.{max(decimals, 0)}f}"
+    return digits.rstrip("0").rstrip(".") if decimals > 0 else digits

@@ -6,16 +6,18 @@ from pathlib import Path
 
 import click
 
+PATH = click.Path(path_type=Path)
+
 station_option = click.option(
     "--station",
     "station_file",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="The lab's instruments (TOML); the simulated lab where not given.",
 )
 recipe_option = click.option(
     "--recipe",
     "recipe_file",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Settings of the measurements and limits of the verdict (TOML).",
 )
 as_json = click.option(

@@ -13,7 +13,7 @@ from qdchar.keyrate import ASSUMPTION, predict, source_and_link
 from qdchar.keyrate.comparators import COMPARATORS
 from qdchar.lab.outcome import load_outcome, read_json
 from qdchar.lab.run import Step, read_steps
-from qdchar.notation import concise, prefixed, text
+from qdchar.notation import concise, interval_text, text
 from qdchar.record import SourceRecord
 
 from .figures import draw_curve, draw_key_rate, embedded
@@ -103,11 +103,7 @@ def _step_on_page(step: Step) -> _StepOnPage:
 
 
 def _line(e: Estimate) -> tuple[str, str, str, str]:
-    interval = ""
-    if e.interval_95 is not None:
-        scale, unit = prefixed(e.value, e.unit)
-        low, high = (v / scale for v in e.interval_95)
-        interval = f"[{low:.4g}, {high:.4g}] {unit}"
+    interval = "" if e.interval_95 is None else interval_text(e, e.interval_95)
     return e.quantity.words, text(e), interval, f"{e.name}: {e.definition}; {e.method}"
 
 

@@ -1,0 +1,122 @@
+"""Options that several analyses take, and what is given with them as estimates."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from qdchar.errors import UsageError
+
+from .._options import PATH
+
+if TYPE_CHECKING:
+    from qdchar.estimate import Contribution, Estimate, Uncertain
+
+F = TypeVar("F", bound=Callable[..., object])
+
+figure_option = click.option(
+    "--figure", type=PATH, help="Draw data, fit and residuals to this file."
+)
+channels_option = click.option("--channels", type=(int, int), help="Channels of the two detectors.")
+clock_option = click.option(
+    "--clock",
+    "clock_Hz",
+    type=click.FloatRange(min=0, min_open=True),
+    default=76.13e6,
+    show_default=True,
+    help="Pulse rate [Hz].",
+)
+dead_pulses_option = click.option(
+    "--lost-pulses",
+    "dead_pulses",
+    type=click.FloatRange(min=0),
+    default=0,
+    show_default=True,
+    help="Pulses that a detector loses after a click (over the on-fraction of a blinking source).",
+)
+dark_option = click.option(
+    "--dark", type=float, default=0.0, show_default=True, help="Dark count rate [Hz]."
+)
+_gain_option = click.option(
+    "--gain", type=(float, float), default=(1.0, 0.0), help="Power meter's gain and its u."
+)
+_noise_option = click.option(
+    "--noise", type=float, default=0.005, show_default=True, help="Of one power reading."
+)
+
+
+def power_scan_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Add the options of a scan of counts against pump power.
+
+    The command gets them as `power_scan`: the keyword arguments of the analysis.
+    """
+
+    @functools.wraps(command)
+    def with_power_scan(
+        *,
+        clock_Hz: float,
+        dead_pulses: float,
+        gain: tuple[float, float],
+        noise: float,
+        dark: float,
+        **others: object,
+    ) -> int:
+        power_scan = {
+            "clock_rate_Hz": clock_Hz,
+            "dead_pulses": dead_pulses,
+            "power_gain": given("--gain", "power_meter_gain", gain),
+            "reading_u_rel": noise,
+            "dark_count_rate_Hz": dark,
+        }
+        return command(power_scan=power_scan, **others)
+
+    options = (clock_option, dead_pulses_option, _gain_option, _noise_option, dark_option)
+    for option in reversed(options):
+        with_power_scan = option(with_power_scan)
+    return with_power_scan
+
+
+def given(option: str, name: str, value_and_u: tuple[float, float]) -> Estimate:
+    """Return a known quantity as it was given on the command line.
+
+    Raises
+    ------
+    UsageError
+        If a number is not finite, or the uncertainty is negative.
+    """
+    from qdchar.estimate import Estimate
+
+    value, budget = _checked(option, name, value_and_u)
+    return Estimate(name=name, value=value, method="given on the command line", budget=budget)
+
+
+def given_uncertain(option: str, name: str, value_and_u: tuple[float, float]) -> Uncertain:
+    """Return a value that is none of the known quantities as it was given on the command line.
+
+    Raises
+    ------
+    UsageError
+        If a number is not finite, or the uncertainty is negative.
+    """
+    from qdchar.estimate import Uncertain
+
+    return Uncertain(*_checked(option, name, value_and_u))
+
+
+def _checked(
+    option: str, name: str, value_and_u: tuple[float, float]
+) -> tuple[float, tuple[Contribution, ...]]:
+    import math
+
+    from qdchar.estimate import Contribution
+
+    value, u = value_and_u
+    if not (math.isfinite(value) and 0 <= u < math.inf):
+        raise UsageError(
+            f"{option} {value:g} {u:g}: give a finite value and its standard uncertainty, which is "
+            "0 or more"
+        )
+    return value, (Contribution(f"calibration {name}", u, "B"),) if u else ()

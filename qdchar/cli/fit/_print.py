@@ -1,0 +1,62 @@
+"""The result of an analysis on the terminal, as a drawing and as JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from qdchar.errors import InconclusiveError, RecordError
+
+if TYPE_CHECKING:
+    from qdchar.fit import Result
+
+
+def show(result: Result, figure: Path | None, json_line: bool) -> int:
+    """Print a result, draw it if asked to, and return the exit code."""
+    import numpy as np
+
+    from qdchar.fit import runs_p_value
+    from qdchar.notation import interval_text, text
+
+    from .._quantities import quantities
+
+    for e in result.estimates:
+        interval = "" if e.interval_95 is None else f"   95 %: {interval_text(e, e.interval_95)}"
+        click.echo(f"{e.quantity.words} = {text(e)}{interval}")
+        click.echo(f"    {e.name}: {e.definition}; {e.method}")
+    for f in result.fits:
+        click.echo(f"fit: {f.model}, {f.statistic} {f.minimum:.1f}, {f.dof} degrees of freedom")
+        for curve in f.curves:
+            p = runs_p_value(curve.residuals[np.argsort(curve.x, kind="stable")])
+            if p < 1.0:  # 1 is also the answer to too few residuals
+                click.echo(f"    {curve.title}: runs test of the residuals p = {p:.2g}")
+    for problem in result.problems:
+        click.echo(f"PROBLEM: {problem}")
+    if figure is not None:
+        _draw(result, figure)
+    code = InconclusiveError.exit_code if result.problems else 0
+    if json_line:
+        line = {
+            "exit_code": code,
+            "problems": result.problems,
+            "quantities": quantities(result),
+        }
+        click.echo(json.dumps(line))
+    return code
+
+
+def _draw(result: Result, file: Path) -> None:
+    """Draw every curve of a result: one file, or one each with a number behind the name."""
+    from qdchar.report.figures import draw_curve
+
+    curves = [curve for f in result.fits for curve in f.curves]
+    for k, curve in enumerate(curves, start=1):
+        target = file if len(curves) == 1 else file.with_stem(f"{file.stem}_{k}")
+        try:
+            draw_curve(curve).savefig(target)
+        except (OSError, ValueError) as error:
+            raise RecordError(f"{target}: cannot be drawn: {error}") from None
+        click.echo(f"figure: {target}")

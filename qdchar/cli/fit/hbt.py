@@ -1,0 +1,40 @@
+"""``qdchar fit hbt``: g2(0) under pulsed excitation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .._options import PATH, as_json
+from ._options import channels_option, figure_option
+from ._print import show
+
+
+@click.command()
+@click.argument("file", type=PATH)
+@click.option("--delay", "delay_s", type=float, help="Electronic delay of the zero peak [s].")
+@click.option("--period", "period_s", type=float, help="Pulse period [s].")
+@channels_option
+@click.option("--window", "window_s", type=float, help="Half width of a peak's window [s].")
+@figure_option
+@as_json
+def hbt(
+    file: Path,
+    delay_s: float | None,
+    period_s: float | None,
+    channels: tuple[int, int] | None,
+    window_s: float | None,
+    figure: Path | None,
+    json_line: bool,
+) -> int:
+    """g2(0) from time tags (PTU, quTAG, HDF5) or a histogram.
+
+    Delay and period are measured unless given, and reported.
+    """
+    from qdchar.analysis import hbt as analysis
+
+    result = analysis.analyse_file(
+        file, delay_s=delay_s, period_s=period_s, channels=channels, window_s=window_s
+    )
+    return show(result, figure, json_line)

@@ -1,0 +1,56 @@
+"""``qdchar fit lifetime``: the lifetime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .._options import PATH, as_json
+from ._options import figure_option
+from ._print import show
+
+
+@click.command()
+@click.argument("file", type=PATH)
+@click.option("--response", type=PATH, help="Measured instrument response, in the same form.")
+@click.option(
+    "--response-u",
+    "response_u_rel",
+    type=click.FloatRange(min=0, max=0.5),
+    default=0.02,
+    show_default=True,
+    help="Relative u of the response's width.",
+)
+@click.option(
+    "--channel", type=int, help="Detector channel; the one with most clicks if not given."
+)
+@click.option("--sync-channel", type=int, help="Channel of the pulse clock.")
+@click.option("--sync-divider", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--period", "period_s", type=float, help="Pulse period [s].")
+@figure_option
+@as_json
+def lifetime(
+    file: Path,
+    response: Path | None,
+    response_u_rel: float,
+    channel: int | None,
+    sync_channel: int | None,
+    sync_divider: int,
+    period_s: float | None,
+    figure: Path | None,
+    json_line: bool,
+) -> int:
+    """Lifetime from time tags (PTU, quTAG, HDF5) or a decay histogram."""
+    from qdchar.analysis import lifetime as analysis
+
+    result = analysis.analyse_file(
+        file,
+        response=response,
+        response_u_rel=response_u_rel,
+        channel=channel,
+        sync_channel=sync_channel,
+        sync_divider=sync_divider,
+        period_s=period_s,
+    )
+    return show(result, figure, json_line)
