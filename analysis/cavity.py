@@ -23,8 +23,8 @@ from .statistics.likelihood import FitParameter, FitResult, Values, deviance_res
 Array = NDArray[np.float64]
 
 _LABEL = "cavity scan"
-_SHARE_OF_ORDER = 0.4
-"""Of a scan over several orders, this much to either side of a peak belongs to it."""
+_PART_OF_ORDER = 0.4
+"""Part of an order to either side of a peak that is fitted, below the half where orders meet."""
 
 
 def analyse(
@@ -47,11 +47,11 @@ def analyse(
     dead_pulses
         Pulses a detector is dead after a click, see `qdchar.analysis.dead_time.dead_pulses`.
     wavelength_m
-        Vacuum wavelength; two resonances of one transverse mode lie half of it apart [m].
+        Vacuum wavelength; resonances of one transverse mode are half of it apart [m].
     metres_per_volt
-        Piezo calibration, see `orders`; a scan over several orders calibrates itself.
+        Piezo calibration, see `orders`; not needed for a scan over several orders.
     purcell_factor
-        On resonance; with it the cavity's own width and finesse follow from those of the counts.
+        On resonance; gives the cavity's own width and finesse from the width of the count rate.
 
     Returns
     -------
@@ -68,8 +68,8 @@ def analyse(
 
     Notes
     -----
-    The count rate is wider than the cavity. It follows the share of the emission that goes into the
-    cavity's mode, beta = F/(1 + F), and with F = F0/(1 + x^2) this is
+    The count rate is wider than the cavity. It is proportional to the share of the emission into
+    the cavity's mode, beta = F/(1 + F). With F = F0/(1 + x^2) this is
     ``F0/(F0 + 1 + x^2)``, x = 2 delta/kappa: a Lorentzian of width ``kappa sqrt(1 + F0)``.
     """
     peaks = _peaks(scan, clock_rate_Hz, dead_pulses)
@@ -82,7 +82,7 @@ def analyse(
         metres_per_volt = calibration["cavity_metres_per_volt"]
         found += calibration.estimates
         fits += calibration.fits
-        reach = _SHARE_OF_ORDER * calibration["cavity_fsr_voltage"].value
+        reach = _PART_OF_ORDER * calibration["cavity_fsr_voltage"].value
         near = np.abs(scan.x - highest.centre) < reach
         part = replace(scan, x=scan.x[near], clicks=scan.clicks[near], dwell_s=scan.dwell_s[near])
     solution, noise, curve = _resonance(part, highest, clock_rate_Hz, dead_pulses)
@@ -118,9 +118,9 @@ def orders(
     clock_rate_Hz, dead_pulses, wavelength_m
         As for `analyse`.
     scale_u_rel
-        By how much less per volt the piezo moves in the small loops of a measurement, where its
-        hysteresis holds it back, than in a long slow sweep, which collects its creep: relative,
-        and also the standard uncertainty of that.
+        Relative reduction of the piezo's motion per volt in the small loops of a measurement,
+        because of hysteresis, against a long slow sweep, which includes creep; also the standard
+        uncertainty of this reduction.
 
     Returns
     -------
@@ -213,7 +213,7 @@ def _peaks(scan: Scan, clock_rate_Hz: float, dead_pulses: float) -> list[Peak]:
 def _resonance(
     scan: Scan, peak: Peak, clock_rate_Hz: float, dead_pulses: float
 ) -> tuple[FitResult, float, Curve]:
-    """Fit one peak; returns the brightness noise found, too."""
+    """Fit one peak; return the fit, the excess noise and the curve."""
     light = corrected_counts(scan, clock_rate_Hz, dead_pulses)
     pulses, volts = scan.dwell_s * clock_rate_Hz, scan.x
     floor = max(float(np.quantile(light.counts / pulses, 0.05)), 1e-12)
@@ -260,7 +260,7 @@ def _orders(
 ) -> Result:
     centres = np.array([p.centre for p in peaks])
     spacings = np.diff(centres)
-    # a missed order would double a spacing
+    # An order that was not found doubles a spacing.
     index = np.concatenate([[0], np.cumsum(np.round(spacings / np.median(spacings)))])
     fsr = float((centres[-1] - centres[0]) / index[-1])
     grid = float(np.median(np.diff(np.sort(scan.x))))
@@ -349,7 +349,7 @@ def _product(name: str, a: Estimate, b: Estimate) -> Estimate:
 
 
 def _of_cavity(counts: Estimate, wavelength_m: float, purcell_factor: Estimate) -> list[Estimate]:
-    """Undo the broadening by the Purcell effect: width / sqrt(1 + F0)."""
+    """Remove the broadening by the Purcell effect: width / sqrt(1 + F0)."""
     broadening = math.sqrt(1.0 + purcell_factor.value)
     width = counts.value / broadening
     by_purcell = 0.5 / (1.0 + purcell_factor.value)

@@ -14,7 +14,7 @@ from .statistics.intervals import LEVEL_68, LEVEL_95, garwood
 
 
 def analyse(scan: Scan) -> Result:
-    """Find the dark count rate, the total of both detectors.
+    """Find the dark count rate of both detectors together.
 
     Parameters
     ----------
@@ -30,13 +30,13 @@ def analyse(scan: Scan) -> Result:
     Raises
     ------
     InconclusiveError
-        If no time was spent.
+        If the counting time is zero.
 
     Notes
     -----
-    A dark count is Poissonian. Where the dwells scatter more than that (one chance in 1000), light
-    leaks in or a detector is unwell: the uncertainty is stretched by the excess and the result
-    carries a problem.
+    Dark counts are Poissonian. Where the dwells scatter significantly more (probability below
+    0.001), there is stray light or a faulty detector: the uncertainty is increased by the square
+    root of the dispersion, and a problem is reported.
 
     Examples
     --------
@@ -49,33 +49,33 @@ def analyse(scan: Scan) -> Result:
     """
     time_s = float(scan.dwell_s.sum())
     if time_s <= 0.0:
-        raise InconclusiveError(f"{scan.file}: no time was spent counting dark counts")
+        raise InconclusiveError(f"{scan.file}: the counting time is zero")
     counts = scan.clicks.sum(axis=1).astype(np.float64)
     total = int(counts.sum())
     expected = total * scan.dwell_s / time_s
 
-    stretch, problems = 1.0, []
-    excess = _dispersion(counts, expected)
-    if excess is not None:
-        stretch = float(np.sqrt(excess))
+    birge_ratio, problems = 1.0, []
+    dispersion = _dispersion(counts, expected)
+    if dispersion is not None:
+        birge_ratio = float(np.sqrt(dispersion))
         problems.append(
-            f"dark counts scatter {excess:.1f} times more than Poisson statistics allow: look for "
-            "stray light or a detector that is warming up"
+            f"dark counts scatter {dispersion:.1f} times more than Poisson statistics allow: look "
+            "for stray light or a detector that is warming up"
         )
     low, high = garwood(total, LEVEL_68)
     low_95, high_95 = garwood(total, LEVEL_95)
     rate = total / time_s
-    spread = stretch / time_s
+    per_count = birge_ratio / time_s
     estimate = Estimate(
         name="dark_count_rate",
         value=rate,
         method=f"{total} counts in {time_s:.4g} s, Garwood interval",
         plane="detectors",
-        budget=(Contribution(f"dark counts, {scan.file.name}", 0.5 * (high - low) * spread),),
-        interval_68=(rate - (total - low) * spread, rate + (high - total) * spread),
+        budget=(Contribution(f"dark counts, {scan.file.name}", 0.5 * (high - low) * per_count),),
+        interval_68=(rate - (total - low) * per_count, rate + (high - total) * per_count),
         interval_95=(
-            max(rate - (total - low_95) * spread, 0.0),
-            rate + (high_95 - total) * spread,
+            max(rate - (total - low_95) * per_count, 0.0),
+            rate + (high_95 - total) * per_count,
         ),
     )
     return Result((estimate,), (_fit(scan, counts, rate, time_s),), tuple(problems))

@@ -1,7 +1,7 @@
-"""Time gate: the share of the signal that a gate of a given width captures, and its dark counts.
+"""Time gate: the share of the signal in a gate of a given width, and its dark counts.
 
-Clicks of the emission are folded into the pulse period. The gate lies where it captures most; of
-the clicks outside of it, those that the dark count rate explains are no lost signal.
+Clicks of the emission are folded into the pulse period. The gate is placed where it contains most
+clicks. Clicks outside of it, less the expected dark counts, are lost signal.
 """
 
 from __future__ import annotations
@@ -23,16 +23,18 @@ from .statistics.intervals import LEVEL_68, LEVEL_95, Interval, garwood, jeffrey
 Array = NDArray[np.float64]
 
 _BIN_S = 2e-12
-_STRAY_S = 100e-12
-_STRAY_CLICKS = 5.0
-"""A stretch with no more clicks than this beyond its dark counts does not draw the gate to it."""
-_CUT_OFF = 0.01
-"""Lost signal from which on a key rate without it would be wrong."""
+"""Bin width of the folded clicks [s], far below the length of a gate."""
+_SMOOTHING_S = 100e-12
+"""Time over which clicks are summed to separate signal from dark counts [s]."""
+_LEAST_SIGNIFICANCE = 5.0
+"""Clicks above the expected dark counts, in standard deviations, that are taken for signal."""
+_MAX_LOST_SIGNAL = 0.01
+"""Lost share of the signal above which the key rate would be wrong without it."""
 
 
 @dataclass(frozen=True)
 class _Gated:
-    """Clicks of one detector outside of its gate, all of them, and the dark counts in both."""
+    """Clicks of one detector outside of its gate and in all, and the dark counts among them."""
 
     outside: float
     total: float
@@ -43,7 +45,7 @@ class _Gated:
 def analyse(
     run: TagRun, *, gate_width: Estimate, dark_count_rate: Estimate, dead_time: Estimate
 ) -> Result:
-    """Find what a gate captures of the signal, and how likely a dark count falls into it.
+    """Find the share of the signal in a gate, and the probability of a dark count in it.
 
     Parameters
     ----------
@@ -70,14 +72,13 @@ def analyse(
 
     Notes
     -----
-    The response of these detectors and of the tagger is in the captured fraction; behind slower
-    detectors a gate captures less. Where a gate cuts signal off, the photons it loses are no
-    fewer in the channel: <n> and g2 stay as they are, and the receiver's efficiency is lower by
-    the captured fraction.
+    The captured fraction includes the response of these detectors and of the tagger; with slower
+    detectors a gate captures less. A gate does not change the light in the channel: <n> and g2
+    stay the same, and the receiver's efficiency is multiplied by the captured fraction.
 
-    With few clicks outside, their number is Poissonian: the lower end of the interval is Jeffreys',
-    the upper one, which has 1 for a bound, Garwood's. What is captured may come out above 1 by the
-    noise of the dark counts; its interval does not.
+    The number of clicks outside is Poissonian. The lower end of the interval is from Jeffreys'
+    interval, the upper end, which is at most 1, from Garwood's. The captured fraction itself can
+    exceed 1 by the noise of the dark counts.
     """
     pulsed = open_run(run)
     parts = [
@@ -90,11 +91,11 @@ def analyse(
     )
     signal = total - dark
     lost = (outside - dark_outside) / signal
-    # outside and inside share their total: binomial, narrower than Poissonian by this
+    # Clicks inside and outside add up to the total: binomial, narrower than Poissonian by this.
     narrower = math.sqrt(max(1.0 - outside / total, 0.0))
 
     def interval(level: float) -> Interval:
-        # from nothing lost, unless darks alone would rarely be as many
+        # Nothing is lost unless dark counts alone would rarely be as many.
         low = max(garwood(round(outside), level)[0] - dark_outside, 0.0) / signal
         high = jeffreys(round(outside), level, dark_outside)[1] / signal
         top = 1.0 - lost + narrower * (lost - low) if low > 0.0 else 1.0
@@ -120,10 +121,10 @@ def analyse(
         interval_95=interval(LEVEL_95),
     )
     problems = []
-    if lost > _CUT_OFF:
+    if lost > _MAX_LOST_SIGNAL:
         problems.append(
-            f"a gate of {gate_width.value * 1e9:.4g} ns cuts {100 * lost:.1f} % of the signal off: "
-            "widen gate_width, or take it off fiber_optics_efficiency in the link file"
+            f"a gate of {gate_width.value * 1e9:.4g} ns cuts off {100 * lost:.1f} % of the signal: "
+            "use a wider gate_width, or reduce fiber_optics_efficiency in the link file"
         )
     if gate_width.value > period_s:
         problems.append(
@@ -180,7 +181,7 @@ def _gated(
 
 
 def _inside(counts: Array, bins: float) -> Array:
-    """Clicks in a gate that begins with each bin, shape (n,); a part of a bin counts as such."""
+    """Return the clicks in a gate that begins at each bin, shape (n,); bins count in part."""
     n = len(counts)
     cumulated = np.concatenate([[0.0], np.cumsum(np.tile(counts, 2))])
     begin = np.arange(n)
@@ -189,19 +190,21 @@ def _inside(counts: Array, bins: float) -> Array:
 
 
 def _place(counts: Array, bins: float, dark: float) -> int:
-    """First bin of the gate that captures most; in the middle where several capture the same.
+    """Return the first bin of the gate with most clicks; the middle one of several alike.
 
-    Stray clicks are left out here: a gate that picked those up by choice would count the darks
-    outside of it too low.
+    Only bins with significant signal are used. A gate that was chosen to include many dark counts
+    would leave too few outside.
     """
     n = len(counts)
-    half = max(round(0.5 * _STRAY_S / _BIN_S), 1)
+    half = max(round(0.5 * _SMOOTHING_S / _BIN_S), 1)
     near = np.convolve(np.tile(counts, 3), np.ones(2 * half + 1), mode="same")[n : 2 * n]
     expected = dark * (2 * half + 1) / n
-    bright = np.where(near > expected + _STRAY_CLICKS * math.sqrt(expected + 1.0), counts, 0.0)
+    bright = np.where(
+        near > expected + _LEAST_SIGNIFICANCE * math.sqrt(expected + 1.0), counts, 0.0
+    )
     inside = _inside(bright, bins)
     best = np.flatnonzero(inside > inside.max() - 0.5)
-    # the run of best places goes round the period's end at most once: unwrap it at its gap
+    # The best positions may continue across the end of the period: unwrap them at their gap.
     gap = int(np.argmax(np.diff(np.append(best, best[0] + n))))
     ordered = np.roll(best, -(gap + 1))
     return int(ordered[len(ordered) // 2])

@@ -1,4 +1,4 @@
-"""Two-photon interference of consecutive photons, and how alike they are.
+"""Two-photon interference of consecutive photons, and their indistinguishability.
 
 Behind an interferometer that is unbalanced by one pulse period, a photon through the long arm
 meets its successor through the short one. Per pulse, with two splitters of reflectance R and
@@ -6,14 +6,15 @@ transmittance T, photons leave by different outputs with
 
     C = n^2 R T { (R^2 + T^2) (1 + g2) - 2 R T (1 - eps)^2 M } ,
 
-where M is the overlap of the two with arms polarised alike, and 0 with orthogonal ones; the term
-with g2 is two photons of one pulse, which share an arm and do not interfere. So
+where M is the overlap of the two photons with parallel polarisation of the arms, and 0 with
+orthogonal polarisation. The term with g2 is from two photons of one pulse, which take the same arm
+and do not interfere. So
 
     V = 1 - C_par/C_orth ,    M = V (1 + g2) (R^2 + T^2)/(2 R T)/(1 - eps)^2 .
 
-The formula of Santori et al., Nature 419, 594 (2002), has 1 + 2 g2. It is for excitation in pairs
-of pulses, where two photons of one pulse also leave in the time slots on either side; of a train
-that is always as dense, each slot holds one pair that can meet and the like of one pulse's.
+The formula of Santori et al., Nature 419, 594 (2002), has 1 + 2 g2. It is for excitation by pairs
+of pulses, where two photons of one pulse also contribute in the time slots on either side. Here
+every pulse period holds a pulse.
 """
 
 from __future__ import annotations
@@ -48,8 +49,11 @@ Array = NDArray[np.float64]
 
 FORMULA = "V (1 + g2) (R^2 + T^2)/(2 R T)/(1 - eps)^2, one pulse per period"
 _BLOCKS = 50
+"""Time blocks of a run for the jackknife."""
 _LAGS = 12
-_SHOWN = 4
+"""Largest delay of the peak areas [pulses]."""
+_LARGEST_SHOWN_LAG = 4
+"""Largest delay in the drawing [pulses]; peaks farther away are the reference."""
 
 
 def analyse(
@@ -77,12 +81,12 @@ def analyse(
     dark_count_rate
         Total of both detectors [Hz]; coincidences with dark counts are subtracted if given.
     blinking
-        Amplitude b; consecutive photons come from a source that is on, so that g2/(1 + b) counts.
+        Amplitude b. Consecutive photons come from a source that is on, so g2/(1 + b) is used.
 
     Returns
     -------
     Result
-        ``visibility``: V as measured, only darks removed; ``indistinguishability``: M by the
+        ``visibility``: V as measured, only dark counts removed; ``indistinguishability``: M by the
         formula above.
 
     Raises
@@ -92,19 +96,20 @@ def analyse(
 
     Notes
     -----
-    Only live pulses count, before which neither detector clicked for longer than it is dead.
-    Whether anything clicks does not depend on interference, only where it does: so both settings
-    have the same live pulses, and dead time and blinking drop out of C_par/C_orth. Pulses with any
-    click, n_A + n_B - C, do not depend on it either; their square takes out what the brightness
-    changed between the settings. A live pulse follows one that no short arm gave a click, so that
-    a photon is in the long arm more often, by 1/(1 - T q) with q clicks per pulse; two photons of
-    the pulse itself, both in the short arm, are not. That is allowed for: V is lower by
-    g2 q T^3/(R^2 + T^2), some 1e-4. And a threshold detector counts once where a pair from one arm
-    meets a photon from the other, so that C is not the mean of n_A n_B: see `_triples`.
+    Only live pulses are counted, before which neither detector clicked for longer than its dead
+    time. Interference decides which detector clicks, not whether one clicks. So both settings have
+    the same live pulses, and dead time and blinking cancel in C_par/C_orth. Pulses with any click,
+    n_A + n_B - C, do not depend on interference either; their square normalises the brightness.
 
-    The multi-photon part may be as alike as the rest, or not interfere at all ("separable noise":
-    M is then greater by 1/(1 - g2), Ollivier et al., PRL 126, 063602). Where it comes from is not
-    known here: the middle is reported, with a rectangular distribution between the two.
+    Two corrections are small. Before a live pulse no photon of the short arm gave a click, so a
+    photon in the long arm is more frequent by 1/(1 - T q), with q clicks per pulse, but two photons
+    of the pulse itself in the short arm are not: V is reduced by g2 q T^3/(R^2 + T^2), about 1e-4.
+    A threshold detector gives one click for several photons, so that C is not the mean of n_A n_B:
+    see `_three_photons`.
+
+    The multi-photon part may be as indistinguishable as the rest, or not interfere at all
+    ("separable noise": M is then greater by 1/(1 - g2), Ollivier et al., PRL 126, 063602). Its
+    origin is not known here: the middle is reported, with a rectangular distribution between both.
     """
     counts = _counted(runs)
     by_arms = {
@@ -126,7 +131,7 @@ def analyse(
     others, _ = _coincidences(orthogonal, dark)
     if others <= 0:
         raise InconclusiveError(
-            f"{label}: no coincidences with orthogonal arms; record longer, or look for the light"
+            f"{label}: no coincidences with orthogonal arms; record longer, or check the light"
         )
     unit = _normalised(parallel, 1.0) / _normalised(orthogonal, others)
     pairs = g2.value / (1.0 if blinking is None else 1.0 + blinking.value)
@@ -135,17 +140,17 @@ def analyse(
     )
     gated = all(s.veto_pulses > 0 for counted in by_arms.values() for s in counted)
     if gated:
-        excess = _pairs_rarer(orthogonal, pairs, reflectance.value) * visibility.value
-        # its model is good to about half of it
-        visibility = _less(visibility, excess, 0.5 * excess, f"pairs on live pulses, {label}")
-    excess, doubt = _triples(orthogonal, pairs, reflectance.value, visibility.value)
-    visibility = _less(visibility, excess, doubt, f"three photons on two detectors, {label}")
+        excess = _rarer_pairs(orthogonal, pairs, reflectance.value) * visibility.value
+        # The model of this correction is accurate to about half of it.
+        visibility = _reduced(visibility, excess, 0.5 * excess, f"pairs on live pulses, {label}")
+    excess, doubt = _three_photons(orthogonal, pairs, reflectance.value, visibility.value)
+    visibility = _reduced(visibility, excess, doubt, f"three photons on two detectors, {label}")
     alike = _indistinguishability(visibility, g2, reflectance, overlap, blinking)
     return Result((visibility, alike), (_fit(by_arms, visibility),))
 
 
 def _counted(runs: Sequence[TagRun]) -> list[PulseStatistics]:
-    """Count all runs with one gate: the on-time of a blinking source among live pulses is its."""
+    """Count all runs with one veto, on which the on-time of a blinking source depends."""
     opened = [open_run(r) for r in runs]
     gate = max(veto_pulses(p.count(veto_pulses=0, n_blocks=_BLOCKS)) for p in opened)
     return [p.count(veto_pulses=gate, n_blocks=_BLOCKS, n_max=_LAGS) for p in opened]
@@ -160,7 +165,7 @@ def _table(counted: Sequence[PulseStatistics]) -> Table:
 
 
 def _coincidences(table: Table, dark: float) -> tuple[float, float]:
-    """Coincidences of photons, and those with a dark count (half of the darks on each)."""
+    """Return coincidences of photons, and those with a dark count (half of them on each)."""
     _, a, b, both = table.sum(axis=0)
     by_dark = 0.5 * dark * (a + b)
     return float(both - by_dark), float(by_dark)
@@ -231,22 +236,23 @@ def _visibility(
     )
 
 
-def _pairs_rarer(table: Table, pairs: float, reflectance: float) -> float:
-    """Relative excess of V on live pulses, where two photons of one pulse are rarer."""
+def _rarer_pairs(table: Table, pairs: float, reflectance: float) -> float:
+    """Return the relative excess of V on live pulses, where pairs of one pulse are rarer."""
     live, a, b, both = table.sum(axis=0)
     r, t = reflectance, 1.0 - reflectance
     return float(pairs * (a + b - both) / live * t**3 / (r**2 + t**2))
 
 
-def _triples(
+def _three_photons(
     table: Table, pairs: float, reflectance: float, visibility: float
 ) -> tuple[float, float]:
-    """Excess of V, and its standard uncertainty, from three photons on two threshold detectors.
+    """Return the excess of V from three photons on two threshold detectors, and its u.
 
-    Where two photons of one arm meet one of the other, n_A n_B is 2 if they part and C counts 1.
-    By the binomial that happens g2 q/2 times as often as one meets one. With orthogonal arms they
-    part with 1 - RT. With parallel ones and alike photons two bunch: a third one that is alike too
-    joins them (they part with 1/4), one that is not goes either way (1/2); which, is not known.
+    Where two photons of one arm meet one photon of the other and leave by both outputs, n_A n_B is
+    2, but C counts 1. This is g2 q/2 times as frequent as one photon meeting one. With orthogonal
+    arms they leave by both outputs with probability 1 - RT. With parallel arms and
+    indistinguishable photons two bunch: a third photon joins them if it is indistinguishable, too
+    (both outputs with 1/4); otherwise it takes either output (1/2). Which holds is not known.
     """
     live, a, b, both = table.sum(axis=0)
     r, t = reflectance, 1.0 - reflectance
@@ -258,8 +264,8 @@ def _triples(
     return float(excess), float(often * alike * 0.125 / math.sqrt(3.0))
 
 
-def _less(visibility: Estimate, excess: float, u: float, source: str) -> Estimate:
-    """Take an excess off."""
+def _reduced(visibility: Estimate, excess: float, u: float, source: str) -> Estimate:
+    """Return the visibility less an excess."""
 
     def moved(interval: Interval | None) -> Interval | None:
         return None if interval is None else (interval[0] - excess, interval[1] - excess)
@@ -309,7 +315,7 @@ def _indistinguishability(
         value=value,
         method=(
             f"{FORMULA}; g2 {pairs:.4g}, R:T {r:.3f}:{t:.3f}, 1 - eps {o:.4f}; multi-photon part "
-            "between as alike as the rest and not interfering (Ollivier, PRL 126, 063602)"
+            "between indistinguishable and not interfering (Ollivier, PRL 126, 063602)"
         ),
         plane=visibility.plane,
         budget=budget,
@@ -319,9 +325,9 @@ def _indistinguishability(
 
 
 def _fit(by_arms: dict[str, list[PulseStatistics]], visibility: Estimate) -> Fit:
-    """Peak areas of both settings over those far from zero, as they are, dead time and all."""
+    """Draw the peak areas of both settings over those far from zero, not corrected."""
     lags = np.arange(-_LAGS, _LAGS + 1)
-    shown = np.abs(lags) <= _SHOWN
+    shown = np.abs(lags) <= _LARGEST_SHOWN_LAG
     x = lags[shown].astype(np.float64)
     curves = []
     for arms, counted in by_arms.items():

@@ -1,17 +1,17 @@
-"""Leaked laser light and re-excitation, told apart: the two reasons for a g2(0) above zero.
+"""Leaked laser light and re-excitation: the two reasons for a g2(0) above zero, separated.
 
-With x laser photons to one of the dot, and g0 the g2(0) of the dot's own light, which the second
-photon of a pulse makes that excites the dot again,
+With x laser photons per photon of the dot, and the g2(0) of the dot's own light g0, which is due to
+pulses that excite the dot twice,
 
     g2(0) = (g0 + 2 x + x^2)/(1 + x)^2 .
 
-One number does not tell which it is, and the remedies differ: better polarisation extinction
-against shorter pulses. So the laser is counted alone, with the cavity detuned. What the dot still
-sends then oscillates with the pulse area; the leak is proportional to the power. Taken out of the
-g2 as an independent background, it leaves g0.
+g2(0) alone does not separate them, and the remedies differ: better polarisation extinction, or
+shorter pulses. Therefore the laser is counted alone, with the cavity detuned. The remaining light
+of the dot then oscillates with the pulse area; the leak is proportional to the power. Subtracting
+it from g2 as an independent background leaves g0.
 
-The leak is taken to be the same with the cavity on resonance and off it. That holds for laser light
-that is scattered past the cavity or far broader than its mode; where the cavity itself turns the
+The leak is assumed to be the same with the cavity on and off resonance. This holds for laser light
+that is scattered past the cavity or far broader than its mode. If the cavity rotates the
 polarisation it has to be checked, with the dot detuned by other means.
 """
 
@@ -92,13 +92,13 @@ def analyse(
     InconclusiveError
         If the scan does not determine the leak, or a detector is silent or saturated.
     RecordError
-        If the scan is not against ``power_W``, or the run does not say its power.
+        If the scan is not against ``power_W``, or the run does not state its power.
 
     Notes
     -----
     Each detector's clicks are fitted with ``1 - (1 - D E(P)) exp(-L P/P_1)``, with dead time as a
-    renewal process; E is the damped Rabi oscillation, D what of the dot's light is left, L the
-    leak at the power P_1 of the tuned run. D of both signs is allowed: no bias near zero.
+    renewal process; E is the damped Rabi oscillation, D the remaining light of the dot, L the leak
+    at the power P_1 of the tuned run. D may have either sign, so that there is no bias near zero.
     """
     at_run = tuned.about.settings.get("power_W")
     if detuned.x_name != "power_W" or not isinstance(at_run, float) or at_run <= 0.0:
@@ -130,10 +130,10 @@ def analyse(
         per_power = float(np.sum(rate[:, k] - dark) / np.sum(detuned.x))
         start = max(per_power * at_run, 1.0 / float(pulses.sum()))
         free |= {f"leak_{d}": FitParameter(start, start), f"dot_{d}": FitParameter(0.0, start)}
-    given = {"damping": damping} if damping.u > 0.0 else {}
-    if given:
+    constraints = {"damping": damping} if damping.u > 0.0 else {}
+    if constraints:
         free["damping"] = FitParameter(damping.value, damping.u, 0.0)
-    solution = minimise(_LABEL, free, residuals, given)
+    solution = minimise(_LABEL, free, residuals, constraints)
     background = [_background(solution, d, clock_rate_Hz) for d in _DETECTORS]
     raw = hbt.analyse(
         tuned, dark_count_rate=dark_count_rate, background_rates=(background[0], background[1])
@@ -191,8 +191,8 @@ def _reexcitation(raw: Result, solution: FitResult, correction: Estimate | None)
         own,
         name="g2_reexcitation",
         method=(
-            f"g2(0) in the fibre {g2.value:.4g}, less the leak of {ratio:.3g} clicks a pulse as an "
-            f"independent background; {own.method}"
+            f"g2(0) in the fibre {g2.value:.4g}, less the leak of {ratio:.3g} clicks per pulse as "
+            f"an independent background; {own.method}"
         ),
     )
     if correction is None:
@@ -209,7 +209,7 @@ def _reexcitation(raw: Result, solution: FitResult, correction: Estimate | None)
 
 
 def _wider(interval: Interval | None, factor: float, by: float) -> Interval | None:
-    """Scale an interval, and add an independent error of the quantity to both sides."""
+    """Scale an interval, and add an independent error on both sides."""
     if interval is None:
         return None
     low, high = (factor * end for end in interval)
@@ -241,9 +241,9 @@ def _problems(solution: FitResult) -> tuple[str, ...]:
     dot, leak = (sum(solution[f"{what}_{d}"] for d in _DETECTORS) for what in ("dot", "leak"))
     if dot > leak:
         return (
-            f"{_LABEL}: detuned, the dot still makes {dot:.2g} clicks a pulse, the laser "
-            f"{leak:.2g}: is there another order or mode? Give leak.detuning_V",
+            f"{_LABEL}: with the cavity detuned the dot still makes {dot:.2g} clicks per pulse, "
+            f"the laser {leak:.2g}: is there another order or mode? Set leak.detuning_V",
         )
     if leak < 2.0 * math.hypot(*(solution.u(f"leak_{d}") for d in _DETECTORS)):
-        return (f"{_LABEL}: no leak beyond the noise; the limit is in its uncertainty",)
+        return (f"{_LABEL}: the leak is not significant; its uncertainty limits it",)
     return ()

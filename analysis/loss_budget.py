@@ -1,9 +1,8 @@
-"""Loss budget: an efficiency as a chain of transmissions, held against its end-to-end value.
+"""Loss budget: an efficiency as a chain of transmissions, compared with its end-to-end value.
 
-Both may rest on the same certificates, and the etalon's share in the chain on the same linewidth
-that the end-to-end value was corrected with. Budgets name their error sources, so that what is
-shared cancels where it should (GUM 5.2.2): two numbers that agree only because both are wrong alike
-are not held to agree by chance, nor two to differ that share their error.
+Both can depend on the same certificates, and the etalon's transmission in the chain on the same
+linewidth as the correction of the end-to-end value. Budgets name their error sources, so that
+shared errors cancel in the comparison (GUM 5.2.2).
 """
 
 from __future__ import annotations
@@ -26,15 +25,15 @@ from .statistics.monte_carlo import linear_law_is_adequate, monte_carlo, with_mo
 
 Array = NDArray[np.float64]
 
-DOUBTFUL = 0.01
-"""Chain and end-to-end value that differ by more than has this probability are a problem."""
+LEAST_AGREEMENT_PROBABILITY = 0.01
+"""Probability of the difference between chain and end-to-end value below which it is a problem."""
 
 _TRANSMISSION: Interval = (0.0, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part(Uncertain):
-    """The transmission of one part of a chain, with the name that messages call it."""
+    """The transmission of one part of a chain, and its name in messages."""
 
     name: str
 
@@ -48,7 +47,7 @@ class Consistency:
     chi2, dof
         Of the differences with their covariance, and its degrees of freedom.
     p_value
-        Probability of a difference at least as large if nothing but the budgets makes it.
+        Probability of a difference at least as large if the budgets are complete.
     """
 
     chi2: float
@@ -74,25 +73,24 @@ def analyse(
     rng
         For the Monte Carlo check.
     name
-        What to call the product.
+        Name of the product.
 
     Returns
     -------
     Result
-        ``<name>``, the product. Its method says how it compares; where the two differ by more than
-        has a probability of 1 %, the result carries a problem that says what each part would have
-        to be for them to agree.
+        ``<name>``, the product. Its method states the comparison. Where the two differ with a
+        probability below 1 %, a problem states the value of each part with which they would agree.
 
     Raises
     ------
     InconclusiveError
-        If there is no part, or the values leave no doubt that they are no transmissions.
+        If there is no part, or a value is not a possible transmission.
 
     Notes
     -----
     The test is on ln(product/measured): logarithms of the parts add, so that relative uncertainties
-    of 10 % stay linear. Where Monte Carlo says that the linear law does not serve (GUM-S1 8.1), the
-    probability is that of Monte Carlo.
+    of 10 % stay linear. Where the linear law is inadequate (GUM-S1 8.1), the probability is that of
+    Monte Carlo.
     """
     chain = product(parts, rng, name=name, plane=measured.plane)
     same = consistency([chain], [measured])
@@ -106,27 +104,28 @@ def analyse(
     if not linear_law_is_adequate(_log_ratio(chain, measured), ratio):
         p_value = 2.0 * min(ratio.above_zero, 1.0 - ratio.above_zero)
         how = " by Monte Carlo"
-    judged = (
+    compared = (
         f"{chain.method}; {100.0 * (chain.value / measured.value - 1.0):+.2g} % against "
         f"{measured.name}, chi-square {same.chi2:.2g} for {same.dof} degree of freedom, "
         f"p = {p_value:.2g}{how}"
     )
     problems: tuple[str, ...] = ()
-    if p_value < DOUBTFUL:
+    if p_value < LEAST_AGREEMENT_PROBABILITY:
         problems = (
             f"{name}: the parts make {chain.value:.4g} +- {chain.u:.2g}, end to end it is "
             f"{measured.value:.4g} +- {measured.u:.2g} (chi-square {same.chi2:.1f}, p = "
-            f"{p_value:.1g}{how}): a loss is missing or a certificate is off; it would take "
+            f"{p_value:.1g}{how}): a loss is missing or a certificate is wrong. They would agree "
+            "with "
             f"{_explanations(parts, measured.value / chain.value)}",
         )
     fit = _fit(parts, chain, measured, same)
-    return Result((replace(chain, method=judged),), (fit,), problems)
+    return Result((replace(chain, method=compared),), (fit,), problems)
 
 
 def product(
     parts: Sequence[Part], rng: np.random.Generator, *, name: str, plane: str = ""
 ) -> Estimate:
-    """Return the product of transmissions, with what they share.
+    """Return the product of transmissions, with their shared errors.
 
     Parameters
     ----------
@@ -135,12 +134,12 @@ def product(
     rng
         For the Monte Carlo check.
     name, plane
-        What to call it, and where it holds.
+        Name of the product, and the plane where it holds.
 
     Notes
     -----
-    Linear in the relative uncertainties, unless Monte Carlo with the parts kept to 0 to 1 finds
-    another 95 % interval (GUM-S1 8.1); then its intervals stand.
+    Linear in the relative uncertainties, unless Monte Carlo with the parts between 0 and 1 gives
+    another 95 % interval (GUM-S1 8.1); the intervals are then those of Monte Carlo.
     """
     if not parts:
         raise InconclusiveError(f"{name}: a loss budget needs at least one part")
@@ -171,13 +170,13 @@ def consistency(chains: Sequence[Uncertain], measured: Sequence[Uncertain]) -> C
     Parameters
     ----------
     chains, measured
-        n estimates each, in one order. What they share, within a pair or from pair to pair, is
+        n estimates each, in the same order. Errors shared within a pair or between pairs are
         known from their budgets.
 
     Raises
     ------
     InconclusiveError
-        If nothing of their uncertainty is their own, so that no difference is allowed at all.
+        If all of their uncertainty is shared, so that no difference is allowed at all.
 
     Notes
     -----
@@ -190,7 +189,7 @@ def consistency(chains: Sequence[Uncertain], measured: Sequence[Uncertain]) -> C
     except linalg.LinAlgError:
         raise InconclusiveError(
             "loss budget: product and end-to-end value share all of their uncertainty; they cannot "
-            "be held against each other"
+            "be compared"
         ) from None
     chi2 = float(d @ linalg.cho_solve(factor, d))
     return Consistency(chi2, len(d), float(stats.chi2.sf(chi2, len(d))))
@@ -219,7 +218,7 @@ def etalon_overlap(
     etalon_fsr: Estimate,
     g2: Estimate | None = None,
 ) -> Estimate:
-    """Share of the source's light that an etalon of peak transmission 1 passes at its peak.
+    """Return the share of the source's light that an etalon of peak transmission 1 passes.
 
     Parameters
     ----------
@@ -228,7 +227,7 @@ def etalon_overlap(
     etalon_fwhm, etalon_fsr
         Of the etalon [Hz].
     g2
-        g2(0) in the fibre; bounds the light in it that is the laser's.
+        g2(0) in the fibre, which limits the share of leaked laser.
 
     Returns
     -------
@@ -237,11 +236,12 @@ def etalon_overlap(
 
     Notes
     -----
-    Airy with a Voigt line in closed form; the etalon's loss on its peak is a part of its own. The
-    leaked laser is broader and passes less. There are x <= g2/2 photons of it for each of the dot's
-    (g2 = (g0 + 2 x + x^2)/(1 + x)^2), and the etalon passes between none of them and as many as of
-    the dot's: with g2 the overlap is between 1/(1 + g2/2) of that of the dot's line and all of it,
-    and the middle is taken with a rectangular distribution.
+    Airy function with a Voigt line in closed form; the loss of the etalon at its peak is a part of
+    its own. Leaked laser is broader and is transmitted less. For each photon of the dot there are
+    x <= g2/2 photons of the laser (g2 = (g0 + 2 x + x^2)/(1 + x)^2), of which the etalon transmits
+    a share between none and that of the dot's photons. With g2 the overlap is therefore between
+    1/(1 + g2/2) of that of the dot's line and all of it: the middle is used, with a rectangular
+    distribution.
     """
     inputs = (lorentz, gauss, etalon_fwhm, etalon_fsr)
 
@@ -260,7 +260,7 @@ def etalon_overlap(
     method = "Airy transmission of the Voigt line, closed form"
     if g2 is None:
         factor = 1.0
-        method += "; leaked laser not regarded"
+        method += "; leaked laser neglected"
     else:
         lost = 1.0 - 1.0 / (1.0 + 0.5 * g2.value)
         factor = 1.0 - 0.5 * lost
@@ -270,7 +270,7 @@ def etalon_overlap(
                 Contribution("leaked laser at the etalon", dot * lost / math.sqrt(12.0), "B"),
             ]
         )
-        method += f"; leaked laser takes 0 to {100.0 * lost:.2g} % (g2/2)"
+        method += f"; leaked laser reduces it by 0 to {100.0 * lost:.2g} % (g2/2)"
     return Estimate(
         name="etalon_overlap",
         value=factor * dot,
@@ -292,14 +292,14 @@ def _bounds(estimates: Sequence[Uncertain]) -> list[Interval]:
 
 
 def _explanations(parts: Sequence[Part], ratio: float) -> str:
-    """Say what single parts would have to be, the least unlikely first."""
+    """Return the values of single parts with which both agree, the most probable first."""
     wanted = [
         (abs(p.value * (ratio - 1.0)) / p.u if p.u > 0 else math.inf, p.name, p.value * ratio)
         for p in parts
     ]
     best = [w for w in sorted(wanted) if w[2] <= 1.0][:3]
     if not best:
-        return "no single part below 1"
+        return "no value of a single part"
     return " or ".join(f"{name} = {value:.4g} ({k:.1f} u)" for k, name, value in best)
 
 

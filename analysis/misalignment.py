@@ -6,10 +6,9 @@ clicks w and right clicks r on live pulses, efficiency ratio e = eta_B/eta_A,
 
     p = W/(W + R) ,    W = w_1/e + w_2 ,    R = r_1 + r_2/e .
 
-An error of e raises one half of W and R and lowers the other: it cancels in first order, as does
-a change of brightness between the two recordings. Both detectors are counted on the same live
-pulses, before which neither clicked, so dead time and blinking drop out of their ratio whatever
-they are like.
+An error of e increases one term of W and of R and decreases the other: it cancels to first order,
+as does a change of brightness between the two recordings. Both detectors are counted on the same
+live pulses, before which neither clicked, so dead time and blinking cancel in their ratio.
 """
 
 from __future__ import annotations
@@ -34,10 +33,11 @@ from .statistics.intervals import LEVEL_68, LEVEL_95, Interval, jeffreys_ratio
 from .statistics.jackknife import Table, jackknife
 
 _BLOCKS = 40
-_CHANCE = 1e-4
-"""Of the two orientations disagreeing by chance; below it is a problem."""
-_STEADY = 0.01
-"""Relative change of the brightness between two recordings that is not remarkable."""
+"""Time blocks of a recording for the jackknife."""
+_LEAST_FIT_PROBABILITY = 1e-4
+"""Probability of the chi2 below which the two orientations disagree."""
+_LEAST_BRIGHTNESS_NOISE = 0.01
+"""Least relative change of the brightness between two recordings that is expected."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ class _State:
     wrong: float
     right: float
     dark: float
-    apart: float
-    """How far the two orientations differ from those of the other states, over the error."""
+    difference: float
+    """Efficiency ratio of this state against that of all, in standard uncertainties."""
 
     @property
     def source(self) -> str:
@@ -95,13 +95,12 @@ def analyse(runs: Sequence[TagRun], *, dark_count_rate: Estimate | None = None) 
 
     Notes
     -----
-    Two photons that meet on the right detector are one click; their share follows from those that
-    meet on both detectors. The uncertainty is the larger of Jeffreys' interval for the wrong
-    clicks and a block jackknife.
+    Two photons on the right detector give one click; their share follows from the pairs that reach
+    both detectors. The uncertainty is the larger of Jeffreys' interval for the wrong clicks and a
+    block jackknife.
 
-    What is measured is the system's: the analyser's own extinction is in it, as it is in a key.
-    The worst of several states is picked by its value: where the states differ by less than their
-    errors it comes out high.
+    The result includes the extinction of the analyser, as a key does. The worst state is selected
+    by its value: where the states differ by less than their errors, it is biased upwards.
     """
     pairs = _paired(runs)
     starts = _window_starts(pairs)
@@ -117,14 +116,14 @@ def analyse(runs: Sequence[TagRun], *, dark_count_rate: Estimate | None = None) 
 
     shared: list[Contribution] = []
     if dark_count_rate is not None and dark_Hz > 0:
-        # darks are as frequent on either detector, so twice as many as wrong ones among all
+        # Dark counts are equally frequent on both detectors: half of them are wrong clicks.
         slope = -float(np.mean([s.dark / (s.wrong + s.right) for s in states])) / dark_Hz
         shared += propagate([(dark_count_rate, slope)])
     value = float(np.mean([s.value for s in states]))
     shared.append(Contribution("pairs of photons on one detector", value * u_lost, "B"))
     method = (
-        f"{len(states)} states, each with the detectors both ways round; efficiency ratio B/A "
-        f"{ratio:.4f} cancels; live gating"
+        f"{len(states)} states, each with both orientations of the analyser; efficiency ratio "
+        f"B/A {ratio:.4f} cancels; live gating"
     )
     n = len(states)
     mean = _estimate(
@@ -163,7 +162,7 @@ def _paired(runs: Sequence[TagRun]) -> Mapping[str, tuple[TagRun, TagRun]]:
             if (state, analysed) not in known:
                 raise InconclusiveError(
                     f"misalignment: state {state} was not recorded with {analysed} turned to "
-                    "detector A; both ways round are needed, so that the detectors' efficiencies "
+                    "detector A; both orientations are needed, so that the detectors' efficiencies "
                     "cancel"
                 )
     return {s: (known[s, s], known[s, ORTHOGONAL[s]]) for s in states}
@@ -197,9 +196,9 @@ def _count(run: TagRun, starts: tuple[float, float], dark_Hz: float, swapped: bo
 
 
 def _efficiency_ratio(pairs: Sequence[tuple[_Recording, _Recording]]) -> float:
-    """eta_B over eta_A, from the odds one way round over those the other way.
+    """Return eta_B over eta_A, from the ratio of wrong to right clicks in both orientations.
 
-    Odds do not know how bright it was, nor how many pulses were live.
+    These ratios depend neither on the brightness nor on the number of live pulses.
     """
     for on_b in (False, True):
         if not sum(float(r.right.sum()) for pair in pairs for r in pair if r.on_b == on_b):
@@ -223,10 +222,10 @@ def _log_ratio(pair: tuple[_Recording, _Recording]) -> tuple[float, float]:
 
 
 def _turned(pairs: Sequence[tuple[_Recording, _Recording]], ratio: float) -> float:
-    """How far right clicks per live pulse differ from the ratio of the efficiencies, over its u.
+    """Return how much right clicks per live pulse differ from the efficiency ratio, over its u.
 
-    They do if the two orientations err differently in every state, or if the brightness changed,
-    which it does by chance and not in one direction.
+    They differ if the misalignment of the two orientations differs in every state. A change of
+    brightness is random and has no preferred direction.
     """
     change = np.array(
         [
@@ -234,16 +233,16 @@ def _turned(pairs: Sequence[tuple[_Recording, _Recording]], ratio: float) -> flo
             for a, b in pairs
         ]
     )
-    u_each = max(float(change.std(ddof=1)) if len(change) > 1 else 0.0, _STEADY)
+    u_each = max(float(change.std(ddof=1)) if len(change) > 1 else 0.0, _LEAST_BRIGHTNESS_NOISE)
     _, u_ratio = zip(*(_log_ratio(pair) for pair in pairs), strict=True)
     u = math.hypot(u_each / math.sqrt(len(change)), 1.0 / math.sqrt(sum(x**-2 for x in u_ratio)))
     return float(change.mean() - math.log(ratio)) / u
 
 
 def _pairs_on_the_right(pairs: Sequence[tuple[_Recording, _Recording]]) -> tuple[float, float]:
-    """Right clicks that stand for two photons, as a share of all, and its standard error.
+    """Return the share of right clicks with two photons, and its standard error.
 
-    A pair meets both detectors with probability 2 p (1 - p), the right one alone with (1 - p)^2.
+    A pair reaches both detectors with probability 2 p (1 - p), only the right one with (1 - p)^2.
     """
     recordings = [r for pair in pairs for r in pair]
     both = sum(r.both for r in recordings)
@@ -279,7 +278,7 @@ def _state(name: str, pair: tuple[_Recording, _Recording], ratio: float, lost: f
         raise InconclusiveError(f"misalignment: nothing clicked with state {name} sent")
     value = _share(total)
     low, high = _odds_interval(wrong, right, LEVEL_68)
-    # the interval is for counts; efficiencies scale it as they scale the value
+    # The interval is for counts: scale it with the efficiencies, as the value.
     scale = (1.0 - value) ** 2 * (right / float(total[:, 1].sum()))
     u_counting = 0.5 * (high - low) * scale
     u = max(u_counting, jackknife(_share, total))
@@ -290,11 +289,11 @@ def _state(name: str, pair: tuple[_Recording, _Recording], ratio: float, lost: f
         wrong=wrong,
         right=right,
         dark=sum(r.dark for r in pair),
-        apart=_apart(pair, ratio),
+        difference=_ratio_difference(pair, ratio),
     )
 
 
-def _apart(pair: tuple[_Recording, _Recording], ratio: float) -> float:
+def _ratio_difference(pair: tuple[_Recording, _Recording], ratio: float) -> float:
     value, u = _log_ratio(pair)
     return (value - math.log(ratio)) / u
 
@@ -319,7 +318,7 @@ def _estimate(
     centre = wrong / (wrong + right)
 
     def interval(level: float) -> Interval:
-        """Widen the counts' interval about the value to what the budget says."""
+        """Scale the interval of the counts to the uncertainty of the budget, about the value."""
         low, high = _probability(*_odds_interval(wrong, right, level))
         larger = u / u_counted
         return (
@@ -344,14 +343,14 @@ def _probability(low: float, high: float) -> Interval:
 
 def _problems(states: Sequence[_State], turned: float) -> tuple[str, ...]:
     problems = [
-        f"state {s.name} meets the wrong detector with probability {s.value:.3f}: are the "
-        "modulator's voltages or the wave plates' angles of two states mixed up?"
+        f"photons in state {s.name} reach the wrong detector with probability {s.value:.3f}: are "
+        "the modulator's voltages or the wave plates' angles of two states exchanged?"
         for s in states
         if s.value > 0.5
     ]
-    chi2 = sum(s.apart**2 for s in states) + turned**2
-    if stats.chi2.sf(chi2, len(states)) < _CHANCE:
-        worst = max(states, key=lambda s: abs(s.apart))
+    chi2 = sum(s.difference**2 for s in states) + turned**2
+    if stats.chi2.sf(chi2, len(states)) < _LEAST_FIT_PROBABILITY:
+        worst = max(states, key=lambda s: abs(s.difference))
         problems.append(
             f"the two orientations of the analyser disagree (chi2 {chi2:.0f} for {len(states)} "
             f"states, most for {worst.name}): is an angle of the wave plates off, or does the "

@@ -1,14 +1,14 @@
 """Phase randomisation: first-order coherence of consecutive pulses.
 
-Behind an interferometer that is unbalanced by one pulse period, pulses with a phase relation shift
-clicks from one output to the other with the interferometer's phase. With two splitters of
-reflectance R and transmittance T, and fringes of visibility 1 - eps for coherent light in equal
-arms, output A has the share
+Behind an interferometer that is unbalanced by one pulse period, consecutive pulses interfere if
+they have a fixed phase relation: clicks move from one output to the other with the interferometer's
+phase. With two splitters of reflectance R and transmittance T, and a fringe visibility 1 - eps for
+coherent light in equal arms, output A has the share
 
     I_A/(I_A + I_B) = R^2 + T^2 + 2 R T (1 - eps) V cos(phase)
 
-of the light. Of the clicks, with detectors that are not alike, it has a mean m that tells how
-unlike they are, and swings by m (1 - m) (1 - eps) V/(R^2 + T^2).
+of the light. With detectors of different efficiency, its share of the clicks has another mean m and
+an amplitude of m (1 - m) (1 - eps) V/(R^2 + T^2).
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ from .statistics.intervals import K_95, LEVEL_68, LEVEL_95, Interval, widen
 
 Array = NDArray[np.float64]
 
-_CHANCE = 1e-3
-_MEDIAN = math.sqrt(2.0 * math.log(2.0))
-"""Median amplitude of noise alone, in its standard deviations."""
+_LEAST_FIT_PROBABILITY = 1e-3
+"""Probability of the chi2 below which the shares scatter more than their counts."""
+_MEDIAN_OF_NOISE = math.sqrt(2.0 * math.log(2.0))
+"""Median amplitude of noise alone [standard deviations]: that of a Rayleigh distribution."""
 
 
 def analyse(
@@ -61,9 +62,9 @@ def analyse(
     Returns
     -------
     Result
-        ``phase_visibility``, not negative by its nature: noise alone gives a value of about 1.3 u,
-        and the interval is what tells. It begins at 0 unless coherence is significant, and its end
-        is not lower than what the scan can exclude in the median without any coherence.
+        ``phase_visibility``, an amplitude, which is not negative: noise alone gives about 1.3 u.
+        Its interval begins at 0 unless coherence is significant; its upper end is not below the
+        median limit of a scan without coherence.
 
     Raises
     ------
@@ -72,24 +73,24 @@ def analyse(
 
     Notes
     -----
-    The share of one output is free of the source's drift. The two quadratures are fitted, each
-    with a normal error s, not below the scatter about the fit; the amplitude squared over s^2 is
-    then noncentral chi-squared with two degrees of freedom, from which the intervals follow
-    exactly. A fringe voltage that is off by 1 % takes 0.1 % off a visibility over 2.5 fringes, far
-    below its error where it is small.
+    The share of one output does not depend on drift of the source. The two quadratures are fitted,
+    each with a normal error s that is at least the scatter about the fit. The squared amplitude
+    over s^2 then has a noncentral chi-squared distribution with two degrees of freedom, from which
+    the intervals follow exactly. An error of 1 % in the fringe voltage reduces a visibility over
+    2.5 fringes by 0.1 % of it, far below its uncertainty.
     """
     if np.ptp(scan.x) < fringe.value:
         raise InconclusiveError(
-            f"{scan.file}: {np.ptp(scan.x):.3g} V of phase are less than one fringe of "
-            f"{fringe.value:.3g} V; scan further"
+            f"{scan.file}: {np.ptp(scan.x):.3g} V of phase scan are less than one fringe "
+            f"of {fringe.value:.3g} V; scan further"
         )
     pulses = scan.dwell_s * clock_rate_Hz
     if not scan.clicks.all():
         raise InconclusiveError(f"{scan.file}: an output without clicks; is the source tuned?")
     p = click_probability(scan.clicks / pulses[:, None], dead_pulses)
     a, b = p.T
-    # A photon that clicks at one output does not at the other: what makes the clicks of one
-    # detector regular, 1 - p, makes those of both compete, and drops out of their share.
+    # A photon gives a click at one output only. This makes the clicks of each detector more regular
+    # than Poisson by 1 - p and those of both anticorrelated: the factor cancels in their share.
     variance = clicks_variance(p, dead_pulses, pulses[:, None]) / (1.0 - p)
     u_p = np.sqrt(variance) / pulses[:, None] * np.square(1.0 + dead_pulses * p)  # dp/dR
     share = a / (a + b)
@@ -102,10 +103,10 @@ def analyse(
     pulls = share / u - design @ fitted
     chi2, dof = float(pulls @ pulls), len(scan) - 3
     problems = []
-    if stats.chi2.sf(chi2, dof) < _CHANCE:
+    if stats.chi2.sf(chi2, dof) < _LEAST_FIT_PROBABILITY:
         problems.append(
-            f"the outputs' shares scatter {chi2 / dof:.1f} times more than their counts: does the "
-            "interferometer drift, or the detectors' efficiency?"
+            f"the outputs' shares scatter {chi2 / dof:.1f} times more than counting noise: does "
+            "the interferometer drift, or the efficiency of a detector?"
         )
     cov *= max(chi2 / dof, 1.0)
 
@@ -114,13 +115,13 @@ def analyse(
     r, t, mean = reflectance.value, 1.0 - reflectance.value, float(fitted[0])
     contrast = mean * (1.0 - mean) * overlap.value / (r**2 + t**2)
     value, sigma = amplitude / contrast, noise / contrast
-    given = propagate(
+    of_certificates = propagate(
         [(reflectance, value * 2.0 * (r - t) / (r**2 + t**2)), (overlap, -value / overlap.value)]
     )
-    u_given = math.sqrt(sum(c.u**2 for c in given))
+    u_certificates = math.sqrt(sum(c.u**2 for c in of_certificates))
 
     def interval(level: float, k: float) -> Interval:
-        low, high = widen(value, _interval(value, sigma, level), k, u_given)
+        low, high = widen(value, _interval(value, sigma, level), k, u_certificates)
         return max(low, 0.0), high
 
     upper = interval(LEVEL_95, K_95)[1]
@@ -134,7 +135,7 @@ def analyse(
         plane="transmitter output",
         budget=(
             Contribution(f"shares of the outputs, {scan.file.name}", sigma),
-            *given,
+            *of_certificates,
         ),
         interval_68=interval(LEVEL_68, 1.0),
         interval_95=interval(LEVEL_95, K_95),
@@ -147,13 +148,13 @@ def _interval(value: float, sigma: float, level: float) -> Interval:
     """Central interval of an amplitude whose two quadratures have normal errors."""
     tail = (1.0 - level) / 2.0
     low, _ = _ends(value / sigma, tail)
-    # a scan that happens to show less than noise does excludes no more than an average one
-    _, high = _ends(max(value / sigma, _MEDIAN), tail)
+    # A scan with less amplitude than the median of noise gives no lower limit than that median.
+    _, high = _ends(max(value / sigma, _MEDIAN_OF_NOISE), tail)
     return sigma * low, sigma * high
 
 
 def _ends(seen: float, tail: float) -> Interval:
-    """Amplitudes that would give as much as seen, and as little, with the tail's probability."""
+    """Return the true amplitudes that give at least, and at most, the seen one with this chance."""
 
     def above(true: float) -> float:
         return float(stats.ncx2.sf(seen**2, 2, true**2)) if true > 0 else math.exp(-(seen**2) / 2)

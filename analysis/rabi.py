@@ -54,9 +54,9 @@ def analyse(
     dead_pulses
         Pulses a detector is dead after a click, see `qdchar.analysis.dead_time.dead_pulses`.
     power_gain
-        True power over reading: a scale common to all points, 1 +- 0.005 from a certificate.
+        True power over the reading of the monitor, from its certificate; the same for all points.
     on_fraction
-        Part of the time that the dot is on, as reckoned with in `dead_pulses`; always if not given.
+        Part of the time that the dot is on, as used for `dead_pulses`; 1 if not given.
     reading_u_rel
         Standard uncertainty of a single reading, relative: noise from point to point.
     dark_count_rate_Hz
@@ -76,31 +76,30 @@ def analyse(
 
     Notes
     -----
-    Clicks are first corrected for dead time, each detector by itself with the exact pulsed
-    inverse, and then summed: one summed curve carries the power noise, which is common to both
-    detectors, once. A forward model of each detector's clicks would need that noise's correlation
-    between the two curves.
+    Clicks of each detector are corrected for dead time with the exact pulsed formula, and then
+    summed. The noise of the power readings is common to both detectors; in the summed curve it
+    enters once.
 
     Model: ``N = A P_exc(P) + b P + c``, with b for laser light and c for the known dark counts. A
-    detector clicks once where it gets a photon of the dot and one of the laser, so the first two
-    add as probabilities do: at 20 pi powers that takes away several per cent.
+    photon of the dot and one of the laser on one detector give one click, so the first two terms
+    add as probabilities: at 20 pi powers this reduces the clicks by several per cent.
 
-    The noise of the power readings enters as effective variance ``(dN/dP u_P)^2`` beside the
-    counting variance (which dead time makes smaller than Poisson). Leaving it out quotes errors
-    less than half as large as the scatter of repeated scans.
+    The noise of the power readings enters as effective variance ``(dN/dP u_P)^2`` in addition to
+    the counting variance (which dead time makes smaller than Poisson). Without it, uncertainties
+    would be less than half of the scatter of repeated scans.
 
-    Leaked laser does not blink: on and off, a detector clicks with p1 and p0 if it is live, hence
-    ``R = q p1/(1 + m p1) + (1 - q) p0/(1 + m p0)`` times a pulse.
+    Leaked laser does not blink. With probabilities p1 and p0 of a click of a live detector while
+    the dot is on and off, ``R = q p1/(1 + m p1) + (1 - q) p0/(1 + m p0)`` clicks per pulse.
 
-    Two photons of the dot on one detector make one click. Re-excitation grows with the power, so
-    that it looks like damping; it is fitted, from a wide judgement of its size.
+    Two photons of the dot on one detector give one click. Re-excitation increases with the power,
+    which resembles damping; it is fitted, with a wide constraint of its size.
     """
     if scan.x_name != "power_W":
         raise RecordError(f"{scan.file}: a Rabi scan needs power_W, not {scan.x_name}")
     light = corrected_counts(scan, clock_rate_Hz, dead_pulses)
     pulses = scan.dwell_s * clock_rate_Hz
     dark = dark_count_rate_Hz * scan.dwell_s
-    # a monitor's reading near its zero may be negative
+    # Near zero, noise can make a reading of the monitor negative.
     power = np.maximum(scan.x, 0.0)
     top = float(power.max())
     if top <= 0 or len(power) < 6:
@@ -138,27 +137,27 @@ def analyse(
     def residuals(v: Values, held: Array) -> Array:
         return deviance_residuals(light.counts, expected(v), held)
 
-    given = {"reexcitation": _REEXCITATION_G2}
-    flickering = {}
+    constraints = {"reexcitation": _REEXCITATION_G2}
+    blinking = {}
     if on_fraction is not None and on_fraction.u > 0.0:
-        given["on_fraction"] = on_fraction
-        flickering["on_fraction"] = FitParameter(usual, on_fraction.u, low=1e-3, high=1.0)
-    quiet: list[tuple[float, FitResult, dict[str, FitParameter]]] = []
+        constraints["on_fraction"] = on_fraction
+        blinking["on_fraction"] = FitParameter(usual, on_fraction.u, low=1e-3, high=1.0)
+    converged: list[tuple[float, FitResult, dict[str, FitParameter]]] = []
     failure = InconclusiveError(f"{scan.file}: the counts do not rise with the pump power")
     for start in _starts(power, (light.counts - dark) / pulses):
         try:
             solution = minimise_reweighted(
-                _LABEL, start | flickering, residuals, lambda v: weights(v, 0.0), given
+                _LABEL, start | blinking, residuals, lambda v: weights(v, 0.0), constraints
             )
         except InconclusiveError as error:
             failure = error
         else:
-            quiet.append((solution.minimum, solution, start | flickering))
-    if not quiet:
+            converged.append((solution.minimum, solution, start | blinking))
+    if not converged:
         raise failure
-    _, lowest, start = min(quiet, key=lambda q: q[0])
+    _, lowest, start = min(converged, key=lambda c: c[0])
     free = {n: replace(f, start=lowest[n]) for n, f in start.items()}
-    best, noise = fit_with_excess_noise(_LABEL, free, residuals, weights, given)
+    best, noise = fit_with_excess_noise(_LABEL, free, residuals, weights, constraints)
     at_best = weights(best.as_dict(), noise)
     fine = np.linspace(0.0, top, 400)
     curve = Curve(
@@ -189,19 +188,19 @@ def _estimates(solution: FitResult, noise: float, gain: Estimate) -> tuple[Estim
     bounded = solution.near_bound("damping") or solution.near_bound("leak")
     method = "damped Rabi fit, effective variance of the power readings"
     if noise > 0.0:
-        method += f"; brightness noise of {noise:.2g} a point, from the scatter"
+        method += f"; excess noise of {noise:.2g} per point, from the scatter"
 
     def power(
         name: str,
         value: float,
         gradient: dict[str, float],
-        tied: Callable[[Values, float], Values],
+        fixed: Callable[[Values, float], Values],
     ) -> Estimate:
         near = None
         if bounded:
 
             def minimum_at(x: float) -> float:
-                return solution.profile_minimum(lambda v: tied(v, x), {})
+                return solution.profile_minimum(lambda v: fixed(v, x), {})
 
             near = bounded_uncertainty(
                 solution, value, gradient, minimum_at, low=1e-6 * value
@@ -254,20 +253,23 @@ def _problems(solution: FitResult, power: Array) -> tuple[str, ...]:
     pi, u, top = solution["pi_power"], solution.u("pi_power"), float(power.max())
     if pi > top:
         return (
-            f"{_LABEL}: the pi power {pi:.4g} W lies above the highest power of the scan "
-            f"({top:.4g} W): it is an extrapolation; scan higher",
+            f"{_LABEL}: the pi power {pi:.4g} W is above the highest power of the scan "
+            f"({top:.4g} W): it is an extrapolation; scan to higher power",
         )
     if np.sum(power < pi) < 3:
         return (
-            f"{_LABEL}: fewer than 3 points below the pi power {pi:.4g} W; scan lower and finer",
+            f"{_LABEL}: fewer than 3 points below the pi power {pi:.4g} W; scan from lower power "
+            "in finer steps",
         )
     if u > 0.1 * pi:
-        return (f"{_LABEL}: the pi power is known to {u / pi:.0%} only; count longer",)
+        return (
+            f"{_LABEL}: the relative uncertainty of the pi power is {u / pi:.0%}; count longer",
+        )
     return ()
 
 
 def _starts(power: Array, per_pulse: Array) -> list[dict[str, FitParameter]]:
-    """Start values: the best few of a grid of pi powers and dampings, linear in the rest."""
+    """Return start values: the best of a grid of pi powers and dampings, linear in the rest."""
     top = float(power.max())
     height = float(per_pulse.max())
     if height <= 0:
@@ -304,9 +306,9 @@ def _starts(power: Array, per_pulse: Array) -> list[dict[str, FitParameter]]:
 
 
 def _two_shares(curves: Array, b: Array, y: Array, weight: Array) -> tuple[Array, Array]:
-    """Shares of each of some curves, shape (m, n), and of b in y by least squares.
+    """Fit y by each of m curves, shape (m, n), and b, by linear least squares; return both factors.
 
-    That of b is not negative.
+    The factor of b is not negative.
     """
     aa, ab, bb = curves**2 @ weight, curves @ (weight * b), weight @ b**2
     ay, by = curves @ (weight * y), weight @ (b * y)

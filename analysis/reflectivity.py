@@ -31,8 +31,8 @@ Array = NDArray[np.float64]
 
 _LABEL = "reflectivity dip"
 _METHOD = "Lorentz dip with a dispersive part on a quadratic background"
-_REACH = 5.0
-"""Half range of the fit in widths of the dip: the wings are needed, the far background is not."""
+_HALF_RANGE = 5.0
+"""Half range of the fit [widths of the dip]: it needs the wings, not the far background."""
 
 
 def analyse(
@@ -50,13 +50,13 @@ def analyse(
     point
         Number of each pixel, shape (n,).
     counts
-        What the camera counted there, shape (n,).
+        Counts of the camera at each pixel, shape (n,).
     dispersion
-        Wavelength from pixel to pixel; negative where it falls [m].
+        Change of the wavelength from one pixel to the next; negative where it decreases [m].
     wavelength_m
         Vacuum wavelength at one pixel [m].
     at_point
-        Which pixel that is.
+        Number of that pixel.
 
     Returns
     -------
@@ -74,16 +74,17 @@ def analyse(
     ``B(x) [1 - (C - a u)/(1 + u^2)]``, ``u = 2 (x - x0)/w``: light reflected directly interferes
     with that from the mode; an imperfect mode match gives the dispersive part a. B is quadratic.
 
-    A camera shows fringes and uneven pixels, a noise in proportion to the light: its size is found
-    from the scatter around the fit. Fringes make neighbours alike; n points with a correlation r
-    count for n (1 - r)/(1 + r), and the errors are widened by the root of that.
+    Fringes and unequal pixels of a camera are a noise proportional to the light. Its size is
+    estimated from the scatter about the fit. Fringes correlate neighbouring points: n points with a
+    correlation r are equivalent to n (1 - r)/(1 + r) points, and the errors are increased
+    accordingly.
 
-    The width is as measured: the spectrometer's own resolution is not removed.
+    The width is as measured: the resolution of the spectrometer is not removed.
     """
     x, y = np.asarray(point, dtype=np.float64), np.asarray(counts, dtype=np.float64)
     if x.shape != y.shape or x.ndim != 1 or len(x) < 20 or np.any(y < 0):
         raise RecordError(
-            f"{_LABEL}: needed are at least 20 points with counts that are not negative; got "
+            f"{_LABEL}: at least 20 points with counts >= 0 are needed; got "
             f"shapes {x.shape} and {y.shape}"
         )
     near, free = _start(x, y)
@@ -115,7 +116,7 @@ def analyse(
     )
     method = f"{_METHOD}; noise of {noise:.2g} from the scatter"
     if widened > 1.0:
-        method += f", errors times {widened:.2g} for neighbours that are alike"
+        method += f", errors times {widened:.2g} because neighbouring points are correlated"
     v = solution.as_dict()
     fine = np.linspace(x.min(), x.max(), 1000)
 
@@ -161,7 +162,7 @@ def analyse_file(
     RecordError
         If the file does not hold two columns of numbers.
     UsageError
-        If the axis is not known, or known twice.
+        If the wavelength axis is not known, or is given twice.
     """
     try:
         lines = path.read_text(encoding="utf-8").replace(",", " ").splitlines()
@@ -174,7 +175,7 @@ def analyse_file(
     table = np.array(rows)
     if with_axis:
         if any(given is not None for given in (dispersion, wavelength_m, at_point)):
-            raise UsageError(f"{path} holds wavelengths itself: give no axis")
+            raise UsageError(f"{path} contains wavelengths: do not give an axis")
         dispersion = Uncertain(1e-9)
         wavelength_m, at_point = 0.0, 0.0
     if dispersion is None or wavelength_m is None or at_point is None:
@@ -194,7 +195,7 @@ def analyse_file(
 def _start(x: Array, y: Array) -> tuple[NDArray[np.bool_], dict[str, FitParameter]]:
     """Find the deepest dip below a smooth background; return its surroundings and start values."""
     if not np.median(y) > 0.0:
-        raise InconclusiveError(f"{_LABEL}: the spectrum holds no light; is the lamp on?")
+        raise InconclusiveError(f"{_LABEL}: there is no light in the spectrum; is the lamp on?")
     t = (x - x.mean()) / (np.ptp(x) / 2.0)
     above = np.ones(len(x), dtype=bool)
     level = y
@@ -205,11 +206,11 @@ def _start(x: Array, y: Array) -> tuple[NDArray[np.bool_], dict[str, FitParamete
     dips = find_peaks(x, depth, rel_height=0.9)
     if not dips or dips[0].height < 3.0 * float(np.std(y[above] / level[above] - 1.0)):
         raise InconclusiveError(
-            f"{_LABEL}: no dip stands out of the spectrum; is the cavity within the range, and the "
-            "lamp's light on its mode?"
+            f"{_LABEL}: no significant dip in the spectrum; is the cavity within the range, and "
+            "the lamp's light coupled to its mode?"
         )
     dip = max(dips, key=lambda d: d.height)
-    near = np.abs(x - dip.centre) < _REACH * dip.fwhm
+    near = np.abs(x - dip.centre) < _HALF_RANGE * dip.fwhm
     base = float(np.median(level[near]))
     free = {
         "centre": FitParameter(dip.centre, dip.fwhm),
@@ -257,7 +258,7 @@ def _estimates(
     others = math.sqrt(max(sum(c.u**2 for c in budget) - of_width**2, 0.0))
 
     def interval(delta: float, k: float) -> Interval:
-        """Follow the profile of the width, which decides, and add the rest as normal errors."""
+        """Take the profile of the width, and add the other, normal errors."""
         narrow, broad = solution.profile("fwhm", delta)
         alone = quality * pixels.value / broad, quality * pixels.value / narrow
         return widen(quality, alone, k, others)

@@ -1,4 +1,4 @@
-"""Saturation of a dot that is pumped above its resonance: no Rabi rotation, a level that fills."""
+"""Saturation of a dot that is pumped above its resonance: no Rabi rotation, but a filling level."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ Array = NDArray[np.float64]
 Pumping = Literal["pulsed", "continuous"]
 
 _LABEL = "saturation scan"
-_CROOKED = 0.05
-"""Relative uncertainty of the saturation power from which on its likelihood is no parabola."""
+_MAX_U_OF_NORMAL = 0.05
+"""Relative uncertainty of the saturation power up to which its likelihood is a parabola."""
 
 
 def filling(power: ArrayLike, saturation_power: float, pumping: Pumping) -> Array:
@@ -64,7 +64,7 @@ def analyse(
     dead_pulses
         Pulses a detector is dead after a click, see `qdchar.analysis.dead_time.dead_pulses`.
     power_gain
-        True power over reading: a scale common to all points.
+        True power over the reading of the monitor; the same for all points.
     reading_u_rel
         Standard uncertainty of a single reading, relative.
     dark_count_rate_Hz
@@ -76,7 +76,7 @@ def analyse(
     -------
     Result
         ``saturation_power`` [W] and ``saturated_rate``, detected without dead time [1/s]; with
-        profile intervals where the scan hardly reaches the saturation.
+        profile intervals where the scan does not reach far into saturation.
 
     Raises
     ------
@@ -87,9 +87,9 @@ def analyse(
 
     Notes
     -----
-    ``N = N_sat filling(P) + b P + c``: the background b, of the surroundings of the dot, does not
-    saturate; c are the known dark counts. Power noise enters as effective variance, brightness
-    noise is found from the scatter; see `qdchar.analysis.rabi`.
+    ``N = N_sat filling(P) + b P + c``: the background b, from the surroundings of the dot, does not
+    saturate; c are the known dark counts. Power noise enters as effective variance, excess noise is
+    estimated from the scatter; see `qdchar.analysis.rabi`.
     """
     if scan.x_name != "power_W":
         raise RecordError(f"{scan.file}: a power scan needs power_W, not {scan.x_name}")
@@ -151,13 +151,13 @@ def analyse(
     lowest = float(power[power > 0.0].min())
     if v["power"] < lowest:
         problems += (
-            f"{_LABEL}: the saturation power {v['power']:.4g} W lies below the lowest power of the "
-            f"scan ({lowest:.4g} W): the rise was not seen; scan from lower",
+            f"{_LABEL}: the saturation power {v['power']:.4g} W is below the lowest power of the "
+            f"scan ({lowest:.4g} W): the scan does not show the rise; scan from lower power",
         )
     if v["power"] > top:
         problems += (
-            f"{_LABEL}: the saturation power {v['power']:.4g} W lies above the highest power of "
-            f"the scan ({top:.4g} W): an extrapolation; scan higher",
+            f"{_LABEL}: the saturation power {v['power']:.4g} W is above the highest power of "
+            f"the scan ({top:.4g} W): it is an extrapolation; scan to higher power",
         )
     fit = solution.fit(f"{pumping} saturation + b P + c", "chi2", (curve,))
     return Result(_estimates(solution, power_gain, pumping), (fit,), problems)
@@ -170,9 +170,9 @@ def analyse_file(path: Path, **given: object) -> Result:
 
 def _estimates(solution: FitResult, gain: Estimate, pumping: Pumping) -> tuple[Estimate, Estimate]:
     method = f"{pumping} saturation, effective variance of the power readings"
-    # a scan that ends at the knee leaves power and rate long tails upward
-    crooked = solution.u("power") > _CROOKED * solution["power"]
-    bounded = crooked or solution.near_bound("power") or solution.near_bound("rate")
+    # A scan that ends near saturation leaves power and rate a long upper tail.
+    not_normal = solution.u("power") > _MAX_U_OF_NORMAL * solution["power"]
+    bounded = not_normal or solution.near_bound("power") or solution.near_bound("rate")
 
     def near(name: str) -> BoundedUncertainty | None:
         if not bounded:

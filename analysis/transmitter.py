@@ -118,7 +118,7 @@ def analyse(
 
 
 def _drift(runs: Sequence[Estimate]) -> float:
-    """Change from the first run to the last, as far as it exceeds their noise."""
+    """Return the change from the first run to the last, as far as it exceeds their noise."""
     first, last = runs[0], runs[-1]
     noise = sum(c.u**2 for c in propagate([(first, -1.0), (last, 1.0)]))
     return math.sqrt(max((last.value - first.value) ** 2 - noise, 0.0))

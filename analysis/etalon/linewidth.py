@@ -26,7 +26,7 @@ from ..statistics.bounded_parameter import bounded_uncertainty
 from ..statistics.excess_noise import drift_problem, fit_with_excess_noise
 from ..statistics.intervals import K_95, Interval, widen
 from ..statistics.likelihood import FitParameter, FitResult, Values, deviance_residuals
-from .scan_model import AXIS, LABEL, Axis, EtalonData, check_fringes, starts
+from .scan_model import AXIS, LABEL, Axis, EtalonData, check_fringes, start_values
 
 Array = NDArray[np.float64]
 
@@ -66,7 +66,7 @@ def analyse(
     dark_count_rate_Hz
         Of both detectors together [Hz].
     lifetime
-        Adds the Fourier limit 1/(2 pi T1) and the linewidth's ratio to it [s].
+        With it the Fourier limit 1/(2 pi T1) and the ratio of the linewidth to it are reported [s].
     detuning_correction
         Relative excess of the lifetime during the scan over `lifetime`, which is that on the
         cavity's resonance, see `qdchar.analysis.detuning`. The radiative width of the line is
@@ -85,25 +85,25 @@ def analyse(
     Raises
     ------
     InconclusiveError
-        If the scans do not span two orders, or do not determine the line.
+        If the scans do not cover two orders, or do not determine the line.
     RecordError
         If a scan is not against ``voltage_V``.
     UsageError
-        If neither or both of `narrow` and `kappa` are given, or a given value is not possible.
+        If neither or both of `narrow` and `kappa` are given, or a given value is impossible.
 
     Notes
     -----
-    One cubic takes the voltage to orders in both scans, which differ by an offset only; positions
-    and widths of the peaks determine it together. The source's line is the Airy function convolved
-    with a Voigt line, exactly; widths are never subtracted. The etalon's width is fitted to both
-    scans at once: what it leaves uncertain in the Lorentz part is in the covariance.
+    One cubic polynomial from voltage to order is used for both scans, with a different offset; the
+    positions and widths of the peaks determine it together. The source's line is the exact
+    convolution of the Airy function with a Voigt line; widths are never subtracted. The etalon's
+    width is fitted to both scans at once, so that the covariance includes its effect on the
+    Lorentzian part.
 
-    Below the line lie a flat background and laser light. Though the laser is far wider than the
-    etalon, its transmission still swings a little from order to order, as a cosine centred on the
-    line, and 0.8 % of leak called flat would bias the width by 3 %. Both are free, and not bounded
-    at 0.
+    The background is constant light and laser light. The laser is far wider than the etalon, but
+    its transmission varies a little with the order, as a cosine centred on the line; a leak of
+    0.8 % that is assumed constant would bias the width by 3 %. Both are free and not bounded at 0.
 
-    The noise of a blinking or vibrating source is found from the scatter and allowed for.
+    Excess noise of a blinking or vibrating source is estimated from the scatter.
     """
     for scan in (narrow, source):
         if scan is not None and scan.x_name != "voltage_V":
@@ -118,7 +118,7 @@ def analyse(
     if kappa is not None and not 0.0 < kappa.u < 0.5 * kappa.value:
         raise UsageError(
             f"etalon: the etalon's width is given as {kappa.value:.4g} +- {kappa.u:.2g} Hz; its "
-            "uncertainty goes straight into the linewidth, so it has to be known, and not be 0"
+            "uncertainty is one of the linewidth, so it has to be known, and not be 0"
         )
     if fsr.value <= 0.0:
         raise UsageError(f"etalon: a free spectral range of {fsr.value:.4g} Hz is not possible")
@@ -141,16 +141,16 @@ def analyse(
 
     axis = Axis.of([s.scan for s in scans])
     check_fringes(scans)
-    free, problems = starts(scans, axis)
-    given = {}
+    free, problems = start_values(scans, axis)
+    constraints = {}
     if narrow is not None and dead_time.u > 0.0:
-        # what it is longer than assumed flattens the laser's peaks, and so widens the etalon
-        given["dead_time_excess"] = Uncertain(0.0, propagate([(dead_time, 1.0)]))
+        # A dead time longer than assumed flattens the laser's peaks and so widens the etalon.
+        constraints["dead_time_excess"] = Uncertain(0.0, propagate([(dead_time, 1.0)]))
         free["dead_time_excess"] = FitParameter(0.0, dead_time.u)
     if kappa is not None:
         relative = propagate([(kappa, 1.0 / fsr.value), (fsr, -kappa.value / fsr.value**2)])
         width = kappa.value / fsr.value
-        given["etalon"] = Uncertain(width, relative)
+        constraints["etalon"] = Uncertain(width, relative)
         free["etalon"] = FitParameter(width, width, low=1e-4, high=0.9)
 
     def residuals(v: Values, held: Array) -> Array:
@@ -164,7 +164,7 @@ def analyse(
         own[: len(source)] += noise**2 * parts[0]
         return own
 
-    solution, noise = fit_with_excess_noise(LABEL, free, residuals, weights, given)
+    solution, noise = fit_with_excess_noise(LABEL, free, residuals, weights, constraints)
     held = weights(solution.as_dict(), noise)
     curves = []
     start = 0
@@ -205,7 +205,7 @@ def _line(solution: FitResult, fsr: Estimate, noise: float) -> tuple[Estimate, E
     """Return full, Lorentz and Gauss widths of the line."""
     method = _METHOD
     if noise > 0.0:
-        method += f"; brightness noise of {noise:.2g} a point, from the scatter"
+        method += f"; excess noise of {noise:.2g} per point, from the scatter"
     line, share = solution["line"], solution["lorentz_share"]
     lorentz, gauss = voigt_parts(line, share)
     ratio = gauss_ratio(share)
@@ -215,12 +215,12 @@ def _line(solution: FitResult, fsr: Estimate, noise: float) -> tuple[Estimate, E
         return solution.profile_minimum(lambda _: {"line": width}, {})
 
     def with_lorentz(width: float) -> float:
-        tie = lambda v: {"lorentz_share": min(width / v["line"], 1.0)}  # noqa: E731
-        return solution.profile_minimum(tie, {"line": (max(width, 1e-6), math.inf)})
+        fixed = lambda v: {"lorentz_share": min(width / v["line"], 1.0)}  # noqa: E731
+        return solution.profile_minimum(fixed, {"line": (max(width, 1e-6), math.inf)})
 
     def with_gauss(width: float) -> float:
-        tie = lambda v: {"lorentz_share": share_of_gauss(min(width / v["line"], 1.0))}  # noqa: E731
-        return solution.profile_minimum(tie, {"line": (max(width, 1e-6), math.inf)})
+        fixed = lambda v: {"lorentz_share": share_of_gauss(min(width / v["line"], 1.0))}  # noqa: E731
+        return solution.profile_minimum(fixed, {"line": (max(width, 1e-6), math.inf)})
 
     rows = (
         ("linewidth", line, {"line": 1.0}, full),
@@ -268,8 +268,8 @@ def _line_on_resonance(
     full, lorentz, gauss = line
     radiative = 1.0 / (2.0 * math.pi * lifetime.value)
     share = lorentz.value / full.value
-    # derivative of fV with respect to fL at fixed fG
-    follows = 0.5346 + 0.2166 * share / (1.0 - 0.5346 * share)
+    # Derivative of fV with respect to fL at constant fG.
+    slope_of_full = 0.5346 + 0.2166 * share / (1.0 - 0.5346 * share)
 
     def moved(width: Estimate, slope: float) -> Estimate:
         per_correction = slope * radiative
@@ -290,7 +290,7 @@ def _line_on_resonance(
             interval_95=shifted(width.interval_95, K_95),
         )
 
-    return moved(full, follows), moved(lorentz, 1.0), gauss
+    return moved(full, slope_of_full), moved(lorentz, 1.0), gauss
 
 
 def _etalon(solution: FitResult, fsr: Estimate) -> tuple[Estimate, ...]:
@@ -322,8 +322,8 @@ def _parking(solution: FitResult, axis: Axis, source: Scan) -> Estimate:
     order = axis.order(v, grid, v["source_order"])
     if np.any(np.diff(order) <= 0):
         raise InconclusiveError(
-            f"{LABEL}: the fitted frequency does not rise with the voltage all through the scan; "
-            "leave out the turning point"
+            f"{LABEL}: the fitted frequency does not increase with the voltage over the whole "
+            "scan; leave out the turning point"
         )
     peaks = [
         float(

@@ -22,19 +22,19 @@ Array = NDArray[np.float64]
 
 LABEL = "etalon scan"
 AXIS = ("per_range", "quadratic", "cubic")
-"""Orders over half the range of voltages, and how they bend."""
+"""Coefficients of the polynomial from voltage to order, by power."""
 
 
 @dataclass(frozen=True)
 class Axis:
-    """Range of voltages, mapped to [-1, 1] so that the polynomial is well-conditioned."""
+    """Range of voltages, mapped to [-1, 1], where the polynomial is well-conditioned."""
 
     middle: float
     half: float
 
     @classmethod
     def of(cls, scans: list[Scan]) -> Axis:
-        """Take in all voltages of some scans."""
+        """Return the range of all voltages of some scans."""
         low = min(float(s.x.min()) for s in scans)
         high = max(float(s.x.max()) for s in scans)
         if not high > low:
@@ -73,7 +73,7 @@ class EtalonData:
         rate = v[f"{self.name}_height"] * shape + pump + flat
         if self.name == "source":
             return rate
-        # counts were corrected for the dead time as it is thought to be
+        # The counts were corrected for the certified dead time.
         excess = v.get("dead_time_excess", 0.0)
         return sum((s * rate / (1.0 + s * rate * excess) for s in self.light.share), 0.0 * rate)
 
@@ -102,21 +102,21 @@ class EtalonData:
 
 
 def check_fringes(scans: Sequence[EtalonData]) -> None:
-    """Refuse scans that do not differ from flat light: noise has a highest point, too."""
+    """Refuse scans without significant peaks: noise has a highest point, too."""
     for s in scans:
         flat = s.scan.dwell_s * max(s.light.counts.sum(), 0.5) / s.scan.dwell_s.sum()
         deviance = float(np.sum(deviance_residuals(s.light.counts, flat, s.fano(flat)) ** 2))
         if (chance := float(stats.chi2.sf(deviance, len(flat) - 1))) > 1e-6:
             raise InconclusiveError(
-                f"{LABEL}: the {s.name} scan does not differ from flat light (p = {chance:.1g}); "
+                f"{LABEL}: the {s.name} scan is compatible with constant light (p = {chance:.1g}); "
                 "is there light, and does the voltage reach the etalon? Count longer"
             )
 
 
-def starts(
+def start_values(
     scans: Sequence[EtalonData], axis: Axis
 ) -> tuple[dict[str, FitParameter], tuple[str, ...]]:
-    """Start values from the peaks of the scans, which lie at whole orders."""
+    """Return start values from the peaks of the scans, which are at whole orders, and problems."""
     rates = [s.light.counts / s.scan.dwell_s for s in scans]
     peaks = [find_peaks(s.scan.x, r) for s, r in zip(scans, rates, strict=True)]
     seen = ", ".join(f"{len(p)} in the {s.name} scan" for s, p in zip(scans, peaks, strict=True))
@@ -125,8 +125,8 @@ def starts(
     degree = min(sum(map(len, peaks)) - len(scans), 3)
     if degree < 1:
         raise InconclusiveError(
-            f"{LABEL}: peaks found: {seen}; at least one scan must show two whole peaks, to know "
-            "how many volts an order takes"
+            f"{LABEL}: peaks found: {seen}; at least one scan must show two whole peaks, to "
+            "measure how many volts an order takes"
         )
     design, index = [], []
     for i, found in enumerate(peaks):
@@ -134,7 +134,7 @@ def starts(
             t = (peak.centre - axis.middle) / axis.half
             design.append([float(i == j) for j in range(len(scans))] + [t, t**2, t**3][:degree])
             index.append(float(k))
-    # peaks of both scans at the same voltages do not tell a cubic: piezos bend little
+    # Peaks at the same voltages in both scans do not determine a cubic term: assume a small one.
     for power in range(1, degree):
         design.append([0.05 * float(j == len(scans) + power) for j in range(len(scans) + degree)])
         index.append(0.0)
@@ -150,7 +150,7 @@ def starts(
         width[s.name] = float(np.median([p.fwhm for p in found])) * per_range / axis.half
         free[f"{s.name}_order"] = FitParameter(float(offset), 0.01)
         free[f"{s.name}_height"] = FitParameter(highest, highest, low=0.0)
-        # not bounded at 0: a nuisance that may fluctuate below leaves the widths unbiased
+        # Not bounded at 0, so that the widths stay unbiased.
         free[f"{s.name}_background"] = FitParameter(low, low)
     etalon = min(max(width.get("narrow", 0.6 * width["source"]), 1e-3), 0.5)
     line = max(width["source"] - 0.8 * etalon, 0.1 * etalon)
@@ -162,6 +162,6 @@ def starts(
     if degree > 1:
         return free, ()
     return free, (
-        f"{LABEL}: peaks found: {seen}; too few to determine the piezo's nonlinearity, which goes "
-        "straight into the widths; scan more orders",
+        f"{LABEL}: peaks found: {seen}; too few to determine the piezo's nonlinearity, which is an "
+        "error of the widths; scan more orders",
     )

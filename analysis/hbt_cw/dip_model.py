@@ -85,11 +85,11 @@ def _cumulated(x: Array, time_s: float, sigma_s: float) -> Array:
 def pair_response(fwhm_a: Uncertain, fwhm_b: Uncertain) -> Uncertain:
     """Return the standard deviation of the delay of a pair, from the FWHM of both detectors [s].
 
-    The same detector certificate given twice is one error, two certificates are two.
+    One certificate for both detectors is one error source, two certificates are two.
     """
     a, b = fwhm_a.value, fwhm_b.value
     if not (a >= 0.0 and b >= 0.0):
-        raise UsageError(f"response of {a:g} and {b:g} s FWHM: must not be negative")
+        raise UsageError(f"response of {a:g} and {b:g} s FWHM: a width is not negative")
     both = math.hypot(a, b)
     slopes = [(e, e.value / max(both, 1e-300) / _FWHM_PER_SIGMA) for e in (fwhm_a, fwhm_b)]
     return Uncertain(both / _FWHM_PER_SIGMA, propagate(slopes))

@@ -1,4 +1,4 @@
-"""What the fit of a dip under continuous excitation says: figures, their intervals, a drawing."""
+"""Results of the fit of a dip under continuous excitation: quantities, intervals, drawing."""
 
 from __future__ import annotations
 
@@ -19,12 +19,19 @@ from .dip_model import Dip
 
 Array = NDArray[np.float64]
 
-_DOUBTFUL = 1e-4
+_LEAST_FIT_PROBABILITY = 1e-4
+"""Probability of the deviance below which the model does not describe the histogram."""
+_LEAST_PAIRS_PER_BIN = 5.0
+"""Pairs per bin from which on the deviance has a chi-squared distribution."""
+_MAX_RESPONSE = 2.0
+"""Response, rms over the dip's time, above which g2(0) depends on how well it is known."""
+_MAX_BUNCHING = 0.9
+"""Time of the bunching, over the histogram's half range, above which the level is not seen."""
 
 
 @dataclass(frozen=True)
-class Found:
-    """The fit, by how much blocks scatter more than Poisson, and what else figures need."""
+class DipFit:
+    """The fit of a dip, the excess scatter of its time blocks, and what else the results need."""
 
     solution: FitResult
     wider: Mapping[str, float]
@@ -34,7 +41,7 @@ class Found:
     deconvolved: bool
 
     def budget(self, sensitivity: Mapping[str, float]) -> tuple[Contribution, ...]:
-        """Budget of a figure, with what the blocks scatter more."""
+        """Return the budget of a quantity, including the excess scatter of the blocks."""
         total = self.solution.budget(sensitivity)
         factor = max([1.0, *(self.wider[n] for n in sensitivity)])
         excess = math.sqrt((factor**2 - 1.0) * sum(c.u**2 for c in total))
@@ -43,7 +50,7 @@ class Found:
         return merge([*total, Contribution(f"scatter of time blocks, {self.label}", excess)])
 
     def interval(self, delta: float) -> Interval:
-        """Profile interval of g2(0), which is 0 to 1 for an emitter with steady background."""
+        """Return the profile interval of g2(0), between 0 and 1."""
         s, best = self.solution, max(self.solution["g2"], 0.0)
 
         def minimum_at(g2: float) -> float:
@@ -63,17 +70,17 @@ class Found:
         return max(low, 0.0), min(high, 1.0)
 
 
-def figures(
-    found: Found, dip: Callable[[Values], Dip], delay_s: float | None
+def quantities_of(
+    found: DipFit, dip: Callable[[Values], Dip], delay_s: float | None
 ) -> Iterator[Estimate]:
     """Yield the quantities that a fit of the dip gives, with their uncertainties."""
     s = found.solution
     v = s.as_dict()
     levels = "three" if "rise" in v else "two"
-    without = "the response taken out" if found.deconvolved else "no response given to take out"
+    without = "response removed" if found.deconvolved else "response not removed"
     method = f"Poisson fit of a {levels}-level emitter to {found.pairs} pairs, {without}"
 
-    def figure(
+    def of_fit(
         name: str,
         value: float,
         sensitivity: Mapping[str, float],
@@ -89,7 +96,7 @@ def figures(
             interval_95=found.interval(DELTA_95) if bounded else None,
         )
 
-    yield figure(
+    yield of_fit(
         "g2_zero",
         v["g2"],
         {"g2": 1.0},
@@ -99,29 +106,29 @@ def figures(
     def bottom(values: Values) -> float:
         return dip(values).bottom(values.get("sigma", found.sigma_s))
 
-    yield figure(
+    yield of_fit(
         "g2_zero_dip",
         bottom(v),
         _gradient(bottom, s),
     )
-    yield figure("antibunching_time", v["time"], {"time": 1.0})
+    yield of_fit("antibunching_time", v["time"], {"time": 1.0})
     if "rise" in v:
 
         def bunching(values: Values) -> float:
             return dip(values).bunching
 
-        yield figure("bunching_amplitude", bunching(v), _gradient(bunching, s))
+        yield of_fit("bunching_amplitude", bunching(v), _gradient(bunching, s))
 
         def slow(values: Values) -> float:
             return dip(values).bunching_time_s
 
-        yield figure("bunching_time", slow(v), _gradient(slow, s))
+        yield of_fit("bunching_time", slow(v), _gradient(slow, s))
     if delay_s is None:
-        yield figure("electronic_delay", v["delay"], {"delay": 1.0})
+        yield of_fit("electronic_delay", v["delay"], {"delay": 1.0})
 
 
 def _gradient(function: Callable[[Values], float], s: FitResult) -> dict[str, float]:
-    """Differentiate a figure with respect to the parameters, by central differences."""
+    """Differentiate a quantity with respect to the parameters, by central differences."""
     values, slopes = s.as_dict(), {}
     for name, value in values.items():
         step = min(0.01 * s.u(name), 1e-3 * abs(value) or math.inf)
@@ -130,8 +137,8 @@ def _gradient(function: Callable[[Values], float], s: FitResult) -> dict[str, fl
     return {name: slope for name, slope in slopes.items() if slope != 0.0}
 
 
-def time_averaged(found: Found, g2: Estimate, independent: float) -> Iterator[Estimate]:
-    """Figures that need the count rates: normalised to them instead of to the level."""
+def time_averaged(found: DipFit, g2: Estimate, independent: float) -> Iterator[Estimate]:
+    """Yield the quantities that are normalised to the count rates instead of the level."""
     level = found.solution["level"] / independent
     yield replace(
         g2,
@@ -154,32 +161,32 @@ def _times(factor: float, interval: Interval | None) -> Interval | None:
     return None if interval is None else (factor * interval[0], factor * interval[1])
 
 
-def problems_of(found: Found, expected: Array, edges: Array) -> tuple[str, ...]:
-    """Return the reasons to doubt a fit of the dip, in plain words."""
+def problems_of(found: DipFit, expected: Array, edges: Array) -> tuple[str, ...]:
+    """Return the problems of a fit of the dip."""
     s = found.solution
     v = s.as_dict()
     reach = 0.5 * float(edges[-1] - edges[0])
     problems = []
-    if expected.min() > 5.0 and s.p_value < _DOUBTFUL:
+    if expected.min() > _LEAST_PAIRS_PER_BIN and s.p_value < _LEAST_FIT_PROBABILITY:
         problems.append(
             f"{s.label}: the model does not describe the histogram (deviance "
-            f"{s.minimum / s.dof:.2f} per degree of freedom): look at the residuals for a response "
-            "that is no Gaussian, start-stop counting, or more than one emitter"
+            f"{s.minimum / s.dof:.2f} per degree of freedom): is the response not Gaussian, was "
+            "the counting start-stop, or are there several emitters?"
         )
-    if found.deconvolved and v.get("sigma", found.sigma_s) > 2.0 * v["time"]:
+    if found.deconvolved and v.get("sigma", found.sigma_s) > _MAX_RESPONSE * v["time"]:
         problems.append(
             f"{s.label}: the response of the pair, {found.sigma_s * 1e12:.0f} ps rms, is far wider "
-            f"than the dip of {v['time'] * 1e12:.0f} ps: g2(0) rests on how well it is known"
+            f"than the dip of {v['time'] * 1e12:.0f} ps: g2(0) depends on how well it is known"
         )
-    if v["time"] * v.get("slower", 0.0) > 0.9 * reach:
+    if v["time"] * v.get("slower", 0.0) > _MAX_BUNCHING * reach:
         problems.append(
-            f"{s.label}: the bunching outlasts the histogram of +- {reach * 1e9:.4g} ns: its level "
-            "is an extrapolation; take a wider range"
+            f"{s.label}: the bunching is longer than the histogram of +- {reach * 1e9:.4g} ns: the "
+            "level is an extrapolation; use a wider range"
         )
     return tuple(problems)
 
 
-def drawn(solution: FitResult, edges: Array, counts: Array, expected: Array) -> Fit:
+def fit_to_draw(solution: FitResult, edges: Array, counts: Array, expected: Array) -> Fit:
     """Return the fit of the dip with the curve to draw."""
     x = np.asarray((edges[:-1] + edges[1:]) / 2 * 1e9, dtype=np.float64)
     level = solution["level"]

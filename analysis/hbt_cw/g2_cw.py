@@ -1,17 +1,17 @@
 """g2(0) from a Hanbury Brown and Twiss measurement with continuous excitation.
 
-There is no pulse to count: g2(0) is the bottom of a dip whose width is a lifetime, and detectors
-fill it up whose response is about as wide. A driven three-level emitter (ground, excited, and a
+Without pulses g2(0) is the bottom of a dip whose width is a lifetime. The response of the detectors
+is about as wide and fills the dip. A driven three-level emitter (ground state, excited state, and a
 dark state from which it returns) has
 
     g2(tau) = 1 - (1 - g2(0)) [(1 + a) exp(-|tau|/t1) - a exp(-|tau|/t2)] ,
 
-where g2(0) > 0 is due to light that is not the emitter's. What is counted is this convolved with
-the response of the pair, sigma^2 = sigma_A^2 + sigma_B^2, and integrated over each bin. So two
-numbers are reported: the dip as it stands, and g2(0) with the response taken out.
+where g2(0) > 0 is due to light of other origin. The histogram is this, convolved with the response
+of the pair, sigma^2 = sigma_A^2 + sigma_B^2, and integrated over each bin. Two values are reported:
+the dip as measured, and g2(0) with the response removed.
 
-All pairs of clicks are needed. A start-stop histogram falls off by exp(-rate tau) and has no level
-to normalise to.
+All pairs of clicks are needed. A start-stop histogram decreases as exp(-rate tau) and has no level
+for the normalisation.
 """
 
 from __future__ import annotations
@@ -34,21 +34,23 @@ from qdchar.tags.source import in_blocks
 from ..hbt.g2_comb_fit import scatter_of_snapshots
 from ..statistics.likelihood import FitParameter, FitResult, Values, deviance_residuals, minimise
 from .dip_model import Dip, pair_response
-from .dip_results import Found, drawn, figures, problems_of, time_averaged
+from .dip_results import DipFit, fit_to_draw, problems_of, quantities_of, time_averaged
 
 Array = NDArray[np.float64]
 
 _BLOCKS = 40
-"""Time blocks of a file of time tags, over which the pairs' scatter is seen."""
+"""Time blocks of a file of time tags, from which the scatter of the pairs is found."""
 _RANGE_S = 100e-9
 """Range of delays to either side by default [s]: many lifetimes of a quantum dot."""
 _BINS = 4096
 """Bins over the default range: 50 ps each, finer than the detectors' response."""
 _MOST_BINS = 1 << 16
-_SIGNIFICANT = 3.0
-_DEEP = 25.0
-"""Least gain in deviance of a dip over none: by chance in one of 10^4 histograms or fewer."""
-_SLOWER = 2.0
+"""Most bins of a histogram: more would hold hardly any pairs each."""
+_LEAST_DEPTH = 3.0
+"""Depth of a dip from which a fit is started [standard deviations of the noise]."""
+_LEAST_DEVIANCE_GAIN = 25.0
+"""Gain in deviance of a dip over none; noise has more in one of 10^4 histograms or fewer."""
+_LEAST_TIME_RATIO = 2.0
 """Least ratio of the times of bunching and antibunching."""
 
 
@@ -69,10 +71,10 @@ def analyse_file(
         Time tags (PicoQuant PTU, qutools quTAG, Photon-HDF5), or a histogram, see
         `qdchar.tags.formats.delay_histogram.read_histogram`.
     response_fwhm
-        FWHM of the response of either detector, tagger included [s]: of both alike, or of A and B.
-        Without it the response stays in.
+        FWHM of the response of either detector, tagger included [s]: one for both, or one each.
+        Without it the response is not removed.
     delay_s
-        Electronic delay at which the dip sits [s]; fitted if not given.
+        Electronic delay of the dip [s]; fitted if not given.
     channels
         Channels of the two detectors; needed if the file has more than two.
     bin_s, range_s
@@ -97,7 +99,7 @@ def analyse_file(
     sigma = pair_response(response_fwhm[0], response_fwhm[-1]) if response_fwhm else None
     if is_histogram(path):
         if channels is not None or bin_s is not None or range_s is not None:
-            raise UsageError(f"{path} is a histogram: it has its bins, range and channels")
+            raise UsageError(f"{path} is a histogram: its bins, range and channels are fixed")
         return analyse(read_histogram(path), path.name, pair_sigma=sigma, delay_s=delay_s)
     pairs = _read_pairs(path, channels, bin_s, range_s)
     return analyse(
@@ -122,7 +124,7 @@ def analyse(
     Parameters
     ----------
     histogram
-        All pairs by delay, in blocks of time where there are some.
+        All pairs by delay, by time block if there are several.
     label
         Name of the data in budgets.
     pair_sigma
@@ -148,17 +150,17 @@ def analyse(
 
     Notes
     -----
-    Bunching is taken where the Bayesian information criterion favours it. Intervals of g2(0) are
-    from the profile likelihood; they do not go below 0, where the value itself may, by chance.
-    Blocks that scatter more than Poisson widen all of it.
+    Bunching is included where the Bayesian information criterion favours it. Intervals of g2(0) are
+    from the profile likelihood; they do not extend below 0, but the value itself can be negative by
+    chance. Excess scatter of the time blocks increases all uncertainties.
 
-    Normalised to the level beside the dip, g2(0) is that of an emitter that shines: blinking slower
-    than the histogram is in ``g2_zero_time_averaged``, which is what goes with a time-averaged
-    photon rate.
+    Normalised to the level beside the dip, g2(0) is that of an emitter while it is on. Blinking
+    slower than the range of the histogram is included in ``g2_zero_time_averaged``, which belongs
+    to a time-averaged photon rate.
     """
     sigma_s = 0.0 if pair_sigma is None else pair_sigma.value
-    fixed = pair_sigma is None or pair_sigma.u == 0.0
-    given = {} if pair_sigma is None or fixed else {"sigma": pair_sigma}
+    exact = pair_sigma is None or pair_sigma.u == 0.0
+    constraints = {} if pair_sigma is None or exact else {"sigma": pair_sigma}
     counts = histogram.counts.sum(axis=1).astype(np.float64)
     edges = histogram.edges_s
     seen = _look(counts, edges, label, delay_s)
@@ -171,7 +173,7 @@ def analyse(
     }
     if delay_s is None:
         free["delay"] = FitParameter(seen.delay_s, seen.width_s)
-    if given:
+    if constraints:
         free["sigma"] = FitParameter(sigma_s, sigma_s, 0.0)
 
     def dip(v: Values) -> Dip:
@@ -183,7 +185,7 @@ def analyse(
 
     def fitted(free: dict[str, FitParameter]) -> FitResult:
         return minimise(
-            f"g2 dip, {label}", free, lambda v: deviance_residuals(counts, model(v)), given
+            f"g2 dip, {label}", free, lambda v: deviance_residuals(counts, model(v)), constraints
         )
 
     def exponential(v: Values, time_s: float) -> Array:
@@ -192,27 +194,27 @@ def analyse(
 
     solution = _with_bunching(fitted(free), free, fitted, counts, exponential)
     flat = float(np.sum(deviance_residuals(counts, np.full(len(counts), counts.mean())) ** 2))
-    if flat - solution.minimum < _DEEP:
+    if flat - solution.minimum < _LEAST_DEVIANCE_GAIN:
         raise InconclusiveError(
             f"{label}: no dip: the deviance of a flat histogram is only "
             f"{flat - solution.minimum:.1f} higher; give the delay, a wider range, or record longer"
         )
     expected = model(solution.as_dict())
     wider = scatter_of_snapshots(solution, model, expected, histogram.counts)
-    found = Found(solution, wider, label, sigma_s, int(counts.sum()), pair_sigma is not None)
-    estimates = [*figures(found, dip, delay_s)]
+    found = DipFit(solution, wider, label, sigma_s, int(counts.sum()), pair_sigma is not None)
+    estimates = [*quantities_of(found, dip, delay_s)]
     if independent_per_bin is not None:
         estimates += time_averaged(found, estimates[0], independent_per_bin)
     return Result(
         tuple(estimates),
-        (drawn(solution, edges, counts, expected),),
+        (fit_to_draw(solution, edges, counts, expected),),
         problems_of(found, expected, edges),
     )
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """What a glance at the histogram tells: start values."""
+    """Start values from the histogram."""
 
     level: float
     bottom: float
@@ -221,7 +223,7 @@ class _Seen:
 
 
 def _look(counts: Array, edges: Array, label: str, delay_s: float | None) -> _Seen:
-    """Find the lowest place, after smoothing over what Poisson noise would drown."""
+    """Find the deepest dip, smoothed over the width with which it is most significant."""
     level = float(np.median(counts)) if np.median(counts) > 0 else float(counts.mean())
     if level == 0.0 or counts.sum() < 100:
         raise InconclusiveError(f"{label}: {counts.sum():.0f} pairs are too few for a dip")
@@ -240,10 +242,10 @@ def _look(counts: Array, edges: Array, label: str, delay_s: float | None) -> _Se
             bottom = 1.0 - float(missing[k]) / (width * level)
             best = significance, _Seen(level, bottom, place, 0.5 * width * bin_s)
         width *= 2
-    if best is None or best[0] < _SIGNIFICANT:
+    if best is None or best[0] < _LEAST_DEPTH:
         raise InconclusiveError(
-            f"{label}: no dip stands out from the noise of {level:.3g} pairs a bin; give the "
-            "delay, record longer, or look whether the range holds it"
+            f"{label}: no dip is significant against the noise of {level:.3g} pairs per bin; give "
+            "the delay, record longer, or check that the range includes it"
         )
     return best[1]
 
@@ -263,9 +265,11 @@ def _with_bunching(
     best = math.inf
     start: dict[str, float] = {}
     weight = 1.0 / np.sqrt(np.maximum(v["level"], 1.0))
-    # linear in all but the times: search those
+    # The model is linear in all parameters but the times: search those.
     for fast in v["time"] * np.array([0.4, 0.6, 0.8, 1.0]):
-        for slow in np.geomspace(1.5 * _SLOWER * fast, max(reach, 4.0 * _SLOWER * fast), 24):
+        for slow in np.geomspace(
+            1.5 * _LEAST_TIME_RATIO * fast, max(reach, 4.0 * _LEAST_TIME_RATIO * fast), 24
+        ):
             shapes = np.stack([np.ones(n), -bins(v, float(fast)), bins(v, float(slow))], axis=1)
             (level, drop, rise), off, *_ = np.linalg.lstsq(shapes * weight, counts * weight)
             if len(off) and off[0] < best and rise > 0.0 and drop > rise and level > 0.0:
@@ -280,14 +284,14 @@ def _with_bunching(
     if not start:
         return two_levels
     more = {**free, "rise": FitParameter(0.2, 0.2, 0.0)}
-    # Bunching as fast as the dip cancels it at any height; of one that outlasts the histogram the
-    # height cannot be told from the level.
-    longest = max(reach / start["time"], 4.0 * _SLOWER)
-    more["slower"] = FitParameter(start["slower"], start["slower"], _SLOWER, longest)
+    # Bunching as fast as the dip cancels it at any amplitude. The amplitude of bunching that is
+    # longer than the histogram is not separable from the level.
+    longest = max(reach / start["time"], 4.0 * _LEAST_TIME_RATIO)
+    more["slower"] = FitParameter(start["slower"], start["slower"], _LEAST_TIME_RATIO, longest)
     begin = {**v, **{name: float(value) for name, value in start.items()}}
     try:
         three = fitted({name: replace(f, start=begin[name]) for name, f in more.items()})
-    except InconclusiveError:  # no bunching here: its time is undetermined
+    except InconclusiveError:  # no bunching: its time is undetermined
         return two_levels
     penalty = 2.0 * math.log(n)
     return three if three.minimum < two_levels.minimum - penalty else two_levels

@@ -14,11 +14,12 @@ from ..statistics.intervals import Interval
 
 Array = NDArray[np.float64]
 
-_FORGOTTEN = 40.0  # exp(-40) is below what a float64 sum can see
+_NEGLIGIBLE_AFTER = 40.0
+"""Lifetimes after which a decay is negligible: exp(-40) is below the resolution of float64."""
 
 
 def decayed(response: Array, bin_s: float, lifetime_s: float, shift_s: float = 0.0) -> Array:
-    """Return what an exponential decay makes of a periodic response histogram, shape (n,).
+    """Return a periodic response histogram convolved with an exponential decay, shape (n,).
 
     Parameters
     ----------
@@ -40,8 +41,8 @@ def decayed(response: Array, bin_s: float, lifetime_s: float, shift_s: float = 0
     variance of the response: choose bins below a fifth of its rms width.
 
     A recursive filter sums the series around the period. Every term is positive, so that empty
-    bins stay exact; a Fourier transform would fill them with rounding noise, on which the
-    likelihood of an empty bin depends by its square root.
+    bins stay exact. A Fourier transform would add rounding noise to them, and the residual of an
+    empty bin is proportional to its square root.
     """
     n = len(response)
     whole, part = divmod(shift_s / bin_s, 1.0)
@@ -52,7 +53,7 @@ def decayed(response: Array, bin_s: float, lifetime_s: float, shift_s: float = 0
     third = twice[2] - 2 * twice[1] + twice[0]
     ratio = math.exp(-bin_s / lifetime_s)
     tail = signal.lfilter([1.0], [1.0, -ratio], response)
-    # what the periods before have left
+    # The tails of the periods before.
     tail += tail[-1] / -math.expm1(-n * bin_s / lifetime_s) * ratio ** np.arange(1, n + 1)
     start = int(whole)
     return np.asarray(
@@ -87,7 +88,7 @@ def emg_histogram(
     """Share of a periodic decay with Gaussian jitter in each bin, shape (n,), sum 1."""
     period = n_bins * bin_s
     edges = bin_s * np.arange(n_bins + 1) - start_s % period
-    wraps = math.ceil(_FORGOTTEN * lifetime_s / period) + 2
+    wraps = math.ceil(_NEGLIGIBLE_AFTER * lifetime_s / period) + 2
     cumulated = np.zeros(n_bins + 1)
     for k in range(-2, wraps):
         cumulated += emg_cdf(edges + k * period, lifetime_s, sigma_s)

@@ -12,7 +12,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Peak:
-    """A peak as it looks: centre, full width at half maximum, height above the lowest level."""
+    """A peak: centre, full width at half maximum, height above the lowest level."""
 
     centre: float
     fwhm: float
@@ -33,8 +33,8 @@ def find_peaks(x: Array, y: Array, rel_height: float = 0.5) -> list[Peak]:
 
     Notes
     -----
-    A peak is a stretch above 40 % of the highest that somewhere exceeds `rel_height`; noise within
-    it does not split it. Peaks cut off by an end of the scan are left out.
+    A peak is a range above 40 % of the highest peak that exceeds `rel_height` somewhere; noise
+    within it does not split it. Peaks that are cut off by an end of the scan are left out.
     """
     order = np.argsort(x, kind="stable")
     x, y = x[order], y[order]

@@ -1,11 +1,10 @@
-"""Decays of one dot at several detunings of its cavity, with the leaked laser told from them.
+"""Decays of one dot at several detunings of its cavity, separated from leaked laser light.
 
-Far from the cavity's resonance the dot is faint and slow, and laser light that leaks into the
-fibre is no longer lost beside it: at a twentieth of the brightness a share of 1 % has become one
-of 16 %. It is prompt, so that a decay histogram tells it from the dot where the decay is slow
-against the response, and hardly where it is not: there a prompt share, a shorter lifetime and an
-earlier start look alike. But the start is the same in all runs. The slow decays tell it, the fast
-ones are given it.
+Far from the cavity's resonance the dot is faint and slow, and leaked laser light is no longer
+negligible: at a twentieth of the brightness a share of 1 % has become one of 16 %. Laser light is
+prompt. A decay histogram separates it from the dot if the decay is slow against the response. If
+the decay is fast, a prompt share, a shorter lifetime and an earlier start have the same effect. But
+the start is the same in all runs: it is fitted to the slow decays and used for the fast ones.
 """
 
 from __future__ import annotations
@@ -37,17 +36,18 @@ from ..models.decay import Array, decayed
 from ..statistics.likelihood import FitParameter, FitResult, Values, deviance_residuals, minimise
 
 _SLOW = 10.0
-"""Decays slower than this many rms widths of the response tell the start from a prompt share."""
+"""Least decay time [rms widths of the response] with which start and prompt share separate."""
 _PROMPT_BINS = 0.05
-"""Decay time that stands for none [bins]; `decayed` then only shifts."""
+"""Decay time of prompt light [bins], so short that `decayed` only shifts the response."""
 _PROMPT_STARTS = (0.02, 0.05, 0.2)
+"""Prompt shares with which a fit is started."""
 _LOWEST_PROMPT = -0.02
-"""Least prompt share that a fit may take: noise about none is not cut off."""
+"""Lower bound of the prompt share: below 0, so that noise about 0 is not biased."""
 
 
 @dataclass(frozen=True)
 class DetunedDecay:
-    """What one run tells.
+    """Lifetime and prompt share of one run.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class DetunedDecay:
 
 @dataclass(frozen=True)
 class DetunedDecays:
-    """One entry for each run, the fits behind them, and reasons not to trust them."""
+    """One entry for each run, their fits, and problems."""
 
     decays: tuple[DetunedDecay, ...]
     fits: tuple[Fit, ...]
@@ -88,19 +88,18 @@ def detuned_decays(runs: Sequence[TagRun], response: TagRun) -> DetunedDecays:
     Notes
     -----
     Model of each histogram: ``counts (IRF * exp) + prompt IRF + background``, all shifted by the
-    start t0. It is free in the slow runs (slower than half of the slowest, and than ten rms widths
-    of the response); their weighted mean enters the other fits with its uncertainty. The counting
-    noise of the response is one error source for all runs: it is propagated bin by bin, and so
-    stays shared.
+    start t0. The start is free in the slow runs (slower than half of the slowest, and than ten rms
+    widths of the response); its weighted mean is a constraint of the other fits. The counting noise
+    of the response is one error source for all runs, propagated bin by bin.
 
-    A detector that is dead after a click keeps the first of two photons of a pulse, see
-    `qdchar.analysis.lifetime.analyse`. Where one of the two is the laser's, the prompt share takes
-    it up; of the coincidences those are 1 - (1 - s)^2 over g2(0), s being that share. The rest is
+    A detector that is dead after a click registers the first of two photons of a pulse, see
+    `qdchar.analysis.lifetime.analyse`. Where one of the two is a laser photon, it is part of the
+    prompt share s; this is a part 1 - (1 - s)^2 over g2(0) of the coincidences. The others are
     treated as there.
     """
     pulsed_laser = open_run(response)
     laser = fold(pulsed_laser)
-    # one window for all, or their starts could not be compared
+    # One window for all runs, so that their starts are comparable.
     a_ps, b_ps = pulsed_laser.offset_a_ps, pulsed_laser.offset_b_ps
     pulsed = [replace(open_run(run), offset_a_ps=a_ps, offset_b_ps=b_ps) for run in runs]
     folded = [fold(p) for p in pulsed]
@@ -120,20 +119,19 @@ def detuned_decays(runs: Sequence[TagRun], response: TagRun) -> DetunedDecays:
         prompt = _mean([d.prompt for d in of_run], counts)
         live = live_counts(p)
         pairs = weights @ two_photon_shares(live.statistics) * _both_of_the_dot(live, prompt.value)
-        early = 0.25 * float(pairs)
+        pair_correction = 0.25 * float(pairs)
         lifetime = _mean([d.lifetime for d in of_run], weights)
+        u_pairs = lifetime.value * pair_correction / math.sqrt(3.0)
         corrected = Estimate(
             name="lifetime",
-            value=lifetime.value * (1.0 + early),
+            value=lifetime.value * (1.0 + pair_correction),
             method="reconvolution with the measured response and a prompt share, both detectors",
             plane="fibre",
             budget=merge(
                 [
-                    *propagate([(lifetime, 1.0 + early)]),
-                    # whether firsts of two are prompt is one question for all runs
-                    Contribution(
-                        "first of two photons", lifetime.value * early / math.sqrt(3.0), "B"
-                    ),
+                    *propagate([(lifetime, 1.0 + pair_correction)]),
+                    # Whether the first of two photons is prompt is the same in all runs.
+                    Contribution("first of two photons", u_pairs, "B"),
                 ]
             ),
         )
@@ -146,11 +144,11 @@ def detuned_decays(runs: Sequence[TagRun], response: TagRun) -> DetunedDecays:
 
 
 def _both_of_the_dot(live: LiveCounts, prompt: float) -> float:
-    """Share of the coincidences that are not of the laser's Poissonian light."""
+    """Return the share of the coincidences with both photons from the dot."""
     s = live.statistics
     c0, n_a, n_b, n_live = (float(n.sum()) for n in (s.c0, s.n_a, s.n_b, s.n_live))
     with_laser = n_a * n_b / n_live * (1.0 - (1.0 - prompt) ** 2)
-    # with few coincidences chance may leave none; a negative number of them means nothing
+    # With few coincidences the difference can be negative by chance.
     return max(1.0 - with_laser / c0, 0.0) if c0 > 0 else 0.0
 
 
@@ -201,7 +199,7 @@ class _Fitted:
         }
 
     def per_start(self, name: str) -> float:
-        """Change of a quantity with the given start; 0 where it was free."""
+        """Return the change of a quantity with the constrained start; 0 where it was free."""
         s = self.solution
         if "shift" not in s.constraints:
             return 0.0
@@ -209,10 +207,10 @@ class _Fitted:
         return float(self._vector(name) @ moved)
 
     def per_response(self, name: str, response: Array, bin_s: float) -> Array:
-        """Change of a quantity with a count in each bin of the response, start held if given.
+        """Return the change of a quantity with a count in each bin of the response.
 
-        To first order the fit answers a change dm of the model by -C J^T W dm, W = 1/m, and a
-        count in a bin of the response changes the model by the kernel that begins there.
+        To first order the solution changes by -C J^T W dm with a change dm of the model, W = 1/m.
+        A count in a bin of the response changes the model by the kernel that begins there.
         """
         s = self.solution
         v = s.as_dict()
@@ -255,8 +253,8 @@ def _one_detector(
     if not slow.any():
         raise InconclusiveError(
             f"lifetime on detector {detector}: all decays are faster than {_SLOW:g} rms widths of "
-            f"the response ({width * 1e12:.0f} ps), where leaked laser light cannot be told from "
-            "the dot's; detune the cavity further"
+            f"the response ({width * 1e12:.0f} ps), where leaked laser light cannot be separated "
+            "from the dot's; detune the cavity further"
         )
     fits = {
         i: _Fitted.of(_fit(labels[i], decays[i], response, bin_s))
@@ -280,11 +278,11 @@ def _one_detector(
     starts = [replace(start, budget=merge([*start.budget, clock])) for clock in clocks]
     for i in range(len(decays)):
         if not slow[i]:
-            given = replace(
+            constraint = replace(
                 starts[i],
                 budget=merge([*starts[i].budget, Contribution("response", math.sqrt(spread), "B")]),
             )
-            fits[i] = _Fitted.of(_fit(labels[i], decays[i], response, bin_s, given))
+            fits[i] = _Fitted.of(_fit(labels[i], decays[i], response, bin_s, constraint))
     names = [(i, name) for i in range(len(decays)) for name in ("lifetime", "prompt")]
     moved = np.stack(
         [
@@ -357,7 +355,7 @@ def _pulsed(histogram: Array, bin_s: float, v: Values) -> Array:
 
 
 def _model(shape: Array, bin_s: float, v: Values) -> Array:
-    # where the response's background is taken off again, no bin may come out negative
+    # Where the background of the response is subtracted, no bin may become negative.
     return np.maximum(_pulsed(shape, bin_s, v) + v["background"], 0.0)
 
 
@@ -373,7 +371,7 @@ def _fit(
     if shift is not None:
         free = _with_prompt(moments, 0.0) | {"shift": FitParameter(shift.value, shift.u)}
         return minimise(label, free, residuals, {"shift": shift})
-    # a start too early with a prompt share below zero is a minimum, too
+    # An early start with a negative prompt share is another minimum: use several start values.
     tries, failure = [], None
     for share in _PROMPT_STARTS:
         try:
@@ -386,7 +384,7 @@ def _fit(
 
 
 def _with_prompt(moments: Mapping[str, FitParameter], share: float) -> dict[str, FitParameter]:
-    """Share the light out between dot and laser, without changing the histogram's moments."""
+    """Divide the light between dot and laser without a change of the histogram's moments."""
     free = dict(moments)
     t1, shift, counts = free["lifetime"], free["shift"], free["counts"]
     stretched = t1.start / math.sqrt(1.0 - share**2)
@@ -400,6 +398,6 @@ def _with_prompt(moments: Mapping[str, FitParameter], share: float) -> dict[str,
 
 
 def _mean(estimates: Sequence[Uncertain], weights: Array) -> Uncertain:
-    """Weighted mean."""
+    """Return the weighted mean."""
     pairs = list(zip(estimates, map(float, weights), strict=True))
     return Uncertain(sum(w * e.value for e, w in pairs), propagate(pairs))

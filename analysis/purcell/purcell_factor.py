@@ -76,7 +76,7 @@ def analyse_runs(
     Parameters
     ----------
     voltage_V, u_voltage_V
-        As for `analyse`; relative to the resonance as it stood when each run was taken.
+        As for `analyse`; relative to the resonance at the time of each run.
     runs
         Time tags of the emission at each voltage, n of them, all at one pump power.
     response
@@ -84,7 +84,7 @@ def analyse_runs(
     dark_count_rate
         Total of both detectors [Hz]; subtracted if given.
     detector_efficiency
-        If given, the leaked laser light is reported in photons per pulse in the fibre.
+        With it, the leaked laser light is reported in photons per pulse in the fibre.
     vibration_m
         Root mean square of the mirror's vibration [m]; needs `metres_per_volt`.
     metres_per_volt, hertz_per_metre
@@ -99,14 +99,14 @@ def analyse_runs(
     Raises
     ------
     InconclusiveError
-        As `analyse`; if a detector is silent, or no run is detuned enough to tell the leaked laser
-        from the dot.
+        As `analyse`; if a detector is silent, or no run is detuned enough to separate the leaked
+        laser from the dot.
 
     Notes
     -----
-    The leaked laser does not follow the cavity: far from resonance it would pass for a remnant of
-    the dot's light, and its promptness for a fast decay. Each decay is therefore fitted with a
-    prompt share (see `detuned_decays`), and the rate is that of live pulses without it.
+    The leaked laser does not depend on the cavity: far from resonance it would be mistaken for
+    light of the dot, and, because it is prompt, for a fast decay. Each decay is therefore fitted
+    with a prompt share (see `detuned_decays`), and the rate of live pulses is that without it.
     """
     unit = Estimate(name="detector_efficiency", value=1.0, method="clicks, not photons")
     found = detuned_decays(runs, response)
@@ -162,13 +162,13 @@ def analyse(
     voltage_V
         Shape (n,), n >= 4, on both sides of the resonance; at least one beyond its width [V].
     lifetimes
-        T1 at each voltage [s]. Errors that they share, say the instrument response, are known from
-        their budgets and stay shared.
+        T1 at each voltage [s]. Errors that they share, e.g. of the instrument response, are known
+        from their budgets.
     rates
         Count rate at each voltage, corrected for dead time, dark counts and leaked laser [Hz].
     u_voltage_V
-        Standard uncertainty of each voltage against the others (creep, the loop's own error),
-        shape (n,) [V]; they are taken for exact if not given.
+        Standard uncertainty of each voltage against the others (creep, peak-lock readout),
+        shape (n,) [V]; 0 if not given.
     vibration_V
         Root mean square of the mirror's vibration in terms of the piezo's voltage [V].
     metres_per_volt, hertz_per_metre
@@ -188,25 +188,27 @@ def analyse(
 
     Notes
     -----
-    With ``F = F0/(1 + x^2)``, ``x = 2 d/kappa``: ``T1 = T_b/(1 + F)``, and the rate goes as the
-    share of emission into the mode, ``beta = F/(1 + F)``. Both are Lorentzian, ``1/T1`` of the
-    cavity's own width and the rate of ``kappa sqrt(1 + F0)``. Eliminating the detuning leaves
-    ``rate = H (1 - T1/T_b)``: that line tells T_b, hence F0, whatever the piezo did. The voltages
-    therefore enter with their errors, as unknowns with a constraint each, and add the width.
+    With ``F = F0/(1 + x^2)``, ``x = 2 d/kappa``: ``T1 = T_b/(1 + F)``, and the rate is
+    proportional to the share of emission into the mode, ``beta = F/(1 + F)``. Both are Lorentzian:
+    ``1/T1`` with the cavity's own width, the rate with ``kappa sqrt(1 + F0)``. Without the detuning
+    they obey ``rate = H (1 - T1/T_b)``, a line that gives T_b, hence F0, independently of the
+    piezo. The voltages therefore enter with their errors, as parameters with a constraint each, and
+    determine the width.
 
-    A mirror that vibrates within a run shows the mean over its places z, of the rate ``<beta>`` and
-    of the decay ``<beta T1>/<beta>``, which the fit of one exponential to a narrow mixture gives.
+    With a mirror that vibrates within a run, the rate is the mean ``<beta>`` over its positions,
+    and the decay time is ``<beta T1>/<beta>``, as the fit of one exponential to a narrow mixture
+    gives.
 
-    The reference is the same dot with the cavity away, not an ensemble: T_b is its fitted
-    asymptote. What detuning does to the excitation (the pump enters through the cavity) is left
-    out: where it matters, rates fall below that line and the residuals show it. Then scan with the
-    pump at the power that is a pi pulse on resonance and within a few widths.
+    The reference is the same dot with the cavity far detuned, not an ensemble: T_b is the fitted
+    asymptote. The effect of detuning on the excitation (the pump enters through the cavity) is
+    neglected. Where it matters, rates are below that line, and the residuals show it. In this case
+    scan within a few widths, with the pump at the pi pulse on resonance.
     """
     volts = np.asarray(voltage_V, dtype=np.float64)
     if not len(volts) == len(lifetimes) == len(rates) or len(volts) < 4:
         raise InconclusiveError(
             f"{_LABEL}: {len(volts)} voltages, {len(lifetimes)} lifetimes, {len(rates)} rates; "
-            "needed are at least 4 points, each with all three"
+            "at least 4 points with all three are needed"
         )
     n = len(volts)
     data = [*lifetimes, *rates]
@@ -217,15 +219,15 @@ def analyse(
         root = linalg.cholesky(shared / np.outer(scale, scale), lower=True) * scale[:, None]
     except linalg.LinAlgError:
         raise InconclusiveError(
-            f"{_LABEL}: lifetimes and rates need uncertainties of their own, beside those they "
-            "share"
+            f"{_LABEL}: lifetimes and rates need uncertainties of their own in addition to "
+            "shared ones"
         ) from None
     u_volts = np.zeros(n) if u_voltage_V is None else np.asarray(u_voltage_V, dtype=np.float64)
     moving = np.flatnonzero(u_volts > 0)
     offsets = {f"offset_{i}": FitParameter(0.0, float(u_volts[i])) for i in moving}
-    given = {} if vibration_V is None else {"vibration": vibration_V}
+    constraints = {} if vibration_V is None else {"vibration": vibration_V}
 
-    def places(v: Values) -> Array:
+    def positions(v: Values) -> Array:
         at = volts.copy()
         at[moving] += [v[name] for name in offsets]
         return at
@@ -237,14 +239,14 @@ def analyse(
         )  # fmt: skip
 
     def residuals(v: Values) -> Array:
-        difference = np.concatenate(model(v, places(v))) - measured
+        difference = np.concatenate(model(v, positions(v))) - measured
         pulls = [v[name] / u_volts[i] for name, i in zip(offsets, moving, strict=True)]
         return np.concatenate([linalg.solve_triangular(root, difference, lower=True), pulls])
 
     free = {**_starts(volts, measured[:n], measured[n:]), **offsets}
     if vibration_V is not None:
         free["vibration"] = FitParameter(vibration_V.value, vibration_V.u)
-    solution = minimise(_LABEL, free, residuals, given)
+    solution = minimise(_LABEL, free, residuals, constraints)
     budget = _budget_of(solution, data, root)
     v = solution.as_dict()
     fine = np.linspace(volts.min(), volts.max(), 400)
@@ -254,7 +256,7 @@ def analyse(
             title=title,
             x_label="cavity voltage (V)",
             y_label=label,
-            x=places(v),
+            x=positions(v),
             y=measured[part],
             u_y=u[part],
             model=at_points,
@@ -266,7 +268,7 @@ def analyse(
             ("Lifetime against detuning", "Count rate against detuning"),
             ("T1 (s)", "rate (1/s)"),
             (slice(0, n), slice(n, 2 * n)),
-            model(v, places(v)),
+            model(v, positions(v)),
             model(v, fine),
             strict=True,
         )
@@ -279,7 +281,7 @@ def analyse(
 def _seen(
     off_V: Array, fwhm_V: float, factor: float, detuned_s: float, height: float, rms_V: float
 ) -> tuple[Array, Array]:
-    """Mean lifetime [s] and rate of a dot whose cavity vibrates, at distances from resonance."""
+    """Return mean lifetime [s] and rate of a dot whose cavity vibrates, against the detuning."""
     off = off_V[:, None] + rms_V * _NODES
     share = mode_share(off, fwhm_V, factor)
     rate = share @ _WEIGHTS
@@ -307,7 +309,7 @@ def _leakage(
     decays: Sequence[DetunedDecay],
     detector_efficiency: Estimate,
 ) -> Estimate:
-    """Prompt photons per pulse, mean of the runs with the slower half of the decays."""
+    """Return the prompt photons per pulse, a mean over the slower half of the decays."""
     slow = np.argsort([d.lifetime.value for d in decays])[len(decays) // 2 :]
     pairs = [leaks[int(k)] for k in slow]
     weights = np.array([1.0 / (n.value * share.u) ** 2 for n, share in pairs])
@@ -336,7 +338,7 @@ def _leakage(
 
 
 def _starts(volts: Array, t1: Array, rates: Array) -> dict[str, FitParameter]:
-    """Start values: 1/rate is a parabola in the voltage, and so are T1's ends."""
+    """Return start values: 1/rate is a parabola in the voltage."""
     order = np.argsort(rates)[::-1]
     top = order[: max(3, len(order) // 2)]
     curve, slope, floor = np.polyfit(volts[top] - volts[top[0]], 1.0 / rates[top], 2)
@@ -344,7 +346,7 @@ def _starts(volts: Array, t1: Array, rates: Array) -> dict[str, FitParameter]:
     shift = -slope / (2.0 * curve) if curve > 0 else 0.0
     lowest = floor - slope**2 / (4.0 * curve) if curve > 0 else floor
     centre = float(volts[top[0]] + np.clip(shift, -0.25 * span, 0.25 * span))
-    # 1/rate rises by x^2/(1 + F0), T1 by x^2 F0/(1 + F0) at first
+    # Near resonance 1/rate rises by x^2/(1 + F0), T1 by x^2 F0/(1 + F0).
     width = 2.0 * np.sqrt(lowest / curve) if curve > 0 and lowest > 0 else span / 2.0
     detuned = 1.5 * float(t1.max())
     factor = max(detuned / float(t1.min()) - 1.0, 0.5)
@@ -362,11 +364,11 @@ def _starts(volts: Array, t1: Array, rates: Array) -> dict[str, FitParameter]:
 def _budget_of(solution: FitResult, data: Sequence[Uncertain], root: Array) -> Budget:
     """Return the function that gives a quantity's budget from its derivatives.
 
-    What comes from the lifetimes, the rates and the vibration keeps the names of their error
-    sources; what comes from the voltages and from scatter beyond all of it is the fit's own.
+    Contributions of lifetimes, rates and vibration keep the names of their error sources; those of
+    the voltages and of excess scatter are named after the fit.
     """
     n, c = len(data), solution.covariance
-    # the fit moves by C J^T root^-1 dy with a change dy of the data
+    # The solution changes by C J^T root^-1 dy with a change dy of the data.
     lifted = linalg.solve_triangular(root, solution.jacobian[:n], lower=True, trans=1)
     per_datum = c @ lifted.T
     in_voltages = solution.jacobian[n:] @ c
@@ -454,12 +456,12 @@ def _estimates(
 def _problems(v: Values, volts: Array) -> tuple[str, ...]:
     if not volts.min() < v["centre"] < volts.max():
         return (
-            f"{_LABEL}: the resonance at {v['centre']:.4g} V lies outside the points; measure on "
+            f"{_LABEL}: the resonance at {v['centre']:.4g} V is outside the points; measure on "
             "both sides of it",
         )
     if np.max(np.abs(volts - v["centre"])) < v["fwhm"] / 2.0:
         return (
-            f"{_LABEL}: all points lie within the resonance's half width; the detuned lifetime is "
-            "an extrapolation; measure farther out",
+            f"{_LABEL}: all points are within half a width of the resonance; the detuned lifetime "
+            "is an extrapolation; measure at larger detuning",
         )
     return ()

@@ -155,7 +155,7 @@ def test_states_mixed_up_are_said(tmp_path) -> None:
     rng = np.random.default_rng(9)
     runs = both_ways(tmp_path, rng, 50_000, FAINT, {"R": 0.97})
     (problem,) = misalignment.analyse(runs, dark_count_rate=DARKS).problems
-    assert "state R meets the wrong detector with probability 0.96" in problem
+    assert "state R reach the wrong detector with probability 0.96" in problem
 
 
 def test_orientations_that_disagree_are_said(tmp_path) -> None:

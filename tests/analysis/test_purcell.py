@@ -51,9 +51,7 @@ def _fit(
         for i, t in enumerate(t1)
     ]
     seen = [
-        uncertain(
-            f"rate {i}", float(r * (1 + 0.003 * rng.standard_normal())), 0.003 * float(r), "Hz"
-        )
+        uncertain(f"rate {i}", float(r * (1 + 0.003 * rng.standard_normal())), 0.003 * float(r))
         for i, r in enumerate(rate)
     ]
     return purcell.analyse(volts, lifetimes, seen, **more)
@@ -112,7 +110,7 @@ def test_calibrations_give_width_in_metres_and_hertz() -> None:
 
 def test_what_cannot_be_said_is_not() -> None:
     rng = np.random.default_rng(5)
-    assert "lies outside the points" in _fit(rng, 1.0, start_V=31.023).problems[0]
+    assert "is outside the points" in _fit(rng, 1.0, start_V=31.023).problems[0]
     with pytest.raises(InconclusiveError, match="Purcell fit"):
         _fit(rng, 1.0, start_V=31.06)
     assert "extrapolation" in _fit(rng, 0.3).problems[0]
