@@ -30,7 +30,7 @@ Array = NDArray[np.float64]
 
 _MAX_DIFFERENCE = 3.0
 """Largest difference of certificate and measurement [standard uncertainties]."""
-_LEAST_FIT_PROBABILITY = 1e-3
+_MIN_P_VALUE = 1e-3
 """Probability of the chi2 below which the clicks are not proportional to the power."""
 
 
@@ -105,7 +105,7 @@ def analyse(
     chi2, dof = float(np.sum(pulls**2)), len(scan) - 1
 
     problems = []
-    if dof > 0 and stats.chi2.sf(chi2, dof) < _LEAST_FIT_PROBABILITY:
+    if dof > 0 and stats.chi2.sf(chi2, dof) < _MIN_P_VALUE:
         problems.append(
             f"detected photons are not proportional to the power (chi2 {chi2:.0f} for {dof} "
             "degrees of freedom): does the monitor have an offset, do the detectors recover "

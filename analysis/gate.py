@@ -26,7 +26,7 @@ _BIN_S = 2e-12
 """Bin width of the folded clicks [s], far below the length of a gate."""
 _SMOOTHING_S = 100e-12
 """Time over which clicks are summed to separate signal from dark counts [s]."""
-_LEAST_SIGNIFICANCE = 5.0
+_MIN_SIGNIFICANCE = 5.0
 """Clicks above the expected dark counts, in standard deviations, that are taken for signal."""
 _MAX_LOST_SIGNAL = 0.01
 """Lost share of the signal above which the key rate would be wrong without it."""
@@ -199,9 +199,7 @@ def _place(counts: Array, bins: float, dark: float) -> int:
     half = max(round(0.5 * _SMOOTHING_S / _BIN_S), 1)
     near = np.convolve(np.tile(counts, 3), np.ones(2 * half + 1), mode="same")[n : 2 * n]
     expected = dark * (2 * half + 1) / n
-    bright = np.where(
-        near > expected + _LEAST_SIGNIFICANCE * math.sqrt(expected + 1.0), counts, 0.0
-    )
+    bright = np.where(near > expected + _MIN_SIGNIFICANCE * math.sqrt(expected + 1.0), counts, 0.0)
     inside = _inside(bright, bins)
     best = np.flatnonzero(inside > inside.max() - 0.5)
     # The best positions may continue across the end of the period: unwrap them at their gap.

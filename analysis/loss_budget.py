@@ -25,7 +25,7 @@ from .statistics.monte_carlo import linear_law_is_adequate, monte_carlo, with_mo
 
 Array = NDArray[np.float64]
 
-LEAST_AGREEMENT_PROBABILITY = 0.01
+_MIN_P_VALUE = 0.01
 """Probability of the difference between chain and end-to-end value below which it is a problem."""
 
 _TRANSMISSION: Interval = (0.0, 1.0)
@@ -110,7 +110,7 @@ def analyse(
         f"p = {p_value:.2g}{how}"
     )
     problems: tuple[str, ...] = ()
-    if p_value < LEAST_AGREEMENT_PROBABILITY:
+    if p_value < _MIN_P_VALUE:
         problems = (
             f"{name}: the parts make {chain.value:.4g} +- {chain.u:.2g}, end to end it is "
             f"{measured.value:.4g} +- {measured.u:.2g} (chi-square {same.chi2:.1f}, p = "

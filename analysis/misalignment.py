@@ -34,9 +34,9 @@ from .statistics.jackknife import Table, jackknife
 
 _BLOCKS = 40
 """Time blocks of a recording for the jackknife."""
-_LEAST_FIT_PROBABILITY = 1e-4
+_MIN_P_VALUE = 1e-4
 """Probability of the chi2 below which the two orientations disagree."""
-_LEAST_BRIGHTNESS_NOISE = 0.01
+_MIN_BRIGHTNESS_NOISE = 0.01
 """Least relative change of the brightness between two recordings that is expected."""
 
 
@@ -233,7 +233,7 @@ def _turned(pairs: Sequence[tuple[_Recording, _Recording]], ratio: float) -> flo
             for a, b in pairs
         ]
     )
-    u_each = max(float(change.std(ddof=1)) if len(change) > 1 else 0.0, _LEAST_BRIGHTNESS_NOISE)
+    u_each = max(float(change.std(ddof=1)) if len(change) > 1 else 0.0, _MIN_BRIGHTNESS_NOISE)
     _, u_ratio = zip(*(_log_ratio(pair) for pair in pairs), strict=True)
     u = math.hypot(u_each / math.sqrt(len(change)), 1.0 / math.sqrt(sum(x**-2 for x in u_ratio)))
     return float(change.mean() - math.log(ratio)) / u
@@ -349,7 +349,7 @@ def _problems(states: Sequence[_State], turned: float) -> tuple[str, ...]:
         if s.value > 0.5
     ]
     chi2 = sum(s.difference**2 for s in states) + turned**2
-    if stats.chi2.sf(chi2, len(states)) < _LEAST_FIT_PROBABILITY:
+    if stats.chi2.sf(chi2, len(states)) < _MIN_P_VALUE:
         worst = max(states, key=lambda s: abs(s.difference))
         problems.append(
             f"the two orientations of the analyser disagree (chi2 {chi2:.0f} for {len(states)} "

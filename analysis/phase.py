@@ -29,7 +29,7 @@ from .statistics.intervals import K_95, LEVEL_68, LEVEL_95, Interval, widen
 
 Array = NDArray[np.float64]
 
-_LEAST_FIT_PROBABILITY = 1e-3
+_MIN_P_VALUE = 1e-3
 """Probability of the chi2 below which the shares scatter more than their counts."""
 _MEDIAN_OF_NOISE = math.sqrt(2.0 * math.log(2.0))
 """Median amplitude of noise alone [standard deviations]: that of a Rayleigh distribution."""
@@ -103,7 +103,7 @@ def analyse(
     pulls = share / u - design @ fitted
     chi2, dof = float(pulls @ pulls), len(scan) - 3
     problems = []
-    if stats.chi2.sf(chi2, dof) < _LEAST_FIT_PROBABILITY:
+    if stats.chi2.sf(chi2, dof) < _MIN_P_VALUE:
         problems.append(
             f"the outputs' shares scatter {chi2 / dof:.1f} times more than counting noise: does "
             "the interferometer drift, or the efficiency of a detector?"

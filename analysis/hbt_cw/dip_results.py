@@ -19,9 +19,9 @@ from .dip_model import Dip
 
 Array = NDArray[np.float64]
 
-_LEAST_FIT_PROBABILITY = 1e-4
+_MIN_P_VALUE = 1e-4
 """Probability of the deviance below which the model does not describe the histogram."""
-_LEAST_PAIRS_PER_BIN = 5.0
+_MIN_PAIRS_PER_BIN = 5.0
 """Pairs per bin from which on the deviance has a chi-squared distribution."""
 _MAX_RESPONSE = 2.0
 """Response, rms over the dip's time, above which g2(0) depends on how well it is known."""
@@ -167,7 +167,7 @@ def problems_of(found: DipFit, expected: Array, edges: Array) -> tuple[str, ...]
     v = s.as_dict()
     reach = 0.5 * float(edges[-1] - edges[0])
     problems = []
-    if expected.min() > _LEAST_PAIRS_PER_BIN and s.p_value < _LEAST_FIT_PROBABILITY:
+    if expected.min() > _MIN_PAIRS_PER_BIN and s.p_value < _MIN_P_VALUE:
         problems.append(
             f"{s.label}: the model does not describe the histogram (deviance "
             f"{s.minimum / s.dof:.2f} per degree of freedom): is the response not Gaussian, was "

@@ -44,13 +44,13 @@ _RANGE_S = 100e-9
 """Range of delays to either side by default [s]: many lifetimes of a quantum dot."""
 _BINS = 4096
 """Bins over the default range: 50 ps each, finer than the detectors' response."""
-_MOST_BINS = 1 << 16
+_MAX_BINS = 1 << 16
 """Most bins of a histogram: more would hold hardly any pairs each."""
-_LEAST_DEPTH = 3.0
+_MIN_DEPTH = 3.0
 """Depth of a dip from which a fit is started [standard deviations of the noise]."""
-_LEAST_DEVIANCE_GAIN = 25.0
+_MIN_DEVIANCE_GAIN = 25.0
 """Gain in deviance of a dip over none; noise has more in one of 10^4 histograms or fewer."""
-_LEAST_TIME_RATIO = 2.0
+_MIN_TIME_RATIO = 2.0
 """Least ratio of the times of bunching and antibunching."""
 
 
@@ -194,7 +194,7 @@ def analyse(
 
     solution = _with_bunching(fitted(free), free, fitted, counts, exponential)
     flat = float(np.sum(deviance_residuals(counts, np.full(len(counts), counts.mean())) ** 2))
-    if flat - solution.minimum < _LEAST_DEVIANCE_GAIN:
+    if flat - solution.minimum < _MIN_DEVIANCE_GAIN:
         raise InconclusiveError(
             f"{label}: no dip: the deviance of a flat histogram is only "
             f"{flat - solution.minimum:.1f} higher; give the delay, a wider range, or record longer"
@@ -242,7 +242,7 @@ def _look(counts: Array, edges: Array, label: str, delay_s: float | None) -> _Se
             bottom = 1.0 - float(missing[k]) / (width * level)
             best = significance, _Seen(level, bottom, place, 0.5 * width * bin_s)
         width *= 2
-    if best is None or best[0] < _LEAST_DEPTH:
+    if best is None or best[0] < _MIN_DEPTH:
         raise InconclusiveError(
             f"{label}: no dip is significant against the noise of {level:.3g} pairs per bin; give "
             "the delay, record longer, or check that the range includes it"
@@ -268,7 +268,7 @@ def _with_bunching(
     # The model is linear in all parameters but the times: search those.
     for fast in v["time"] * np.array([0.4, 0.6, 0.8, 1.0]):
         for slow in np.geomspace(
-            1.5 * _LEAST_TIME_RATIO * fast, max(reach, 4.0 * _LEAST_TIME_RATIO * fast), 24
+            1.5 * _MIN_TIME_RATIO * fast, max(reach, 4.0 * _MIN_TIME_RATIO * fast), 24
         ):
             shapes = np.stack([np.ones(n), -bins(v, float(fast)), bins(v, float(slow))], axis=1)
             (level, drop, rise), off, *_ = np.linalg.lstsq(shapes * weight, counts * weight)
@@ -286,8 +286,8 @@ def _with_bunching(
     more = {**free, "rise": FitParameter(0.2, 0.2, 0.0)}
     # Bunching as fast as the dip cancels it at any amplitude. The amplitude of bunching that is
     # longer than the histogram is not separable from the level.
-    longest = max(reach / start["time"], 4.0 * _LEAST_TIME_RATIO)
-    more["slower"] = FitParameter(start["slower"], start["slower"], _LEAST_TIME_RATIO, longest)
+    longest = max(reach / start["time"], 4.0 * _MIN_TIME_RATIO)
+    more["slower"] = FitParameter(start["slower"], start["slower"], _MIN_TIME_RATIO, longest)
     begin = {**v, **{name: float(value) for name, value in start.items()}}
     try:
         three = fitted({name: replace(f, start=begin[name]) for name, f in more.items()})
@@ -335,10 +335,10 @@ def _read_pairs(
     range_ps = 1e12 * (_RANGE_S if range_s is None else range_s)
     step = max(round(source.resolution_ps), 1)
     wanted = 2.0 * range_ps / _BINS if bin_s is None else 1e12 * bin_s
-    if not (range_ps > 0.0 and wanted > 0.0 and 2.0 * range_ps / wanted <= _MOST_BINS):
+    if not (range_ps > 0.0 and wanted > 0.0 and 2.0 * range_ps / wanted <= _MAX_BINS):
         raise UsageError(
             f"bins of {wanted:g} ps over +- {range_ps:g} ps: must be positive, and at most "
-            f"{_MOST_BINS} bins"
+            f"{_MAX_BINS} bins"
         )
     bin_ps = step * max(round(wanted / step) if bin_s is not None else math.ceil(wanted / step), 1)
     found = cross_correlation(

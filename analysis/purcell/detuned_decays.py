@@ -35,13 +35,13 @@ from ..lifetime.reconvolution import (
 from ..models.decay import Array, decayed
 from ..statistics.likelihood import FitParameter, FitResult, Values, deviance_residuals, minimise
 
-_SLOW = 10.0
+_MIN_SLOW_DECAY = 10.0
 """Least decay time [rms widths of the response] with which start and prompt share separate."""
 _PROMPT_BINS = 0.05
 """Decay time of prompt light [bins], so short that `decayed` only shifts the response."""
 _PROMPT_STARTS = (0.02, 0.05, 0.2)
 """Prompt shares with which a fit is started."""
-_LOWEST_PROMPT = -0.02
+_MIN_PROMPT = -0.02
 """Lower bound of the prompt share: below 0, so that noise about 0 is not biased."""
 
 
@@ -249,10 +249,10 @@ def _one_detector(
         require_counts(label, decay, "decay")
     width = math.sqrt(mean_and_variance(response - quiet_level(response), bin_s)[1])
     about = np.array([decay_starts(decay, response, bin_s)["lifetime"].start for decay in decays])
-    slow = about > max(_SLOW * width, 0.5 * float(about.max()))
+    slow = about > max(_MIN_SLOW_DECAY * width, 0.5 * float(about.max()))
     if not slow.any():
         raise InconclusiveError(
-            f"lifetime on detector {detector}: all decays are faster than {_SLOW:g} rms widths of "
+            f"lifetime on detector {detector}: all decays are faster than {_MIN_SLOW_DECAY:g} rms widths of "
             f"the response ({width * 1e12:.0f} ps), where leaked laser light cannot be separated "
             "from the dot's; detune the cavity further"
         )
@@ -392,7 +392,7 @@ def _with_prompt(moments: Mapping[str, FitParameter], share: float) -> dict[str,
     earlier = (1.0 - share) * stretched - t1.start
     free["shift"] = FitParameter(shift.start - earlier, shift.scale)
     free["counts"] = FitParameter((1.0 - share) * counts.start, counts.scale, counts.low)
-    least = _LOWEST_PROMPT * counts.start
+    least = _MIN_PROMPT * counts.start
     free["prompt"] = FitParameter(share * counts.start, 0.01 * counts.start, least)
     return free
 

@@ -20,11 +20,11 @@ from .likelihood import FitParameter, FitResult, Values, minimise_reweighted
 
 Array = NDArray[np.float64]
 
-_SMALLEST_NOISE = 1e-5
+_MIN_NOISE = 1e-5
 """Lower end of the search for the relative excess noise; counting noise is always larger."""
-_LEAST_SIGNIFICANCE = 5.0
+_MIN_SIGNIFICANCE = 5.0
 """Standard uncertainties that a signal needs: the highest of some 1e4 noisy points stays below."""
-_LEAST_FIT_PROBABILITY = 0.01
+_MIN_P_VALUE = 0.01
 """Probability of the chi2 below which counting noise alone does not explain the scatter."""
 
 
@@ -71,7 +71,7 @@ def fit_with_excess_noise(
         )
 
     counting_only = fit(0.0, free)
-    if counting_only.p_value >= _LEAST_FIT_PROBABILITY:
+    if counting_only.p_value >= _MIN_P_VALUE:
         return counting_only, 0.0
     solution = counting_only
 
@@ -82,7 +82,7 @@ def fit_with_excess_noise(
         return solution.minimum / solution.dof - 1.0
 
     # Where excess noise dominates, the minimum falls as its inverse square: step up to the root.
-    inner, outer = math.log(_SMALLEST_NOISE), math.log(_SMALLEST_NOISE * 10.0)
+    inner, outer = math.log(_MIN_NOISE), math.log(_MIN_NOISE * 10.0)
     above = excess(outer)
     while above > 0.0:
         inner, outer = outer, outer + max(0.5 * math.log1p(above), 0.3)
@@ -111,11 +111,11 @@ def significance_problem(label: str, solution: FitResult, height: str) -> tuple[
     height
         Name of the parameter that is zero without a signal.
     """
-    if solution[height] > _LEAST_SIGNIFICANCE * solution.u(height):
+    if solution[height] > _MIN_SIGNIFICANCE * solution.u(height):
         return ()
     return (
         f"{label}: the signal is {solution[height] / solution.u(height):.1f} standard "
-        f"uncertainties high; noise alone can reach {_LEAST_SIGNIFICANCE:g}. Is there light? "
+        f"uncertainties high; noise alone can reach {_MIN_SIGNIFICANCE:g}. Is there light? "
         "Count longer",
     )
 

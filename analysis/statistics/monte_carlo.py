@@ -21,8 +21,8 @@ from .intervals import K_95, LEVEL_68, Interval
 Array = NDArray[np.float64]
 
 _BATCH = 20_000
-_MOST_BATCHES = 500
-_LEAST_ACCEPTED = 0.01
+_MAX_BATCHES = 500
+_MIN_ACCEPTED = 0.01
 """Least share of trials within the bounds; with fewer the inputs contradict their bounds."""
 
 
@@ -108,12 +108,12 @@ def monte_carlo(
     def batch() -> Array:
         kept: list[Array] = []
         found = 0
-        for drawn in range(1, math.ceil(1.0 / _LEAST_ACCEPTED) + 1):
+        for drawn in range(1, math.ceil(1.0 / _MIN_ACCEPTED) + 1):
             x = draw(inputs, _BATCH, rng)
             inside = np.all((x >= limits[:, :1]) & (x <= limits[:, 1:]), axis=0)
             kept.append(x[:, inside])
             found += int(inside.sum())
-            if found < _LEAST_ACCEPTED * drawn * _BATCH:
+            if found < _MIN_ACCEPTED * drawn * _BATCH:
                 break
             if found >= _BATCH:
                 trials = np.concatenate(kept, axis=1)[:, :_BATCH]
@@ -125,7 +125,7 @@ def monte_carlo(
 
     batches: list[Array] = []
     ends: list[tuple[float, float, float, float]] = []
-    for _ in range(_MOST_BATCHES):
+    for _ in range(_MAX_BATCHES):
         y = batch()
         batches.append(y)
         ends.append((float(y.mean()), float(y.std()), *_central(y, 0.95)))
@@ -145,7 +145,7 @@ def monte_carlo(
                 tolerance=tolerance,
             )
     raise InconclusiveError(
-        f"Monte Carlo: not stable in {digits} digits of u after {_MOST_BATCHES * _BATCH} trials; "
+        f"Monte Carlo: not stable in {digits} digits of u after {_MAX_BATCHES * _BATCH} trials; "
         "does a denominator come near zero?"
     )
 
