@@ -252,9 +252,9 @@ def _one_detector(
     slow = about > max(_MIN_SLOW_DECAY * width, 0.5 * float(about.max()))
     if not slow.any():
         raise InconclusiveError(
-            f"lifetime on detector {detector}: all decays are faster than {_MIN_SLOW_DECAY:g} rms widths of "
-            f"the response ({width * 1e12:.0f} ps), where leaked laser light cannot be separated "
-            "from the dot's; detune the cavity further"
+            f"lifetime on detector {detector}: all decays are faster than {_MIN_SLOW_DECAY:g} rms "
+            f"widths of the response ({width * 1e12:.0f} ps), where leaked laser light cannot be "
+            "separated from the dot's; detune the cavity further"
         )
     fits = {
         i: _Fitted.of(_fit(labels[i], decays[i], response, bin_s))
