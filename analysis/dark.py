@@ -24,8 +24,8 @@ def analyse(scan: Scan) -> Result:
     Returns
     -------
     Result
-        ``dark_count_rate`` [Hz] with Garwood's exact Poisson intervals. It includes whatever
-        light still reaches the detectors (blackbody radiation in the fibre, room light).
+        ``dark_count_rate`` [Hz] with Garwood's exact Poisson intervals. It includes any
+        light that still reaches the detectors (blackbody radiation in the fibre, room light).
 
     Raises
     ------
