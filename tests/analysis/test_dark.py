@@ -86,5 +86,5 @@ def test_intervals_cover() -> None:
 
 
 def test_no_time_is_no_measurement() -> None:
-    with pytest.raises(InconclusiveError, match="no time"):
+    with pytest.raises(InconclusiveError, match="counting time is zero"):
         dark.analyse(scan([[0, 0]], dwell_s=0.0))

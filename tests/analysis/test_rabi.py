@@ -179,7 +179,7 @@ def test_start_values_come_from_the_data(top: float, pi_W: float) -> None:
 
 def test_pi_pulse_outside_the_scan_is_a_problem() -> None:
     result = _fit(_scan(np.random.default_rng(4), 0.8))
-    assert any("extrapolation" in p or "known to" in p for p in result.problems)
+    assert any("extrapolation" in p or "relative uncertainty" in p for p in result.problems)
 
 
 def test_scale_of_the_meter_stays_one_error_source() -> None:

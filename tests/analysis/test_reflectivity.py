@@ -128,13 +128,13 @@ def test_file_with_wavelengths_needs_no_axis(tmp_path: Path) -> None:
         # written to 1e-6 nm of a width of 0.5 nm
         assert read[name].value == pytest.approx(by_pixel[name].value, rel=1e-5)
         assert read[name].u == pytest.approx(by_pixel[name].u, rel=1e-2)
-    with pytest.raises(UsageError, match="give no axis"):
+    with pytest.raises(UsageError, match="do not give an axis"):
         reflectivity.analyse_file(file, at_point=670.0)
 
 
 def test_what_cannot_be_said_is_not(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
-    with pytest.raises(InconclusiveError, match="no dip"):
+    with pytest.raises(InconclusiveError, match="no significant dip"):
         _fit(_spectrum(rng, depth=0.0))
     with pytest.raises(RecordError, match="at least 20 points"):
         _fit((np.arange(5.0), np.ones(5)))
