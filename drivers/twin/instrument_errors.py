@@ -32,8 +32,8 @@ class InstrumentErrors:
 
     Attributes
     ----------
-    meter_gain
-        What the power meter reads, per watt at the dot.
+    meter_response
+        Reading of the power meter over the true power: the inverse of ``power_meter_gain``.
     attenuator_gain
         Decibels that the attenuator attenuates, per decibel set.
     delay_a_ps, delay_b_ps
@@ -52,7 +52,7 @@ class InstrumentErrors:
         Certificates; their errors are drawn, the truth stays what it is.
     """
 
-    meter_gain: float
+    meter_response: float
     attenuator_gain: float
     delay_a_ps: float
     delay_b_ps: float
@@ -91,7 +91,7 @@ class InstrumentErrors:
         arms = truth.interferometer
         fsr, vibration = truth.transmitter.etalon_fsr_Hz, truth.piezo.vibration_m
         return cls(
-            meter_gain=1.0 + 0.005 * rng.standard_normal(),
+            meter_response=1.0 + 0.005 * rng.standard_normal(),
             attenuator_gain=1.0 + 0.025 * rng.standard_normal(),
             delay_a_ps=rng.uniform(3000.0, 5000.0),
             delay_b_ps=rng.uniform(5500.0, 7500.0),

@@ -143,10 +143,10 @@ class Lab:
             return self._settings.shutter_open
 
     def power_reading_W(self) -> float:
-        """Read the power meter [W]: its gain is off by its certificate's u, each reading noisy."""
+        """Read the power meter [W]: its scale is wrong within its certificate's u, with noise."""
         with self._lock:
             noise, floor = self._meter.standard_normal(2)
-            power = self._light_model.power_W() * self.errors.meter_gain * (1.0 + 0.005 * noise)
+            power = self._light_model.power_W() * self.errors.meter_response * (1.0 + 0.005 * noise)
             return float(power + 1e-12 * floor)
 
     def set_etalon_voltage(self, V: float) -> None:

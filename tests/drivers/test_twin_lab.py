@@ -181,7 +181,7 @@ def test_power_meter_is_off_by_its_certificate_and_noisy() -> None:
     lab = lab_at_pi()
     readings = np.array([lab.power_reading_W() for _ in range(400)])
     assert readings.std() / readings.mean() == pytest.approx(0.005, rel=0.2)
-    assert readings.mean() == pytest.approx(10e-9 * lab.errors.meter_gain, rel=0.001)
+    assert readings.mean() == pytest.approx(10e-9 * lab.errors.meter_response, rel=0.001)
     lab.set_shutter(False)
     assert abs(lab.power_reading_W()) < 1e-11
 
