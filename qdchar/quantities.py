@@ -291,6 +291,21 @@ _BUILT_IN = (
         "leaked laser light",
         "laser photons per pulse in the fibre at the pi power, beside the dot's light",
     ),
+    Quantity(
+        "brightness_drift",
+        "1/s",
+        "d",
+        "brightness drift",
+        "relative change of the source's brightness per second, without its cavity's drift",
+    ),
+    Quantity(
+        "brightness_fluctuation",
+        "1",
+        "s_b",
+        "brightness fluctuation",
+        "relative standard deviation of the brightness from slice to slice of the recording, "
+        "counting noise and drift removed",
+    ),
     # cavity
     Quantity(
         "cavity_resonance_voltage",

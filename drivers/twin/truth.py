@@ -369,6 +369,7 @@ class Truth:
             ("g2_zero_source", g2_source, "1"),
             ("g2_zero_on", g2 / (1.0 + blinking_sent), "1"),
             ("g2_zero_source_on", g2_source / (1.0 + blinking), "1"),
+            ("brightness_drift", math.log1p(s.fade_per_hour) / 3600.0, "1/s"),
             ("laser_leakage", s.leaked_photons, "1"),
             ("g2_reexcitation", s.reexcitation_g2 / s.on_fraction, "1"),
             ("blinking_amplitude", blinking, "1"),

@@ -24,6 +24,7 @@ from . import (
     purcell,
     rabi,
     saturation,
+    stability,
     transmitter,
 )
 
@@ -47,6 +48,7 @@ MEASUREMENTS: Registry = registry(
         purcell.MEASUREMENT,
         leak.MEASUREMENT,
         saturation.MEASUREMENT,
+        stability.MEASUREMENT,
     )
 )
 """Those of qdchar itself; a station file may add a lab's own."""
