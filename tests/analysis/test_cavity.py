@@ -110,7 +110,7 @@ def test_a_survey_is_fitted_at_its_strongest_peak() -> None:
     assert {"cavity_fsr_voltage", "cavity_metres_per_volt"} <= {e.name for e in result.estimates}
 
 
-def test_what_cannot_be_said_is_not() -> None:
+def test_unusable_data_are_refused() -> None:
     rng = np.random.default_rng(6)
     one = _simulate(rng, np.arange(29.5, 32.5, 0.015), (31.0,), 0.3)
     with pytest.raises(InconclusiveError, match="one order only"):

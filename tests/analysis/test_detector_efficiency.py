@@ -170,7 +170,7 @@ def test_the_gain_s_budget_line_against_a_finite_difference() -> None:
     assert slope == pytest.approx(-ETA / 1.2, rel=1e-3)
 
 
-def test_no_light_is_said() -> None:
+def test_no_light_is_refused() -> None:
     dark = Scan(
         About("test"),
         "power_W",

@@ -286,7 +286,7 @@ def test_from_files(tmp_path: Path) -> None:
     assert from_file["linewidth"].value == pytest.approx(_fit(scans)["linewidth"].value, rel=1e-9)
 
 
-def test_what_cannot_be_said_is_not() -> None:
+def test_unusable_data_are_refused() -> None:
     rng = np.random.default_rng(11)
     narrow, source = _scans(rng)
     with pytest.raises(UsageError, match="one of the two"):

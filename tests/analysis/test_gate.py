@@ -88,7 +88,7 @@ def test_dark_count_probability_is_that_of_the_paper(tmp_path) -> None:
     assert found.u == pytest.approx(1.4706e-7 / 43)
 
 
-def test_a_gate_that_cuts_is_said(tmp_path) -> None:
+def test_a_gate_that_cuts_off_signal_is_reported(tmp_path) -> None:
     rng = np.random.default_rng(2)
     (problem,) = analysed(tmp_path, rng, Light(lifetime_ps=600.0), 1e-9).problems
     assert "cuts off 2" in problem

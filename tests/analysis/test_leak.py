@@ -77,7 +77,7 @@ def analyse(run: TagRun, scan: Scan, **changed: Estimate) -> Result:
     return leak.analyse(run, scan, clock_rate_Hz=CLOCK, dead_pulses=2, reading_u_rel=0.001, **given)
 
 
-def test_leak_and_reexcitation_are_told_apart(tmp_path: Path) -> None:
+def test_leak_and_reexcitation_are_separated(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     results = [
         analyse(tuned(tmp_path, rng, LIGHT, f"run{i}"), detuned(rng, LIGHT)) for i in range(40)
@@ -104,7 +104,7 @@ def test_leak_and_reexcitation_are_told_apart(tmp_path: Path) -> None:
     assert not any(r.problems for r in results)
 
 
-def test_what_both_detectors_leaks_share_adds_up(tmp_path: Path) -> None:
+def test_shared_errors_of_both_leaks_add_up(tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
     run, scan = tuned(tmp_path, rng, LIGHT), detuned(rng, LIGHT)
     doubtful = analyse(run, scan, damping=known("rabi_damping", 0.012, 0.01))
@@ -119,7 +119,7 @@ def test_what_both_detectors_leaks_share_adds_up(tmp_path: Path) -> None:
     assert np.linalg.norm(leaks) == pytest.approx(2.0 * x * rel, rel=0.15)
 
 
-def test_what_the_cavity_s_vibration_slows_down_is_added(tmp_path: Path) -> None:
+def test_the_detuning_correction_is_added(tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     run, scan = tuned(tmp_path, rng, LIGHT), detuned(rng, LIGHT)
     plain = analyse(run, scan)["g2_reexcitation"]
@@ -166,10 +166,10 @@ def test_the_true_power_is_the_gain_times_the_reading(tmp_path: Path) -> None:
     assert shared == pytest.approx(0.0, abs=1e-6 * found.value)
 
 
-def test_a_dot_that_still_shines_is_noticed(tmp_path: Path) -> None:
+def test_remaining_light_of_the_dot_is_reported(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     result = analyse(tuned(tmp_path, rng, LIGHT), detuned(rng, LIGHT, dot=0.05))
-    # told apart all the same, by its oscillation
+    # separated all the same by its oscillation
     e = result["laser_leakage"]
     assert abs(e.value - 0.012) < 3.5 * e.u
     assert any("detuned the dot still makes" in p for p in result.problems)

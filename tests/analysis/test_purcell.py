@@ -108,7 +108,7 @@ def test_calibrations_give_width_in_metres_and_hertz() -> None:
     assert frequency.value == pytest.approx(26.7e9, rel=0.01)
 
 
-def test_what_cannot_be_said_is_not() -> None:
+def test_unusable_data_are_refused() -> None:
     rng = np.random.default_rng(5)
     assert "is outside the points" in _fit(rng, 1.0, start_V=31.023).problems[0]
     with pytest.raises(InconclusiveError, match="Purcell fit"):

@@ -223,7 +223,7 @@ def test_one_detector_and_a_lab_s_own_file(tmp_path: Path) -> None:
     assert result.problems == ()
 
 
-def test_what_cannot_be_said_is_not() -> None:
+def test_unusable_data_are_refused() -> None:
     scan = _scan(np.random.default_rng(8), 4.0)
     with pytest.raises(RecordError, match="power_W"):
         _fit(replace(scan, x_name="voltage_V"))

@@ -132,7 +132,7 @@ def test_file_with_wavelengths_needs_no_axis(tmp_path: Path) -> None:
         reflectivity.analyse_file(file, at_point=670.0)
 
 
-def test_what_cannot_be_said_is_not(tmp_path: Path) -> None:
+def test_unusable_data_are_refused(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     with pytest.raises(InconclusiveError, match="no significant dip"):
         _fit(_spectrum(rng, depth=0.0))

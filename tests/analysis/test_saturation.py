@@ -122,7 +122,7 @@ def test_on_the_command_line(
         assert power["u"] > 0.02 * SATURATION_W  # the meter's certificate is in it
 
 
-def test_what_cannot_be_said_is_not() -> None:
+def test_unusable_data_are_refused() -> None:
     scan = _scan(np.random.default_rng(3))
     with pytest.raises(RecordError, match="power_W"):
         _fit(replace(scan, x_name="voltage_V"))
