@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: unwind once, and do not break off what must be finished."""
+"""Ctrl-C, SIGTERM and a hang-up: unwind once, and do not break off what must be finished."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_HANG_UP: signal.Signals | None = getattr(signal, "SIGHUP", None)  # Windows has none
+_SIGNALS = tuple(s for s in (signal.SIGINT, signal.SIGTERM, _HANG_UP) if s is not None)
 
 
 class Terminated(BaseException):
-    """SIGTERM arrived; like KeyboardInterrupt, it unwinds so that `with` and `finally` run."""
+    """SIGTERM or SIGHUP arrived; like KeyboardInterrupt, so that `with` and `finally` run."""
 
 
 def _unwind(number: int, _frame: FrameType | None) -> None:
@@ -22,14 +23,16 @@ def _unwind(number: int, _frame: FrameType | None) -> None:
 
 
 def unwind_on_signals() -> None:
-    """Let the first Ctrl-C or SIGTERM unwind the program, and ignore those that follow.
+    """Let the first Ctrl-C, SIGTERM or SIGHUP unwind the program, and ignore those that follow.
 
-    Plain Python would run neither `with` nor `finally` on SIGTERM, and a second Ctrl-C would break
-    off the ramp to safety that the first one started. For a program that ends after it unwound;
-    a library takes `signals_unwind`.
+    Plain Python would run neither `with` nor `finally` on SIGTERM or on SIGHUP, which comes when
+    the terminal is closed or a connection drops, and a second Ctrl-C would break off the ramp to
+    safety that the first one started. Under ``nohup``, SIGHUP stays ignored. For a program that
+    ends after it unwound; a library takes `signals_unwind`.
     """
     for s in _SIGNALS:
-        signal.signal(s, _unwind)
+        if not (s is _HANG_UP and signal.getsignal(s) is signal.SIG_IGN):
+            signal.signal(s, _unwind)
 
 
 @contextmanager
@@ -50,7 +53,7 @@ def signals_unwind() -> Iterator[None]:
 
 @contextmanager
 def signals_held() -> Iterator[None]:
-    """Hold SIGINT and SIGTERM back until the block has ended, then deliver them.
+    """Hold SIGINT, SIGTERM and SIGHUP back until the block has ended, then deliver them.
 
     For what must not be broken off, such as a ramp to safety. Signals reach the main thread alone,
     so in any other thread there is nothing to hold back. Blocks nest: a held signal is delivered

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 import click
 
@@ -42,6 +44,13 @@ class _Verbs(click.Group):
         command = getattr(importlib.import_module(f"{__name__}.{cmd_name}"), cmd_name)
         assert isinstance(command, click.Command)
         return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            # on KeyboardInterrupt, click prints to standard error, which may have been closed
+            raise click.Abort from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -80,7 +89,8 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _ended(arguments: Sequence[str], message: str, code: int) -> int:
-    click.echo(f"qdchar: {message}", err=True)
+    with suppress(OSError):  # standard error may have been closed
+        click.echo(f"qdchar: {message}", err=True)
     if "--json" in arguments:
         click.echo(json.dumps({"error": message, "exit_code": code}))
     return code
@@ -89,4 +99,9 @@ def _ended(arguments: Sequence[str], message: str, code: int) -> int:
 def main() -> None:
     """Entry point of the ``qdchar`` command."""
     unwind_on_signals()
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    try:
+        sys.stderr.flush()
+    except OSError:  # closed: Python would try again on its way out, and end with exit code 120
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+    sys.exit(code)

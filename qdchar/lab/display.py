@@ -1,11 +1,12 @@
-"""What the operator sees while a measurement runs: a bar on a terminal, plain lines elsewhere."""
+"""Progress of a measurement for the operator: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from qdchar.raw_data import Progress
 
@@ -21,12 +22,11 @@ class Display:
     def __init__(self) -> None:
         from rich.console import Console
 
-        self._console: Console = Console(stderr=True, highlight=False)
+        self._console: Console = Console(file=cast(IO[str], _StandardError()), highlight=False)
 
     def say(self, text: str) -> None:
-        """Print a line; a terminal that was closed meanwhile changes nothing else."""
-        with suppress(OSError, ValueError):
-            self._console.print(text, markup=False, soft_wrap=True)
+        """Print a line."""
+        self._console.print(text, markup=False, soft_wrap=True)
 
     @contextmanager
     def step(self, title: str) -> Iterator[Progress]:
@@ -58,6 +58,29 @@ class Display:
                 bar.update(task, completed=done, total=total, seen=text)
 
             yield progress
+
+
+class _StandardError:
+    """Standard error, to which nothing is written once it has been closed.
+
+    An error in a message must not keep an instrument from being made safe. rich itself ends the
+    program by SystemExit when it writes to a closed pipe.
+    """
+
+    def __init__(self) -> None:
+        self._stream = sys.stderr  # rich puts a proxy in its place while it draws a bar
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 class _PlainProgress:

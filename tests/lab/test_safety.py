@@ -1,4 +1,4 @@
-"""What happens to the piezo when a calibration is broken off or refused, read back from the wire.
+"""What happens to the instruments when a program is broken off or refused, read from the wire.
 
 The simulated lab runs as a program of its own, the calibration as another; this test is a third,
 which talks to the piezo console directly.
@@ -7,6 +7,7 @@ which talks to the piezo console directly.
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import socket
@@ -16,7 +17,7 @@ import time
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import pytest
 
@@ -74,6 +75,12 @@ def station_file(tmp_path: Path) -> Iterator[Path]:
         lab.wait(10)
 
 
+def _nobody_listens() -> str:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"tcp://127.0.0.1:{free.getsockname()[1]}"
+
+
 def _console(station_file: Path) -> Console:
     return Console(tomllib.loads(station_file.read_text())["links"]["anc"]["address"])
 
@@ -101,6 +108,12 @@ def _calibrate(station_file: Path, *more: str) -> subprocess.CompletedProcess[st
     )
 
 
+def _wait_for(console: Console, voltage: float) -> None:
+    deadline = time.monotonic() + 60
+    while console.voltage() < voltage and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("policy", ["hold", "ramp_ground"])
 def test_a_signal_during_the_cavity_scan(
@@ -117,9 +130,7 @@ def test_a_signal_during_the_cavity_scan(
             text=True,
         ) as calibration,
     ):
-        deadline = time.monotonic() + 60
-        while console.voltage() < 20.0 and time.monotonic() < deadline:
-            time.sleep(0.01)
+        _wait_for(console, 20.0)
         calibration.send_signal(number)
         time.sleep(0.02)
         calibration.send_signal(signal.SIGINT)  # a second one must not stop the ramp
@@ -133,6 +144,30 @@ def test_a_signal_during_the_cavity_scan(
     # what was measured until then is on disk
     (survey,) = (station_file.parent / "runs").glob("*/raw/cavity_survey.csv")
     assert len(survey.read_text().splitlines()) > 100
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)]
+)
+def test_a_signal_after_the_terminal_has_gone(
+    station_file: Path, number: signal.Signals, code: int
+) -> None:
+    """Whatever is printed to standard error raises by then: make-safe must happen all the same."""
+    reading_end, writing_end = os.pipe()
+    with (
+        _console(station_file) as console,
+        subprocess.Popen(
+            _calibration(station_file), stdout=subprocess.PIPE, stderr=writing_end, text=True
+        ) as calibration,
+    ):
+        os.close(writing_end)
+        _wait_for(console, 20.0)
+        os.close(reading_end)
+        calibration.send_signal(number)
+        out, _ = calibration.communicate(timeout=60)
+        assert console.voltage() == 0.0
+        assert calibration.returncode == code
+        assert json.loads(out.splitlines()[-1])["exit_code"] == code
 
 
 @pytest.mark.parametrize(
@@ -195,34 +230,70 @@ def test_a_missing_certificate_is_told_before_anything_moves(
 
 def test_a_wrong_port_says_where(station_file: Path) -> None:
     address = tomllib.loads(station_file.read_text())["roles"]["tagger"]["address"]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        dead = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    dead = _nobody_listens()
     _change(station_file, address, dead)
     done = _calibrate(station_file)
     assert done.returncode == 20
     assert dead.removeprefix("tcp://") in json.loads(done.stdout.splitlines()[-1])["error"]
 
 
-def test_check_reads_and_safe_grounds(station_file: Path) -> None:
-    def run(verb: str) -> dict[str, object]:
-        done = subprocess.run(
-            [sys.executable, "-m", "qdchar", verb, "--station", str(station_file), "--json"],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        answer: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
-        return answer
+def _run(station_file: Path, *verb: str) -> tuple[int, dict[str, Any]]:
+    """Exit code and line of JSON of a verb."""
+    done = subprocess.run(
+        [sys.executable, "-m", "qdchar", *verb, "--station", str(station_file), "--json"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return done.returncode, json.loads(done.stdout.splitlines()[-1])
 
+
+def test_check_reads_and_safe_grounds(station_file: Path) -> None:
     with _console(station_file) as console:
         console.ask("setm 3 off")
         console.ask("seta 3 12.5")
-        instruments = run("check")["instruments"]
-        assert isinstance(instruments, dict)
-        assert instruments["cavity_fine"]["identity"]["simulated"] is True
+        code, answer = _run(station_file, "check")
+        assert code == 0, answer
+        assert answer["instruments"]["cavity_fine"]["identity"]["simulated"] is True
         assert console.voltage() == 12.5
-        run("safe")
+        code, answer = _run(station_file, "safe")
+        assert code == 0, answer
         assert console.voltage() == 0.0
+
+
+def test_a_dead_instrument_does_not_keep_the_others_from_safety(station_file: Path) -> None:
+    """The dead one stands between the piezo and the modulator in the station file."""
+    roles = tomllib.loads(station_file.read_text())["roles"]
+    order = list(roles)
+    assert order.index("cavity_fine") < order.index("pump_attenuator") < order.index("modulator")
+    _change(station_file, roles["pump_attenuator"]["address"], _nobody_listens())
+    with _console(station_file) as console:
+        console.ask("setm 3 off")
+        console.ask("seta 3 12.5")
+        code, answer = _run(station_file, "safe")
+        assert console.voltage() == 0.0
+    assert (code, answer["exit_code"]) == (22, 22)
+    dead, _, alive = answer["error"].partition(" Safe: ")
+    assert "pump_attenuator" in dead
+    assert not any(role in dead for role in ("cavity_fine", "etalon_piezo", "modulator"))
+    assert {"cavity_fine", "etalon_piezo", "modulator"} <= set(alive.split(", "))
+
+
+@pytest.mark.parametrize("error", ["ConnectionRefusedError", "RuntimeError"])
+def test_a_driver_of_the_lab_that_cannot_open(station_file: Path, error: str) -> None:
+    (station_file.parent / "own_meter.py").write_text(
+        "from qdchar.drivers.thorlabs_pm100 import PM100\n\n\n"
+        "class OwnMeter(PM100):\n"
+        "    def open(self):\n"
+        f"        raise {error}('its library says -7')\n"
+    )
+    _change(station_file, "qdchar.drivers.thorlabs_pm100:PM100", "own_meter:OwnMeter")
+    says = f"OwnMeter cannot be opened: {error}: its library says -7"
+    code, answer = _run(station_file, "check")
+    assert (code, answer["exit_code"]) == (20, 20)
+    assert says in answer["instruments"]["pump_power"]["error"]
+    assert "identity" in answer["instruments"]["cavity_fine"]
+    code, answer = _run(station_file, "measure", "dark", "--out", str(station_file.parent / "runs"))
+    assert (code, answer["exit_code"]) == (20, 20)
+    assert says in answer["error"]
