@@ -22,25 +22,25 @@ class UsageError(QdcharError):
 
 
 class InconclusiveError(QdcharError):
-    """Too few counts or a poor fit: the data do not say what was asked."""
+    """Too few counts or a poor fit: the data do not determine what was asked."""
 
     exit_code = 11
 
 
 class InstrumentError(QdcharError):
-    """An instrument cannot be reached, or answered something that it should not."""
+    """An instrument cannot be reached, or its answer is not what the protocol allows."""
 
     exit_code = 20
 
 
 class RefusedError(QdcharError):
-    """A limit stands in the way; nothing was moved."""
+    """What was asked is beyond a limit; nothing was moved."""
 
     exit_code = 21
 
 
 class MakeSafeError(QdcharError):
-    """The station could not be brought to safety: somebody has to look at it now."""
+    """An instrument could not be brought to its safe state: somebody must look at it now."""
 
     exit_code = 22
 

@@ -111,7 +111,10 @@ class Estimate(Uncertain):
             raise ValueError(f"{self.name}: {error}") from None
         for interval in (self.interval_68, self.interval_95):
             if interval is not None and not -math.inf < interval[0] <= interval[1] < math.inf:
-                raise ValueError(f"{self.name}: {interval} is not an interval")
+                raise ValueError(
+                    f"{self.name}: {interval} is not an interval; both ends must be finite, the "
+                    "lower one first"
+                )
 
     @property
     def quantity(self) -> Quantity:
@@ -175,7 +178,7 @@ def covariance(estimates: Sequence[Uncertain]) -> NDArray[np.float64]:
 def draw(
     estimates: Sequence[Uncertain], draws: int, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Draw values of estimates, shape (n, draws); each source is normal and moves all it is in."""
+    """Draw values of estimates, shape (n, draws); each error source is normal."""
     jacobian = _by_source(estimates)
     values = np.array([e.value for e in estimates])
     normal = rng.standard_normal((jacobian.shape[1], draws))

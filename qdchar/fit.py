@@ -14,8 +14,8 @@ from qdchar.estimate import Estimate
 def runs_p_value(residuals: ArrayLike) -> float:
     """Return the probability of so few runs of one sign, if the residuals are independent.
 
-    A curve that does not follow its data leaves them above it here and below it there, at a
-    chi-square that may be fine. The number of runs is taken as normal [1]_; for fewer than 10
+    Where a curve does not follow its data, neighbouring residuals have the same sign; chi-square
+    alone may not show it. The number of runs is taken as normal [1]_; for fewer than 10
     residuals of either sign, where it is not, the answer is 1.
 
     Parameters
@@ -107,17 +107,17 @@ class Fit:
 
 @dataclass(frozen=True)
 class Result:
-    """Outcome of one analysis.
+    """What one analysis found.
 
     Attributes
     ----------
     estimates
-        The figures, by the names of the record's vocabulary.
+        The quantities that were found.
     fits
         The fits that they rest on; empty for pure counting.
     problems
-        Reasons not to trust the figures, in plain words; empty if there is none. They travel to
-        the verdict (exit code 11).
+        Reasons why the estimates cannot be trusted, in plain words; empty if there is none. With
+        any, the verdict is inconclusive (exit code 11).
     """
 
     estimates: tuple[Estimate, ...]

@@ -33,7 +33,9 @@ def load_history(folder: Path) -> list[SourceRecord]:
     """
     records = [load_record(file, stale_ok=True) for file in folder.glob("*/record.json")]
     if not records:
-        raise RecordError(f"{folder}: holds no runs with a record.json")
+        raise RecordError(
+            f"{folder}: holds no run with a record.json; give the folder that holds the run folders"
+        )
     return sorted(records, key=lambda record: record.created)
 
 
@@ -66,13 +68,13 @@ def history_table(records: Sequence[SourceRecord], names: Iterable[str] = ()) ->
     rows = [
         (
             *(record.created, record.source, record.station, record.simulated),
-            *(name, figure.value, figure.u, figure.unit),
-            *(figure.interval_68 or nothing),
-            *(figure.interval_95 or nothing),
-            *(figure.plane, figure.method, "; ".join(record.problems)),
+            *(name, recorded.value, recorded.u, recorded.unit),
+            *(recorded.interval_68 or nothing),
+            *(recorded.interval_95 or nothing),
+            *(recorded.plane, recorded.method, "; ".join(record.problems)),
         )
         for record in records
-        for name, figure in record.quantities.items()
+        for name, recorded in record.quantities.items()
         if not wanted or name in wanted
     ]
     return pd.DataFrame(rows, columns=list(COLUMNS))

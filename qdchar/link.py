@@ -1,6 +1,6 @@
 """The link: channel, receiver and security constants, everything about a key rate but the source.
 
-A link file is TOML with the names of the record's vocabulary. A physical constant is a number or
+A link file is TOML with the names of `qdchar.quantities`. A physical constant is a number or
 a table with its standard uncertainty::
 
     channel_loss = 14.6                                # [dB], without the receiver
@@ -50,14 +50,14 @@ class Constant(BaseModel):
     u: float = 0.0
 
 
-def _quantity(given: Any) -> Any:
-    """Let a plain number stand for a quantity known exactly."""
+def _exact_if_plain(given: Any) -> Any:
+    """Take a plain number as a constant without uncertainty."""
     if isinstance(given, int | float) and not isinstance(given, bool):
         return {"value": given}
     return given
 
 
-Given = Annotated[Constant, BeforeValidator(_quantity)]
+_Given = Annotated[Constant, BeforeValidator(_exact_if_plain)]
 
 
 def _exactly(value: float) -> Constant:
@@ -127,12 +127,12 @@ class Link(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
-    channel_loss: Given = _exactly(14.6)
-    fiber_optics_efficiency: Given = _exactly(0.6)
-    detector_efficiency: Given = _exactly(0.712)
-    dark_count_rate: Given = _exactly(43.0)
-    gate_width: Given = _exactly(3.42e-9)
-    misalignment: Given = _exactly(0.0254)
+    channel_loss: _Given = _exactly(14.6)
+    fiber_optics_efficiency: _Given = _exactly(0.6)
+    detector_efficiency: _Given = _exactly(0.712)
+    dark_count_rate: _Given = _exactly(43.0)
+    gate_width: _Given = _exactly(3.42e-9)
+    misalignment: _Given = _exactly(0.0254)
     error_correction_efficiency: float = 1.16
     receiver: Literal["passive", "active"] = "passive"
     receiver_z_probability: float = 0.9
@@ -181,7 +181,7 @@ class Link(BaseModel):
         )
 
     def estimates(self) -> dict[str, Estimate]:
-        """Return the physical constants as Estimates, by the vocabulary's names.
+        """Return the physical constants as Estimates, by name.
 
         Each constant's uncertainty is an error source of its own, named ``link: <name>``.
         """

@@ -39,7 +39,7 @@ def concise(value: float, u: float, *, digits: int = 2) -> str:
     '7.059e-3'
     """
     if not (math.isfinite(value) and math.isfinite(u)) or u < 0:
-        raise ValueError(f"cannot print {value} +- {u}")
+        raise ValueError(f"cannot print {value} +- {u}: not a finite value with u of 0 or more")
     exponent = _exponent(max(abs(value), u))
     tail = f"e{exponent}" if exponent else ""
     value, u = value / 10.0**exponent, u / 10.0**exponent
@@ -65,6 +65,12 @@ def text(estimate: Estimate) -> str:
     """Write an estimate with its unit, e.g. ``75.80(45) ps``."""
     scale, unit = _scale(estimate)
     return f"{concise(estimate.value / scale, estimate.u / scale)} {unit}".rstrip()
+
+
+def number_text(value: float, unit: str) -> str:
+    """Write a number without uncertainty with its unit, e.g. ``14.6 dB`` or ``884.5 nm``."""
+    scale, prefixed_unit = prefixed(value, unit)
+    return f"{concise(value / scale, 0.0)} {prefixed_unit}".rstrip()
 
 
 def interval_text(estimate: Estimate, interval: tuple[float, float]) -> str:

@@ -1,7 +1,7 @@
 """Raw products of a measurement, frozen, with units and metadata, on disk before any fit.
 
-A `Scan` is a plain CSV file whose lines are flushed one by one as they are measured; a `TagRun`
-points to an HDF5 file of time tags. Both can be read in ten years without qdchar.
+A `Scan` is a plain CSV file, to which each line is written as soon as its point is measured. A
+`TagRun` names a file of time tags (HDF5, or a vendor's format). Both can be read without qdchar.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ _MAGIC = "# qdchar scan 1"
 
 
 class Settings(BaseModel, frozen=True, extra="forbid"):
-    """What a protocol can be asked; each protocol has its own, a recipe file may change them."""
+    """Settings of a measurement; each has a class of its own, and a recipe file may change them."""
 
 
 class Progress(Protocol):
-    """Told by a protocol how far it is; the command line draws it."""
+    """What a protocol calls to report its progress; the command line displays it."""
 
     def __call__(self, done: float, total: float, text: str) -> None:
-        """Report `done` of `total`, with a word on what is seen right now."""
+        """Report `done` of `total`, with a short text on the latest result."""
 
 
 def silent(done: float, total: float, text: str) -> None:
-    """Report nothing."""
+    """Take a report of progress and do nothing with it."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Scan:
     dwell_s
         Shape (n,) [s].
     file
-        Where it lies on disk.
+        The CSV file.
     """
 
     about: About
@@ -183,16 +183,24 @@ def read_scan(file: Path) -> Scan:
     Raises
     ------
     RecordError
-        If a column is missing or a cell is not a number; names the line.
+        If the file cannot be read, a column is missing or a cell is not a number; names the line.
     """
     about = About(protocol="", started="")
-    with file.open(encoding="utf-8") as stream:
-        lines = list(enumerate(stream, start=1))
+    try:
+        with file.open(encoding="utf-8") as stream:
+            lines = list(enumerate(stream, start=1))
+    except OSError as error:
+        raise RecordError(f"{file}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise RecordError(f"{file}: not a text file; a scan is a CSV file") from None
     if lines and lines[0][1].rstrip("\n") == _MAGIC:
-        about = About(**json.loads(lines[1][1][2:]))
+        try:
+            about = About(**json.loads(lines[1][1][2:]))
+        except (IndexError, ValueError, TypeError) as error:
+            raise RecordError(f"{file}, line 2: not the description of a scan: {error}") from None
     table = [(n, text) for n, text in lines if text.strip() and not text.startswith("#")]
     if len(table) < 2:
-        raise RecordError(f"{file}: no data below the header line")
+        raise RecordError(f"{file}: no data below the header line; was the scan broken off?")
     header = [name.strip() for name in next(csv.reader([table[0][1]]))]
     x_name = next((h for h in header if h in ("power_W", "voltage_V", "time_s")), None)
     first = next((h for h in header if h in ("clicks_a", "clicks", "counts")), None)

@@ -1,8 +1,8 @@
-"""The source record: one source's figures with covariance and provenance, as JSON.
+"""The source record: one source's quantities with covariance and provenance, as JSON.
 
-The record is what a calibration hands to whatever runs the key exchange, so it is strict: a name
-outside the vocabulary, a unit that is not the vocabulary's, a negative uncertainty or a record
-past its validity is an error that names the field.
+The record is what a calibration hands to the program that runs the key exchange, so it is strict:
+an undefined quantity, a unit that is not that of its definition, a negative uncertainty or a record
+that is past its validity is an error that names the field.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def current_source(source: str) -> str:
 
 
 class BudgetLine(BaseModel):
-    """One independent error source of a figure."""
+    """One independent error source of a quantity."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -64,7 +64,7 @@ class BudgetLine(BaseModel):
     kind: Kind
 
 
-class Figure(BaseModel):
+class RecordedQuantity(BaseModel):
     """One `Estimate` as it stands in JSON."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -82,15 +82,17 @@ class Figure(BaseModel):
     budget: tuple[BudgetLine, ...] = ()
 
     @model_validator(mode="after")
-    def _budget_makes_u(self) -> Figure:
+    def _budget_makes_u(self) -> RecordedQuantity:
         total = float(np.sqrt(sum(line.u**2 for line in self.budget)))
         if abs(total - self.u) > 1e-6 * max(total, self.u):
-            raise ValueError(f"u is {self.u:g}, but its budget adds up to {total:g}")
+            raise ValueError(
+                f"u is {self.u:g}, but its budget adds up to {total:g}; was the file edited?"
+            )
         return self
 
     @classmethod
-    def of(cls, estimate: Estimate) -> Figure:
-        """Write an estimate down."""
+    def of(cls, estimate: Estimate) -> RecordedQuantity:
+        """Return an estimate as the record holds it."""
         return cls(
             value=estimate.value,
             u=estimate.u,
@@ -115,7 +117,7 @@ class Figure(BaseModel):
         define(Quantity(name, self.unit, self.symbol, self.words, self.definition))
 
     def estimate(self, name: str) -> Estimate:
-        """Read it back."""
+        """Return it as an estimate."""
         return Estimate(
             name=name,
             value=self.value,
@@ -128,7 +130,7 @@ class Figure(BaseModel):
 
 
 class RawFile(BaseModel):
-    """A raw file that the figures rest on."""
+    """A raw file that the quantities were computed from."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -137,20 +139,20 @@ class RawFile(BaseModel):
 
 
 class SourceRecord(BaseModel):
-    """One source's figures at one time.
+    """One source's quantities at one time.
 
     Attributes
     ----------
     created, valid_until
         UTC; past `valid_until` the source has to be measured again.
     tuning
-        The state in which the figures hold: piezo voltages, pump power, attenuation.
+        For which state of the source the quantities hold: piezo voltages, attenuation, light path.
     quantities
-        Name to figure; correlations live in shared budget lines.
+        Quantities by name; two that share a budget line are correlated through it.
     raw
         The raw files with their hashes.
     problems
-        Reasons why a figure is not to be trusted; empty for a sound record.
+        Reasons why a quantity cannot be trusted; empty if there is none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -165,7 +167,7 @@ class SourceRecord(BaseModel):
     created: datetime
     valid_until: datetime
     tuning: dict[str, FiniteFloat | str]
-    quantities: dict[str, Figure]
+    quantities: dict[str, RecordedQuantity]
     raw: tuple[RawFile, ...] = ()
     problems: tuple[str, ...] = ()
 
@@ -180,22 +182,22 @@ class SourceRecord(BaseModel):
     def _rename_sources(self) -> SourceRecord:
         """Give error sources of a record of schema 1 their present names."""
         if self.schema_ == "qdchar/source-record/1":
-            for name, figure in self.quantities.items():
+            for name, recorded in self.quantities.items():
                 budget = tuple(
                     line.model_copy(update={"source": current_source(line.source)})
-                    for line in figure.budget
+                    for line in recorded.budget
                 )
-                self.quantities[name] = figure.model_copy(update={"budget": budget})
+                self.quantities[name] = recorded.model_copy(update={"budget": budget})
         return self
 
     @model_validator(mode="after")
     def _units_are_those_of_the_quantities(self) -> SourceRecord:
-        for name, figure in self.quantities.items():
+        for name, recorded in self.quantities.items():
             if not is_known(name):
-                figure.define(name)
-            if figure.unit != quantity(name).unit:
+                recorded.define(name)
+            if recorded.unit != quantity(name).unit:
                 raise ValueError(
-                    f"{name}: unit is {figure.unit!r}, must be {quantity(name).unit!r}"
+                    f"{name}: unit is {recorded.unit!r}, must be {quantity(name).unit!r}"
                 )
         return self
 
@@ -203,13 +205,13 @@ class SourceRecord(BaseModel):
     @property
     def correlation(self) -> list[list[float]]:
         """Correlation matrix in the order of `quantities`, for readers in other languages."""
-        cov = covariance([f.estimate(n) for n, f in self.quantities.items()])
+        cov = covariance([recorded.estimate(name) for name, recorded in self.quantities.items()])
         u = np.sqrt(np.diag(cov))
         scale = np.where(u > 0, u, 1.0)
         return [[float(f"{v:.6g}") for v in row] for row in cov / np.outer(scale, scale)]
 
     def estimate(self, name: str) -> Estimate:
-        """Return one figure.
+        """Return one quantity.
 
         Raises
         ------
@@ -242,7 +244,7 @@ def make_record(
     raw: Sequence[RawFile] = (),
     problems: Sequence[str] = (),
 ) -> SourceRecord:
-    """Put figures and their provenance together."""
+    """Make a record of estimates and their provenance."""
     now = datetime.now(UTC)
     return SourceRecord(
         schema=SCHEMA,
@@ -253,7 +255,7 @@ def make_record(
         created=now,
         valid_until=now + valid_for,
         tuning=dict(tuning),
-        quantities={e.name: Figure.of(e) for e in estimates},
+        quantities={e.name: RecordedQuantity.of(e) for e in estimates},
         raw=tuple(raw),
         problems=tuple(problems),
     )
@@ -267,7 +269,7 @@ def load_record(file: Path, *, now: datetime | None = None, stale_ok: bool = Fal
     file
         ``record.json``, or a run folder that holds one.
     now
-        The time against which the validity is held; the present by default.
+        The time at which the record must be valid; the present by default.
     stale_ok
         Accept a record past its validity.
 
@@ -299,7 +301,7 @@ def explain(error: ValidationError) -> str:
     """Say in one line each which field is wrong and why."""
     lines = []
     for item in error.errors():
-        where = ".".join(str(part) for part in item["loc"]) or "the whole"
+        where = ".".join(str(part) for part in item["loc"]) or "the file as a whole"
         value = item["input"]
         given = "" if isinstance(value, dict | BaseModel) else f" (given: {value!r})"
         lines.append(f"{where}: {item['msg']}{given}")

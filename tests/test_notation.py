@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from qdchar.estimate import Contribution, Estimate
-from qdchar.notation import concise, text
+from qdchar.notation import concise, interval_text, number_text, text
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,45 @@ def test_a_unit_takes_a_prefix() -> None:
 def test_nonsense_is_refused() -> None:
     with pytest.raises(ValueError, match="cannot print"):
         concise(float("nan"), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (0.00705901, "7.059e-3"),
+        (1.47e-7, "1.47e-7"),
+        (0.712345, "0.7123"),
+        (76.13, "76.13"),
+        (43.0, "43"),
+        (123456.0, "123500"),
+        (0.0, "0"),
+        (-2.0, "-2"),
+    ],
+)
+def test_a_number_without_uncertainty_has_four_digits(value: float, expected: str) -> None:
+    assert concise(value, 0.0) == expected
+
+
+def _lifetime(value: float, u: float) -> Estimate:
+    return Estimate(name="lifetime", value=value, method="", budget=(Contribution("c", u),))
+
+
+def test_a_value_within_its_error_of_zero_takes_the_prefix_of_the_error() -> None:
+    assert text(_lifetime(0.0, 3e-12)) == "0.0(30) ps"
+    assert text(_lifetime(-4e-16, 3.1e-12)) == "-0.0(31) ps"
+    assert concise(-2e-5, 3e-3) == "-0.0(30)e-3"
+
+
+def test_an_interval_has_the_unit_of_its_estimate_and_the_digits_of_its_width() -> None:
+    # 95 % of 75.8(5) ps is 75.8 -+ 1.0 ps; its quarter width 0.5 ps shows to two digits
+    lifetime = _lifetime(75.8e-12, 0.5e-12)
+    assert interval_text(lifetime, (74.8e-12, 76.8e-12)) == "[74.80, 76.80] ps"
+    g2 = Estimate(name="g2_zero", value=0.007, method="", budget=(Contribution("c", 6e-4),))
+    assert interval_text(g2, (0.00578, 0.00826)) == "[5.78, 8.26]e-3"
+    assert interval_text(g2, (0.007, 0.007)) == "[7, 7]e-3"
+
+
+def test_a_limit_has_a_prefix_and_a_unit() -> None:
+    assert number_text(884.5e-9, "m") == "884.5 nm"
+    assert number_text(14.6, "dB") == "14.6 dB"
+    assert number_text(0.05, "1") == "0.05"

@@ -1,4 +1,4 @@
-"""What a calibration prints: Table 1, the key rate, the verdict."""
+"""The summary that a calibration prints: Table 1, the key rate, the verdict."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from qdchar.keyrate import ASSUMPTION
-from qdchar.lab.calibrate import Calibration
-from qdchar.link import Link
+from qdchar.lab.outcome import Outcome
 from qdchar.notation import concise
 from qdchar.report.table1 import table
 
@@ -17,21 +16,21 @@ _WIDE = 190
 _COLOURS = {"GO": "bold green", "NO-GO": "bold red", "INCONCLUSIVE": "bold yellow"}
 
 
-def print_summary(outcome: Calibration, link: Link) -> None:
+def print_summary(outcome: Outcome) -> None:
     """Print to standard output."""
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = _WIDE
     console.print()
     if outcome.record.simulated:
-        console.print("[bold magenta]SIMULATED LAB[/]: these are not figures of a real source.")
+        console.print("[bold magenta]SIMULATED LAB[/]: these are not quantities of a real source.")
     page = Table(
         title="Table 1 (Zhang et al., PRL 134, 210801)", title_justify="left", show_edge=False
     )
     for heading in ("", "quantity", "here", "paper", "U (k=2)", "", "method"):
         page.add_column(heading, overflow="fold", no_wrap=heading not in ("method",))
     group = ""
-    for row in table(outcome.record, link):
+    for row in table(outcome.record, outcome.link):
         page.add_row(
             row.group if row.group != group else "",
             row.words,
@@ -47,7 +46,7 @@ def print_summary(outcome: Calibration, link: Link) -> None:
     console.print(
         f"\nkey rate at {rate.loss_dB:g} dB: "
         f"[bold]{concise(rate.rate_per_pulse, rate.rate_per_pulse_u)}[/] bit per pulse, "
-        f"{rate.rate_bps / 1e3:.4g} kbit/s "
+        f"{concise(rate.rate_bps / 1e3, rate.rate_bps_u / 1e3)} kbit/s "
         f"({rate.protocol}, accounting {rate.accounting}, block {rate.block:g} {rate.block_kind}; "
         f"p_z {rate.p_z:.3f}, pre-attenuation {rate.attenuation:.3f})"
     )

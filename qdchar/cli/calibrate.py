@@ -29,9 +29,9 @@ from ._options import as_json, recipe_option, station_option
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("runs"),
     show_default=True,
-    help="Where the run's folder is made.",
+    help="Folder in which the run folder is made.",
 )
-@click.option("--seed", type=int, default=1, show_default=True, help="Of the simulated lab.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of the simulated lab.")
 @click.option(
     "--set",
     "settings",
@@ -90,7 +90,7 @@ def calibrate(
         with station:
             outcome = run_calibration(station, run, recipe, link, display, registry)
     report = write_report(run.folder)
-    print_summary(outcome, link)
+    print_summary(outcome)
     click.echo(f"report: {report}")
     if json_line:
         rate = outcome.rate
@@ -105,8 +105,8 @@ def calibrate(
             "rate_bps": rate.rate_bps,
             "advantage_dB": {c.name: c.advantage_dB for c in rate.comparators},
             "quantities": {
-                name: figure.model_dump(exclude={"budget"})
-                for name, figure in outcome.record.quantities.items()
+                name: recorded.model_dump(exclude={"budget"})
+                for name, recorded in outcome.record.quantities.items()
             },
         }
         click.echo(json.dumps(line))

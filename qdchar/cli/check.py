@@ -1,4 +1,4 @@
-"""``qdchar check``: who is there, in which state, and what can be measured; nothing is touched."""
+"""``qdchar check``: identity and state of the instruments, and what can be measured."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from ._options import as_json
 def check(station_file: Path, json_line: bool) -> int:
     """Identify and read every instrument, and say which measurements the station can make.
 
-    Nothing is touched. An instrument that does not answer does not hide the others; the exit code
-    is then 20. An unknown role or certificate in the station file ends with exit code 2.
+    Nothing is changed. If an instrument does not answer, the others are read all the same; the exit
+    code is then 20. An unknown role or certificate in the station file ends with exit code 2.
     """
     from qdchar.lab import preflight
     from qdchar.lab.extensions import measurements_of

@@ -1,4 +1,4 @@
-"""``qdchar compare A B``: how two records of a source differ."""
+"""``qdchar compare A B``: the differences between two records of a source."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from ._options import as_json
 @click.argument("second", type=click.Path(path_type=Path))
 @as_json
 def compare(first: Path, second: Path, json_line: bool) -> int:
-    """Compare the records FIRST and SECOND (files or run folders), figure by figure.
+    """Compare the records FIRST and SECOND (files or run folders), quantity by quantity.
 
-    The difference is held against the uncertainty of a difference: an error that both records
-    share, such as a detector's certificate, drops out.
+    The difference is given in units of its own uncertainty: an error that both records share, such
+    as that of a detector's certificate, cancels.
     """
     from qdchar.notation import text
     from qdchar.record import load_record
@@ -26,10 +26,13 @@ def compare(first: Path, second: Path, json_line: bool) -> int:
 
     a, b = load_record(first, stale_ok=True), load_record(second, stale_ok=True)
     changes = compare_records(a, b)
-    click.echo(f"{'quantity':<26}{'first':>20}{'second':>20}{'change / u':>12}")
+    width = max((len(c.first.quantity.words) for c in changes), default=0) + 2
+    click.echo(f"{'quantity':<{width}}{'first':>20}{'second':>20}{'change / u':>12}")
     for c in changes:
         pull = f"{c.pull:+.1f}" if c.pull is not None else "exact"
-        click.echo(f"{c.name:<26}{text(c.first):>20}{text(c.second):>20}{pull:>12}")
+        click.echo(
+            f"{c.first.quantity.words:<{width}}{text(c.first):>20}{text(c.second):>20}{pull:>12}"
+        )
     if json_line:
         line = {
             "exit_code": 0,

@@ -58,9 +58,7 @@ def convert(
     elif suffix in (".h5", ".hdf5"):
         write_hdf5(target, tags)
     else:
-        raise UsageError(
-            f"{target}: the ending says the format; .ptu, .h5 and .hdf5 can be written"
-        )
+        raise UsageError(f"{target}: the ending of OUT selects the format; give .ptu, .h5 or .hdf5")
     written = open_tags(target)
     clicks = sum(len(chunk) for chunk in written.chunks())
     for warning in (*tags.warnings, *written.warnings):

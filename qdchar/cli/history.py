@@ -1,4 +1,4 @@
-"""``qdchar history DIR``: how a source changed over many runs."""
+"""``qdchar history DIR``: a source's quantities over many runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,12 @@ _SHOWN = (
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--quantity", "names", multiple=True, help="Which figures; may be repeated.")
+@click.option(
+    "--quantity",
+    "names",
+    multiple=True,
+    help="Name of a quantity to show, e.g. g2_zero; may be repeated.",
+)
 @click.option(
     "--figure", "figure_file", type=click.Path(path_type=Path), help="Draw them to this file."
 )
@@ -44,11 +49,12 @@ def history(
     """Show how the source changed over the runs in FOLDER, oldest first."""
     from qdchar.history import history_table, load_history
     from qdchar.notation import text
+    from qdchar.quantities import is_known, quantity
 
     records = load_history(folder)
     shown = names or _SHOWN
     for name in shown:
-        click.echo(name)
+        click.echo(f"{quantity(name).words} ({name})" if is_known(name) else name)
         for record in records:
             if name in record.quantities:
                 click.echo(

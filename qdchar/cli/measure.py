@@ -1,4 +1,4 @@
-"""``qdchar measure NAME``: one measurement, with whatever it needs to know first."""
+"""``qdchar measure NAME``: one measurement, and those that it needs."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class _Measure(click.Command):
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("runs"),
     show_default=True,
-    help="Where the run's folder is made.",
+    help="Folder in which the run folder is made.",
 )
 @click.option(
     "--alone",
@@ -70,12 +70,15 @@ def measure(
     from qdchar.lab.run import Run
     from qdchar.lab.session import Session
     from qdchar.lab.station import load_station
+    from qdchar.notation import text
 
     display = Display()
     station = load_station(station_file, display.say)
     registry = measurements_of(station)
     if name not in registry:
-        raise UsageError(f"measure: {name!r} is not one of {', '.join(registry)}")
+        raise UsageError(
+            f"measure: there is no measurement {name!r}; there are {', '.join(registry)}"
+        )
     recipe = load_recipe(recipe_file, registry)
     measurement = registry[name]
     known = {}
@@ -85,12 +88,14 @@ def measure(
         preflight.refuse_unknown(registry, name, known, out)
         used = [q for q in measurement.all_needs if q in known]
         for quantity in used:
-            display.say(f"{quantity}: taken from {known[quantity][1]}")
+            estimate, folder = known[quantity]
+            display.say(f"{estimate.quantity.words} = {text(estimate)}, from the run {folder}")
         names: tuple[str, ...] = (name,)
     else:
         names = preflight.closure(registry, name)
         if len(names) > 1:
-            display.say(f"{name}: measures {', '.join(n for n in names if n != name)} as well")
+            others = ", ".join(n for n in names if n != name)
+            display.say(f"{name} needs other quantities; these measurements are made too: {others}")
     preflight.check(station, registry, recipe, names, folder=out)
     with ExitStack() as stack:
         run = stack.enter_context(Run.create(out, station.file.source, name))

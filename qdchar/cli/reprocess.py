@@ -16,7 +16,7 @@ from qdchar.errors import RecordError
 from ._options import as_json
 
 
-def fit(analysis: str, file: Path) -> dict[str, Any]:
+def fit_file(analysis: str, file: Path) -> dict[str, Any]:
     """Make one analysis of one file; imported by the workers."""
     from ._quantities import quantities
 
@@ -24,7 +24,7 @@ def fit(analysis: str, file: Path) -> dict[str, Any]:
     return {"quantities": quantities(result), "problems": list(result.problems)}
 
 
-def info(file: Path) -> dict[str, Any]:
+def count_clicks(file: Path) -> dict[str, Any]:
     """Count the clicks of one file; imported by the workers."""
     from qdchar.tags import open_tags
     from qdchar.tags.summary import summarise
@@ -38,9 +38,9 @@ def info(file: Path) -> dict[str, Any]:
 
 
 ANALYSES: dict[str, Callable[[Path], dict[str, Any]]] = {
-    "hbt": partial(fit, "hbt"),
-    "lifetime": partial(fit, "lifetime"),
-    "info": info,
+    "hbt": partial(fit_file, "hbt"),
+    "lifetime": partial(fit_file, "lifetime"),
+    "info": count_clicks,
 }
 
 
@@ -72,7 +72,9 @@ def reprocess(
     try:
         sink = None if out is None else out.open("x")
     except OSError as error:
-        raise RecordError(f"{out} cannot be written: {error.strerror}") from error
+        raise RecordError(
+            f"--out {out} cannot be written: {error.strerror}; give a file that does not exist yet"
+        ) from error
     try:
         with open_executor(executor) as pool:
             for number, result in enumerate(map_files(ANALYSES[analysis], files, pool), start=1):
@@ -100,7 +102,8 @@ def reprocess(
 def _short(line: dict[str, Any]) -> str:
     if "clicks" in line:
         return f"{sum(line['clicks'].values()):,} clicks in {line['duration_s']:.3f} s"
-    return ", ".join(
-        f"{name} {figure['value']:.5g} ± {figure['u']:.2g}"
-        for name, figure in line["quantities"].items()
-    )
+    from qdchar.notation import text
+    from qdchar.record import RecordedQuantity
+
+    estimates = (RecordedQuantity(**q).estimate(name) for name, q in line["quantities"].items())
+    return ", ".join(f"{e.quantity.words} {text(e)}" for e in estimates)

@@ -1,4 +1,4 @@
-"""``qdchar safe``: bring everything to safety."""
+"""``qdchar safe``: bring every instrument to its safe state."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from ._options import as_json
 )
 @as_json
 def safe(station_file: Path, json_line: bool) -> int:
-    """Bring everything that can do harm to safety, whatever moved it.
+    """Bring every instrument that can do harm to its safe state, whichever program moved it.
 
-    An instrument that does not answer does not keep the others from safety; the exit code is then
-    22, and the message names it.
+    If an instrument does not answer, the others are made safe all the same; the exit code is then
+    22, and the message names the instrument.
     """
     from qdchar.lab.station import load_station
 

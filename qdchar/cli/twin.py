@@ -15,7 +15,13 @@ from ._options import as_json
 
 
 @click.command()
-@click.option("--seed", type=int, default=1, show_default=True, help="Of all that is random in it.")
+@click.option(
+    "--seed",
+    type=int,
+    default=1,
+    show_default=True,
+    help="Of all random numbers.",
+)
 @click.option(
     "--set",
     "settings",
@@ -59,7 +65,7 @@ def twin(
     from qdchar.interrupt import Terminated, signals_unwind
 
     if seed < 0:
-        raise UsageError(f"--seed {seed}: must be 0 or more")
+        raise UsageError(f"--seed {seed}: a seed is an integer of 0 or more")
     truth = Truth.from_settings(_parsed(settings))
     if truth_only:
         _print_truth(truth.quantities(), json_line)
@@ -92,7 +98,7 @@ def _parsed(settings: tuple[str, ...]) -> dict[str, str]:
     for text in settings:
         key, equals, value = text.partition("=")
         if not equals:
-            raise UsageError(f"--set {text}: must read KEY=VALUE")
+            raise UsageError(f"--set {text}: give KEY=VALUE, e.g. source.g2=0.05")
         if key.strip() in parsed:
             raise UsageError(f"--set {key.strip()} is given twice")
         parsed[key.strip()] = value.strip()

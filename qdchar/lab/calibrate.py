@@ -1,35 +1,23 @@
-"""The main job: tune the source, measure it, predict its key rate, judge it."""
+"""A calibration: tune the source, measure it, predict its key rate, make the verdict."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 
 from qdchar import __version__
 from qdchar.analysis.brightness import photon_numbers
 from qdchar.errors import InconclusiveError, QdcharError
-from qdchar.keyrate import KeyRate
 from qdchar.link import Link
 from qdchar.record import SourceRecord, make_record
 
 from . import preflight
 from .display import Display
 from .measurement import Registry
-from .outcome import keep_outcome, predict_and_judge
+from .outcome import Outcome, keep_outcome, predict_and_judge
 from .recipe import Recipe
 from .run import Run
 from .session import Session
 from .station import Station
-from .verdict import Verdict
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """What a calibration ends with."""
-
-    record: SourceRecord
-    rate: KeyRate
-    verdict: Verdict
 
 
 def calibrate(
@@ -39,13 +27,13 @@ def calibrate(
     link: Link,
     display: Display,
     registry: Registry,
-) -> Calibration:
+) -> Outcome:
     """Run the whole calibration on an open station.
 
     Parameters
     ----------
     station
-        Open; on the way out its policies decide what stays tuned.
+        Open; when it closes, its policies decide which instruments keep their settings.
     run
         Open run folder.
     registry
@@ -53,14 +41,14 @@ def calibrate(
 
     Returns
     -------
-    Calibration
+    Outcome
         Also written to the run folder as ``record.json``, ``keyrate.json`` and ``verdict.json``.
 
     Raises
     ------
     QdcharError
-        As the measurements do; whatever was measured until then is on disk. What can be refused
-        is refused before the first instrument moves, see `preflight.check`.
+        From a measurement; what was measured until then is on disk. `preflight.check` refuses what
+        cannot be done before the first instrument moves.
     """
     plan = preflight.plan_calibration(station, registry)
     preflight.check(station, registry, recipe, plan.measurements, folder=run.folder, link=link)
@@ -79,11 +67,11 @@ def calibrate(
     record.write(run.folder / "record.json")
     rate, verdict = predict_and_judge(record, link, recipe)
     keep_outcome(run, rate, verdict)
-    return Calibration(record, rate, verdict)
+    return Outcome(record, link, recipe, rate, verdict)
 
 
 def _make(s: Session, registry: Registry, name: str) -> None:
-    """Make one measurement; an optional one that finds nothing does not cost the others."""
+    """Make one measurement; if an optional one is inconclusive, the calibration goes on."""
     measurement = registry[name]
     try:
         s.make(name)
@@ -96,11 +84,11 @@ def _make(s: Session, registry: Registry, name: str) -> None:
 
 
 def _keep_snapshot(s: Session) -> None:
-    """Write down how the station was left; a dead instrument must not hide the first error."""
+    """Keep the state in which the station was left, without hiding an earlier error."""
     try:
         s.run.keep_json("snapshot_after.json", s.station.snapshot())
     except QdcharError as error:
-        s.display.say(f"no snapshot: {error}")
+        s.display.say(f"snapshot_after.json is not written: {error}")
 
 
 def _record(s: Session) -> SourceRecord:

@@ -7,7 +7,7 @@ from pathlib import Path
 from qdchar.errors import UsageError
 
 from .dotted_path import load_object
-from .measurement import Measurement, Registry, registry
+from .measurement import Measurement, Registry, measurements_by_name
 from .measurements.registry import MEASUREMENTS
 from .station import Station
 
@@ -29,4 +29,4 @@ def measurements_of(station: Station) -> Registry:
         if found.name != name:
             raise UsageError(f"{where}: {path!r} calls itself {found.name!r}; use that name")
         own.append(found)
-    return registry((*MEASUREMENTS.values(), *own))
+    return measurements_by_name((*MEASUREMENTS.values(), *own))

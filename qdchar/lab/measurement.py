@@ -144,7 +144,7 @@ Registry: TypeAlias = Mapping[str, Measurement[Any]]
 """Measurements by name, in the order of a calibration."""
 
 
-def registry(measurements: Iterable[Measurement[Any]]) -> Registry:
+def measurements_by_name(measurements: Iterable[Measurement[Any]]) -> Registry:
     """Put measurements together by name.
 
     Raises

@@ -1,8 +1,8 @@
-"""How a calibration ended: record, key rate and verdict, as its run folder keeps them.
+"""The outcome of a calibration: record, key rate and verdict, as its run folder keeps them.
 
-The key rate is predicted and the verdict made once, by the calibration. `verdict.json` holds the
-hashes of the files that they were made from; who reads the folder later gets the same rate and
-verdict as long as these files are as they were.
+The calibration predicts the key rate and makes the verdict, once. `verdict.json` holds the hashes
+of the files that they were made from. Who reads the folder later gets the same rate and verdict as
+long as these files have not changed.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ class Outcome:
     Attributes
     ----------
     link
-        As in the link file: without what the record holds of it.
+        As in the link file; a misalignment that the record holds is not in it.
     changed
-        Files of the run that are no longer those that the run's own verdict was made from; rate
-        and verdict were then computed anew, from the files as they are.
+        Files of the run that have changed since the run's own verdict was made. Rate and verdict
+        are then computed again, from the files as they are.
     """
 
     record: SourceRecord

@@ -1,4 +1,4 @@
-"""What can be refused is refused before any instrument is opened, all of it in one message."""
+"""Checks before the first instrument is opened; all that is wrong is reported in one message."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def check(
     folder: Path,
     link: Link | None = None,
 ) -> None:
-    """Refuse what cannot be done, before any instrument is opened.
+    """Refuse measurements that cannot be made, before any instrument is opened.
 
     Parameters
     ----------
@@ -155,7 +155,7 @@ def check(
     UsageError
         Names everything that is missing or unknown.
     RefusedError
-        If nothing but ranges beyond the limits of the station stands in the way.
+        If ranges beyond the limits of the station are the only faults.
     """
     chosen = [registry[name] for name in measurements]
     faults = [
@@ -196,7 +196,7 @@ def _unknown_demands(
     found = {*OF_THE_RECORD, *(q for m in chosen for q in m.quantities)}
     for name in recipe.limits:
         if not is_known(name):
-            yield f"recipe: limits.{name}: not a known quantity"
+            yield f"recipe: limits.{name}: not a known quantity; qdchar/quantities.py lists them"
         elif name not in found:
             yield f"recipe: limits.{name}: no measurement of this calibration provides it"
     comparators = comparators_for(LinkParameters.from_link(link))
@@ -211,7 +211,7 @@ def _unknown_demands(
 def _beyond(station: Station, recipe: Recipe, measurement: Measurement[Any]) -> Iterator[str]:
     for role, sweep in measurement.ranges.items():
         if role not in station.file.roles:
-            continue  # said already
+            continue  # a missing role is reported elsewhere
         axis = station.look(role, ROLES[role])
         limits = station.limits(role)
         try:

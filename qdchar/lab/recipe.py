@@ -17,14 +17,14 @@ from .measurement import Measurement, Registry
 S = TypeVar("S", bound=Settings)
 
 
-class Bound(Settings):
-    """What a quantity must keep to for a GO."""
+class QuantityLimits(Settings):
+    """Lowest and highest value of a quantity for a GO, in its SI unit."""
 
     min: float | None = None
     max: float | None = None
 
     @model_validator(mode="after")
-    def _says_something(self) -> Bound:
+    def _says_something(self) -> QuantityLimits:
         if self.min is None and self.max is None:
             raise ValueError("give min, max or both")
         return self
@@ -36,7 +36,7 @@ class Recipe(Settings):
     Attributes
     ----------
     limits
-        Quantity name to bound; a quantity beyond its bound is a NO-GO.
+        Quantity name to its limits; a quantity beyond its limits is a NO-GO.
     min_rate_per_pulse
         Least key rate for a GO: it must be exceeded by two standard uncertainties.
     min_advantage_dB
@@ -53,7 +53,7 @@ class Recipe(Settings):
 
     protocol: Literal["efficient-bb84", "three-state"] = "efficient-bb84"
     accounting: Literal["alice", "joint"] = "alice"
-    limits: dict[str, Bound] = Field(default_factory=dict)
+    limits: dict[str, QuantityLimits] = Field(default_factory=dict)
     min_rate_per_pulse: float = Field(0.0, ge=0)
     min_advantage_dB: dict[str, float] = Field(default_factory=dict)
     valid_hours: float = Field(24.0, gt=0)

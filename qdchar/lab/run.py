@@ -1,4 +1,4 @@
-"""A run: one folder of plain files that holds everything of one calibration.
+"""A run: one folder of plain files that holds all data and results of one calibration.
 
 ::
 
@@ -67,7 +67,9 @@ class Run:
             (folder / "raw").mkdir(parents=True)
             (folder / "results").mkdir()
         except OSError as error:
-            raise UsageError(f"{folder}: cannot be made: {error.strerror}") from None
+            raise UsageError(
+                f"run folder {folder} cannot be made: {error.strerror}; give another --out"
+            ) from None
         return cls(folder)
 
     def __enter__(self) -> Self:
@@ -97,7 +99,7 @@ class Run:
             self._log.close()
 
     def finish(self, reason: str) -> None:
-        """Note that the run went through, and with which verdict."""
+        """Mark the run as complete, with its verdict as the reason."""
         self._status = ("success", reason)
 
     def keep_text(self, name: str, text: str) -> None:
@@ -109,7 +111,7 @@ class Run:
         self.keep_text(name, json.dumps(data, indent=1, default=str) + "\n")
 
     def keep_step(self, step: Step) -> None:
-        """Write a step's estimates and curves to ``results/`` and note it in the log."""
+        """Write a step's estimates and curves to ``results/`` and add it to the log."""
         self._events += 1
         order = f"{self._events:02d}"
         data = {"name": step.name, "title": step.title, "raw": step.raw, **_plain(step.result)}

@@ -57,7 +57,7 @@ class _Role(Generic[T]):
 
 
 class Session:
-    """The roles of a station, the run folder, and what is known so far.
+    """The instruments of a station, the run folder, and the quantities known so far.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ class Session:
         self.run.keep_step(Step(name, measurement.title, result, tuple(raw)))
         for estimate in result.estimates:
             self.found[estimate.name] = estimate
-            self.display.say(f"    {estimate.name} = {text(estimate)}")
+            self.display.say(f"    {estimate.quantity.words} = {text(estimate)}")
         for problem in result.problems:
             self.problems.append(f"{measurement.title}: {problem}")
             self.display.say(f"    PROBLEM: {problem}")

@@ -1,8 +1,8 @@
 """The station: the open instruments by role, from one TOML file.
 
 A driver is named by its dotted path, so a lab's own plugs in without a registry. Instruments are
-opened in a `with`; on every way out those that were handed out for use are left as the file's
-policy says: hold, or bring to safety.
+opened in a `with`. However that block ends, each instrument that was handed out for use is left as
+the file's policy says: its output is held, or it is brought to its safe state.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Certificate(BaseModel):
     @model_validator(mode="after")
     def _shared_is_part_of_u(self) -> Certificate:
         if sum(u**2 for u in self.shared.values()) > self.u**2 * (1.0 + 1e-9):
-            raise ValueError("the shared parts make more than u")
+            raise ValueError("the shared parts add up to more than u (sum of squares)")
         return self
 
     @property
@@ -132,7 +132,7 @@ class Station:
     origin
         Where it came from, for messages.
     say
-        Told what is being brought to safety.
+        Called with a line of text for each instrument that is brought to safety.
     """
 
     def __init__(self, file: StationFile, origin: str, say: Callable[[str], None] = print) -> None:
@@ -176,7 +176,7 @@ class Station:
         )
 
     def _make_safe(self, roles: list[_Role]) -> None:
-        """Bring roles to safety; one that fails does not keep the others from it."""
+        """Bring roles to safety; if one fails, the others are made safe all the same."""
         failures = []
         with signals_held():
             for role in roles:
@@ -192,15 +192,15 @@ class Station:
             )
 
     def _tell(self, text: str) -> None:
-        """Tell the operator, who may have closed the terminal: acting never depends on telling."""
+        """Tell the operator. A message that fails must not keep an instrument from safety."""
         with suppress(Exception):
             self._say(text)
 
     def make_safe(self) -> list[str]:
-        """Bring everything that can do harm to safety, one role after the other.
+        """Bring every instrument that can do harm to its safe state, one after the other.
 
         For a station that is not open. Each role is opened, brought to safety and closed on its
-        own, so that an instrument that does not answer does not keep the others from it.
+        own, so that the others are made safe even if one does not answer.
 
         Returns
         -------
@@ -307,8 +307,8 @@ class Station:
     ) -> Iterator[tuple[str, tuple[Identity, Mapping[str, Reading]] | InstrumentError]]:
         """Open, identify and read one instrument after the other, and close it again.
 
-        For a station that is not open: an instrument that does not answer yields its error and
-        does not hide the others.
+        For a station that is not open. If an instrument does not answer, its error is yielded in
+        place of its identity and state.
         """
         for role in self._roles.values():
             link = self._links.get(role.table.link or "")
@@ -367,7 +367,7 @@ class Station:
 
 
 def _open(device: Any) -> None:
-    """Open an instrument; whatever a lab's own driver raises is an instrument out of reach."""
+    """Open an instrument; any error of a lab's own driver means that it cannot be reached."""
     try:
         device.open()
     except QdcharError:
@@ -432,7 +432,9 @@ def _build(
     except UsageError as error:
         raise UsageError(f"{origin}: {where}: {error}") from None
     except (TypeError, ValueError) as error:
-        raise UsageError(f"{origin}: {where}: {table.driver} refuses: {error}") from None
+        raise UsageError(
+            f"{origin}: {where}: {table.driver} does not accept this table: {error}"
+        ) from None
 
 
 def _secret(where: str, value: Any, origin: str) -> Any:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from qdchar.errors import UsageError
+from qdchar.estimate import Estimate
 from qdchar.keyrate import KeyRate
-from qdchar.notation import concise, text
+from qdchar.notation import concise, number_text, text
 from qdchar.record import SourceRecord
 
 from .recipe import Recipe
@@ -34,11 +35,11 @@ class Verdict:
 
 
 def judge(record: SourceRecord, rate: KeyRate, recipe: Recipe) -> Verdict:
-    """Hold a record and its key rate against the recipe's demands.
+    """Compare a record and its key rate with the demands of the recipe.
 
-    A problem met while measuring makes the outcome inconclusive, whatever the figures say. A
-    figure is held against its limits by its value; the rate must exceed its minimum by two
-    standard uncertainties.
+    A problem in a measurement makes the verdict inconclusive, whatever the values are. A quantity
+    must be within its limits by its value, without regard to its uncertainty. The key rate must
+    exceed its minimum by two standard uncertainties.
     """
     if record.problems:
         return Verdict("INCONCLUSIVE", record.problems)
@@ -61,10 +62,18 @@ def _out_of_limits(record: SourceRecord, recipe: Recipe) -> list[str]:
     for name, bound in recipe.limits.items():
         estimate = record.estimate(name)
         if bound.min is not None and estimate.value < bound.min:
-            failures.append(f"{name} = {text(estimate)} is below its limit {bound.min:g}")
+            failures.append(_beyond(estimate, "below", bound.min))
         if bound.max is not None and estimate.value > bound.max:
-            failures.append(f"{name} = {text(estimate)} is above its limit {bound.max:g}")
+            failures.append(_beyond(estimate, "above", bound.max))
     return failures
+
+
+def _beyond(estimate: Estimate, side: str, limit: float) -> str:
+    at = number_text(limit, estimate.unit)
+    return (
+        f"{estimate.quantity.words} = {text(estimate)} is {side} {at}, its limit in the recipe "
+        f"(limits.{estimate.name})"
+    )
 
 
 def _poor_rate(rate: KeyRate, recipe: Recipe) -> Sequence[str]:

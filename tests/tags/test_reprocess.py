@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from qdchar.cli.reprocess import info, reprocess
+from qdchar.cli.reprocess import count_clicks, reprocess
 from qdchar.errors import UsageError
 from qdchar.tags import TagArrays
 from qdchar.tags.archive import map_files, open_executor
@@ -29,13 +29,13 @@ def archive(folder: Path, n: int) -> list[Path]:
 
 def test_one_damaged_file_is_named_and_the_rest_finished(tmp_path: Path) -> None:
     files = archive(tmp_path, 7)
-    serial = list(map_files(info, files))
+    serial = list(map_files(count_clicks, files))
     assert [r.file for r in serial] == files
     failed = [r for r in serial if r.error]
     assert [r.file for r in failed] == [files[3]]
     assert "cut off" in failed[0].error
     with open_executor("processes") as pool:
-        parallel = sorted(map_files(info, files, pool), key=lambda r: r.file)
+        parallel = sorted(map_files(count_clicks, files, pool), key=lambda r: r.file)
     assert parallel == serial
     for number, result in enumerate(serial):
         if number != 3:
@@ -68,6 +68,6 @@ def test_dask_gives_what_serial_gives(tmp_path: Path) -> None:
     ) as cluster:
         name = cluster.scheduler_address.replace("tcp://", "dask://")
         with open_executor(name) as pool:
-            parallel = sorted(map_files(info, files, pool), key=lambda r: r.file)
-    assert parallel == list(map_files(info, files))
+            parallel = sorted(map_files(count_clicks, files, pool), key=lambda r: r.file)
+    assert parallel == list(map_files(count_clicks, files))
     assert sum(bool(r.error) for r in parallel) == 1

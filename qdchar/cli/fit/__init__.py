@@ -6,7 +6,7 @@ import importlib
 
 import click
 
-ANALYSES = (
+NAMES = (
     "cavity",
     "etalon",
     "hbt",
@@ -20,10 +20,10 @@ ANALYSES = (
 
 class _Analyses(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(ANALYSES)
+        return list(NAMES)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in ANALYSES:
+        if cmd_name not in NAMES:
             return None
         name = cmd_name.replace("-", "_")
         command = getattr(importlib.import_module(f"{__name__}.{name}"), name)

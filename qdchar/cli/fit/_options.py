@@ -35,16 +35,19 @@ dead_pulses_option = click.option(
     type=click.FloatRange(min=0),
     default=0,
     show_default=True,
-    help="Pulses that a detector loses after a click (over the on-fraction of a blinking source).",
+    help="Pulses for which a detector is dead after a click, divided by the source's on-fraction.",
 )
 dark_option = click.option(
     "--dark", type=float, default=0.0, show_default=True, help="Dark count rate [Hz]."
 )
 _gain_option = click.option(
-    "--gain", type=(float, float), default=(1.0, 0.0), help="Power meter's gain and its u."
+    "--gain",
+    type=(float, float),
+    default=(1.0, 0.0),
+    help="Power meter's gain (true power over reading) and its u.",
 )
 _noise_option = click.option(
-    "--noise", type=float, default=0.005, show_default=True, help="Of one power reading."
+    "--noise", type=float, default=0.005, show_default=True, help="Relative u of one power reading."
 )
 
 

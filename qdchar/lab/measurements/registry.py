@@ -6,7 +6,7 @@ pi pulse; the transmitter needs its etalon parked on the emission line.
 
 from __future__ import annotations
 
-from ..measurement import Registry, registry
+from ..measurement import Registry, measurements_by_name
 from . import (
     brightness,
     cavity,
@@ -28,7 +28,7 @@ from . import (
     transmitter,
 )
 
-MEASUREMENTS: Registry = registry(
+MEASUREMENTS: Registry = measurements_by_name(
     (
         dark.MEASUREMENT,
         cavity.MEASUREMENT,

@@ -1,7 +1,8 @@
 """Fits against NIST's Statistical Reference Datasets: right, or not said to be.
 
-tests/nist holds 8 of the 27 sets of nonlinear regression (itl.nist.gov/div898/strd, public domain);
-validation/nist.py, whose reader and models these tests use, takes them all.
+The folder nist beside this file holds 8 of the 27 sets of nonlinear regression
+(itl.nist.gov/div898/strd, public domain); validation/nist.py, whose reader and models these tests
+use, takes them all.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ HERE = Path(__file__).parent
 
 @pytest.fixture(scope="module")
 def study() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("nist", HERE.parent / "validation" / "nist.py")
+    spec = importlib.util.spec_from_file_location(
+        "nist", HERE.parents[1] / "validation" / "nist.py"
+    )
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -46,10 +46,21 @@ def test_a_lab_s_own_table(tmp_path: Path) -> None:
     assert scan.dwell_s.tolist() == [1.0, 1.0]
 
 
+def test_a_file_that_is_no_scan_is_named(tmp_path: Path) -> None:
+    missing, binary = tmp_path / "missing.csv", tmp_path / "binary.csv"
+    binary.write_bytes(b"\xaf\x00")
+    with pytest.raises(RecordError, match=r"missing\.csv: cannot be read"):
+        read_scan(missing)
+    with pytest.raises(RecordError, match=r"binary\.csv: not a text file"):
+        read_scan(binary)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
         ("", "no data"),
+        ("# qdchar scan 1\n", "line 2: not the description"),
+        ("# qdchar scan 1\n# {x\npower_W,counts\n1e-9,3\n", "line 2: not the description"),
         ("x,y\n1,2\n", "needed are power_W"),
         ("power_W,counts\n1e-9,many\n", "line 2"),
         ("power_W,counts\n1e-9\n", "line 2"),
