@@ -29,8 +29,8 @@ from .detection.pulsed_run import PulsedRun, open_run
 from .statistics.intervals import K_95, widen
 from .statistics.jackknife import Table, jackknife, long_blocks
 
-_NEGLIGIBLE = 0.1
-"""A bias below this part of the uncertainty is left alone."""
+_MAX_UNCORRECTED_BIAS = 0.1
+"""Largest bias that is not corrected, as a part of the standard uncertainty."""
 
 
 def analyse(
@@ -176,7 +176,10 @@ def _detected(counts: LiveCounts, live: float, label: str) -> tuple[float, list[
     n_a, n_b, c0 = (float(n.sum()) for n in (s.n_a, s.n_b, s.c0))
     together = c0 * _same_detector(n_a, n_b) / (n_a + n_b)
     two = f"; two photons on one detector: {100 * together:+.2g} %"
-    if not (blinking.significant and abs(counts.live_gating_bias) * live > _NEGLIGIBLE * u_live):
+    if not (
+        blinking.significant
+        and abs(counts.live_gating_bias) * live > _MAX_UNCORRECTED_BIAS * u_live
+    ):
         method = f"live gating, veto of {s.veto_pulses} pulses{two}"
         if blinking.significant:
             method += (

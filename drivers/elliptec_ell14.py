@@ -170,8 +170,8 @@ class WavePlateAnalyser(LineInstrument):
             if match is None or not reply.startswith(mount):
                 raise InstrumentError(
                     f"{self._line.label}: asked '{mount}in', got {reply!r} instead of the identity "
-                    f"of an ELL14. Check address in the station file, and that one mount on the "
-                    f"bus has the address {mount}"
+                    "of an ELL14. Check 'address' and 'addresses' in the station file, and that "
+                    f"exactly one mount on the bus has the bus address {mount}"
                 )
             self._pulses[mount] = int(match["pulses"], 16)
 

@@ -23,7 +23,7 @@ from . import tag_stream
 from ._listener import LineReader, Listener
 
 OWNER_WAIT_S = 2.0
-"""How long a new stream waits for an owner that has just disconnected [s]."""
+"""How long a new stream waits for the end of a stream whose client has just disconnected [s]."""
 
 
 class _RequestError(Exception):
@@ -35,10 +35,10 @@ class _RequestError(Exception):
 
 
 class _Tap:
-    """Counts clicks from another client's stream.
+    """Counts clicks for one client in the blocks of another client's stream.
 
-    It leaves out the first block: the tagger may have buffered it, and its clicks may be older than
-    the setting at which the client wants to count.
+    The first block is not counted: its clicks may be older than the request, and so may belong to
+    an earlier setting of the experiment.
     """
 
     def __init__(self, tagger: TimeTagger, dwell_s: float) -> None:
@@ -145,8 +145,8 @@ class TagServer(Listener):
         asked = " ".join([verb, *arguments])
         raise _RequestError(
             "usage",
-            f"{asked!r} is not a request; those are identify, channels, count DWELL_S, "
-            "stream TIME_S and owner",
+            f"{asked!r} is an unknown request; the known requests are identify, channels, "
+            "count DWELL_S, stream DURATION_S and owner",
         )
 
     def _count(self, dwell_s: float) -> Counts:
@@ -170,10 +170,13 @@ class TagServer(Listener):
     def _stream(self, client: socket.socket, name: str, duration_s: float) -> None:
         if not self._ownership.acquire(timeout=OWNER_WAIT_S):
             raise _RequestError(
-                "busy", f"{self._owner} owns the stream; try again when it has ended"
+                "busy",
+                f"{self._owner} owns the stream; try again when it has ended",
             )
         try:
-            self._become_owner(name)  # first, so that later counts use this stream
+            self._become_owner(
+                name
+            )  # before the device is locked, so that later counts use this stream
             with self._device:
                 client.sendall(_reply("OK", {"sequence": 0}))
                 self._send_blocks(client, duration_s)
@@ -187,7 +190,7 @@ class TagServer(Listener):
         try:
             blocks = self._tagger.stream(duration_s)
             while True:
-                taps = list(self._taps)  # those that asked before this block was read
+                taps = list(self._taps)  # the taps that were added before this block was read
                 block = next(blocks, None)
                 if block is None:
                     break
@@ -240,7 +243,7 @@ def _time(verb: str, arguments: list[str]) -> float:
 
 
 def _hung_up(client: socket.socket) -> bool:
-    """Whether the client has disconnected; during a stream it sends nothing else."""
+    """Whether the client has disconnected. A client sends nothing during its stream."""
     client.setblocking(False)
     try:
         return client.recv(1, socket.MSG_PEEK) == b""

@@ -14,8 +14,8 @@ from qdchar.tags import PulseStatistics
 _REFERENCE = 5
 """Pulses after the one in question whose hazard it is compared with."""
 
-_CHANCE = 1e-4
-"""Probability below which a lack of clicks is not put down to chance."""
+_SIGNIFICANCE_LEVEL = 1e-4
+"""A lack of clicks with a lower probability than this by chance is caused by the dead time."""
 
 _MAX_VETOED_SHARE = 0.02
 """Share of the pulses that a veto longer than needed may cost: 1 % more uncertainty."""
@@ -79,7 +79,7 @@ def recovery_from_gaps(gaps: Sequence[int] | NDArray[np.int64], clicks: int) -> 
     later = np.array([counts[j + 1 : j + 1 + _REFERENCE].sum() for j in lags])
     share = np.array([at_risk[j] / max(at_risk[j : j + 1 + _REFERENCE].sum(), 1) for j in lags])
     # A pulse counts as not recovered if so few gaps there would be this rare by chance alone.
-    rare = np.asarray(stats.binom.cdf(seen, seen + later, share)) < _CHANCE
+    rare = np.asarray(stats.binom.cdf(seen, seen + later, share)) < _SIGNIFICANCE_LEVEL
     last_dead = 0
     for j, below in zip(lags, rare, strict=True):
         if below:
@@ -89,7 +89,7 @@ def recovery_from_gaps(gaps: Sequence[int] | NDArray[np.int64], clicks: int) -> 
     reference = slice(last_dead + 1, last_dead + 1 + _REFERENCE)
     hazard = counts[reference].sum() / max(at_risk[reference].sum(), 1)
     expected = np.maximum(hazard * at_risk[lags], 1e-300)
-    resolved = bool(stats.poisson.cdf(0, expected[0]) < _CHANCE)
+    resolved = bool(stats.poisson.cdf(0, expected[0]) < _SIGNIFICANCE_LEVEL)
     return DetectorRecovery(
         relative=seen / expected,
         u_relative=np.sqrt(seen + 0.5) / expected,

@@ -16,8 +16,11 @@ from ..statistics.jackknife import product_of_rates
 
 Array = NDArray[np.float64]
 
-_SETTLED = 1e-12
-_LONGEST = 100_000
+_MAX_STATIONARY_CHANGE = 1e-12
+"""Largest change of a state's probability from pulse to pulse in the stationary state."""
+
+_MAX_SIMULATED_PULSES = 100_000
+"""Largest number of simulated pulses until the detectors' state must be stationary."""
 
 
 def peaks(counts: LiveCounts, g2: Estimate) -> tuple[Fit, tuple[str, ...]]:
@@ -128,9 +131,9 @@ def _from_zero(p_a: float, p_b: float, p_both: float, a: Array, b: Array, n_max:
 
     state = np.zeros_like(both)
     state[-1, -1] = 1.0  # both recovered
-    for _ in range(_LONGEST):
+    for _ in range(_MAX_SIMULATED_PULSES):
         last, state = state, step(state)
-        if np.abs(state - last).max() < _SETTLED:
+        if np.abs(state - last).max() < _MAX_STATIONARY_CHANGE:
             break
     rate_a, rate_b = float(np.sum(state * (only_a + both))), float(np.sum(state * (only_b + both)))
     areas = [float(np.sum(state * both))]

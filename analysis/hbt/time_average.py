@@ -13,8 +13,8 @@ from ..detection.blinking import blinking_table, on_fraction, on_state_probabili
 from ..detection.live_gating import LiveCounts
 from ..statistics.jackknife import Statistic, Table, jackknife
 
-_NEGLIGIBLE = 0.1
-"""A bias below this part of the statistical uncertainty is left alone."""
+_MAX_UNCORRECTED_BIAS = 0.1
+"""Largest bias that is not corrected, as a part of the statistical standard uncertainty."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def time_average(counts: LiveCounts, live: Table, g2: Statistic, label: str) -> 
     def q(t: Table) -> float:
         return on_fraction(b.of(t[:, 4:]))
 
-    if abs(counts.live_gating_bias) < _NEGLIGIBLE / math.sqrt(c0 + 1.0):
+    if abs(counts.live_gating_bias) < _MAX_UNCORRECTED_BIAS / math.sqrt(c0 + 1.0):
         on = OnState(b.on_fraction, jackknife(lambda t: g2(t) * q(t), table))
         return TimeAverage(1.0, jackknife(g2, live), on=on)
     scale, live_gated = _live_on(counts, table), g2(live)

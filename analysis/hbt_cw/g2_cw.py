@@ -356,8 +356,12 @@ def _read_pairs(
         for chunk in chunks:
             for i, channel in enumerate(channels):
                 singles[block, i] += np.count_nonzero(chunk.channels == channel)
-    if not singles.sum(axis=0).all():
-        raise InconclusiveError(f"{path}: channels {channels}: a detector has no clicks")
+    for channel, clicks in zip(channels, singles.sum(axis=0), strict=True):
+        if not clicks:
+            raise InconclusiveError(
+                f"{path}: channel {channel} has no clicks; the file has clicks on channels "
+                f"{source.channels}"
+            )
     block_ps = 1e12 * source.duration_s / _BLOCKS
     independent = float(np.sum(np.prod(singles.astype(np.float64), axis=1)) * bin_ps / block_ps)
     histogram = DelayHistogram(found.start_ps * 1e-12, bin_ps * 1e-12, found.block_counts.T)

@@ -1,9 +1,10 @@
-"""Lifetime: exponential decay behind the measured instrument response, by Poisson likelihood.
+"""Lifetime: an exponential decay convolved with the instrument response, by Poisson likelihood.
 
 The decay histogram is the response histogram convolved with the decay. At a lifetime of 76 ps and
-a response of 60 ps FWHM the response decides the result, so it is measured, at the same count rate
-and through the same detectors, and its own counting noise is propagated. No bin has a Gaussian
-error: least squares with sigma = sqrt(counts) would come out 2 % short.
+a response of 60 ps FWHM, the result depends strongly on the response. The response is therefore
+measured at the same count rate and with the same detectors, and its counting noise is propagated.
+Counts in a bin have Poisson errors: least squares with sigma = sqrt(counts) would give a lifetime
+that is 2 % too short.
 """
 
 from __future__ import annotations
@@ -27,11 +28,14 @@ from ..models.decay import Array, decayed, temporal_fwhm
 from .from_file import analyse_one_detector
 from .reconvolution import fit_decay
 
-_NOISELESS_CLICKS = 1e8
+_SIMULATED_CLICKS = 1e8
 """Clicks of a simulated decay: so many that rounding and counting noise do not matter."""
 
 _MAX_WANDER = 0.1
-"""Largest wander of the laser's pulses, in FWHM of the response. It adds in quadrature: 0.5 %."""
+"""Largest slow drift of the laser's pulses [rms, in FWHM of the response].
+
+Such a drift, added in quadrature, makes a Gaussian response 3 % wider.
+"""
 
 
 def analyse(
@@ -50,10 +54,10 @@ def analyse(
     response
         Time tags of the laser through the same path, detectors and count rate.
     detuning_correction
-        Relative amount by which the measured lifetime is known to be longer than the one asked
-        for (a cavity that vibrates about its resonance): T1 = measured/(1 + detuning_correction).
+        Relative amount by which the measured lifetime is longer than the lifetime on resonance,
+        because the cavity vibrates about its resonance: T1 = measured/(1 + detuning_correction).
     plane
-        Where in the optical path the emission was taken.
+        Point of the optical path at which the emission was recorded, for the report.
 
     Returns
     -------
@@ -69,21 +73,26 @@ def analyse(
 
     Notes
     -----
-    Each detector is fitted for itself (lifetime, shift against the response, counts, background)
-    and the two are averaged with their weights. Time tags are spread over the tagger's step, in
-    both runs alike: the period is nearly a multiple of the step, and bins would hold unequal
-    numbers of steps.
+    Each detector is fitted separately (lifetime, shift against the response, counts, background).
+    The result is the mean of the two lifetimes, weighted with their inverse variances. A random
+    time of up to one step of the tagger is added to each time tag (dither), in both runs. Without
+    it, the bins would contain unequal numbers of steps, because the period is nearly a multiple of
+    the step.
 
-    A detector that is dead after a click keeps the first of two photons of one pulse. The first
-    of two independent decays comes after T1/2, so that a share s of such clicks makes the fit
-    short by s/2; where the first is laser light or that of a re-excited dot it is prompt, and the
-    shift takes it up. Which it is is not known: s/4 is added, with a rectangular distribution from
-    0 to s/2. s = C0/(2 n_B) on detector A, from the coincidences on live pulses.
+    A dead detector misses the second of two photons of one pulse. If the two decays are
+    independent, the first photon comes after T1/2 on average. A share s of such clicks then makes
+    the fitted lifetime too short by the relative amount s/2. If the first photon is laser light,
+    or comes from a dot that is excited again, it is prompt; the fitted shift then compensates for
+    it. Which of the two happens is not known. The relative correction s/4 is therefore added, with
+    a rectangular distribution of the correction from 0 to s/2. On detector A, s = C0/(2 n_B), from
+    the coincidences on live pulses.
 
-    Leaked laser light is prompt, and what of it the shift does not take up makes the fit short:
-    at 76 ps behind a response of 60 ps, by the square of its share. The share is at most g2(0)/2,
-    where all pairs are made of one laser photon; half of what that would do is added, with a
-    rectangular distribution from none to all. g2(0) is that of this recording.
+    Leaked laser light is prompt. The fitted shift compensates for a part of it; the rest makes the
+    fitted lifetime too short. At 76 ps and a response of 60 ps FWHM, the relative effect is about
+    the square of the laser's share of the clicks. This share is at most g2(0)/2, if each pair
+    contains one laser photon. A simulated decay gives the effect of this largest share. Half of it
+    is added, with a rectangular distribution from zero to the whole effect. g2(0) is that of this
+    recording.
     """
     return _of_pulses(open_run(emission), open_run(response), detuning_correction, plane)
 
@@ -91,7 +100,7 @@ def analyse(
 def _of_pulses(
     pulsed: PulsedRun, pulsed_laser: PulsedRun, detuning_correction: Estimate | None, plane: str
 ) -> Result:
-    """Find the lifetime from two runs that are open; arguments as in `analyse`."""
+    """Find the lifetime from two opened runs; arguments as in `analyse`."""
     emitted, laser = fold(pulsed), fold(pulsed_laser)
     label = pulsed.label
     decays = [
@@ -125,18 +134,20 @@ def _of_pulses(
     )
     budget.append(Contribution(f"leaked laser, {label}", laser_correction / math.sqrt(3.0), "B"))
     problems = [p for d in decays for p in d.problems]
-    apart = abs(decays[0].lifetime - decays[1].lifetime)
-    if apart > 4.0 * math.hypot(decays[0].u, decays[1].u):
+    difference = abs(decays[0].lifetime - decays[1].lifetime)
+    if difference > 4.0 * math.hypot(decays[0].u, decays[1].u):
         problems.append(
-            f"the two detectors give lifetimes that differ by {apart * 1e12:.2f} ps, more than "
-            "their errors allow: was the response taken at the same count rate?"
+            f"the two detectors give lifetimes that differ by {difference * 1e12:.2f} ps, "
+            "more than four standard uncertainties. Check that the response was recorded at the "
+            "same count rate"
         )
     fwhm = _response_fwhm(laser, pulsed_laser.label)
     for r in (pulsed, pulsed_laser):
         if r.wander_ps > _MAX_WANDER * fwhm.value * 1e12:
             problems.append(
-                f"{r.label}: the laser's pulses wander by {r.wander_ps:.1f} ps about a regular "
-                "train, which widens the decay or the response; record shorter"
+                f"{r.label}: the laser's pulses drift by {r.wander_ps:.1f} ps rms against a "
+                "regular pulse train. This widens the decay or the response; record for a shorter "
+                "time"
             )
     lifetime = Estimate(
         name="lifetime",
@@ -167,7 +178,7 @@ def analyse_file(
     period_s: float | None = None,
     response_u_rel: float = 0.02,
 ) -> Result:
-    """Find the lifetime from a file, without or with a measured instrument response.
+    """Find the lifetime from a file, with or without a measured instrument response.
 
     Parameters
     ----------
@@ -176,23 +187,23 @@ def analyse_file(
         text: two columns, time and counts, under a header ``time_ns counts``, or channel numbers
         with the line ``Time calibration: ... ns/ch`` above them.
     response
-        The instrument response in the same form. Without it the response is taken for a Gaussian
-        whose width is fitted.
+        The instrument response, in the same file format. Without it, a Gaussian response of
+        fitted width is assumed.
     channel
         Detector channel; by default the one with most clicks.
     sync_channel, sync_divider, period_s
-        Clock channel, pulses per clock tag, approximate pulse period [s], where the file neither
-        is T3 nor names them. With filtered sync, where most clock tags are missing, the period is
-        needed.
+        Clock channel, pulses per clock tag and approximate pulse period [s]. They are needed if
+        the file is not a T3 file and does not name them. The period is also needed if the tagger
+        filters the sync, so that most clock tags are missing.
     response_u_rel
-        Relative standard uncertainty of the response's width: it was recorded with light of another
-        colour, or at another count rate. Two runs of qdchar's own need it not.
+        Relative standard uncertainty of the response's width, because the response was recorded at
+        another wavelength or count rate. It is not used for two runs that qdchar recorded.
 
     Returns
     -------
     Result
-        ``lifetime`` and ``temporal_fwhm`` [s]; ``response_fwhm`` [s] where it is fitted or both
-        detectors were recorded.
+        ``lifetime`` and ``temporal_fwhm`` [s]; also ``response_fwhm`` [s] if it is fitted, or if
+        two runs that qdchar recorded are given.
 
     Raises
     ------
@@ -203,15 +214,16 @@ def analyse_file(
 
     Notes
     -----
-    Two runs of qdchar's own, which know their channels, are taken as by `analyse`, unless a channel
-    is named.
+    Two runs that qdchar recorded contain their channel numbers. They are analysed by `analyse`,
+    unless the caller names a channel.
 
-    A measured response allows up to three decays, each taken where the Bayesian information
-    criterion favours it by more than 10; then ``lifetime`` is the mean, each decay weighted with
-    its photons. A slow tail with less than 5 % of them is left out and reported.
+    With a measured response, up to three exponential decays are fitted. A further decay is accepted
+    if it lowers the Bayesian information criterion by more than 10. ``lifetime`` is then the mean
+    of the decay times, weighted with their photons. A slow tail with less than 5 % of the photons
+    is left out and reported.
 
-    With a fitted Gaussian response a lifetime below the response's width rests on the response
-    being Gaussian; the result then carries a problem.
+    With a fitted Gaussian response, a lifetime shorter than the response's width depends on the
+    assumption that the response is Gaussian; the result then reports a problem.
     """
     if response is not None and channel is None and sync_channel is None:
         emission, laser = _pulsed_run(path), _pulsed_run(response)
@@ -229,7 +241,7 @@ def analyse_file(
 
 
 def _pulsed_run(path: Path) -> PulsedRun | None:
-    """Open a file of time tags that names its channels."""
+    """Open a file of time tags; None for a histogram or a file that does not name its channels."""
     if is_histogram(path):
         return None
     tags = open_tags(path)
@@ -238,10 +250,10 @@ def _pulsed_run(path: Path) -> PulsedRun | None:
 
 
 def _with_laser(lifetime_s: float, response: Array, bin_s: float, share: float) -> float:
-    """Lifetime that a fit finds where this share of the clicks is laser light [s]."""
+    """Fitted lifetime if this share of the clicks is laser light [s]."""
     shape = response / response.sum()
     mixed = (1.0 - share) * decayed(shape, bin_s, lifetime_s) + share * shape
-    return fit_decay("", "leaked laser", _NOISELESS_CLICKS * mixed, response, bin_s).lifetime
+    return fit_decay("", "leaked laser", _SIMULATED_CLICKS * mixed, response, bin_s).lifetime
 
 
 def _response_fwhm(laser: Histograms, label: str) -> Estimate:
@@ -261,13 +273,15 @@ def _response_fwhm(laser: Histograms, label: str) -> Estimate:
 
 def _fwhm(counts: Array, smooth: int = 9) -> tuple[float, float]:
     """Width at half height and its standard uncertainty, in bins."""
-    even = np.convolve(counts, np.full(smooth, 1.0 / smooth), mode="same")
-    top = int(np.argmax(even))
-    half = even[top] / 2
-    rising = int(np.flatnonzero(even[:top] < half)[-1])
-    falling = top + int(np.flatnonzero(even[top:] < half)[0])
-    left = rising + (half - even[rising]) / (even[rising + 1] - even[rising])
-    right = falling - (half - even[falling]) / (even[falling - 1] - even[falling])
-    noise = math.sqrt(1.5 * half / smooth)  # of a point at half height, and of half the top
-    slopes = even[rising + 1] - even[rising], even[falling - 1] - even[falling]
+    smoothed = np.convolve(counts, np.full(smooth, 1.0 / smooth), mode="same")
+    top = int(np.argmax(smoothed))
+    half = smoothed[top] / 2
+    rising = int(np.flatnonzero(smoothed[:top] < half)[-1])
+    falling = top + int(np.flatnonzero(smoothed[top:] < half)[0])
+    left = rising + (half - smoothed[rising]) / (smoothed[rising + 1] - smoothed[rising])
+    right = falling - (half - smoothed[falling]) / (smoothed[falling - 1] - smoothed[falling])
+    noise = math.sqrt(
+        1.5 * half / smooth
+    )  # of a smoothed point at half height, and of half the maximum
+    slopes = smoothed[rising + 1] - smoothed[rising], smoothed[falling - 1] - smoothed[falling]
     return float(right - left), math.hypot(*(noise / s for s in slopes))

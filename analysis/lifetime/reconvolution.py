@@ -25,13 +25,17 @@ _MIN_COUNTS = 100
 _MIN_P_VALUE = 1e-4
 """p-value below which a fit does not describe the decay: chance alone in 1 of 10 000 fits."""
 
-_RESOLVED = 5.0
-"""Least square of a resolved lifetime, in units of the noise of the histograms' variances."""
+_MIN_RESOLVED_SQUARE = 5.0
+"""Smallest square of a resolved lifetime [standard uncertainties of the variance difference].
+
+The variance difference is that of the decay histogram and the response histogram.
+"""
 
 _WITHIN_FWHM = math.erf(math.sqrt(math.log(2.0)))
 """Share of a Gaussian between its half heights."""
-_DARK = 1e-6
-"""Least background [counts per bin]: nothing that a record could show, but above rounding."""
+
+_MIN_BACKGROUND = 1e-6
+"""Lower bound of the fitted background [counts per bin]: above rounding, below one count."""
 
 
 @dataclass(frozen=True)
@@ -223,9 +227,9 @@ def unresolved(
     sigma = fwhm_bins(response) * bin_s / math.sqrt(8.0 * math.log(2.0))
     n_decay, n_response = float(decay.sum()), float(response.sum())
     noise = sigma**2 * math.sqrt(2.0 / n_decay + 2.0 / n_response + 4.0 * width_u**2)
-    if lifetime**2 > _RESOLVED * noise:
+    if lifetime**2 > _MIN_RESOLVED_SQUARE * noise:
         return ()
-    least = math.sqrt(_RESOLVED * noise)
+    least = math.sqrt(_MIN_RESOLVED_SQUARE * noise)
     return (
         f"{label}: a lifetime of {lifetime * 1e12:.3g} ps is not resolved: with these counts and a "
         f"response of {2.355 * sigma * 1e12:.0f} ps FWHM it must be above {least * 1e12:.2g} ps; "
@@ -301,7 +305,7 @@ def decay_starts(decay: Array, response: Array, bin_s: float) -> dict[str, FitPa
 
 
 def _background(level: float, n_bins: int) -> FitParameter:
-    return FitParameter(max(level, 0.01 / n_bins), max(level, 1.0 / n_bins), _DARK)
+    return FitParameter(max(level, 0.01 / n_bins), max(level, 1.0 / n_bins), _MIN_BACKGROUND)
 
 
 def quiet_level(histogram: Array) -> float:

@@ -1,4 +1,4 @@
-"""``qdchar info FILE``: what is in a file of time tags."""
+"""``qdchar info FILE``: prints a summary of a file of time tags."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from ._options import as_json
 @click.argument("file", type=click.Path(path_type=Path))
 @as_json
 def info(file: Path, json_line: bool) -> int:
-    """Say what is in FILE (PicoQuant PTU, quTAG, Photon-HDF5): channels, rates, faults.
+    """Print a summary of FILE (PicoQuant PTU, quTAG, Photon-HDF5): channels, rates, faults.
 
-    All records are read and checked. Channel numbers are those of the records: a PicoQuant
-    instrument's first input, labelled 1 on its panel, is channel 0.
+    All records are read and checked. Channel numbers are those in the file: the first input of a
+    PicoQuant instrument, labelled 1 on its panel, has number 0.
     """
     from qdchar.tags import open_tags
     from qdchar.tags.summary import channel_name, summarise

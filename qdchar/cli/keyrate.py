@@ -148,8 +148,8 @@ def _predict(
         return predict(source, link, protocol=protocol, **options, **held)
     if held:
         raise UsageError(
-            f"--protocol {protocol}: --accounting, --p-z and --attenuation are for protocols "
-            "without decoy states"
+            f"--protocol {protocol}: --accounting, --p-z and --attenuation apply only to "
+            "protocols without decoy states; leave them out"
         )
     return predict_with_decoy(source, link, protocol=protocol, **options)
 

@@ -1,8 +1,9 @@
 """Ideal key rates and the boundary between single photons and coherent light, in closed form.
 
-No errors, no dark counts, no finite statistics: what the photon statistics alone allow. A source
-is <n> (mean photon number at the channel's input) and g2 (zero-delay, time-averaged); eta is the
-whole transmission to a click.
+Bit errors, dark counts and finite block length are neglected; only the photon statistics count. A
+source is described by <n> (mean photon number at the channel's input) and g2 (at zero delay,
+time-averaged). eta is the total transmission from the channel's input to a click, with the
+detector's efficiency.
 
 References
 ----------
@@ -18,7 +19,9 @@ Floats = NDArray[np.float64]
 
 
 def coherent_rate(eta: ArrayLike) -> Floats:
-    """Key rate of coherent light with infinite decoy states at its best mean, eta/e [bit/pulse].
+    """Key rate of coherent light with infinitely many decoy states, eta/e [bit/pulse].
+
+    The mean photon number is the one with the highest rate.
 
     Parameters
     ----------
@@ -29,14 +32,18 @@ def coherent_rate(eta: ArrayLike) -> Floats:
 
 
 def optimum_mean(g2: ArrayLike, eta: ArrayLike) -> Floats:
-    """Mean photon number to attenuate to, eta / (g2 (1 + eta^2)); infinite at g2 = 0."""
+    """Mean photon number with the highest key rate, eta / (g2 (1 + eta^2)); infinite at g2 = 0."""
     g2, eta = np.broadcast_arrays(*(np.asarray(a, dtype=np.float64) for a in (g2, eta)))
-    perfect = g2 == 0
-    return np.asarray(np.where(perfect, np.inf, eta / (np.where(perfect, 1.0, g2) * (1 + eta**2))))
+    no_pairs = g2 == 0
+    return np.asarray(
+        np.where(no_pairs, np.inf, eta / (np.where(no_pairs, 1.0, g2) * (1 + eta**2)))
+    )
 
 
 def attenuation_threshold(n: ArrayLike, g2: ArrayLike) -> Floats:
-    """Transmission below which pre-attenuation pays (stable root of eta/(1+eta^2) = g2 <n>).
+    """Transmission below which pre-attenuation raises the key rate.
+
+    It is the smaller root of eta/(1 + eta^2) = g2 <n>.
 
     Parameters
     ----------
@@ -46,18 +53,20 @@ def attenuation_threshold(n: ArrayLike, g2: ArrayLike) -> Floats:
     Returns
     -------
     ndarray
-        The threshold; infinite (always attenuate) where 2 g2 <n> > 1, 0 at g2 <n> = 0.
+        The threshold. Infinite (always attenuate) if 2 g2 <n> > 1; 0 (never) if g2 <n> = 0.
     """
     gn = np.asarray(g2, dtype=np.float64) * np.asarray(n, dtype=np.float64)
     always = 2 * gn > 1
-    inside = np.where(always, 0.0, 1 - 4 * gn**2)
-    return np.asarray(np.where(always, np.inf, 2 * gn / (1 + np.sqrt(inside))))
+    discriminant = np.where(always, 0.0, 1 - 4 * gn**2)
+    return np.asarray(np.where(always, np.inf, 2 * gn / (1 + np.sqrt(discriminant))))
 
 
 def single_photon_rate(
     n: ArrayLike, g2: ArrayLike, eta: ArrayLike, *, attenuate: bool = True
 ) -> Floats:
-    """Key rate of a single-photon source without decoy states: gain less multi-photon part.
+    """Key rate of a single-photon source without decoy states.
+
+    It is the gain minus the probability of a multi-photon pulse.
 
     Parameters
     ----------
@@ -66,14 +75,14 @@ def single_photon_rate(
     eta
         Transmission, 0 to 1.
     attenuate
-        Pre-attenuate to the optimum mean where that is below <n>.
+        Pre-attenuate to `optimum_mean` if that is below <n>.
 
     Returns
     -------
     ndarray
-        n eta - g2 n^2 (1 + eta^2) / 2, or 0 where that is negative [bit/pulse]. Exact for at most
-        two photons a pulse; a lower bound for every other photon statistics, because the gain is
-        at least eta <N> - eta^2 <N(N-1)>/2 (Bonferroni) and P(N >= 2) at most g2 <n>^2 / 2.
+        n eta - g2 n^2 (1 + eta^2) / 2, or 0 if that is negative [bit/pulse]. It is exact if no
+        pulse has more than two photons. Otherwise it is a lower bound, because the gain is at least
+        eta <N> - eta^2 <N(N-1)>/2 (Bonferroni) and P(N >= 2) is at most g2 <n>^2 / 2.
     """
     n, g2, eta = np.broadcast_arrays(*(np.asarray(a, dtype=np.float64) for a in (n, g2, eta)))
     used = np.minimum(n, optimum_mean(g2, eta)) if attenuate else n
@@ -81,7 +90,7 @@ def single_photon_rate(
 
 
 def minimum_mean(g2: ArrayLike, eta: ArrayLike) -> Floats:
-    """Smallest <n> with which a source of this g2 equals coherent light.
+    """Smallest <n> at which a source with this g2 has the key rate of coherent light.
 
     Parameters
     ----------
@@ -93,17 +102,19 @@ def minimum_mean(g2: ArrayLike, eta: ArrayLike) -> Floats:
     Returns
     -------
     ndarray
-        The boundary; 1/e at g2 = 0 whatever the loss; infinite where no <n> reaches it.
+        The smallest <n>: 1/e at g2 = 0, at any loss; infinite if no <n> is large enough.
     """
     g2, eta = np.broadcast_arrays(*(np.asarray(a, dtype=np.float64) for a in (g2, eta)))
-    square = eta**2 - 2 * g2 * eta * (1 + eta**2) / np.e
-    none = square < 0
-    root = np.sqrt(np.where(none, 0.0, square))
-    return np.asarray(np.where(none, np.inf, 2 * (eta / np.e) / (eta + root)))
+    discriminant = eta**2 - 2 * g2 * eta * (1 + eta**2) / np.e
+    unreachable = discriminant < 0
+    root = np.sqrt(np.where(unreachable, 0.0, discriminant))
+    return np.asarray(np.where(unreachable, np.inf, 2 * (eta / np.e) / (eta + root)))
 
 
 def maximum_g2(n: ArrayLike, eta: ArrayLike) -> Floats:
-    """Largest g2 with which a source of this <n> equals coherent light, with pre-attenuation.
+    """Largest g2 at which a source with this <n> has the key rate of coherent light.
+
+    Pre-attenuation is allowed.
 
     Parameters
     ----------
@@ -115,7 +126,7 @@ def maximum_g2(n: ArrayLike, eta: ArrayLike) -> Floats:
     Returns
     -------
     ndarray
-        The boundary; 0 where <n> is below 1/e: not even a perfect g2 then helps.
+        The largest g2. It is 0 if <n> is below 1/e: then no g2 is low enough.
     """
     n, eta = np.broadcast_arrays(*(np.asarray(a, dtype=np.float64) for a in (n, eta)))
     used = np.minimum(n, 2 / np.e)

@@ -145,7 +145,10 @@ def predict_with_decoy(
     if protocol not in phases:
         raise UsageError(f"key rate: protocol {protocol!r}: allowed is {' or '.join(phases)}")
     if not 0 <= p3_max <= g2 * n**2 / 6:
-        raise UsageError("key rate: p3_max is between 0 and g2 <n>^2 / 6, where p2 would be 0")
+        raise UsageError(
+            f"key rate: p3_max = {p3_max!r}: must be between 0 and g2 <n>^2 / 6 = "
+            f"{g2 * n**2 / 6:.3g}; above it, the probability of two photons is negative"
+        )
     if link.block_kind == "asymptotic" and (
         protocol != "efficient-bb84-decoy" or eps_source is not None
     ):

@@ -1,4 +1,7 @@
-"""Drivers and measurements by dotted path; a lab's own are files beside its station file."""
+"""Imports a driver or measurement by its dotted path, e.g. ``package.module:Name``.
+
+A lab's own modules are files in the folder of its station file.
+"""
 
 from __future__ import annotations
 
@@ -11,21 +14,25 @@ from qdchar.errors import UsageError
 
 
 def load_object(path: str, folder: Path, where: str) -> Any:
-    """Import ``"package.module:Name"``; a module may be a file in `folder`.
+    """Import the object `path`; its module is installed, or is a file in `folder`.
 
     Parameters
     ----------
+    path
+        ``package.module:Name``.
+    folder
+        The folder of the station file.
     where
-        Key of the station file, for the error.
+        Key in the station file that contains the path; the error message names it.
 
     Raises
     ------
     UsageError
-        If the path is not of that form, or cannot be imported, whatever the module raises.
+        If `path` does not have that form, or the import fails with any exception.
     """
     module, colon, name = path.partition(":")
     if not (module and colon and name):
-        raise UsageError(f"{where}: {path!r} must read 'package.module:Name'")
+        raise UsageError(f"{where}: {path!r} must have the form 'package.module:Name'")
     file = (folder / Path(*module.split("."))).with_suffix(".py")
     if file.exists() and str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
@@ -33,8 +40,7 @@ def load_object(path: str, folder: Path, where: str) -> Any:
         loaded = importlib.import_module(module)
         if file.exists() and Path(loaded.__file__ or "") != file:
             raise UsageError(
-                f"{where}: {path!r} imports {loaded.__file__} and not {file}; give the file "
-                "another name"
+                f"{where}: {path!r} imports {loaded.__file__} instead of {file}; rename {file.name}"
             )
         return getattr(loaded, name)
     except UsageError:

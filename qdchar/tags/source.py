@@ -1,4 +1,4 @@
-"""What every source of time tags offers, whether file, stream or array."""
+"""The interface of a source of time tags, arrays as a source, and sorting and blocks of tags."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import RecordError
 
 SYNC_CHANNEL: Final = 64
-"""Number of the sync input of a T2 file: one beyond the last input a record can name."""
+"""Channel number of the sync input in a T2 file; the detector inputs have 0 to 63."""
 
 CHUNK_TAGS: Final = 1 << 17
-"""Tags a chunk: a megabyte of times, about what stays in the second-level cache."""
+"""Tags per chunk: 1 MB of times, which fits into the second-level cache of the processor."""
 
 REORDER_PS: Final = 10_000_000
-"""How far back in time a late tag may fall and still be sorted in: 10 us, far above the
-pipeline depth of a tagger and far below anything that would need much memory."""
+"""Largest delay of a late tag that is sorted into its place [ps]: 10 us.
+
+A tagger's pipeline is far shorter, and the tags of 10 us need little memory.
+"""
 
 _LIMIT_PS: Final = 1 << 62
 
@@ -43,7 +45,7 @@ class TagChunk:
         return len(self.times_ps)
 
     def native(self) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-        """Give the arrays contiguous and writable: numba compiles once for that layout."""
+        """Return contiguous, writable arrays, so that numba compiles for one memory layout only."""
         times = np.require(self.times_ps, np.int64, ["C", "W"])
         channels = np.require(self.channels, np.uint8, ["C", "W"])
         return times, channels
@@ -51,14 +53,14 @@ class TagChunk:
 
 @dataclass(frozen=True)
 class TagMetadata:
-    """What a file says about its tags besides the tags.
+    """Information about a file besides its tags.
 
     Attributes
     ----------
     format
         Name of the file format, e.g. ``PicoQuant HydraHarp2 T3``.
     instrument, created, comment
-        As the file gives them; empty where it does not.
+        As written in the file; empty if they are missing.
     sync_period_ps
         Period of the sync in a T3 file [ps]; None elsewhere.
     attributes
@@ -74,7 +76,7 @@ class TagMetadata:
 
 
 class TagSource(Protocol):
-    """Time tags that can be gone through from the start, in constant memory, more than once."""
+    """Time tags that can be read from the start more than once, in constant memory."""
 
     @property
     def start_ps(self) -> int:
@@ -98,18 +100,18 @@ class TagSource(Protocol):
 
     @property
     def metadata(self) -> TagMetadata:
-        """What the file says besides the tags."""
+        """Information about the file besides its tags."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What was found and put right, e.g. the count of out-of-order tags; for the report."""
+        """Faults that were found and corrected, e.g. the number of out-of-order tags."""
 
     def chunks(self, size: int = CHUNK_TAGS) -> Iterator[TagChunk]:
-        """Go through all tags, in time order, about `size` at a time."""
+        """Yield all tags in time order, about `size` per chunk."""
 
 
 class Accumulator(Protocol):
-    """What counts tags chunk by chunk: `Correlator`, `Folder`, `PulseCounter` and their like."""
+    """Counts tags chunk by chunk, e.g. `Correlator`, `Folder` or `PulseCounter`."""
 
     def add(self, chunk: TagChunk) -> None:
         """Count a chunk."""
@@ -135,8 +137,8 @@ class ClickCounter:
 def count_in_one_pass(source: TagSource, *accumulators: Accumulator) -> None:
     """Read a source once, and let all accumulators count each chunk.
 
-    A file of 10^9 tags takes longer to read and unpack than to count: what can be counted
-    together should be.
+    Reading a file of 10^9 tags takes longer than counting them; so count all quantities in the
+    same pass.
     """
     for chunk in source.chunks():
         for accumulator in accumulators:
@@ -151,7 +153,7 @@ class TagArrays:
     times_ps
         Shape (n,), in time order [ps].
     channels
-        Shape (n,), numbers 0 to 255.
+        Shape (n,), channel number of each tag, 0 to 255.
     start_ps, stop_ps
         The time covered [ps]; by default from the first tag to just after the last.
     resolution_ps
@@ -160,7 +162,8 @@ class TagArrays:
     Raises
     ------
     RecordError
-        If the two differ in length, the times are not sorted, or lie outside the time covered.
+        If times and channels differ in length, or times are not sorted or lie outside the time
+        covered.
     """
 
     def __init__(
@@ -177,7 +180,8 @@ class TagArrays:
         numbers = np.array(channels, dtype=np.uint8)
         if times.shape != numbers.shape or times.ndim != 1:
             raise RecordError(
-                f"tags need one channel a time: {times.shape} times, {numbers.shape} channels"
+                "tags need one channel for each time, got arrays of shape "
+                f"{times.shape} (times) and {numbers.shape} (channels)"
             )
         if np.any(times[1:] < times[:-1]):
             where = int(np.flatnonzero(times[1:] < times[:-1])[0]) + 1
@@ -221,26 +225,27 @@ class TagArrays:
 
     @property
     def metadata(self) -> TagMetadata:
-        """What is known besides the tags."""
+        """Information besides the tags."""
         return self._metadata
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Nothing: arrays are checked when they are given."""
+        """Always empty: the constructor refuses faulty arrays."""
         return ()
 
     def chunks(self, size: int = CHUNK_TAGS) -> Iterator[TagChunk]:
-        """Go through all tags, `size` at a time."""
+        """Yield all tags, `size` per chunk."""
         for begin in range(0, len(self._times), size):
             part = slice(begin, begin + size)
             yield TagChunk(self._times[part], self._channels[part])
 
 
 class TimeOrder:
-    """Sorts a stream whose tags may come late by at most `within_ps`, and counts what it did.
+    """Sorts a stream whose tags may come late by at most `within_ps`, and counts the late tags.
 
-    A tag is late when it lies before its predecessor in the stream. The last `within_ps` of each
-    block wait for the next one, so the caller makes each block of what was kept and what is new::
+    A tag is late if its time is before that of its predecessor in the stream. The tags in the last
+    `within_ps` of a block are kept for the next block. So the caller puts the kept tags in front of
+    the new ones::
 
         kept = order.kept
         times = concatenate(kept.times_ps, new times), channels alike
@@ -262,16 +267,16 @@ class TimeOrder:
         *,
         late: bool | None = None,
     ) -> TagChunk:
-        """Give what is in its final order; keep the rest.
+        """Return the tags whose order is final; keep the rest for the next call.
 
         Parameters
         ----------
         times_ps, channels
-            What was kept, then what is new.
+            The kept tags, then the new tags.
         n_kept
-            How many were kept.
+            Number of kept tags.
         late
-            Whether any new tag is late, where the caller knows.
+            Whether any new tag is late; None if the caller does not know.
 
         Raises
         ------
@@ -289,7 +294,7 @@ class TimeOrder:
                 self.largest_step_back_ps = max(self.largest_step_back_ps, -int(back.min()))
             late = len(back) > 0
         self._previous_ps = int(new[-1])
-        # A tag far ahead may have waited since before the previous block.
+        # A kept tag may be later than the first new tag, even if no new tag is late.
         if late or (n_kept and new[0] < times_ps[n_kept - 1]):
             order = np.argsort(times_ps, kind="stable")
             times_ps, channels = times_ps[order], channels[order]
@@ -328,27 +333,30 @@ def in_time_order(chunks: Iterable[TagChunk], order: TimeOrder) -> Iterator[TagC
 
 
 def block_edges(source: TagSource, n_blocks: int) -> list[int]:
-    """Give the borders of blocks of equal time, ``n_blocks + 1`` of them [ps]."""
+    """Return the ``n_blocks + 1`` edges of blocks of equal duration [ps]."""
     span = source.stop_ps - source.start_ps
     return [source.start_ps + span * b // n_blocks for b in range(n_blocks + 1)]
 
 
 def in_blocks(source: TagSource, n_blocks: int) -> Iterator[tuple[int, Iterator[TagChunk]]]:
-    """Go through a source in blocks of equal time: number of the block, and its chunks."""
+    """Yield the number and the chunks of each of `n_blocks` blocks of equal duration.
+
+    Read all chunks of a block before you ask for the next block.
+    """
     edges = block_edges(source, n_blocks)
     chunks = source.chunks()
-    left: TagChunk | None = next(chunks, None)
+    unread: TagChunk | None = next(chunks, None)
 
-    def until(edge: int) -> Iterator[TagChunk]:
-        nonlocal left
-        while left is not None:
-            inside = int(np.searchsorted(left.times_ps, edge))
+    def chunks_until(edge: int) -> Iterator[TagChunk]:
+        nonlocal unread
+        while unread is not None:
+            inside = int(np.searchsorted(unread.times_ps, edge))
             if inside:
-                yield TagChunk(left.times_ps[:inside], left.channels[:inside])
-            if inside < len(left):
-                left = TagChunk(left.times_ps[inside:], left.channels[inside:])
+                yield TagChunk(unread.times_ps[:inside], unread.channels[:inside])
+            if inside < len(unread):
+                unread = TagChunk(unread.times_ps[inside:], unread.channels[inside:])
                 return
-            left = next(chunks, None)
+            unread = next(chunks, None)
 
     for block in range(n_blocks):
-        yield block, until(edges[block + 1])
+        yield block, chunks_until(edges[block + 1])

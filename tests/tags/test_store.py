@@ -85,7 +85,7 @@ def test_writing_refuses_what_would_not_be_a_stream(tmp_path: Path) -> None:
             writer.append(np.array([19]), np.array([0]))
         with pytest.raises(RecordError, match="not in time order"):
             writer.append(np.array([30, 25]), np.array([0, 0]))
-        with pytest.raises(RecordError, match="one channel a time"):
+        with pytest.raises(RecordError, match="one channel for each time"):
             writer.append(np.array([30, 31]), np.array([0]))
         with pytest.raises(RecordError, match="covered until 15"):
             writer.append(np.array([30]), np.array([0]), covered_until_ps=15)

@@ -1,4 +1,4 @@
-"""Emulator of the polarisation analyser: two ELL14 mounts on one bus, behind serial-to-TCP."""
+"""Emulator of the polarisation analyser: two ELL14 mounts on one serial bus, reached by TCP."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ PULSES_PER_TURN = 143360
 TURN_S = 0.84
 """Time for one turn."""
 _REQUEST = re.compile(rb"([0-9A-F])(in|gs|gp|ho[01]|ma[0-9A-F]{8})")
-_LONGEST = 11
+_LONGEST_REQUEST = 11
+"""Length of the longest request, ``ma`` with a position [bytes]."""
 
 
 class AnalyserEmulator(Emulator):
     """Requests have no terminator, replies end with CRLF."""
 
     def serve(self, client: socket.socket, name: str) -> None:
-        """Answer one client; what is no request is thrown away."""
-        heard = b""
+        """Answer one client; ignore bytes that form no request."""
+        buffer = b""
         while received := client.recv(65536):
-            heard += received
-            while match := _REQUEST.search(heard):
-                heard = heard[match.end() :]
+            buffer += received
+            while match := _REQUEST.search(buffer):
+                buffer = buffer[match.end() :]
                 with self.one_command:
                     self.lab.advance(COMMAND_S)
                     reply = self._answer(match[1].decode(), match[2].decode())
                 if reply:
                     client.sendall(f"{reply}\r\n".encode())
-            heard = heard[-_LONGEST:]
+            buffer = buffer[-_LONGEST_REQUEST:]
 
     def _answer(self, mount: str, command: str) -> str:
         if mount not in PLATES:

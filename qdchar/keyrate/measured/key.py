@@ -228,7 +228,10 @@ def attenuator_session(
         raise UsageError("session: three shares above 0 that add up to 1")
     n, g2 = source.mean_photon_number.value, source.g2_zero.value
     if not 0 <= p3_max <= g2 * n**2 / 6:
-        raise UsageError("session: p3_max is between 0 and g2 <n>^2 / 6, where p2 would be 0")
+        raise UsageError(
+            f"session: p3_max = {p3_max!r}: must be between 0 and g2 <n>^2 / 6 = "
+            f"{g2 * n**2 / 6:.3g}; above it, the probability of two photons is negative"
+        )
     source.check_uncertain()
     given = LinkParameters.from_link(link)
     eps = elementary_eps(given)
@@ -238,8 +241,9 @@ def attenuator_session(
     for events, prepared in ((whole.sifted, p_z), (whole.test, 1 - p_z)):
         if not bounds.explains(events, np.asarray(prepared * pulses_sent)):
             raise InconclusiveError(
-                "session: no photon-number yields explain the counts per setting; check <n>, g2, "
-                "the weak setting's transmission and the shares"
+                "session: no photon-number yields Y_n explain the counts of the three attenuator "
+                "settings; check <n>, g2, the transmission of the weak setting and the shares of "
+                "the settings"
             )
     corners = [
         replace(behind, n=np.asarray(n), g2=np.asarray(g2))

@@ -1,4 +1,4 @@
-"""The paper's key-rate figures, with the user's own source as a star.
+"""The key-rate figures of the paper below; a star marks the user's own source.
 
 References
 ----------
@@ -36,7 +36,7 @@ _STAR: dict[str, Any] = {
 }
 _MAP_POINTS = 48
 _LOSSES_DB = (0.0, 5.0, 10.0, 14.6)
-_LIGHT = {
+_COHERENT_LIGHT = {
     "wcp-infinite-decoy": ("coherent light, infinite decoy", "--", "0.6"),
     "wcp-vacuum-weak-bb84": ("coherent light, BB84, 2 decoys", "-.", "0.35"),
     "wcp-vacuum-weak-three-state": ("coherent light, 3 states, 2 decoys", "-", "black"),
@@ -44,14 +44,14 @@ _LIGHT = {
 
 
 def figure_1(source: SourceFigures, link: Link) -> Figure:
-    """Ideal case: rates over loss, and the boundary to coherent light in the plane of sources.
+    """Ideal case: key rate against loss, and where a source equals coherent light (g2 against <n>).
 
     Parameters
     ----------
     source
-        The star.
+        The user's source, which the star marks.
     link
-        Not used: nothing but photon statistics counts here.
+        Not used: the ideal rates depend on the photon statistics only.
     """
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -59,7 +59,7 @@ def figure_1(source: SourceFigures, link: Link) -> Figure:
     eta = 10 ** (-loss / 10)
     n, g2 = source.mean_photon_number.value, source.g2_zero.value
     left.semilogy(loss, ideal.coherent_rate(eta), "k-", label="coherent light, η/e")
-    left.semilogy(loss, ideal.single_photon_rate(1.0, 0.0, eta), "k:", label="one photon a pulse")
+    left.semilogy(loss, ideal.single_photon_rate(1.0, 0.0, eta), "k:", label="one photon per pulse")
     own = ideal.single_photon_rate(n, g2, eta)
     label = f"⟨n⟩ = {n:.3g}, g²(0) = {g2:.3g}"
     left.semilogy(loss, own, color="tab:red", label=label)
@@ -74,17 +74,20 @@ def figure_1(source: SourceFigures, link: Link) -> Figure:
     _sources(right, source)
     right.set(xlabel="mean photon number ⟨n⟩", ylabel="g²(0)", xlim=(0, 1), ylim=(1e-4, 1))
     right.legend(
-        title="beats coherent\nlight below", fontsize=7, loc="upper left", bbox_to_anchor=(1.01, 1)
+        title="higher key rate\nthan coherent light\nbelow the line",
+        fontsize=7,
+        loc="upper left",
+        bbox_to_anchor=(1.01, 1),
     )
     return figure
 
 
 def figure_3(source: SourceFigures, link: Link) -> Figure:
-    """Rate and advantage over loss, with the measured points of the paper and of others."""
+    """Key rate and advantage against loss, with the rates measured in this and other papers."""
     figure = Figure(figsize=(7, 7), layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1.3))
     loss = np.linspace(0, 40, 81)
-    points = predict(source, link, loss_dB=loss, comparators=tuple(_LIGHT))
+    points = predict(source, link, loss_dB=loss, comparators=tuple(_COHERENT_LIGHT))
     rate = np.array([p.rate_per_pulse for p in points])
     u = np.array([p.rate_per_pulse_u for p in points])
     n, g2 = source.mean_photon_number.value, source.g2_zero.value
@@ -96,7 +99,7 @@ def figure_3(source: SourceFigures, link: Link) -> Figure:
     top.semilogy(
         loss, _positive(decoy), color="tab:blue", label="this source, with decoy attenuator"
     )
-    for name, (label, style, colour) in _LIGHT.items():
+    for name, (label, style, colour) in _COHERENT_LIGHT.items():
         light = np.array([p.comparator(name).rate_per_pulse for p in points])
         top.semilogy(loss, _positive(light), ls=style, color=colour, label=label)
         gain = 10 * np.log10(_positive(rate) / _positive(light))
@@ -131,19 +134,19 @@ def figure_3(source: SourceFigures, link: Link) -> Figure:
 
 
 def figure_4a(source: SourceFigures, link: Link) -> Figure:
-    """Advantage in the plane of sources, finite key, over three-state coherent light."""
+    """Advantage over three-state coherent light with a finite key, as a map of g2 against <n>."""
     finite = (
         link
         if link.block_kind != "asymptotic"
         else link.model_copy(update={"block_kind": "received"})
     )
-    return _plane(source, finite, "wcp-vacuum-weak-three-state")
+    return _advantage_figure(source, finite, "wcp-vacuum-weak-three-state")
 
 
 def figure_4b(source: SourceFigures, link: Link) -> Figure:
-    """Advantage in the plane of sources, asymptotic, over infinitely many decoy states."""
+    """Asymptotic advantage over coherent light with infinite decoy states, g2 against <n>."""
     asymptotic = link.model_copy(update={"block_kind": "asymptotic"})
-    return _plane(source, asymptotic, "wcp-infinite-decoy")
+    return _advantage_figure(source, asymptotic, "wcp-infinite-decoy")
 
 
 FIGURES: dict[str, Callable[[SourceFigures, Link], Figure]] = {
@@ -154,19 +157,19 @@ FIGURES: dict[str, Callable[[SourceFigures, Link], Figure]] = {
 }
 
 
-def _plane(source: SourceFigures, link: Link, comparator: str) -> Figure:
+def _advantage_figure(source: SourceFigures, link: Link, comparator: str) -> Figure:
     figure = Figure(figsize=(6.5, 5), layout="constrained")
     axes = figure.subplots()
     n, g2 = np.logspace(-2, 0, _MAP_POINTS), np.logspace(-4, -0.2, _MAP_POINTS)
-    plane = advantage_map(n, g2, link, loss_dB=0.0, comparator=comparator)
-    shown = np.ma.masked_invalid(plane.advantage_dB)
+    advantage = advantage_map(n, g2, link, loss_dB=0.0, comparator=comparator)
+    shown = np.ma.masked_invalid(advantage.advantage_dB)
     mesh = axes.pcolormesh(n, g2, shown, cmap="RdBu", vmin=-8, vmax=8, shading="gouraud")
-    figure.colorbar(mesh, label="advantage at no loss (dB)")
+    figure.colorbar(mesh, label="advantage at 0 dB loss (dB)")
     for loss_dB, style in zip(_LOSSES_DB, ("-", "--", "-.", ":"), strict=False):
         (start,) = minimum_mean(g2[:1], link, loss_dB=loss_dB, comparator=comparator)
         if np.isinf(start):
             continue
-        # dense where the boundary rises from the smallest <n>
+        # points close together at the smallest <n>, where the line is steep
         fine = start * (1 / start) ** (np.linspace(0, 1, 50) ** 3)
         edge = maximum_g2(fine, link, loss_dB=loss_dB, comparator=comparator)
         axes.plot(fine, edge, "k", ls=style, label=f"{loss_dB:g} dB")
@@ -180,12 +183,16 @@ def _plane(source: SourceFigures, link: Link, comparator: str) -> Figure:
         ylim=(g2[0], g2[-1]),
     )
     axes.set_title(COMPARATORS[comparator].description.split(";")[0], fontsize=8)
-    axes.legend(title="beats it below", fontsize=7, loc="lower left")
+    axes.legend(
+        title="higher key rate\nthan that of coherent\nlight below the line",
+        fontsize=7,
+        loc="lower left",
+    )
     return figure
 
 
 def _sources(axes: Axes, source: SourceFigures) -> None:
-    """Draw published sources, and the user's own."""
+    """Draw the published sources and the user's own source."""
     for known, marker in zip(SOURCES, "oDv", strict=True):
         label = f"{known.source.split(',')[0]}, {known.where}"
         axes.plot(known.n, known.g2, marker, color="0.5", markeredgecolor="k", label=label)
@@ -195,5 +202,5 @@ def _sources(axes: Axes, source: SourceFigures) -> None:
 
 
 def _positive(rate: Floats) -> Floats:
-    """Leave out what a logarithmic axis cannot show."""
+    """Replace values that a logarithmic axis cannot show (0 or less) by NaN."""
     return np.where(rate > 0, rate, np.nan)

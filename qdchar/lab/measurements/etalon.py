@@ -1,4 +1,4 @@
-"""Linewidth: the etalon scanned with a narrow laser, then with the emission; then parked."""
+"""Linewidth: scans the etalon with a narrow laser and with the emission; locks it to the peak."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from . import off_resonance
 
 
 def _run(s: Session, settings: EtalonSettings, progress: Progress) -> Result:
-    since = s.lock_count
+    first_relock = s.lock_count
     scans = protocols.etalon.measure(
         s.light_path,
         s.etalon_piezo,
@@ -33,7 +33,7 @@ def _run(s: Session, settings: EtalonSettings, progress: Progress) -> Result:
         dead_time=s.known("dead_time"),
         dark_count_rate_Hz=s.known("dark_count_rate").value,
         lifetime=s.known("lifetime"),
-        detuning_correction=off_resonance.detuning_correction(s, since).lifetime,
+        detuning_correction=off_resonance.detuning_correction(s, first_relock).lifetime,
     )
     protocols.etalon.park(
         s.light_path,

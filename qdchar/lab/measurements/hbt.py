@@ -22,14 +22,14 @@ def _run(
     name: str,
     plane: str,
 ) -> Result:
-    since = s.lock_count
+    first_relock = s.lock_count
     s.relock_cavity()
     file = s.run.raw / f"hbt_{path}.h5"
     run = protocols.hbt.measure(
         s.light_path, s.tagger, file, settings, path=path, progress=progress
     )
     s.relock_cavity()
-    correction = off_resonance.detuning_correction(s, since, behind_etalon=path == "after")
+    correction = off_resonance.detuning_correction(s, first_relock, behind_etalon=path == "after")
     return analysis.hbt.analyse(
         run,
         name=name,

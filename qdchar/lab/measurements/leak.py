@@ -19,7 +19,7 @@ def _run(s: Session, settings: LeakSettings, progress: Progress) -> Result:
     if detuning_V is None:
         detuning_V = 0.5 * s.known("cavity_fsr_voltage").value
     pi_power, gain = s.known("pi_power"), s.certificate("power_meter_gain")
-    since = s.lock_count
+    first_relock = s.lock_count
     leakage = protocols.leak.measure(
         s.light_path,
         s.cavity_fine,
@@ -44,7 +44,7 @@ def _run(s: Session, settings: LeakSettings, progress: Progress) -> Result:
         detector_efficiency=s.certificate("detector_efficiency"),
         dark_count_rate=s.known("dark_count_rate"),
         reading_u_rel=settings.reading_u_rel / math.sqrt(settings.readings),
-        detuning_correction=off_resonance.detuning_correction(s, since).lifetime,
+        detuning_correction=off_resonance.detuning_correction(s, first_relock).lifetime,
     )
 
 

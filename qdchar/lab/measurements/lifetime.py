@@ -1,4 +1,4 @@
-"""Lifetime: the emission's decay behind the response of the same detectors."""
+"""Lifetime: records the emission and the laser on the same detectors, and fits the decay."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from . import off_resonance
 
 
 def _run(s: Session, settings: LifetimeSettings, progress: Progress) -> Result:
-    since = s.lock_count
+    first_relock = s.lock_count
     runs = protocols.lifetime.measure(
         s.light_path,
         s.pump_attenuator,
@@ -24,7 +24,7 @@ def _run(s: Session, settings: LifetimeSettings, progress: Progress) -> Result:
         progress,
     )
     s.keep_run("lifetime", runs.emission)
-    correction = off_resonance.detuning_correction(s, since)
+    correction = off_resonance.detuning_correction(s, first_relock)
     return analysis.lifetime.analyse(
         runs.emission, runs.response, detuning_correction=correction.lifetime
     )

@@ -14,7 +14,7 @@ from .loss_chain import with_chain
 
 
 def _run(s: Session, settings: TransmitterSettings, progress: Progress) -> Result:
-    since = s.lock_count
+    first_relock = s.lock_count
     runs = protocols.transmitter.measure(
         s.light_path, s.tagger, s.run.raw, settings, s.relock_cavity, progress
     )
@@ -25,7 +25,7 @@ def _run(s: Session, settings: TransmitterSettings, progress: Progress) -> Resul
         detector_efficiency=s.certificate("detector_efficiency"),
         dark_count_rate=s.known("dark_count_rate"),
         detuning_correction=off_resonance.detuning_correction(
-            s, since, behind_etalon=True
+            s, first_relock, behind_etalon=True
         ).transmission,
     )
     lorentz, gauss, etalon, fsr = (s.known(name) for name in off_resonance.LINE)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from qdchar.errors import RecordError
 
 _WIDTH_KEYS: Final = ("#ns/channel", "#ns/bin")
-_LONGEST: Final = 1 << 28  # bytes; a histogram of 65 536 bins and 512 curves has less
+_MAX_FILE_BYTES: Final = 1 << 28  # bytes; a histogram of 65 536 bins and 512 curves has less
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def read_ascii_histogram(path: str | os.PathLike[str]) -> AsciiHistogram:
     """
     file = Path(path)
     try:
-        if file.stat().st_size > _LONGEST:
+        if file.stat().st_size > _MAX_FILE_BYTES:
             raise RecordError(f"{file} is too large for a histogram written as text")
         lines = file.read_text(encoding="latin-1").splitlines()
     except OSError as error:

@@ -161,7 +161,8 @@ class TagWriter:
         numbers = np.array(channels, dtype=np.uint8)
         if times.ndim != 1 or times.shape != numbers.shape:
             raise RecordError(
-                f"tags need one channel a time: {times.shape} times, {numbers.shape} channels"
+                "tags need one channel for each time, got arrays of shape "
+                f"{times.shape} (times) and {numbers.shape} (channels)"
             )
         if len(times):
             if times[0] < self._last_ps or np.any(times[1:] < times[:-1]):
@@ -379,7 +380,8 @@ class StoredTags:
     def _numbers(self, detectors: NDArray[np.integer[Any]], begin: int) -> NDArray[np.uint8]:
         if detectors.min(initial=0) < 0 or detectors.max(initial=0) > 255:
             raise RecordError(
-                f"{self.path}: tags from {begin} on have detector numbers beyond 0 to 255"
+                f"{self.path}: tags {begin} to {begin + len(detectors) - 1} have detector numbers "
+                f"from {detectors.min()} to {detectors.max()}; only 0 to 255 are allowed"
             )
         numbers: NDArray[np.uint8] = detectors.astype(np.uint8)
         return numbers

@@ -196,7 +196,9 @@ def _interpret(path: Path, tags: dict[str, Value], offset: int) -> PtuHeader:
     kind = RECORD_TYPES.get(code)
     if kind is None:
         known = ", ".join(f"{k.name} ({k.code:#010x})" for k in RECORD_TYPES.values())
-        raise RecordError(f"{path}: record type {code:#010x} is unknown; known are {known}")
+        raise RecordError(
+            f"{path}: record type {code:#010x} is unknown; the known types are {known}"
+        )
     bits = tags.get("TTResultFormat_BitsPerRecord", 32)
     if bits not in (0, 32):
         raise RecordError(f"{path}: {bits} bits a record; all known types have 32")

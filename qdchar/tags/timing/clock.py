@@ -117,8 +117,9 @@ def sync_clock(
     rms = math.sqrt(float(np.dot(residual, residual)) / freedom)
     if rms > 0.2 * (step + slope):
         raise InconclusiveError(
-            f"the sync tags scatter by {rms:.0f} ps about a train of {step + slope:.1f} ps: they "
-            "are no clock signal, or most are missing. Give the pulse period approximately"
+            f"the sync tags deviate by {rms:.0f} ps rms from a regular train with a period of "
+            f"{step + slope:.1f} ps. Check that the sync channel is the right one. If it is, most "
+            "sync tags are missing; then give the approximate pulse period"
         )
     return PulseClock(
         period_ps=(step + slope) / divider,
