@@ -163,7 +163,7 @@ class Link(BaseModel):
 
     @property
     def receiver_efficiency(self) -> float:
-        """Optics times detectors."""
+        """Transmission of the optics times detector efficiency."""
         return self.fiber_optics_efficiency.value * self.detector_efficiency.value
 
     @property

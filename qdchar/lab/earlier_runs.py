@@ -1,4 +1,4 @@
-"""What earlier runs of a station found, for a measurement that is made alone."""
+"""Quantities that earlier runs of a station found, for a measurement that is made alone."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def known_quantities(
     Returns
     -------
     dict of str to (Estimate, str)
-        Name of the quantity to the newest estimate and the folder that it comes from. Of a
-        quantity that is a problem nothing is taken.
+        Name of the quantity to its newest estimate and the name of the run folder. Results of a
+        step with problems are not used.
     """
     found: dict[str, tuple[Estimate, str]] = {}
     for folder in _newest_first(runs, station, datetime.now(UTC) - valid_for):
         try:
             steps = read_steps(folder)
         except RecordError:
-            continue  # broken off before its first result
+            continue  # it ended before its first result
         for step in reversed(steps):
             if not step.result.problems:
                 for estimate in step.result.estimates:

@@ -27,6 +27,6 @@ def measurements_of(station: Station) -> Registry:
         if not isinstance(found, Measurement):
             raise UsageError(f"{where}: {path!r} is a {type(found).__name__}, not a Measurement")
         if found.name != name:
-            raise UsageError(f"{where}: {path!r} calls itself {found.name!r}; use that name")
+            raise UsageError(f"{where}: {path!r} has the name {found.name!r}; give it that key")
         own.append(found)
     return measurements_by_name((*MEASUREMENTS.values(), *own))

@@ -47,7 +47,7 @@ class Step:
 
 
 class Run:
-    """A run folder being written; use it in a `with`, and `finish` says how it ended."""
+    """A run folder that is being written, in a `with`; call `finish` when all went well."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -184,7 +184,7 @@ def read_steps(folder: Path) -> tuple[Step, ...]:
 
 
 def _plain(value: Any) -> Any:
-    """Turn dataclasses and arrays into what JSON can hold."""
+    """Turn dataclasses and arrays into dictionaries and lists, for JSON."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, np.ndarray):

@@ -1,8 +1,10 @@
 """One pass through a station: measurements with their analyses, kept in the run folder.
 
-A measurement asks for roles only when it needs them, so that an instrument that was never used is
-left alone on the way out. Quantities that a measurement declares as needed are found before it
-starts: from what the session knows, or by making the measurement that provides them.
+A measurement asks for an instrument only when it needs it, so that one that was never used is left
+as it is when the station closes. Quantities that a measurement declares as needed are found before
+it starts: from what the session knows, or by making the measurement that provides them.
+
+This is not the session of a key exchange, whose counts ``qdchar keyrate --counts`` reads.
 """
 
 from __future__ import annotations
@@ -75,7 +77,7 @@ class Session:
     found
         Estimates by name, in the order found, those of `known` left out.
     problems
-        Reasons not to trust them, in plain words.
+        Reasons why they cannot be trusted, in plain words.
     made
         Names of the measurements made so far, in order.
     locks

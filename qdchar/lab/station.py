@@ -76,7 +76,11 @@ class Certificate(BaseModel):
 
 
 class InstrumentTable(BaseModel):
-    """A ``[links.NAME]`` table: what is not named here goes to the driver as keyword argument."""
+    """A ``[links.NAME]`` table: the connection to a controller that several roles share.
+
+    It has nothing to do with `qdchar.link`, the optical link of a key rate. Keys that are not named
+    here go to the driver as keyword arguments.
+    """
 
     model_config = ConfigDict(frozen=True, extra="allow")
 

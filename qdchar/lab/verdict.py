@@ -1,4 +1,4 @@
-"""GO, NO-GO or inconclusive, with the reasons."""
+"""The verdict: GO, NO-GO or inconclusive, with the reasons."""
 
 from __future__ import annotations
 

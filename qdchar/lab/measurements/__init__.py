@@ -1,1 +1,1 @@
-"""One module a measurement: what it declares, and how protocol and analysis are joined."""
+"""One module for each measurement: its declaration, and the call of protocol and analysis."""

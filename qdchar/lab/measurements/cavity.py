@@ -1,4 +1,4 @@
-"""Cavity tuning: find a resonance, come to it from below, and lock the piezo on its light."""
+"""Cavity tuning: find a resonance, approach it from below, and lock the piezo to its peak."""
 
 from __future__ import annotations
 

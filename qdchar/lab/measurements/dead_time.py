@@ -1,4 +1,4 @@
-"""Detector dead time: gaps between the clicks of the light as it stands."""
+"""Detector dead time: times between clicks of the light that is on the detectors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An efficiency from end to end against the product of its parts, where the station knows them."""
+"""An efficiency measured end to end, compared with the product of its parts."""
 
 from __future__ import annotations
 

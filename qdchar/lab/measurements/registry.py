@@ -1,6 +1,6 @@
 """The measurements that qdchar knows, in the order in which a calibration makes them.
 
-The order is forced by the physics. The pi pulse needs a tuned cavity, and everything after it the
+The physics fixes the order. The pi pulse needs a tuned cavity, and everything after it the
 pi pulse; the transmitter needs its etalon parked on the emission line.
 """
 
@@ -51,4 +51,4 @@ MEASUREMENTS: Registry = measurements_by_name(
         stability.MEASUREMENT,
     )
 )
-"""Those of qdchar itself; a station file may add a lab's own."""
+"""The measurements of qdchar itself; a station file may add a lab's own."""
