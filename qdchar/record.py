@@ -297,12 +297,20 @@ def load_record(file: Path, *, now: datetime | None = None, stale_ok: bool = Fal
     return record
 
 
-def explain(error: ValidationError) -> str:
-    """Say in one line each which field is wrong and why."""
+def explain(error: ValidationError, table: str = "") -> str:
+    """Name each field that is wrong, with the reason.
+
+    Parameters
+    ----------
+    table
+        Name of the table of a file in which the fields are.
+    """
     lines = []
     for item in error.errors():
-        where = ".".join(str(part) for part in item["loc"]) or "the file as a whole"
+        path = [table] if table else []
+        where = ".".join([*path, *map(str, item["loc"])]) or "the file as a whole"
+        reason = "unknown key" if item["type"] == "extra_forbidden" else item["msg"]
         value = item["input"]
         given = "" if isinstance(value, dict | BaseModel) else f" (given: {value!r})"
-        lines.append(f"{where}: {item['msg']}{given}")
+        lines.append(f"{where}: {reason}{given}")
     return "; ".join(lines)

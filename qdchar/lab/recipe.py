@@ -120,7 +120,7 @@ def load_recipe(file: Path | None, registry: Registry) -> Recipe:
             try:
                 known[name].settings.model_validate(table)
             except ValidationError as error:
-                faults.append(f"[{name}] {explain(error)}")
+                faults.append(explain(error, name))
     if faults:
         raise UsageError(f"{file}: {'; '.join(faults)}")
     return recipe
