@@ -40,6 +40,7 @@ from .statistics.intervals import (
     LEVEL_95,
     Interval,
     jeffreys,
+    possible_part,
     scaled_interval,
     widen,
 )
@@ -220,7 +221,7 @@ def _visibility(
     def interval(level: float, k: float) -> Interval:
         ends = u_counting[level]
         low, high = widen(ratio, scaled_interval(ratio, (ends[0], ends[1]), larger), k, u_others)
-        return 1.0 - high, min(1.0 - low, 1.0)
+        return possible_part((1.0 - high, 1.0 - low), greatest=1.0)
 
     return Estimate(
         name="visibility",
@@ -319,8 +320,12 @@ def _indistinguishability(
         ),
         plane=visibility.plane,
         budget=budget,
-        interval_68=(value - u, min(value + u, 1.0)) if near_bound else None,
-        interval_95=(value - K_95 * u, min(value + K_95 * u, 1.0)) if near_bound else None,
+        interval_68=possible_part((value - u, value + u), greatest=1.0) if near_bound else None,
+        interval_95=(
+            possible_part((value - K_95 * u, value + K_95 * u), greatest=1.0)
+            if near_bound
+            else None
+        ),
     )
 
 

@@ -32,7 +32,7 @@ from qdchar.raw_data import Scan, TagRun
 from . import hbt
 from .detection.dead_time_model import clicks_per_pulse
 from .models.rabi_rotation import excitation
-from .statistics.intervals import Interval, widen
+from .statistics.intervals import Interval, possible_part, widen
 from .statistics.likelihood import FitParameter, FitResult, Values, deviance_residuals, minimise
 
 Array = NDArray[np.float64]
@@ -214,8 +214,7 @@ def _wider(interval: Interval | None, factor: float, by: float) -> Interval | No
         return None
     low, high = (factor * end for end in interval)
     middle = 0.5 * (low + high)
-    low, high = widen(middle, (low, high), 1.0, by)
-    return max(low, 0.0), high
+    return possible_part(widen(middle, (low, high), 1.0, by), least=0.0)
 
 
 def _curves(solution: FitResult, scan: Scan, expected: Array, fano: Array) -> Iterator[Curve]:

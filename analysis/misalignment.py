@@ -29,7 +29,7 @@ from qdchar.tags import open_tags
 
 from .detection.detector_recovery import veto_pulses
 from .detection.pulsed_run import PulsedRun, clock_of, phase_histogram, window_start_ps
-from .statistics.intervals import LEVEL_68, LEVEL_95, Interval, jeffreys_ratio
+from .statistics.intervals import LEVEL_68, LEVEL_95, Interval, jeffreys_ratio, possible_part
 from .statistics.jackknife import Table, jackknife
 
 _BLOCKS = 40
@@ -321,10 +321,8 @@ def _estimate(
         """Scale the interval of the counts to the uncertainty of the budget, about the value."""
         low, high = _probability(*_odds_interval(wrong, right, level))
         larger = u / u_counted
-        return (
-            max(value + larger * (low - centre), 0.0),
-            value + larger * (high - centre),
-        )
+        scaled = value + larger * (low - centre), value + larger * (high - centre)
+        return possible_part(scaled, least=0.0)
 
     return Estimate(
         name=name,

@@ -108,6 +108,25 @@ def jeffreys(count: int, level: float, background: float = 0.0) -> Interval:
     return max(low, 0.0), high
 
 
+def possible_part(
+    interval: Interval, least: float = -math.inf, greatest: float = math.inf
+) -> Interval:
+    """Return the part of an interval that is possible, or all of it where no part is.
+
+    A value more than its interval beyond what is possible is bad luck or a wrong model. It keeps
+    its interval, so that this can be seen.
+
+    Examples
+    --------
+    >>> possible_part((0.97, 1.02), greatest=1.0)
+    (0.97, 1.0)
+    >>> possible_part((1.01, 1.05), greatest=1.0)
+    (1.01, 1.05)
+    """
+    low, high = max(interval[0], least), min(interval[1], greatest)
+    return (low, high) if low <= high else interval
+
+
 def widen(value: float, interval: Interval, k: float, u: float) -> Interval:
     """Add an independent normal error `u` to both sides of an interval of `k` standard errors."""
     low, high = value - interval[0], interval[1] - value

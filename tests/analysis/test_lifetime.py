@@ -476,7 +476,7 @@ def test_laser_that_drifts_is_noticed(tmp_path: Path) -> None:
         writer.append(drifted, channels)
     run = replace(response, file=file)
     assert wander_ps(file) == pytest.approx(2e-8 * span / math.sqrt(180), rel=0.1)
-    assert "wander" in lifetime.analyse(run, response).problems[-1]
+    assert "pulses drift" in lifetime.analyse(run, response).problems[-1]
     assert wander_ps(response.file) < 2.0
 
 
