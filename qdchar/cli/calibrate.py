@@ -97,6 +97,7 @@ def calibrate(
         line = {
             "verdict": outcome.verdict.decision,
             "reasons": outcome.verdict.reasons,
+            "demands": outcome.verdict.demands,
             "exit_code": outcome.verdict.exit_code,
             "record": str(run.folder / "record.json"),
             "report": str(report),

@@ -27,6 +27,7 @@ def report(run: Path, json_line: bool) -> int:
             "exit_code": 0,
             "verdict": outcome.verdict.decision,
             "reasons": outcome.verdict.reasons,
+            "demands": outcome.verdict.demands,
             "problems": outcome.record.problems,
             "run": str(run),
             "record": str(run / "record.json"),

@@ -61,6 +61,7 @@ def keep_outcome(run: Run, rate: KeyRate, verdict: Verdict) -> None:
         {
             "verdict": verdict.decision,
             "reasons": verdict.reasons,
+            "demands": verdict.demands,
             "exit_code": verdict.exit_code,
             "sha256": _hashes(run.folder),
         },
@@ -86,7 +87,9 @@ def load_outcome(folder: Path) -> Outcome:
         changed = tuple(name for name in _RESTS_ON if kept["sha256"].get(name) != now.get(name))
         if not changed:
             rate = KeyRate.from_document(read_json(folder / "keyrate.json"))
-            verdict = Verdict(kept["verdict"], tuple(kept["reasons"]))
+            verdict = Verdict(
+                kept["verdict"], tuple(kept["reasons"]), tuple(kept.get("demands", ()))
+            )
             return Outcome(record, link, recipe, rate, verdict)
     rate, verdict = predict_and_judge(record, link, recipe)
     return Outcome(record, link, recipe, rate, verdict, changed)
