@@ -56,7 +56,9 @@ def key_rate(value: float = KEY, lead_dB: float | None = 1.5, lead_u: float = 0.
         (QuantityLimits(min=G2 - 2.1 * G2_U, max=G2 - 2.1 * G2_U), "NO-GO"),
     ],
 )
-def test_a_limit_is_judged_by_two_standard_uncertainties(bound: QuantityLimits, decision: str) -> None:
+def test_a_limit_is_judged_by_two_standard_uncertainties(
+    bound: QuantityLimits, decision: str
+) -> None:
     verdict = judge(record(), key_rate(), Recipe(limits={"g2_zero": bound}))
     assert verdict.decision == decision
     assert any("g2(0) at" in demand for demand in verdict.demands)
