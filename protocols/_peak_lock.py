@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from qdchar.errors import InconclusiveError
+from qdchar.errors import LockLostError
 from qdchar.raw_data import Progress, ScanWriter
 from qdchar.roles import TimeTagger, VoltageAxis
 
@@ -19,6 +19,9 @@ from ._scan import total_rate
 
 MAX_REPEATS = 48
 """Most readouts of the offset that are averaged before one correction."""
+
+PEAK_SIGNIFICANCE = 5.0
+"""Standard deviations of counting by which the middle of a lock must be brighter than its sides."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +101,9 @@ def lock_to_peak(
 
     Raises
     ------
-    InconclusiveError
-        If no light arrives, or the loop does not converge.
+    LockLostError
+        If no light arrives, no peak stands out of the counting noise, or the loop does not
+        converge.
     RefusedError
         If the peak is outside the limits of the axis.
 
@@ -111,11 +115,13 @@ def lock_to_peak(
     centre = axis.voltage()
     first: tuple[float, float] | None = None
     for _ in range(attempts):
-        offsets, rates = [], []
+        offsets, rates, excess, noise = [], [], 0.0, 0.0
         for _ in range(repeats):
-            offset, rate = _read_offset(axis, tagger, log, centre, dither_V, dwell_s)
+            clicks, offset, rate = _read_offset(axis, tagger, log, centre, dither_V, dwell_s)
             offsets.append(offset)
             rates.append(rate)
+            excess += 2.0 * clicks[1] - clicks[0] - clicks[2]
+            noise += 4.0 * clicks[1] + clicks[0] + clicks[2]
         mean = sum(offsets) / repeats
         scatter = math.sqrt(sum((o - mean) ** 2 for o in offsets) / (repeats - 1) / repeats)
         if first is None:
@@ -123,11 +129,18 @@ def lock_to_peak(
         centre += max(-dither_V, min(dither_V, mean))
         axis.check(centre - 3.0 * dither_V, centre + dither_V)
         if abs(mean) <= tolerance_V:
+            if excess < PEAK_SIGNIFICANCE * math.sqrt(noise):
+                raise LockLostError(
+                    f"peak lock: no peak near {centre:.3f} V: the middle is brighter than its "
+                    f"sides by {excess / math.sqrt(noise):.1f} standard deviations of counting, "
+                    f"{PEAK_SIGNIFICANCE:g} are needed. Tune the cavity again, or count longer "
+                    "per point"
+                )
             approach(axis, centre, 3.0 * dither_V)
             return LockResult(centre, scatter, *first, sum(rates) / repeats)
         if scatter > tolerance_V:
             repeats = min(2 * repeats, MAX_REPEATS)
-    raise InconclusiveError(
+    raise LockLostError(
         f"peak lock: no lock on the resonance near {centre:.3f} V: after {attempts} corrections "
         f"the peak is still {1e3 * mean:.3g} mV away, {1e3 * tolerance_V:.3g} mV are allowed. Wait "
         "until the piezo creeps less, count longer per point, or allow a larger tolerance"
@@ -141,25 +154,27 @@ def _read_offset(
     centre_V: float,
     dither_V: float,
     dwell_s: float,
-) -> tuple[float, float]:
-    """Return the distance of the peak from `centre_V` [V], and the rate there [1/s]."""
+) -> tuple[tuple[int, int, int], float, float]:
+    """Return the clicks at the three points, the peak's distance [V], and the middle's rate."""
     axis.set_voltage(centre_V - 3.0 * dither_V)
-    inverse = []
+    inverse, clicks = [], []
     for k in (-1, 0, 1):
         voltage = centre_V + k * dither_V
         axis.set_voltage(voltage)
         counts = tagger.count(dwell_s)
         log.add(voltage, counts)
         if not any(counts.clicks):
-            raise InconclusiveError(
+            raise LockLostError(
                 f"peak lock: neither detector clicked in {dwell_s:g} s at {voltage:.3f} V. Check "
                 "that the pump shutter is open, that the light path is not blocked, and that no "
                 "detector has latched"
             )
         inverse.append(1.0 / total_rate(counts))
+        clicks.append(sum(counts.clicks))
+    seen = clicks[0], clicks[1], clicks[2]
     below, middle, above = inverse
     curvature = below - 2.0 * middle + above
     if curvature <= 0:
         # the three points are on one flank of the peak: go to the brighter side
-        return math.copysign(dither_V, below - above), 1.0 / middle
-    return 0.5 * dither_V * (below - above) / curvature, 1.0 / middle
+        return seen, math.copysign(dither_V, below - above), 1.0 / middle
+    return seen, 0.5 * dither_V * (below - above) / curvature, 1.0 / middle

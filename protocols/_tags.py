@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from qdchar.errors import InstrumentError
 from qdchar.raw_data import About, Progress, TagRun, silent
-from qdchar.roles import TimeTagger
+from qdchar.roles import TagBlock, TimeTagger
 from qdchar.tags.formats.photon_hdf5 import TagWriter
+
+_SLICES = 10
+"""Slices of time in which the clicks of a recording are counted, to see whether they change."""
 
 
 def record(
@@ -26,6 +31,7 @@ def record(
         before the loss are on disk.
     """
     tags = 0
+    slices = _Slices((tagger.channel_a, tagger.channel_b), duration_s)
     wiring: dict[str, str | int | float | bool] = {
         "channel_a": tagger.channel_a,
         "channel_b": tagger.channel_b,
@@ -46,6 +52,7 @@ def record(
                     f"rate or record for a shorter time; the tags from before are in {file}"
                 )
             writer.append(block.times_ps, block.channels, covered_until_ps=block.stop_ps)
+            slices.add(block)
             tags += len(block.times_ps)
             progress(block.stop_ps * 1e-12, duration_s, f"{1e-6 * tags:.1f} M tags")
     return TagRun(
@@ -56,7 +63,25 @@ def record(
         channel_sync=tagger.channel_sync,
         sync_divider=tagger.sync_divider,
         duration_s=duration_s,
+        clicks=slices.clicks,
+        slice_s=slices.slice_s,
     )
+
+
+class _Slices:
+    """Clicks of both detectors in slices of a recording, counted block by block."""
+
+    def __init__(self, channels: tuple[int, int], duration_s: float) -> None:
+        self._channels = channels
+        self._length_ps = 1e12 * duration_s / _SLICES
+        self.clicks = np.zeros((_SLICES, 2), dtype=np.int64)
+        self.slice_s = np.full(_SLICES, duration_s / _SLICES)
+
+    def add(self, block: TagBlock) -> None:
+        for column, channel in enumerate(self._channels):
+            times = block.times_ps[block.channels == channel]
+            at = np.minimum((times / self._length_ps).astype(np.int64), _SLICES - 1)
+            self.clicks[:, column] += np.bincount(at, minlength=_SLICES)
 
 
 def run_about(protocol: str, path: str, tagger: TimeTagger, duration_s: float) -> About:

@@ -27,6 +27,10 @@ class InconclusiveError(QdcharError):
     exit_code = 11
 
 
+class LockLostError(InconclusiveError):
+    """A peak lock found no peak, or could not stay on it."""
+
+
 class InstrumentError(QdcharError):
     """An instrument cannot be reached, or its answer is not what the protocol allows."""
 

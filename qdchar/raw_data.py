@@ -113,6 +113,11 @@ class TagRun:
         Pulses per tag on the clock channel.
     duration_s
         Time covered [s].
+    clicks
+        Clicks of detectors A and B in slices of time, as counted while they were recorded, int64,
+        shape (n, 2); empty for a file that was not recorded here.
+    slice_s
+        Length of each slice, shape (n,) [s].
     """
 
     about: About
@@ -122,6 +127,8 @@ class TagRun:
     channel_sync: int
     sync_divider: int
     duration_s: float
+    clicks: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 2), dtype=np.int64))
+    slice_s: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
 
 class ScanWriter:

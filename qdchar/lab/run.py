@@ -22,7 +22,8 @@ import re
 import secrets
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,7 +52,7 @@ class Run:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.raw = folder / "raw"
+        self._attempt = ""
         self._log: IO[str] | None = None
         self._start = ""
         self._events = 0
@@ -97,6 +98,21 @@ class Run:
         )
         if self._log is not None:
             self._log.close()
+
+    @property
+    def raw(self) -> Path:
+        """Folder in which raw data are written now."""
+        return self.folder / "raw" / self._attempt
+
+    @contextmanager
+    def another_attempt(self, name: str) -> Iterator[None]:
+        """Write raw data to a folder of their own: those of the first attempt stay as they are."""
+        self._attempt = name
+        self.raw.mkdir(exist_ok=True)
+        try:
+            yield
+        finally:
+            self._attempt = ""
 
     def finish(self, reason: str) -> None:
         """Mark the run as complete, with its verdict as the reason."""
@@ -154,7 +170,7 @@ class Run:
     def raw_files(self) -> tuple[RawFile, ...]:
         """Hash everything in ``raw/``."""
         found = []
-        for file in sorted(self.raw.rglob("*")):
+        for file in sorted((self.folder / "raw").rglob("*")):
             if file.is_file():
                 with file.open("rb") as stream:
                     digest = hashlib.file_digest(stream, "sha256").hexdigest()

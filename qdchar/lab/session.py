@@ -10,10 +10,11 @@ This is not the session of a key exchange, whose counts ``qdchar keyrate --count
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Generic, TypeVar, overload
 
 from qdchar import analysis, protocols
-from qdchar.errors import UsageError
+from qdchar.errors import LockLostError, UsageError
 from qdchar.estimate import Estimate
 from qdchar.fit import Result
 from qdchar.link import Link
@@ -33,6 +34,7 @@ from qdchar.roles import (
 
 from .display import Display
 from .measurement import Measurement, Registry, provider
+from .plausibility import LightLog
 from .recipe import Recipe
 from .run import Run, Step
 from .station import Station
@@ -82,6 +84,8 @@ class Session:
         Names of the measurements made so far, in order.
     locks
         Every re-lock of the cavity so far.
+    light
+        The looks at the source's light so far, and what does not hold among them.
     """
 
     light_path = _Role(LightPath)
@@ -113,6 +117,7 @@ class Session:
         self.problems: list[str] = []
         self.made: list[str] = []
         self.locks: list[LockResult] = []
+        self.light = LightLog()
         self._registry = registry
         self._before = dict(known or {})
         self._may_measure = may_measure
@@ -123,13 +128,15 @@ class Session:
         """Make one measurement, after those that it needs: measure, analyse, keep, and show."""
         measurement = self._registry[name]
         self._find_needs(measurement)
-        before = set(self.run.raw.iterdir())
-        with self.display.step(measurement.title) as progress:
-            result = measurement.run(self, self.recipe.settings_of(measurement), progress)
+        before = set(self.run.raw.rglob("*"))
+        result = self._measure(measurement)
         self.made.append(name)
         if measurement.sets_pump:
             self._pump_is_at_pi = False
-        raw = sorted(f"raw/{f.name}" for f in set(self.run.raw.iterdir()) - before)
+            self.light.forget_locks()
+        folder = self.run.folder
+        new = set(self.run.raw.rglob("*")) - before
+        raw = sorted(str(f.relative_to(folder)) for f in new if f.is_file())
         self.run.keep_step(Step(name, measurement.title, result, tuple(raw)))
         for estimate in result.estimates:
             self.found[estimate.name] = estimate
@@ -138,6 +145,33 @@ class Session:
             self.problems.append(f"{measurement.title}: {problem}")
             self.display.say(f"    PROBLEM: {problem}")
         return result
+
+    def _measure(self, measurement: Measurement[Any]) -> Result:
+        """Measure, and once more after tuning again if what was seen does not hold together."""
+        can_repeat = measurement.at_pi_pulse and self._may_measure
+        try:
+            result = self._attempt(measurement)
+            doubts = self.light.take_doubts()
+        except LockLostError as error:
+            if not can_repeat:
+                raise
+            doubts = (str(error),)
+        if not doubts:
+            return result
+        if can_repeat:
+            self.display.say(f"    DOUBT: {'; '.join(doubts)}")
+            self.display.say("    tuning again, and measuring once more")
+            with self.run.another_attempt(f"again_{measurement.name}"):
+                self.make("cavity")
+                self.set_pump_to_pi()
+                self.light.take_doubts()
+                result = self._attempt(measurement)
+            doubts = self.light.take_doubts()
+        return replace(result, problems=(*result.problems, *doubts))
+
+    def _attempt(self, measurement: Measurement[Any]) -> Result:
+        with self.display.step(measurement.title) as progress:
+            return measurement.run(self, self.recipe.settings_of(measurement), progress)
 
     def _find_needs(self, measurement: Measurement[Any]) -> None:
         for quantity in measurement.needs:
@@ -219,6 +253,8 @@ class Session:
         self.locks.append(
             protocols.cavity.relock(self.light_path, self.cavity_fine, self.tagger, file, settings)
         )
+        if self._pump_is_at_pi:
+            self.light.add_lock(self.locks[-1])
         return self.locks[-1]
 
     @property
@@ -228,6 +264,9 @@ class Session:
 
     def set_pump_to_pi(self) -> None:
         """Set the pump to the pi pulse by its monitor."""
-        reading_W = self.known("pi_power").value / self.certificate("power_meter_gain").value
-        protocols.pump.set_power(self.pump_attenuator, self.pump_power, reading_W)
+        protocols.pump.set_power(self.pump_attenuator, self.pump_power, self.pi_reading_W())
         self._pump_is_at_pi = True
+
+    def pi_reading_W(self) -> float:
+        """Return what the power monitor reads at the pi pulse [W]."""
+        return self.known("pi_power").value / self.certificate("power_meter_gain").value

@@ -16,6 +16,7 @@ def _run(s: Session, settings: BrightnessSettings, progress: Progress) -> Result
     s.relock_cavity()
     file = s.run.raw / "brightness.h5"
     run = protocols.brightness.measure(s.light_path, s.tagger, file, settings, progress=progress)
+    s.light.add_run(run)
     result = analysis.brightness.analyse(
         run,
         detector_efficiency=s.certificate("detector_efficiency"),

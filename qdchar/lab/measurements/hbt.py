@@ -28,6 +28,7 @@ def _run(
     run = protocols.hbt.measure(
         s.light_path, s.tagger, file, settings, path=path, progress=progress
     )
+    s.light.add_run(run)
     s.relock_cavity()
     correction = off_resonance.detuning_correction(s, first_relock, behind_etalon=path == "after")
     return analysis.hbt.analyse(

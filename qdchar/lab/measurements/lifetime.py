@@ -24,6 +24,7 @@ def _run(s: Session, settings: LifetimeSettings, progress: Progress) -> Result:
         progress,
     )
     s.keep_run("lifetime", runs.emission)
+    s.light.add_run(runs.emission)
     correction = off_resonance.detuning_correction(s, first_relock)
     return analysis.lifetime.analyse(
         runs.emission, runs.response, detuning_correction=correction.lifetime

@@ -31,7 +31,7 @@ def detuning_correction(
         Whether the light passed the etalon.
     """
     locks = s.locks[since:]
-    return DetuningCorrection.from_locks(
+    correction = DetuningCorrection.from_locks(
         u_voltage_V=np.array([lock.u_voltage_V for lock in locks]),
         offset_V=np.array([lock.offset_V for lock in locks]),
         u_offset_V=np.array([lock.u_offset_V for lock in locks]),
@@ -41,3 +41,5 @@ def detuning_correction(
         vibration=s.certificate("cavity_vibration"),
         line=FilteredLine(*(s.known(name) for name in LINE)) if behind_etalon else None,
     )
+    s.light.add_correction("lifetime", correction.lifetime.value)
+    return correction

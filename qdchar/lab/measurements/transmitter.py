@@ -18,6 +18,8 @@ def _run(s: Session, settings: TransmitterSettings, progress: Progress) -> Resul
     runs = protocols.transmitter.measure(
         s.light_path, s.tagger, s.run.raw, settings, s.relock_cavity, progress
     )
+    for recording in (runs.before[0], runs.after, runs.before[1]):
+        s.light.add_run(recording)
     s.relock_cavity()
     result = analysis.transmitter.analyse(
         runs.before,

@@ -1,0 +1,195 @@
+"""What must hold while a calibration runs: the light of one source on one pair of detectors.
+
+Every peak lock and every recording of time tags is a look at the same light. The looks are compared
+with each other; a difference that neither counting nor a healthy lab explains is a doubt, which
+the session turns into a second measurement and then into a problem.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from qdchar.estimate import Estimate
+from qdchar.protocols import LockResult
+from qdchar.protocols.last_look import LastLook
+from qdchar.raw_data import TagRun
+
+SIGNIFICANT = 5.0
+"""Standard deviations of counting that a difference must exceed: of some hundred comparisons in a
+calibration none does so by chance."""
+
+LIGHT_CHANGE = 0.10
+"""Largest relative change of the light from look to look. Re-locks, drift of the pump and of the
+fibre coupling stay below it; a changed source or path does not."""
+
+SPLIT_CHANGE = 0.02
+"""Largest change of detector A's share of the clicks, between recordings and within one."""
+
+SPLIT_RANGE = (0.40, 0.60)
+"""Detector A's share of the clicks of a pair of like detectors behind a 50:50 splitter; splitters
+of 47:53 and unequal fibres stay inside."""
+
+COUNT_CHANGE = 0.03
+"""Largest relative difference between the counter and the time tags of the same light."""
+
+POWER_CHANGE = 0.03
+"""Largest relative change of the pump power's reading; ten times the tolerance of its setting."""
+
+CORRECTION = 0.20
+"""Largest relative correction: beyond it the measurement is not the one that was meant."""
+
+SOURCE_PATHS = ("before", "after")
+"""Positions of the light path at which both detectors see the source behind one splitter."""
+
+
+@dataclass
+class LightLog:
+    """The looks at the light so far, each compared with the earlier ones.
+
+    Attributes
+    ----------
+    doubts
+        What did not hold, since they were last taken.
+    """
+
+    doubts: list[str] = field(default_factory=list)
+    _lock_rates: list[float] = field(default_factory=list)
+    _last_lock: LockResult | None = None
+    _runs: dict[str, TagRun] = field(default_factory=dict)
+
+    def take_doubts(self) -> tuple[str, ...]:
+        """Return the doubts, and forget them."""
+        found = tuple(self.doubts)
+        self.doubts.clear()
+        return found
+
+    def forget_locks(self) -> None:
+        """Forget the last lock: the pump has changed since."""
+        self._last_lock = None
+
+    def add_lock(self, lock: LockResult) -> None:
+        """Compare the light at a lock with that at all earlier ones."""
+        if self._lock_rates:
+            before = float(np.median(self._lock_rates))
+            change = lock.rate_Hz / before - 1.0
+            if abs(change) > LIGHT_CHANGE:
+                self.doubts.append(
+                    f"the light at the cavity lock changed by {100 * change:+.0f} %, from "
+                    f"{1e-6 * before:.3g} to {1e-6 * lock.rate_Hz:.3g} Mcps: did the cavity jump "
+                    "to another mode, did the pump or the source change?"
+                )
+        self._lock_rates.append(lock.rate_Hz)
+        self._last_lock = lock
+
+    def add_run(self, run: TagRun) -> None:
+        """Compare a recording with itself, with earlier ones, and with the counter."""
+        if run.about.path not in SOURCE_PATHS or not run.clicks.size:
+            return
+        self.doubts.extend(self._of_run(run))
+        self._runs.setdefault(run.about.path, run)
+
+    def add_correction(self, what: str, value: float) -> None:
+        """Doubt a relative correction that is too large to be one."""
+        if abs(value) > CORRECTION:
+            self.doubts.append(
+                f"the {what} would be corrected by {100 * value:.0f} %: the cavity was not on "
+                "resonance"
+            )
+
+    def add_last_look(self, look: LastLook, *, reading_W: float, dark_count_rate: Estimate) -> None:
+        """Compare pump power and dark counts at the end with those that the results rest on.
+
+        Parameters
+        ----------
+        reading_W
+            Reading of the power monitor to which the pump was set [W].
+        dark_count_rate
+            As measured at the beginning, both detectors together [1/s].
+        """
+        change = look.reading_W / reading_W - 1.0
+        if abs(change) > POWER_CHANGE:
+            self.doubts.append(
+                f"the pump power changed by {100 * change:+.0f} % since it was set to the pi pulse"
+            )
+        dwell_s, clicks = look.dark.dwell_s, sum(look.dark.clicks)
+        expected = dark_count_rate.value * dwell_s
+        u = math.sqrt(max(expected, clicks, 1.0) + (dark_count_rate.u * dwell_s) ** 2)
+        if abs(clicks - expected) > SIGNIFICANT * u:
+            self.doubts.append(
+                f"with the light blocked there are {clicks / dwell_s:.3g} counts/s now, "
+                f"{dark_count_rate.value:.3g} counts/s were measured at the beginning: is room "
+                "light on, or is a shutter open?"
+            )
+
+    def _of_run(self, run: TagRun) -> Iterator[str]:
+        name = run.file.name
+        total = run.clicks.sum(axis=0)
+        share = float(total[0] / total.sum())
+        if not SPLIT_RANGE[0] <= share <= SPLIT_RANGE[1]:
+            yield (
+                f"{name}: detector A has {100 * share:.0f} % of the clicks: does one detector "
+                "have less efficiency, or is a fibre loose?"
+            )
+        yield from _changes_within(run, share)
+        first = self._runs.get(run.about.path)
+        if first is not None:
+            theirs = float(first.clicks[:, 0].sum() / first.clicks.sum())
+            u = math.hypot(_u_share(run.clicks.sum()), _u_share(first.clicks.sum()))
+            if abs(share - theirs) > max(SPLIT_CHANGE, SIGNIFICANT * u):
+                yield (
+                    f"{name}: detector A has {100 * share:.1f} % of the clicks, in "
+                    f"{first.file.name} {100 * theirs:.1f} %: a detector changed"
+                )
+            change = _rate(run) / _rate(first) - 1.0
+            if abs(change) > LIGHT_CHANGE:
+                yield (
+                    f"{name}: the light changed by {100 * change:+.0f} % since {first.file.name}"
+                )
+        lock = self._last_lock
+        if run.about.path == "before" and lock is not None:
+            change = _rate(run) / lock.rate_Hz - 1.0
+            u = 1.0 / math.sqrt(float(total.sum()))
+            if abs(change) > max(COUNT_CHANGE, SIGNIFICANT * u):
+                yield (
+                    f"{name}: the time tags hold {100 * change:+.1f} % against the counter on the "
+                    "same light just before: are tags lost, or did the light change?"
+                )
+
+
+def _changes_within(run: TagRun, share: float) -> Iterator[str]:
+    """Look for slices of a recording whose light or whose split differs from the rest."""
+    per_slice = run.clicks.sum(axis=1)
+    lit = per_slice > 0
+    if not lit.all():
+        yield f"{run.file.name}: no clicks in {int((~lit).sum())} of {len(lit)} stretches of time"
+    shares = run.clicks[lit, 0] / per_slice[lit]
+    beyond = np.abs(shares - share) > np.maximum(
+        SPLIT_CHANGE, SIGNIFICANT * 0.5 / np.sqrt(per_slice[lit])
+    )
+    if beyond.any():
+        yield (
+            f"{run.file.name}: detector A's share of the clicks changes within the recording, "
+            f"from {100 * shares.min():.0f} to {100 * shares.max():.0f} %: a detector changed"
+        )
+    rates = per_slice / run.slice_s
+    middle = float(np.median(rates))
+    u = SIGNIFICANT * np.sqrt(np.maximum(middle * run.slice_s, 1.0)) / run.slice_s
+    # slow blinking makes every slice differ, a change of the light makes a few stand out
+    usual = SIGNIFICANT * float(np.median(np.abs(rates - middle)))
+    if (np.abs(rates - middle) > np.maximum(max(LIGHT_CHANGE * middle, usual), u)).any():
+        yield (
+            f"{run.file.name}: the light changes within the recording, from "
+            f"{1e-6 * rates.min():.3g} to {1e-6 * rates.max():.3g} Mcps"
+        )
+
+
+def _rate(run: TagRun) -> float:
+    return float(run.clicks.sum()) / run.duration_s
+
+
+def _u_share(clicks: float) -> float:
+    return 0.5 / math.sqrt(float(clicks))
