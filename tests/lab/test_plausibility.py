@@ -1,0 +1,120 @@
+"""Looks at the light that do not hold together are doubted; those of a healthy lab are not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qdchar.estimate import Contribution, Estimate
+from qdchar.lab.plausibility import LightLog
+from qdchar.protocols import LockResult
+from qdchar.protocols.last_look import LastLook
+from qdchar.raw_data import About, TagRun
+from qdchar.roles import Counts
+
+RATE_HZ = np.array([5.2e6, 5.9e6])  # unlike detectors: 47:53
+SLICES, DURATION_S = 10, 0.2
+
+
+def recording(
+    name: str, factor: float | np.ndarray = 1.0, *, path: str = "before", seed: int = 1
+) -> TagRun:
+    """Poisson clicks of both detectors; `factor` is a number, or has shape (10, 2)."""
+    mean = RATE_HZ * np.ones((SLICES, 2)) * factor * DURATION_S / SLICES
+    return TagRun(
+        about=About("hbt", path=path),
+        file=Path(f"{name}.h5"),
+        channel_a=1,
+        channel_b=2,
+        channel_sync=0,
+        sync_divider=64,
+        duration_s=DURATION_S,
+        clicks=np.random.default_rng(seed).poisson(mean),
+        slice_s=np.full(SLICES, DURATION_S / SLICES),
+    )
+
+
+def lock(factor: float = 1.0) -> LockResult:
+    return LockResult(10.5, 1e-4, 2e-4, 1e-4, float(RATE_HZ.sum()) * factor)
+
+
+def test_a_healthy_lab_is_not_doubted() -> None:
+    log = LightLog()
+    rng = np.random.default_rng(3)
+    for k in range(200):
+        drift = 1.0 + 0.02 * rng.standard_normal()
+        log.add_lock(lock(drift))
+        log.add_run(recording(f"run {k}", drift * (1.0 + 0.003 * rng.standard_normal()), seed=k))
+        log.add_run(recording(f"sent {k}", 0.4 * drift, path="after", seed=1000 + k))
+        log.add_correction("lifetime", 0.02)
+    assert log.doubts == []
+
+
+@pytest.mark.parametrize(
+    ("factor", "words"),
+    [
+        (0.8, "time tags hold -20"),
+        (0.95, "time tags hold -5"),
+        (np.array([0.5, 1.0]), "detector A has 31 %"),
+        (np.repeat([[1.0, 1.0], [0.0, 1.0]], 5, axis=0), "share of the clicks changes within"),
+        (np.repeat([[1.0], [0.0]], (9, 1), axis=0), "no clicks in 1 of 10"),
+        (np.repeat([[1.0], [0.7]], (7, 3), axis=0), "light changes within the recording"),
+    ],
+)
+def test_a_recording_that_differs_is_doubted(factor: float | np.ndarray, words: str) -> None:
+    log = LightLog()
+    log.add_lock(lock())
+    log.add_run(recording("earlier"))
+    assert not log.take_doubts()
+    log.add_run(recording("later", factor, seed=2))
+    assert any(words in doubt for doubt in log.doubts), log.doubts
+
+
+def test_a_detector_that_changes_between_recordings_is_doubted() -> None:
+    log = LightLog()
+    log.add_run(recording("earlier", path="after"))
+    log.add_run(recording("later", np.array([0.9, 1.05]), path="after", seed=2))
+    assert any("a detector changed" in doubt for doubt in log.doubts)
+
+
+@pytest.mark.parametrize("factor", [0.5, 0.88, 1.13, 3.0])
+def test_light_that_changes_between_locks_is_doubted(factor: float) -> None:
+    log = LightLog()
+    for _ in range(3):
+        log.add_lock(lock())
+    log.add_lock(lock(factor))
+    (doubt,) = log.take_doubts()
+    assert f"{100 * (factor - 1):+.0f} %" in doubt
+    assert log.doubts == []
+
+
+@pytest.mark.parametrize(("value", "doubted"), [(0.19, False), (0.21, True), (-0.34, True)])
+def test_a_large_correction_is_none(value: float, doubted: bool) -> None:
+    log = LightLog()
+    log.add_correction("lifetime", value)
+    assert bool(log.doubts) is doubted
+
+
+@pytest.mark.parametrize(
+    ("power", "clicks", "words"),
+    [
+        (1.0, (22, 19), None),
+        (1.02, (60, 20), None),
+        (1.3, (22, 19), "pump power changed by +30 %"),
+        (0.96, (22, 19), "pump power changed by -4 %"),
+        (1.0, (2100, 2200), "with the light blocked there are 4.3e+03 counts/s"),
+    ],
+)
+def test_the_last_look(power: float, clicks: tuple[int, int], words: str | None) -> None:
+    log = LightLog()
+    dark = Estimate(
+        name="dark_count_rate", value=43.0, method="", budget=(Contribution("counts", 1.5),)
+    )
+    look = LastLook(power * 9.7e-9, Counts(clicks, 1.0))
+    log.add_last_look(look, reading_W=9.7e-9, dark_count_rate=dark)
+    if words is None:
+        assert log.doubts == []
+    else:
+        assert words in log.doubts[0]
