@@ -22,7 +22,7 @@ from qdchar.report.figures import draw_curve
 from qdchar.roles import Attenuator, LightPath, PowerMeter, TimeTagger, VoltageAxis
 
 raw = Path(tempfile.mkdtemp())
-with simulated_lab(raw, seed=5) as station_file, load_station(station_file) as station:
+with simulated_lab(raw, seed=5) as lab, load_station(lab.station) as station:
     light_path = station.role("light_path", LightPath)
     cavity_fine = station.role("cavity_fine", VoltageAxis)
     pump_attenuator = station.role("pump_attenuator", Attenuator)

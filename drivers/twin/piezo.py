@@ -29,11 +29,16 @@ class Piezo:
         Share of the response that goes through the play operators.
     creep
         Further response per decade of time after a change, as a share of that change.
+
+    Attributes
+    ----------
+    hysteresis, creep
+        As given; they may be changed.
     """
 
     def __init__(self, hysteresis: float, creep: float) -> None:
-        self._hysteresis = hysteresis
-        self._creep = creep
+        self.hysteresis = hysteresis
+        self.creep = creep
         self._voltage_V = 0.0
         self._play = np.zeros(len(PLAY_V))
         self._when: Array = np.zeros(0)
@@ -87,12 +92,12 @@ class Piezo:
     def effective_V(self, times_s: ArrayLike) -> Array:
         """Return the effective voltage [V] at times since the last change [s], any shape."""
         times = np.asarray(times_s, dtype=np.float64)
-        share = self._hysteresis
+        share = self.hysteresis
         at_once = (1.0 - share) * self._voltage_V + share * float(self._play.mean())
         age = np.maximum(times[..., None] - self._when, 0.0) + CREEP_ONSET_S
         late = np.log10(age / CREEP_ONSET_S) @ self._change
         late -= (1.0 / age) @ self._moment / np.log(10.0)
-        return np.asarray(at_once + self._creep * late)
+        return np.asarray(at_once + self.creep * late)
 
 
 def virgin_effective_V(voltage_V: float, hysteresis: float) -> float:

@@ -120,10 +120,33 @@ class TagSampler:
         return self._stop_ps >= self._duration_ps
 
     @property
+    def duration_ps(self) -> int:
+        """Length of the stream [ps]."""
+        return self._duration_ps
+
+    @property
+    def share_drawn(self) -> float:
+        """How much of the stream has been drawn, from 0 to 1."""
+        return self._stop_ps / self._duration_ps
+
+    @property
     def pulses_left(self) -> int:
         """Pulses still needed to complete the stream."""
         end = math.ceil((self._start_ps + self._duration_ps + self._margin_ps) / self._period)
         return end + 1 - self._pulse
+
+    def change_hardware(self, hardware: Hardware) -> None:
+        """Go on with other constants; the pulse rate of the stream stays."""
+        old, carry = self._hardware, self._carry
+        self._hardware = hardware._replace(period_ps=old.period_ps)
+        jitter_ps = max(hardware.jitter_ps, hardware.sync_jitter_ps)
+        self._margin_ps = max(self._margin_ps, math.ceil(10.0 * jitter_ps) + 1)
+        if (old.switch_off, old.switch_on) != (hardware.switch_off, hardware.switch_on):
+            # waiting times have no memory: the next switch is drawn again, at the new rate
+            leave = hardware.switch_on if carry.off[0] else hardware.switch_off
+            rng = np.random.default_rng(int(carry.rng[0]))
+            wait = rng.exponential(1.0 / leave) if leave > 0.0 else FAR
+            carry.switch[0] = int(min(wait, FAR)) + 1
 
     def draw(self, light: Segments) -> TagBlock:
         """Draw the tags of the next pulses."""

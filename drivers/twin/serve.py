@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+from .broken_lab import BrokenLab, PlannedFault
+from .broken_wire import on_broken_wire
 from .emulators import (
     AnalyserEmulator,
     AttenuatorEmulator,
@@ -46,10 +48,13 @@ class Served:
         The lab itself, for the program that serves it; others have only the addresses.
     addresses
         ``tcp://host:port`` of each emulator.
+    nominal
+        What was true in it before anything broke.
     """
 
     lab: Lab
     addresses: Mapping[str, str]
+    nominal: Truth
 
     @property
     def ports(self) -> dict[str, int]:
@@ -59,7 +64,11 @@ class Served:
 
 @contextmanager
 def serve(
-    truth: Truth, seed: int, base_port: int | None = None, host: str = "127.0.0.1"
+    truth: Truth,
+    seed: int,
+    base_port: int | None = None,
+    host: str = "127.0.0.1",
+    faults: Sequence[PlannedFault] = (),
 ) -> Iterator[Served]:
     """Serve a simulated lab while the `with` block runs.
 
@@ -71,6 +80,8 @@ def serve(
         First of as many consecutive ports as there are emulators; free ones where not given.
     host
         Where to listen.
+    faults
+        What breaks in it, and when.
 
     Raises
     ------
@@ -78,13 +89,16 @@ def serve(
         If a port is in use.
     """
     _compile()
-    lab = Lab(truth, seed)
+    lab = BrokenLab(truth, seed, faults) if faults else Lab(truth, seed)
     addresses = {}
     with ExitStack() as running:
         for k, (name, emulator) in enumerate(_EMULATORS.items()):
             port = 0 if base_port is None else base_port + k
-            addresses[name] = running.enter_context(emulator(lab, port, host)).address
-        yield Served(lab, addresses)
+            served = emulator(lab, port, host)
+            if isinstance(lab, BrokenLab):
+                on_broken_wire(served, name, lab.defects)
+            addresses[name] = running.enter_context(served).address
+        yield Served(lab, addresses, truth)
 
 
 def _compile() -> None:
@@ -104,9 +118,9 @@ def station_toml(served: Served) -> str:
 
     It has nominal values and certificates of the lab, as a real one would, not the true values.
     """
-    a, source = served.addresses, served.lab.truth.source
+    a, source = served.addresses, served.nominal.source
     wavelength_m = repr(source.wavelength_m)
-    v, analyser = served.lab.truth.transmitter.half_wave_V, served.lab.truth.analyser
+    v, analyser = served.nominal.transmitter.half_wave_V, served.nominal.analyser
     positions = ", ".join(f"{name} = {k}" for k, name in enumerate(PORTS, start=1))
     arms = ", ".join(f"{name} = {k}" for k, name in enumerate(ARMS, start=1))
     lowest_dB, highest_dB = ATTENUATION_RANGE_dB

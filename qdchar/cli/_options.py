@@ -20,6 +20,14 @@ recipe_option = click.option(
     type=PATH,
     help="Settings of the measurements and limits of the verdict (TOML).",
 )
+fault_option = click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="NAME[@MEASUREMENT[+50%]]",
+    help="Break the simulated lab: from its start, from the start of a measurement, or within its "
+    "first recording of tags. May be repeated; `list` prints all faults.",
+)
 as_json = click.option(
     "--json", "json_line", is_flag=True, help="End with the result as one line of JSON."
 )

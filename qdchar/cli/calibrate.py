@@ -12,7 +12,7 @@ import click
 from qdchar.errors import UsageError
 from qdchar.lab.display import Display
 
-from ._options import as_json, recipe_option, station_option
+from ._options import as_json, fault_option, recipe_option, station_option
 
 
 @click.command()
@@ -39,6 +39,7 @@ from ._options import as_json, recipe_option, station_option
     metavar="KEY=VALUE",
     help="A true parameter of the simulated lab, e.g. source.g2=0.05; may be repeated.",
 )
+@fault_option
 @as_json
 def calibrate(
     station_file: Path | None,
@@ -47,6 +48,7 @@ def calibrate(
     out: Path,
     seed: int,
     settings: tuple[str, ...],
+    faults: tuple[str, ...],
     json_line: bool,
 ) -> int:
     """Tune the source, measure it, predict its key rate, and judge it.
@@ -65,10 +67,14 @@ def calibrate(
     from qdchar.link import load_link
     from qdchar.report import write_report
 
+    from ._faults import announcer, list_asked
     from ._summary import print_summary
 
-    if station_file is not None and settings:
-        raise UsageError("--set changes the simulated lab; it does not go with --station")
+    if list_asked(faults, json_line):
+        return 0
+    if station_file is not None and (settings or faults):
+        option = "--set" if settings else "--fault"
+        raise UsageError(f"{option} changes the simulated lab; it does not go with --station")
     link, display = load_link(link_file), Display()
     station = None if station_file is None else load_station(station_file, display.say)
     registry = MEASUREMENTS if station is None else measurements_of(station)
@@ -82,8 +88,10 @@ def calibrate(
         else:
             run = stack.enter_context(Run.create(out, "simulated", "calibrate"))
             display.say("no --station given: starting the simulated lab (it compiles first)")
-            file = stack.enter_context(simulated_lab(run.folder, seed, settings))
-            station = load_station(file, display.say)
+            lab = stack.enter_context(simulated_lab(run.folder, seed, settings, faults))
+            if faults:
+                display.on_measurement = announcer(lab, display)
+            station = load_station(lab.station, display.say)
         run.keep_text("recipe.json", recipe.complete(registry).model_dump_json(indent=1) + "\n")
         run.keep_text("link.json", link.model_dump_json(indent=1) + "\n")
         display.say(f"run folder: {run.folder}")

@@ -6,12 +6,16 @@ import json
 import sys
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from qdchar.errors import UsageError
 
-from ._options import as_json
+from ._options import as_json, fault_option
+
+if TYPE_CHECKING:
+    from qdchar.drivers.twin.lab import Lab
 
 
 @click.command()
@@ -43,11 +47,13 @@ from ._options import as_json
     help="Write the station file here.",
 )
 @click.option("--truth", "truth_only", is_flag=True, help="Print what is true in it, and end.")
+@fault_option
 @click.option("--until-stdin-closes", is_flag=True, hidden=True)
 @as_json
 def twin(
     seed: int,
     settings: tuple[str, ...],
+    faults: tuple[str, ...],
     port: int,
     station_file: Path | None,
     truth_only: bool,
@@ -59,18 +65,29 @@ def twin(
     Its instruments speak their own wire protocols on ports of this machine; `qdchar calibrate
     --station FILE` measures it with the station file that --station writes. With --json, one line
     says that everything listens.
+
+    A fault that begins with a measurement needs to be told when that is: write a line such as
+    "measurement hbt_after" to standard input, and one line of JSON says which faults begin. With
+    faults, --truth prints what is true when all of them have begun.
     """
+    from qdchar.drivers.twin.broken_lab import BrokenLab
     from qdchar.drivers.twin.serve import serve, station_toml
     from qdchar.drivers.twin.truth import Truth
     from qdchar.interrupt import Terminated, signals_unwind
 
+    from ._faults import list_asked, planned
+
+    if list_asked(faults, json_line):
+        return 0
     if seed < 0:
         raise UsageError(f"--seed {seed}: a seed is an integer of 0 or more")
-    truth = Truth.from_settings(_parsed(settings))
+    truth, plans = Truth.from_settings(_parsed(settings)), planned(faults)
     if truth_only:
-        _print_truth(truth.quantities(), json_line)
+        lab = BrokenLab(truth, seed, plans)
+        lab.begin_all()
+        _print_truth(lab.quantities(), json_line)
         return 0
-    with signals_unwind(), serve(truth, seed, port or None) as served:
+    with signals_unwind(), serve(truth, seed, port or None, faults=plans) as served:
         station = station_toml(served)
         if station_file is not None:
             station_file.write_text(station, encoding="utf-8")
@@ -83,13 +100,26 @@ def twin(
                 click.echo(f"{name:<16} {address}")
         sys.stdout.flush()
         try:
-            if until_stdin_closes:
-                sys.stdin.buffer.read()
-            else:
+            if until_stdin_closes or any(p.measurement for p in plans):
+                _follow_measurements(served.lab)
+            if not until_stdin_closes:
                 threading.Event().wait()
         except (KeyboardInterrupt, Terminated):
             pass
     return 0
+
+
+def _follow_measurements(lab: Lab) -> None:
+    """Read which measurements begin from standard input until it closes; answer each line."""
+    from qdchar.drivers.twin.broken_lab import BrokenLab
+
+    for line in sys.stdin:
+        word, _, name = line.strip().partition(" ")
+        faults: list[str] = []
+        if word == "measurement" and isinstance(lab, BrokenLab):
+            faults = lab.begin_measurement(name)
+        click.echo(json.dumps({"faults": faults}))
+        sys.stdout.flush()
 
 
 def _parsed(settings: tuple[str, ...]) -> dict[str, str]:

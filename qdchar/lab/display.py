@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -20,6 +20,8 @@ class Display:
     """Progress and messages on standard error, so that standard output holds results only."""
 
     def __init__(self) -> None:
+        self.on_measurement: Callable[[str], None] | None = None
+        """Told the name of each measurement when it begins, if set."""
         from rich.console import Console
 
         self._console: Console = Console(file=cast(IO[str], _StandardError()), highlight=False)
@@ -29,8 +31,10 @@ class Display:
         self._console.print(text, markup=False, soft_wrap=True)
 
     @contextmanager
-    def step(self, title: str) -> Iterator[Progress]:
+    def step(self, title: str, measurement: str = "") -> Iterator[Progress]:
         """Show one step while it runs; yields what the protocol reports to."""
+        if self.on_measurement is not None:
+            self.on_measurement(measurement)
         began = time.monotonic()
         if self._console.is_terminal:
             with self._bar(title) as progress:

@@ -170,7 +170,7 @@ class Session:
         return replace(result, problems=(*result.problems, *doubts))
 
     def _attempt(self, measurement: Measurement[Any]) -> Result:
-        with self.display.step(measurement.title) as progress:
+        with self.display.step(measurement.title, measurement.name) as progress:
             return measurement.run(self, self.recipe.settings_of(measurement), progress)
 
     def _find_needs(self, measurement: Measurement[Any]) -> None:

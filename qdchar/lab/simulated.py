@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from qdchar.errors import InstrumentError, UsageError
@@ -14,8 +15,46 @@ from qdchar.errors import InstrumentError, UsageError
 _STOPS_WITHIN_S = 5.0
 
 
+@dataclass(frozen=True)
+class SimulatedLab:
+    """A simulated lab that runs.
+
+    Attributes
+    ----------
+    station
+        Its station file.
+    process
+        Its program, which reads from its standard input what begins, and answers each line.
+    """
+
+    station: Path
+    process: subprocess.Popen[str]
+
+    def begin_measurement(self, name: str) -> list[str]:
+        """Tell the lab which measurement begins; returns the names of the faults that then begin.
+
+        Raises
+        ------
+        InstrumentError
+            If the lab has ended.
+        """
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        try:
+            self.process.stdin.write(f"measurement {name}\n")
+            self.process.stdin.flush()
+            faults = json.loads(self.process.stdout.readline())["faults"]
+        except (OSError, ValueError, KeyError):
+            raise InstrumentError(
+                f"the simulated lab has ended before the measurement {name!r}"
+            ) from None
+        return [str(fault) for fault in faults]
+
+
 @contextmanager
-def simulated_lab(folder: Path, seed: int, settings: Sequence[str] = ()) -> Iterator[Path]:
+def simulated_lab(
+    folder: Path, seed: int, settings: Sequence[str] = (), faults: Sequence[str] = ()
+) -> Iterator[SimulatedLab]:
     """Start the simulated lab and stop it on the way out.
 
     Parameters
@@ -26,17 +65,22 @@ def simulated_lab(folder: Path, seed: int, settings: Sequence[str] = ()) -> Iter
         Everything random follows from it.
     settings
         ``KEY=VALUE`` of its true parameters.
+    faults
+        ``NAME`` or ``NAME@MEASUREMENT`` of what breaks in it; `qdchar twin --fault list` prints
+        them.
 
     Yields
     ------
-    Path
-        The station file.
+    SimulatedLab
+        With the station file.
     """
     station = folder / "station.toml"
     command = [sys.executable, "-m", "qdchar", "twin", "--json", "--until-stdin-closes"]
     command += ["--port", "0", "--seed", str(seed), "--station", str(station)]
     for setting in settings:
         command += ["--set", setting]
+    for fault in faults:
+        command += ["--fault", fault]
     # In a session of its own: Ctrl-C is for the calibration, which then brings the lab to safety.
     process = subprocess.Popen(
         command,
@@ -57,7 +101,7 @@ def simulated_lab(folder: Path, seed: int, settings: Sequence[str] = ()) -> Iter
                     UsageError if process.returncode == UsageError.exit_code else InstrumentError
                 )
                 raise error(f"the simulated lab did not start: {text}")
-            yield station
+            yield SimulatedLab(station, process)
         finally:
             if process.stdin is not None:
                 process.stdin.close()
