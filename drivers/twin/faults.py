@@ -143,17 +143,10 @@ def _cavity_jumps(widths: float = 0.0, orders: float = 0.0) -> Apply:
     return apply
 
 
-def _piezo_hysteresis(which: Literal["fine", "etalon"], share: float) -> Apply:
+def _piezo(which: Literal["fine", "etalon"], **changes: float) -> Apply:
     def apply(lab: BrokenLab) -> None:
-        piezo = lab.settings.fine if which == "fine" else lab.settings.etalon
-        piezo.hysteresis = share
-
-    return apply
-
-
-def _piezo_creep(factor: float) -> Apply:
-    def apply(lab: BrokenLab) -> None:
-        lab.settings.fine.creep *= factor
+        for name, value in changes.items():
+            setattr(getattr(lab.settings, which), name, value)
 
     return apply
 
@@ -288,9 +281,9 @@ _TABLE: Iterable[Fault] = (
           "The cavity's piezo stays where it is, and its controller reports what it was asked for.",
           "all commands", _defect(cavity_stuck=True)),
     Fault("cavity_hysteresis", "cavity", "The hysteresis of the cavity's piezo grows.",
-          "6 % to 15 %", _piezo_hysteresis("fine", 0.15)),
+          "6 % to 15 %", _piezo("fine", hysteresis=0.15)),
     Fault("cavity_creep", "cavity", "The creep of the cavity's piezo grows.",
-          "4 times", _piezo_creep(4.0)),
+          "1.2 % to 4.8 % per decade", _piezo("fine", creep=0.048)),
     Fault("cavity_thermal", "cavity", "The pump's heat moves the cavity's mirror.",
           "0.15 nm per nW", _defect(thermal_m_per_W=0.15)),
     # vibration
@@ -307,7 +300,7 @@ _TABLE: Iterable[Fault] = (
           "The etalon's piezo stays where it is, and its controller reports what it was asked for.",
           "all commands", _defect(etalon_stuck=True)),
     Fault("etalon_hysteresis", "etalon", "The hysteresis of the etalon's piezo grows.",
-          "0.4 % to 5 %", _piezo_hysteresis("etalon", 0.05)),
+          "0.4 % to 5 %", _piezo("etalon", hysteresis=0.05)),
     Fault("etalon_broader", "etalon", "The etalon's transmission line gets broader.",
           "5.4 GHz to 7.5 GHz", _truth("transmitter", "etalon_fwhm_Hz", _to(7.5e9))),
     # source

@@ -17,6 +17,7 @@ from qdchar.drivers.twin.lab import Lab
 from qdchar.drivers.twin.serve import serve, station_toml
 from qdchar.drivers.twin.truth import CavityPiezo, Truth
 from qdchar.errors import InstrumentError, UsageError
+from qdchar.lab.display import Display
 from qdchar.lab.simulated import simulated_lab
 from qdchar.lab.station import load_station
 
@@ -70,15 +71,47 @@ def test_at_least_fifty_faults_in_every_part_of_the_lab() -> None:
     assert all(f.description.endswith(".") and f.size for f in FAULTS.values())
 
 
-@pytest.mark.parametrize("name", FAULTS)
-def test_a_lab_with_any_fault_still_answers(name: str) -> None:
-    lab = broken(name)
-    for path in ("before", "after", "interferometer", "blocked"):
+def behaviour(lab: Lab) -> list[float]:
+    """What its instruments show and its detectors see while everything is moved a little."""
+    lab.select_path("before")
+    lab.advance(20.0)
+    seen: list[float] = [lab.power_reading_W()]
+    for path in ("before", "after", "laser", "receiver", "interferometer", "blocked"):
         lab.select_path(path)
-        assert all(n >= 0 for n in lab.count(0.002))
+        lab.set_attenuation(lab.attenuation() - 0.25)
+        lab.set_shutter(path != "interferometer")
+        lab.set_etalon_voltage(lab.etalon_voltage() + 2.5)
+        lab.set_piezo(3, lab.piezo_voltage(3) - 0.01)
+        lab.turn_plate("half", 20.0)
+        lab.set_modulator(1, 1.0)
+        lab.set_modulator(2, 1.0)
+        seen += [*lab.count(0.002), lab.power_reading_W()]
         for block in lab.stream(0.002):
-            assert block.stop_ps >= block.start_ps
-    assert lab.power_reading_W() == pytest.approx(0.0, abs=1e-6)
+            seen += [
+                *np.bincount(block.channels, minlength=3),
+                block.times_ps.sum(),
+                block.overflow,
+            ]
+    return [float(x) for x in seen]
+
+
+@pytest.fixture(scope="module")
+def healthy_behaviour() -> list[float]:
+    return behaviour(broken())
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_any_fault_changes_what_is_seen_and_the_lab_still_answers(
+    name: str, healthy_behaviour: list[float]
+) -> None:
+    """The healthy lab has the same random numbers: what differs is the fault's doing."""
+    lab = broken(name)
+    seen = behaviour(lab)
+    assert np.all(np.isfinite(seen))
+    if FAULTS[name].group == "wires":
+        assert lab.defects.wires
+    else:
+        assert seen != healthy_behaviour
     assert all(np.isfinite(value) for _, value, _ in lab.quantities())
 
 
@@ -386,3 +419,12 @@ def test_the_simulated_lab_is_told_what_begins(tmp_path: Path) -> None:
         assert lab.begin_measurement("hbt_after") == ["dark_counts", "room_light"]
         assert "nominal_clock_Hz = 76130000.0" in lab.station.read_text(encoding="utf-8")
         assert lab.begin_measurement("hbt_after") == []
+
+
+def test_the_display_tells_which_measurement_begins() -> None:
+    display, told = Display(), list[str]()
+    with display.step("time gate", "gate"):
+        pass
+    display.on_measurement = told.append
+    with display.step("dark counts", "dark"):
+        assert told == ["dark"]

@@ -1,0 +1,243 @@
+"""Calibrate simulated labs that break, and set what came out beside the truth.
+
+    python validation/faults.py --seeds 1-3 --write
+    python validation/faults.py --faults room_light,detector_a_dead@hbt_after+50% --seeds 1
+
+``--faults`` takes them as `qdchar calibrate --fault` does; without it, every fault of the table
+begins where `BEGINS` says. ``--lab minimum`` leaves out what a station need not have. Truth is that
+at the end of the run, at the pi pulse and on resonance: with all faults begun. Each line of
+``faults.csv`` in the folder of draws, which git ignores, is one run; what is in that file already
+is left out, so an interrupted study goes on where it stopped. The summary is printed; with
+``--write`` it also replaces the committed table ``validation/faults.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+import raw_draws
+from calibrate_pulls import NO_SINGLE_TRUTH
+
+from qdchar.drivers.twin.broken_lab import BrokenLab, PlannedFault
+from qdchar.drivers.twin.faults import FAULTS, planned_fault
+from qdchar.drivers.twin.truth import Truth
+from qdchar.errors import QdcharError
+from qdchar.lab.calibrate import Calibration, calibrate
+from qdchar.lab.display import Display
+from qdchar.lab.measurements.registry import MEASUREMENTS
+from qdchar.lab.recipe import Recipe, load_recipe
+from qdchar.lab.run import Run
+from qdchar.lab.simulated import simulated_lab
+from qdchar.lab.station import load_station
+from qdchar.link import Link
+
+BEGINS_BY_GROUP: Mapping[str, str] = {
+    "power meter": "@rabi",
+    "pump and attenuator": "@brightness",
+    "light path": "@transmitter",
+    "cavity": "@hbt_after",
+    "vibration": "@hbt_after",
+    "etalon": "@hbt_after",
+    "source": "@transmitter",
+    "transmitter": "@hbt_after",
+    "detectors": "@hbt_after+50%",
+    "room light": "@cavity",
+    "tagger": "@transmitter",
+    "clock": "@hbt_after+50%",
+    "wires": "@brightness",
+}
+BEGINS: Mapping[str, str] = {
+    "meter_saturates": "",
+    "switch_not_blocked": "",
+    "cavity_half_order": "@hbt_after+50%",
+    "cavity_thermal": "",
+    "cavity_hysteresis": "",
+    "cavity_creep": "",
+    "cavity_stuck": "@cavity",
+    "etalon_stuck": "@etalon",
+    "etalon_hysteresis": "",
+    "linewidth": "@hbt_before",
+    "lifetime": "@etalon",
+    "rabi_detuned": "@lifetime",
+    "transmitter_loss": "@hbt_after",
+    "misalignment": "@hom",
+    "modulator_gain": "",
+    "modulator_dead": "",
+    "plate_stuck": "",
+    "detector_a_half": "",
+    "detectors_weaker": "",
+    "detector_latches": "",
+    "detector_saturates": "",
+    "cross_talk": "",
+    "afterpulsing": "",
+    "tags_lost_5": "",
+    "tags_lost_20": "",
+    "tags_doubled": "",
+    "channels_swapped": "@hbt_after",
+    "delay_jumps": "@hbt_after+50%",
+    "delay_jumps_a_period": "@hbt_after+50%",
+    "sync_divider": "",
+    "laser_loses_pulses": "@transmitter",
+    "meter_comma": "",
+    "etalon_comma": "",
+    "cavity_late": "@cavity",
+    "cavity_dropped": "@cavity",
+    "tagger_dropped": "@hbt_after",
+    "tagger_garbled": "@hbt_after",
+}
+"""When each fault begins, where that is not what its group says."""
+
+OPTIONAL = (
+    r"roles\.(?:cavity_coarse|modulator|analyser|interferometer_\w+)(?:\.\w+)?",
+    r"calibrations\.(?:laser_path_attenuation|interferometer_\w+)",
+)
+"""Tables of the station file that the lab ``minimum`` does not have."""
+
+SHORT: Mapping[str, Mapping[str, float]] = {
+    "hbt": {"before_s": 0.1, "after_s": 0.3},
+    "misalignment": {"duration_s": 0.02},
+    "hom": {"duration_s": 0.05},
+}
+"""Recipe of the study: the default one with shorter recordings."""
+
+LIMIT_u = 4.0
+HEADER = ("fault", "lab", "seed", "exit", "verdict", "worst", "pull", "rate", "problems", "seconds")
+
+
+def run_one(
+    fault: str, lab_name: str, seed: int, recipe: Recipe, folder: Path
+) -> tuple[object, ...]:
+    """Calibrate one broken lab; returns one row of the draws."""
+    plan, display, began = planned_fault(fault), Display(), time.monotonic()
+    outcome, exit_code, text = None, 1, ""
+    try:
+        with (
+            Run.create(folder, "simulated", "calibrate") as run,
+            simulated_lab(run.folder, seed, faults=[fault]) as lab,
+        ):
+            if lab_name == "minimum":
+                _leave_out_optional(lab.station)
+            display.on_measurement = lab.begin_measurement
+            with load_station(lab.station, display.say) as station:
+                outcome = calibrate(station, run, recipe, Link(), display, MEASUREMENTS)
+        exit_code = outcome.verdict.exit_code
+        text = "; ".join(outcome.record.problems or outcome.verdict.reasons)
+    except QdcharError as error:
+        exit_code, text = error.exit_code, str(error)
+    except Exception as error:  # whatever is not one of ours would have been a traceback
+        text = f"TRACEBACK {type(error).__name__}: {error}"
+    worst, pull = ("", 0.0) if outcome is None else _worst(outcome, plan, seed)
+    verdict = "" if outcome is None else outcome.verdict.decision
+    rate = 0.0 if outcome is None else outcome.rate.rate_per_pulse
+    seconds = f"{time.monotonic() - began:.0f}"
+    return fault, lab_name, seed, exit_code, verdict, worst, pull, rate, text, seconds
+
+
+def _leave_out_optional(station: Path) -> None:
+    tables = re.split(r"^(?=\[)", station.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    header = re.compile(rf"\[(?:{'|'.join(OPTIONAL)})\]")
+    kept = [table for table in tables if not header.match(table)]
+    station.write_text("".join(kept), encoding="utf-8")
+
+
+def _worst(outcome: Calibration, plan: PlannedFault, seed: int) -> tuple[str, float]:
+    """Return the quantity that is furthest from the truth at the end, and by how many u."""
+    lab = BrokenLab(Truth(), seed, [plan])
+    lab.begin_all()
+    pulls = {
+        name: (outcome.record.quantities[name].value - truth) / outcome.record.quantities[name].u
+        for name, truth, _ in lab.quantities()
+        if name in outcome.record.quantities
+        and name not in NO_SINGLE_TRUTH
+        and outcome.record.quantities[name].u > 0
+    }
+    name = max(pulls, key=lambda n: abs(pulls[n]))
+    return name, pulls[name]
+
+
+def summary(draws: pd.DataFrame) -> str:
+    """Make the table: one line a fault and lab, its seeds together."""
+    wrong = draws["pull"].abs() > LIMIT_u
+    silent = draws[wrong & (draws["verdict"] == "GO")]
+    lines = [
+        "# What a calibration says of a lab that breaks",
+        "",
+        "Written by `python validation/faults.py --write`. "
+        f"{raw_draws.origin(draws)} Every fault as `qdchar calibrate --fault` takes it; "
+        "`qdchar twin --fault list` says what each is. Lab `all` has all instruments, `minimum` "
+        "none that a station need not have. Exit codes by seed. Worst: the quantity of the record "
+        "that is furthest from the truth at the end of the run, of all seeds. Rate: bits per "
+        "pulse, of the same seed.",
+        "",
+        f"{len(draws)} runs; **{len(silent)} end in GO with a quantity more than {LIMIT_u:g} u "
+        "from the truth** (in bold).",
+        "",
+        "| fault | lab | exit | worst | u | rate | problems or reasons |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for (fault, lab), runs in draws.groupby(["fault", "lab"], sort=False):
+        of_worst = runs.loc[runs["pull"].abs().idxmax()]
+        is_silent = bool(set(runs.index) & set(silent.index))
+        name = f"**{fault}**" if is_silent else fault
+        exits = " ".join(str(code) for code in runs["exit"])
+        found = isinstance(of_worst["worst"], str) and of_worst["worst"] != ""
+        figures = (
+            f"{of_worst['worst']} | {of_worst['pull']:+.1f} | {of_worst['rate']:.2e}"
+            if found
+            else " | | "
+        )
+        text = str(of_worst["problems"]).replace("|", "/").replace("\n", " ")
+        short = text if len(text) <= 160 else text[:157] + "..."
+        lines.append(f"| {name} | {lab} | {exits} | {figures} | {short} |")
+    return "\n".join([*lines, ""])
+
+
+def _faults(text: str) -> Sequence[str]:
+    if text:
+        return text.split(",")
+    return [name + BEGINS.get(name, BEGINS_BY_GROUP[fault.group]) for name, fault in FAULTS.items()]
+
+
+def main() -> None:
+    """Run the study and print its summary."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--faults", default="", help="separated by commas; all where not given")
+    parser.add_argument("--seeds", default="1-3", help="first-last")
+    parser.add_argument("--lab", choices=("all", "minimum"), help="both where not given")
+    parser.add_argument("--recipe", type=Path, help="a short one where not given")
+    parser.add_argument("--draws", type=Path, default=raw_draws.FOLDER, help="folder of raw draws")
+    parser.add_argument("--write", action="store_true", help="replace the committed table")
+    options = parser.parse_args()
+    first, _, last = options.seeds.partition("-")
+    recipe = (
+        load_recipe(options.recipe, MEASUREMENTS)
+        if options.recipe
+        else Recipe.model_validate({"tables": SHORT})
+    )
+    file = options.draws / "faults.csv"
+    draws = raw_draws.read(file)
+    known = set(zip(*(draws[c] for c in HEADER[:3]), strict=True)) if len(draws) else set()
+    made_by = raw_draws.tree()
+    for fault in _faults(options.faults):
+        for lab in (options.lab,) if options.lab else ("all", "minimum"):
+            for seed in range(int(first), int(last or first) + 1):
+                if (fault, lab, seed) in known:
+                    continue
+                with tempfile.TemporaryDirectory() as folder:
+                    row = run_one(fault, lab, seed, recipe, Path(folder))
+                raw_draws.append(file, HEADER, [row], made_by)
+                print(*row, sep=" | ", flush=True)
+    text = summary(raw_draws.read(file))
+    print(text)
+    if options.write:
+        (raw_draws.HERE / "faults.md").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
