@@ -49,6 +49,15 @@ class MakeSafeError(QdcharError):
     exit_code = 22
 
 
+class RunFolderError(QdcharError):
+    """The run folder cannot be written: the disk is full, or permission is missing.
+
+    The station was left as its policy for errors says; what was written until then is readable.
+    """
+
+    exit_code = 23
+
+
 class RecordError(QdcharError):
     """A source record or a data file is stale, damaged or invalid."""
 

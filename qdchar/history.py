@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,24 +19,35 @@ COLUMNS = (
 )
 
 
-def load_history(folder: Path) -> list[SourceRecord]:
+def load_history(
+    folder: Path, skipped: Callable[[str], None] = warnings.warn
+) -> list[SourceRecord]:
     """Read the records of all runs in a folder, oldest first; stale ones too.
 
     Parameters
     ----------
     folder
         Holds run folders, each with its ``record.json``.
+    skipped
+        Told of each record that cannot be read, and why; the others are read nevertheless. A
+        warning by default.
 
     Raises
     ------
     RecordError
-        If there is no record, or one cannot be read.
+        If there is no record that can be read.
     """
-    records = [load_record(file, stale_ok=True) for file in folder.glob("*/record.json")]
+    records = []
+    faults = 0
+    for file in sorted(folder.glob("*/record.json")):
+        try:
+            records.append(load_record(file, stale_ok=True))
+        except RecordError as error:
+            faults += 1
+            skipped(str(error))
     if not records:
-        raise RecordError(
-            f"{folder}: holds no run with a record.json; give the folder that holds the run folders"
-        )
+        broken = f"; {faults} cannot be read" if faults else ""
+        raise RecordError(f"{folder}: holds no runs with a record.json{broken}")
     return sorted(records, key=lambda record: record.created)
 
 

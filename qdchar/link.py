@@ -16,7 +16,6 @@ the link's own loss then carry it, while a loss that is asked for stays exact.
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -32,6 +31,7 @@ from pydantic import (
 
 from qdchar.errors import InconclusiveError, UsageError
 from qdchar.estimate import Contribution, Estimate, propagate
+from qdchar.files import read_toml, shown
 
 if TYPE_CHECKING:
     from qdchar.record import SourceRecord
@@ -247,12 +247,7 @@ def load_link(path: Path | None) -> Link:
     """
     if path is None:
         return Link()
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"link file {path}: cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"link file {path}: not valid TOML: {error}") from error
+    table = read_toml(path)
     try:
         return Link.model_validate(table)
     except ValidationError as error:
@@ -271,10 +266,10 @@ def _plainly(problem: Any) -> str:
     if problem["type"] == "value_error":
         return str(problem["ctx"]["error"])
     if problem["type"] == "literal_error":
-        return f"{key} = {problem['input']!r}: allowed is {problem['ctx']['expected']}"
+        return f"{key} = {shown(problem['input'])}: allowed is {problem['ctx']['expected']}"
     allowed = _ALLOWED.get(str(problem["loc"][0]) if problem["loc"] else "")
     number = "a number"
     if problem["loc"] and problem["loc"][0] in _CONSTANTS:
         number = "a number, or a table {value = ..., u = ...}"
     what = f"{number}: {allowed[0]}" if allowed else number
-    return f"{key} = {problem['input']!r}: allowed is {what}"
+    return f"{key} = {shown(problem['input'])}: allowed is {what}"

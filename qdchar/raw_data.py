@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,14 +20,17 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from qdchar.errors import RecordError
+from qdchar.errors import RecordError, RunFolderError
+from qdchar.files import MAX_TABLE_BYTES, read_text, shown, writing
 from qdchar.roles import Counts
 
 _MAGIC = "# qdchar scan 1"
+_MOST_CLICKS = 2.0**53
+"""Beyond it a number in a text file no longer counts single clicks."""
 
 
-class Settings(BaseModel, frozen=True, extra="forbid"):
-    """Settings of a measurement; each has a class of its own, and a recipe file may change them."""
+class Settings(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
+    """What a protocol can be asked; each protocol has its own, a recipe file may change them."""
 
 
 class Progress(Protocol):
@@ -140,11 +145,13 @@ class ScanWriter:
         self._stream: TextIO | None = None
 
     def __enter__(self) -> Self:
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        self._stream = self._file.open("x", encoding="utf-8")
-        self._stream.write(f"{_MAGIC}\n# {json.dumps(asdict(self._about))}\n")
-        self._stream.write(f"{self._x_name},clicks_a,clicks_b,dwell_s\n")
-        self._stream.flush()
+        with writing(self._file):
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            self._stream = self._file.open("x", encoding="utf-8")
+        self._write(
+            f"{_MAGIC}\n# {json.dumps(asdict(self._about))}\n"
+            f"{self._x_name},clicks_a,clicks_b,dwell_s\n"
+        )
         return self
 
     def add(self, x: float, counts: Counts) -> None:
@@ -153,12 +160,24 @@ class ScanWriter:
             raise ValueError(f"{self._file}: the scan is not open for writing")
         row = (float(x), *counts.clicks, counts.dwell_s)
         self._rows.append(row)
-        self._stream.write(",".join(repr(v) for v in row) + "\n")
-        self._stream.flush()
+        self._write(",".join(repr(v) for v in row) + "\n")
+
+    def _write(self, lines: str) -> None:
+        """Write lines and flush them; after an error nothing more is written."""
+        assert self._stream is not None
+        try:
+            with writing(self._file):
+                self._stream.write(lines)
+                self._stream.flush()
+        except RunFolderError:
+            self.__exit__()
+            raise
 
     def __exit__(self, *_: object) -> None:
         if self._stream is not None:
-            self._stream.close()
+            # A line that did not fit was reported when it was written.
+            with suppress(OSError):
+                self._stream.close()
             self._stream = None
 
     def scan(self) -> Scan:
@@ -190,21 +209,13 @@ def read_scan(file: Path) -> Scan:
     Raises
     ------
     RecordError
-        If the file cannot be read, a column is missing or a cell is not a number; names the line.
+        If a column is missing, or a cell is not a number or not possible; names the line.
     """
+    text = read_text(file, RecordError, MAX_TABLE_BYTES)
+    lines = list(enumerate(text.replace("\r\n", "\n").split("\n"), start=1))
     about = About(protocol="", started="")
-    try:
-        with file.open(encoding="utf-8") as stream:
-            lines = list(enumerate(stream, start=1))
-    except OSError as error:
-        raise RecordError(f"{file}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise RecordError(f"{file}: not a text file; a scan is a CSV file") from None
-    if lines and lines[0][1].rstrip("\n") == _MAGIC:
-        try:
-            about = About(**json.loads(lines[1][1][2:]))
-        except (IndexError, ValueError, TypeError) as error:
-            raise RecordError(f"{file}, line 2: not the description of a scan: {error}") from None
+    if lines and lines[0][1] == _MAGIC:
+        about = _about(file, lines[1][1] if len(lines) > 1 else "")
     table = [(n, text) for n, text in lines if text.strip() and not text.startswith("#")]
     if len(table) < 2:
         raise RecordError(f"{file}: no data below the header line; was the scan broken off?")
@@ -216,12 +227,38 @@ def read_scan(file: Path) -> Scan:
             f"{file}: columns are {', '.join(header)}; needed are power_W or voltage_V, and "
             "clicks_a and clicks_b (or counts)"
         )
-    rows = []
-    for n, text in table[1:]:
-        try:
-            cells = dict(zip(header, map(float, next(csv.reader([text]))), strict=True))
-        except ValueError as error:
-            raise RecordError(f"{file}, line {n}: {text.strip()!r}: {error}") from None
-        second = int(cells.get("clicks_b", 0))
-        rows.append((cells[x_name], int(cells[first]), second, cells.get("dwell_s", 1.0)))
+    rows = [_row(file, n, text, header, x_name, first) for n, text in table[1:]]
     return _scan(about, x_name, rows, file)
+
+
+def _about(file: Path, line: str) -> About:
+    """Read the provenance, the second line of a file that `ScanWriter` wrote."""
+    try:
+        about = About(**json.loads(line[2:]))
+        if not isinstance(about.settings, dict):
+            raise TypeError("settings are not a table")
+    except (ValueError, TypeError, RecursionError) as error:
+        raise RecordError(f"{file}, line 2: not the description of a scan: {error}") from None
+    return about
+
+
+def _row(
+    file: Path, n: int, text: str, header: Sequence[str], x_name: str, first: str
+) -> tuple[float, int, int, float]:
+    """Read one point, and check that clicks and dwell are possible."""
+    try:
+        cells = dict(zip(header, map(float, next(csv.reader([text]))), strict=True))
+    except (ValueError, csv.Error) as error:
+        raise RecordError(f"{file}, line {n}: {shown(text.strip())}: {error}") from None
+    x, dwell_s = cells[x_name], cells.get("dwell_s", 1.0)
+    clicks = (cells[first], cells.get("clicks_b", 0.0))
+    if not math.isfinite(x):
+        raise RecordError(f"{file}, line {n}: {x_name} is {x:g}, which is not a number")
+    if not all(0 <= c <= _MOST_CLICKS for c in clicks):
+        raise RecordError(
+            f"{file}, line {n}: {clicks[0]:g} and {clicks[1]:g} clicks: from 0 to "
+            f"{_MOST_CLICKS:g} are possible"
+        )
+    if not 0 < dwell_s < math.inf:
+        raise RecordError(f"{file}, line {n}: dwell_s is {dwell_s:g}, must be more than 0 s")
+    return x, int(clicks[0]), int(clicks[1]), dwell_s

@@ -7,7 +7,6 @@ that is past its validity is an error that names the field.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,6 +25,7 @@ from pydantic import (
 
 from qdchar.errors import RecordError
 from qdchar.estimate import Contribution, Estimate, Kind, covariance
+from qdchar.files import read_json, shown, write_text
 from qdchar.quantities import Quantity, define, is_known, quantity
 
 SCHEMA: Literal["qdchar/source-record/2"] = "qdchar/source-record/2"
@@ -227,9 +227,7 @@ class SourceRecord(BaseModel):
 
     def write(self, file: Path) -> None:
         """Write as JSON, in one piece."""
-        partial = file.with_suffix(".partial")
-        partial.write_text(self.model_dump_json(by_alias=True, indent=1) + "\n", encoding="utf-8")
-        partial.replace(file)
+        write_text(file, self.model_dump_json(by_alias=True, indent=1) + "\n")
 
 
 def make_record(
@@ -280,13 +278,9 @@ def load_record(file: Path, *, now: datetime | None = None, stale_ok: bool = Fal
     """
     if file.is_dir():
         file = file / "record.json"
+    data = read_json(file)
     try:
-        text = file.read_text(encoding="utf-8")
-        record = SourceRecord.model_validate(json.loads(text))
-    except OSError as error:
-        raise RecordError(f"{file}: cannot be read: {error.strerror}") from None
-    except json.JSONDecodeError as error:
-        raise RecordError(f"{file}: not JSON: {error}") from None
+        record = SourceRecord.model_validate(data)
     except ValidationError as error:
         raise RecordError(f"{file}: {explain(error)}") from None
     if not stale_ok and (now or datetime.now(UTC)) > record.valid_until:
@@ -311,6 +305,6 @@ def explain(error: ValidationError, table: str = "") -> str:
         where = ".".join([*path, *map(str, item["loc"])]) or "the file as a whole"
         reason = "unknown key" if item["type"] == "extra_forbidden" else item["msg"]
         value = item["input"]
-        given = "" if isinstance(value, dict | BaseModel) else f" (given: {value!r})"
+        given = "" if isinstance(value, dict | BaseModel) else f" (given: {shown(value)})"
         lines.append(f"{where}: {reason}{given}")
     return "; ".join(lines)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import sys
+import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 
 import click
 
 from qdchar import __version__
-from qdchar.errors import QdcharError
+from qdchar.errors import QdcharError, RunFolderError
+from qdchar.files import cannot_be_written
 from qdchar.interrupt import Terminated, unwind_on_signals
+
+from ._streams import never_raise_on_output, output_lost
 
 # verb: what `qdchar --help` says of it. The verb's file is imported only when it is asked for.
 VERBS = {
@@ -63,8 +66,9 @@ def cli() -> None:
     """Characterize quantum-dot single-photon sources and predict their QKD key rate.
 
     Exit codes: 0 GO, 2 usage, 10 NO-GO, 11 inconclusive, 20 an instrument cannot be reached, 21
-    refused for safety, 22 make-safe failed, 30 a record or data file is stale or invalid, 130
-    and 143 interrupted.
+    refused for safety, 22 make-safe failed, 23 the run folder or an output file cannot be written,
+    30 a record or data file is stale or invalid; 130, 143, 129 and 131 ended by Ctrl-C, SIGTERM,
+    SIGHUP and SIGQUIT.
     """
 
 
@@ -84,8 +88,22 @@ def run(arguments: Sequence[str]) -> int:
         return _ended(arguments, error.format_message(), 2)
     except (click.Abort, KeyboardInterrupt):
         return _ended(arguments, "interrupted", 130)
-    except Terminated:
-        return _ended(arguments, "terminated", 143)
+    except Terminated as ended:
+        return _ended(arguments, str(ended), ended.exit_code)
+    except OSError as error:
+        if cannot_be_written(error):
+            where = error.filename or "the run folder or an output file"
+            text = f"{where}: cannot be written: {error.strerror}; free some space or choose --out"
+            return _ended(arguments, text, RunFolderError.exit_code)
+        return _unexpected(arguments, error)
+    except BaseException as error:  # a lab's own driver may raise anything
+        return _unexpected(arguments, error)
+
+
+def _unexpected(arguments: Sequence[str], error: BaseException) -> int:
+    """End with what no one foresaw: the traceback is for whoever mends it."""
+    click.echo("".join(traceback.format_exception(error)), err=True)
+    return _ended(arguments, f"unexpected {type(error).__name__}: {error}", 1)
 
 
 def _ended(arguments: Sequence[str], message: str, code: int) -> int:
@@ -98,10 +116,10 @@ def _ended(arguments: Sequence[str], message: str, code: int) -> int:
 
 def main() -> None:
     """Entry point of the ``qdchar`` command."""
+    never_raise_on_output()
     unwind_on_signals()
     code = run(sys.argv[1:])
-    try:
-        sys.stderr.flush()
-    except OSError:  # closed: Python would try again on its way out, and end with exit code 120
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+    if error := output_lost():
+        click.echo(f"qdchar: standard output cannot be written: {error.strerror}", err=True)
+        code = code or RunFolderError.exit_code
     sys.exit(code)

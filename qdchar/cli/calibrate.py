@@ -83,7 +83,9 @@ def calibrate(
         if station is not None and station_file is not None:
             plan = preflight.plan_calibration(station, registry)
             preflight.check(station, registry, recipe, plan.measurements, folder=out, link=link)
+            station.reserve()
             run = stack.enter_context(Run.create(out, station.file.source, "calibrate"))
+            station.note_run(run.folder)
             shutil.copyfile(station_file, run.folder / "station.toml")
         else:
             run = stack.enter_context(Run.create(out, "simulated", "calibrate"))

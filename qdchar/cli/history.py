@@ -51,7 +51,13 @@ def history(
     from qdchar.notation import text
     from qdchar.quantities import is_known, quantity
 
-    records = load_history(folder)
+    skipped: list[str] = []
+
+    def skip(reason: str) -> None:
+        skipped.append(reason)
+        click.echo(f"skipped: {reason}", err=True)
+
+    records = load_history(folder, skip)
     shown = names or _SHOWN
     for name in shown:
         click.echo(f"{quantity(name).words} ({name})" if is_known(name) else name)
@@ -88,5 +94,5 @@ def history(
             ]
             for name in shown
         }
-        click.echo(json.dumps({"exit_code": 0, "quantities": series}))
+        click.echo(json.dumps({"exit_code": 0, "quantities": series, "skipped": skipped}))
     return 0

@@ -98,7 +98,9 @@ def measure(
             display.say(f"{name} needs other quantities; these measurements are made too: {others}")
     preflight.check(station, registry, recipe, names, folder=out)
     with ExitStack() as stack:
+        station.reserve()
         run = stack.enter_context(Run.create(out, station.file.source, name))
+        station.note_run(run.folder)
         shutil.copyfile(station_file, run.folder / "station.toml")
         stack.enter_context(station)
         session = Session(

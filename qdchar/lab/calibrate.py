@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from qdchar import __version__, protocols
 from qdchar.analysis.brightness import photon_numbers
-from qdchar.errors import InconclusiveError, QdcharError
+from qdchar.errors import InconclusiveError
 from qdchar.link import Link
 from qdchar.record import SourceRecord, make_record
 
@@ -101,7 +101,7 @@ def _keep_snapshot(s: Session) -> None:
     """Keep the state in which the station was left, without hiding an earlier error."""
     try:
         s.run.keep_json("snapshot_after.json", s.station.snapshot())
-    except QdcharError as error:
+    except Exception as error:  # a lab's own driver may raise anything
         s.display.say(f"snapshot_after.json is not written: {error}")
 
 

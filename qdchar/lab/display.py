@@ -27,8 +27,9 @@ class Display:
         self._console: Console = Console(file=cast(IO[str], _StandardError()), highlight=False)
 
     def say(self, text: str) -> None:
-        """Print a line."""
-        self._console.print(text, markup=False, soft_wrap=True)
+        """Print a line; a terminal that was closed meanwhile changes nothing else."""
+        with suppress(Exception, SystemExit):  # rich exits where a pipe is broken
+            self._console.print(text, markup=False, soft_wrap=True)
 
     @contextmanager
     def step(self, title: str, measurement: str = "") -> Iterator[Progress]:

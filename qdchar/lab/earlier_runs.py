@@ -12,7 +12,7 @@ from qdchar.errors import RecordError
 from qdchar.estimate import Estimate
 
 from .run import read_steps
-from .station import StationFile
+from .station_file import StationFile
 
 
 def known_quantities(

@@ -8,12 +8,10 @@ long as these files have not changed.
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from qdchar.errors import RecordError
+from qdchar.files import read_json
 from qdchar.keyrate import KeyRate, predict, source_and_link
 from qdchar.link import Link
 from qdchar.record import SourceRecord, load_record
@@ -93,20 +91,6 @@ def load_outcome(folder: Path) -> Outcome:
             return Outcome(record, link, recipe, rate, verdict)
     rate, verdict = predict_and_judge(record, link, recipe)
     return Outcome(record, link, recipe, rate, verdict, changed)
-
-
-def read_json(file: Path) -> Any:
-    """Read a JSON file of a run.
-
-    Raises
-    ------
-    RecordError
-        It cannot be read, or is not JSON.
-    """
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RecordError(f"{file}: cannot be read: {error}") from None
 
 
 def _hashes(folder: Path) -> dict[str, str]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
 from qdchar.errors import UsageError
+from qdchar.files import read_toml
 from qdchar.raw_data import Settings
 from qdchar.record import explain
 
@@ -102,11 +102,7 @@ def load_recipe(file: Path | None, registry: Registry) -> Recipe:
     if file is None:
         return Recipe()
     try:
-        recipe = Recipe.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise UsageError(f"{file}: cannot be read: {error.strerror}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{file}: not TOML: {error}") from None
+        recipe = Recipe.model_validate(read_toml(file))
     except ValidationError as error:
         raise UsageError(f"{file}: {explain(error)}") from None
     known = {m.table: m for m in registry.values()}

@@ -23,7 +23,7 @@ import secrets
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,8 +31,9 @@ from typing import IO, Any, Self
 
 import numpy as np
 
-from qdchar.errors import RecordError, UsageError
+from qdchar.errors import RecordError, RunFolderError, UsageError
 from qdchar.estimate import Contribution, Estimate
+from qdchar.files import cannot_be_written, read_json, write_text, writing
 from qdchar.fit import Curve, Fit, Result
 from qdchar.record import RawFile, current_source
 
@@ -68,22 +69,39 @@ class Run:
             (folder / "raw").mkdir(parents=True)
             (folder / "results").mkdir()
         except OSError as error:
-            raise UsageError(
+            kind = RunFolderError if cannot_be_written(error) else UsageError
+            raise kind(
                 f"run folder {folder} cannot be made: {error.strerror}; give another --out"
             ) from None
         return cls(folder)
 
     def __enter__(self) -> Self:
-        self._log = (self.folder / "run.jsonl").open("a", encoding="utf-8")
+        with writing(self.folder):
+            self._log = (self.folder / "run.jsonl").open("a", encoding="utf-8")
         self._start = str(uuid.uuid4())
         self._write("start", {"uid": self._start, "time": time.time(), "folder": self.folder.name})
-        (self.folder / "environment.txt").write_text(_environment(), encoding="utf-8")
+        self.keep_text("environment.txt", _environment())
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, _trace: object) -> None:
         if kind is not None:
             status = "abort" if not issubclass(kind, Exception) else "fail"
             self._status = (status, f"{kind.__name__}: {error}")
+        # Where the disk is full, the error that is under way already says more than the log would.
+        with suppress(RunFolderError) if kind is not None else nullcontext(), self._closing():
+            self._write_stop()
+
+    @contextmanager
+    def _closing(self) -> Iterator[None]:
+        """Close the log; a line that did not fit is tried once more on closing, and may fail."""
+        try:
+            yield
+        finally:
+            if self._log is not None:
+                with writing(Path(self._log.name)):
+                    self._log.close()
+
+    def _write_stop(self) -> None:
         exit_status, reason = self._status
         self._write(
             "stop",
@@ -96,8 +114,6 @@ class Run:
                 "num_events": {"step": self._events},
             },
         )
-        if self._log is not None:
-            self._log.close()
 
     @property
     def raw(self) -> Path:
@@ -120,7 +136,7 @@ class Run:
 
     def keep_text(self, name: str, text: str) -> None:
         """Write a plain file beside the log."""
-        (self.folder / name).write_text(text, encoding="utf-8")
+        write_text(self.folder / name, text)
 
     def keep_json(self, name: str, data: Mapping[str, Any]) -> None:
         """Write a JSON file beside the log."""
@@ -164,8 +180,9 @@ class Run:
     def _write(self, name: str, document: Mapping[str, Any]) -> None:
         if self._log is None:
             raise ValueError(f"{self.folder}: the run is not open")
-        self._log.write(json.dumps({"name": name, "doc": document}) + "\n")
-        self._log.flush()
+        with writing(Path(self._log.name)):
+            self._log.write(json.dumps({"name": name, "doc": document}) + "\n")
+            self._log.flush()
 
     def raw_files(self) -> tuple[RawFile, ...]:
         """Hash everything in ``raw/``."""
@@ -192,9 +209,9 @@ def read_steps(folder: Path) -> tuple[Step, ...]:
     steps = []
     for file in files:
         try:
-            data = json.loads(file.read_text(encoding="utf-8"))
+            data = read_json(file)
             steps.append(Step(data["name"], data["title"], _result(data), tuple(data["raw"])))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise RecordError(f"{file}: damaged: {error!r}") from None
     return tuple(steps)
 

@@ -8,114 +8,24 @@ the file's policy says: its output is held, or it is brought to its safe state.
 from __future__ import annotations
 
 import inspect
-import math
-import os
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from traceback import walk_tb
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar, cast
-
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    FiniteFloat,
-    ValidationError,
-    model_validator,
-)
+from typing import Any, Self, TypeVar, cast
 
 from qdchar.errors import InstrumentError, MakeSafeError, QdcharError, UsageError
 from qdchar.estimate import Contribution, Estimate
 from qdchar.interrupt import Terminated, signals_held, signals_unwind
 from qdchar.quantities import Quantity, define, is_known, quantity
-from qdchar.record import explain
 from qdchar.roles import Identity, Instrument, Reading
 
-from .dotted_path import load_object
+from .station_file import RoleTable, StationFile, build_driver, read_station_file
+from .station_lock import StationLock
 
 T = TypeVar("T")
-
-Policy = Literal["hold", "make_safe", "ramp_ground", "block"]
-"""``hold`` leaves the output as it is; the other three call the driver's ``make_safe``, under the
-name of what that does to a piezo or a shutter."""
-
-
-class Certificate(BaseModel):
-    """A calibration that the lab relies on.
-
-    Attributes
-    ----------
-    shared
-        Error sources that other certificates have, too (one power meter behind both): name to the
-        part of `u` that comes from it, with its sign. The rest of `u` is the certificate's own.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    value: FiniteFloat
-    u: FiniteFloat = Field(ge=0)
-    unit: str
-    certificate: str = ""
-    shared: dict[str, FiniteFloat] = {}
-
-    @model_validator(mode="after")
-    def _shared_is_part_of_u(self) -> Certificate:
-        if sum(u**2 for u in self.shared.values()) > self.u**2 * (1.0 + 1e-9):
-            raise ValueError("the shared parts add up to more than u (sum of squares)")
-        return self
-
-    @property
-    def u_own(self) -> float:
-        """The part of `u` that no other certificate shares."""
-        if not self.shared:
-            return self.u
-        return math.sqrt(max(self.u**2 - sum(u**2 for u in self.shared.values()), 0.0))
-
-
-class InstrumentTable(BaseModel):
-    """A ``[links.NAME]`` table: the connection to a controller that several roles share.
-
-    It has nothing to do with `qdchar.link`, the optical link of a key rate. Keys that are not named
-    here go to the driver as keyword arguments.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    driver: str
-    address: str | None = None
-
-
-class RoleTable(InstrumentTable):
-    """A ``[roles.NAME]`` table."""
-
-    link: str | None = None
-    on_success: Policy = "hold"
-    on_error: Policy = "make_safe"
-    on_interrupt: Policy = "make_safe"
-
-
-class StationFile(BaseModel):
-    """The station file as it stands.
-
-    Attributes
-    ----------
-    measurements
-        The lab's own measurements: name to ``"module:NAME"``, a file beside the station file.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    source: str
-    wavelength_m: FiniteFloat = Field(gt=100e-9, lt=10e-6)
-    nominal_clock_Hz: FiniteFloat = Field(gt=0)
-    calibrations: dict[str, Certificate] = {}
-    links: dict[str, InstrumentTable] = {}
-    measurements: dict[str, str] = {}
-    roles: dict[str, RoleTable]
 
 
 @dataclass
@@ -143,19 +53,46 @@ class Station:
         self.file = file
         self.origin = origin
         self._say = say
-        links = {name: _build(f"links.{name}", t, origin) for name, t in file.links.items()}
+        links = {name: build_driver(f"links.{name}", t, origin) for name, t in file.links.items()}
         self._links: dict[str, Any] = links
         self._roles = {
-            name: _Role(name, t, _build(f"roles.{name}", t, origin, links))
+            name: _Role(name, t, build_driver(f"roles.{name}", t, origin, links))
             for name, t in file.roles.items()
         }
         self._open = ExitStack()
+        self._lock = StationLock(file.name, self._addresses())
+
+    def _addresses(self) -> Iterator[str]:
+        """Yield the addresses that only one run at a time may use: all but the taggers'."""
+        for table in self.file.links.values():
+            yield table.address or ""
+        for role in self._roles.values():
+            if role.table.address is not None and not hasattr(role.device, "stream"):
+                yield role.table.address
+
+    def reserve(self) -> None:
+        """Keep other runs from the instruments until this one has left the station.
+
+        Called on entering, too; call it earlier to be refused before a run folder is made.
+
+        Raises
+        ------
+        InstrumentError
+            If another run uses one of the instruments; says which, and who.
+        """
+        self._lock.acquire()
+
+    def note_run(self, folder: Path) -> None:
+        """Let those who are refused know which run holds the station."""
+        self._lock.note(str(folder))
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             stack.enter_context(signals_unwind())
+            stack.callback(self._lock.release)
+            self.reserve()
             for device in (*self._links.values(), *(r.device for r in self._roles.values())):
-                stack.callback(device.close)
+                stack.callback(self._close, device)
                 _open(device)
             self._open = stack.pop_all()
         return self
@@ -166,38 +103,68 @@ class Station:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        failures: list[str] = []
         with self._open:
-            if kind is None:
-                self._leave("on_success")
-            elif issubclass(kind, KeyboardInterrupt | Terminated):
-                self._leave("on_interrupt")
-            else:
-                self._leave("on_error")
+            try:
+                if kind is None:
+                    self._leave("on_success", failures)
+                elif issubclass(kind, KeyboardInterrupt | Terminated):
+                    self._leave("on_interrupt", failures)
+                else:
+                    self._leave("on_error", failures)
+            except (KeyboardInterrupt, Terminated):  # it arrived on the way out
+                self._leave("on_interrupt", failures)
+                if not failures:
+                    raise
+        if failures:
+            text = "MAKE-SAFE FAILED, look at the instruments now: " + "; ".join(failures)
+            if error is not None:
+                text += f". The run had ended with {type(error).__name__}: {error}"
+            raise MakeSafeError(text) from error
+        if isinstance(error, Exception) and not isinstance(error, QdcharError):
+            self._blame_the_instrument(error)
 
-    def _leave(self, occasion: str) -> None:
-        self._make_safe(
-            [r for r in self._roles.values() if r.in_use and getattr(r.table, occasion) != "hold"]
+    def _blame_the_instrument(self, error: Exception) -> None:
+        """Raise what a lab's own driver raised as an instrument that failed."""
+        names = {id(device): f"links.{name}" for name, device in self._links.items()}
+        names |= {id(r.device): f"roles.{r.name}" for r in self._roles.values()}
+        for frame, _ in walk_tb(error.__traceback__):
+            where = names.get(id(frame.f_locals.get("self")))
+            if where is not None:
+                raise InstrumentError(
+                    f"{where}: {frame.f_code.co_qualname} failed: {type(error).__name__}: {error}"
+                ) from error
+
+    def _leave(self, occasion: str, failures: list[str]) -> None:
+        """Leave the roles that were used as their policy says."""
+        self._bring_to_safety(
+            [r for r in self._roles.values() if r.in_use and getattr(r.table, occasion) != "hold"],
+            failures,
         )
 
-    def _make_safe(self, roles: list[_Role]) -> None:
-        """Bring roles to safety; if one fails, the others are made safe all the same."""
-        failures = []
+    def _bring_to_safety(self, roles: list[_Role], failures: list[str]) -> None:
+        """Bring roles to safety; one that fails does not keep the others from it."""
         with signals_held():
             for role in roles:
                 self._tell(f"bringing {role.name} to safety ...")
                 try:
                     role.device.make_safe()
                     role.in_use = False
-                except Exception as error:
-                    failures.append(f"{role.name} ({role.table.driver}): {error}")
-        if failures:
-            raise MakeSafeError(
-                "MAKE-SAFE FAILED, look at the instruments now: " + "; ".join(failures)
+                except BaseException as error:  # signals are held: it comes from the driver
+                    failures.append(_failure(role, error))
+
+    def _close(self, device: Any) -> None:
+        """Close an instrument; one that cannot be closed costs neither the others nor the run."""
+        try:
+            device.close()
+        except (Exception, SystemExit) as error:
+            self._tell(
+                f"{type(device).__name__} could not be closed: {type(error).__name__}: {error}"
             )
 
     def _tell(self, text: str) -> None:
-        """Tell the operator. A message that fails must not keep an instrument from safety."""
-        with suppress(Exception):
+        """Tell the operator, who may have closed the terminal: acting never depends on telling."""
+        with suppress(Exception, SystemExit):  # rich exits where a pipe is broken
             self._say(text)
 
     def make_safe(self) -> list[str]:
@@ -216,29 +183,34 @@ class Station:
         MakeSafeError
             Names the roles that are safe and those that could not be brought to safety, and why.
         """
-        done, failures = [], []
-        with signals_held():
-            for role in self._roles.values():
-                if not hasattr(role.device, "make_safe"):
-                    continue
-                self._tell(f"bringing {role.name} to safety ...")
-                try:
-                    with ExitStack() as stack:
-                        for device in (self._links.get(role.table.link or ""), role.device):
-                            if device is not None:
-                                stack.callback(device.close)
-                                _open(device)
-                        role.device.make_safe()
-                    done.append(role.name)
-                except Exception as error:
-                    failures.append(f"{role.name} ({role.table.driver}): {error}")
-        if failures:
-            raise MakeSafeError(
-                "MAKE-SAFE FAILED, look at these instruments now: "
-                + "; ".join(failures)
-                + f". Safe: {', '.join(done) or 'none'}"
-            )
+        done: list[str] = []
+        failures: list[str] = []
+        try:
+            with signals_held():
+                for role in self._roles.values():
+                    if hasattr(role.device, "make_safe"):
+                        self._open_and_make_safe(role, done, failures)
+        finally:
+            if failures:  # louder than a signal that was held
+                raise MakeSafeError(
+                    "MAKE-SAFE FAILED, look at these instruments now: "
+                    + "; ".join(failures)
+                    + f". Safe: {', '.join(done) or 'none'}"
+                )
         return done
+
+    def _open_and_make_safe(self, role: _Role, done: list[str], failures: list[str]) -> None:
+        self._tell(f"bringing {role.name} to safety ...")
+        try:
+            with ExitStack() as stack:
+                for device in (self._links.get(role.table.link or ""), role.device):
+                    if device is not None:
+                        stack.callback(self._close, device)
+                        _open(device)
+                role.device.make_safe()
+            done.append(role.name)
+        except BaseException as error:  # signals are held: it comes from the driver
+            failures.append(_failure(role, error))
 
     def role(self, name: str, kind: type[T]) -> T:
         """Hand out an instrument for use.
@@ -320,12 +292,12 @@ class Station:
                 with ExitStack() as stack:
                     for device in (link, role.device):
                         if device is not None:
-                            stack.callback(device.close)
+                            stack.callback(self._close, device)
                             _open(device)
                     yield role.name, (role.device.identify(), role.device.snapshot())
             except InstrumentError as error:
                 yield role.name, error
-            except Exception as error:  # a lab's own driver may raise anything
+            except (Exception, SystemExit) as error:  # a lab's own driver may raise anything
                 yield role.name, InstrumentError(f"{type(error).__name__}: {error}")
 
     def identities(self) -> dict[str, Identity]:
@@ -370,13 +342,18 @@ class Station:
         return ""
 
 
+def _failure(role: _Role, error: BaseException) -> str:
+    kind = "" if isinstance(error, QdcharError) else f"{type(error).__name__}: "
+    return f"{role.name} ({role.table.driver}): {kind}{error}"
+
+
 def _open(device: Any) -> None:
     """Open an instrument; any error of a lab's own driver means that it cannot be reached."""
     try:
         device.open()
     except QdcharError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InstrumentError(
             f"{type(device).__name__} cannot be opened: {type(error).__name__}: {error}"
         ) from error
@@ -390,62 +367,4 @@ def load_station(file: Path, say: Callable[[str], None] = print) -> Station:
     UsageError
         Names the key that is wrong and says what is allowed.
     """
-    try:
-        data = tomllib.loads(file.read_text(encoding="utf-8"))
-        parsed = StationFile.model_validate(data)
-    except OSError as error:
-        raise UsageError(f"{file}: cannot be read: {error.strerror}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{file}: not TOML: {error}") from None
-    except ValidationError as error:
-        raise UsageError(f"{file}: {explain(error)}") from None
-    return Station(parsed, str(file), say)
-
-
-def _build(
-    where: str, table: InstrumentTable, origin: str, links: Mapping[str, Any] | None = None
-) -> Any:
-    """Make the driver object that a table describes."""
-    folder = Path(origin).absolute().parent
-    driver = load_object(table.driver, folder, f"{origin}: {where}")
-    link = table.link if isinstance(table, RoleTable) else None
-    if (link is None) == (table.address is None):
-        raise UsageError(f"{origin}: {where}: give either `address` or `link`")
-    if link is not None and link not in (links or {}):
-        raise UsageError(
-            f"{origin}: {where}: link {link!r} is not among [links.*]: {', '.join(links or {})}"
-        )
-    first = table.address if link is None else (links or {})[link]
-    arguments = {
-        key: _secret(where, value, origin) for key, value in (table.model_extra or {}).items()
-    }
-    accepted = [p for p in inspect.signature(driver).parameters.values()][1:]
-    allowed = [p.name for p in accepted if p.kind is not inspect.Parameter.VAR_KEYWORD]
-    if len(allowed) == len(accepted):
-        for key in arguments:
-            if key not in allowed:
-                raise UsageError(
-                    f"{origin}: {where}: unknown key {key!r}; {table.driver} takes "
-                    f"{', '.join(allowed) or 'none'}"
-                )
-    for p in accepted:
-        if p.default is p.empty and p.name not in arguments and p.name in allowed:
-            raise UsageError(f"{origin}: {where}: key {p.name!r} is missing")
-    try:
-        return driver(first, **arguments)
-    except UsageError as error:
-        raise UsageError(f"{origin}: {where}: {error}") from None
-    except (TypeError, ValueError) as error:
-        raise UsageError(
-            f"{origin}: {where}: {table.driver} does not accept this table: {error}"
-        ) from None
-
-
-def _secret(where: str, value: Any, origin: str) -> Any:
-    """Replace ``"env:NAME"`` by the environment variable, so that no secret is in the file."""
-    if not (isinstance(value, str) and value.startswith("env:")):
-        return value
-    name = value.removeprefix("env:")
-    if name not in os.environ:
-        raise UsageError(f"{origin}: {where}: environment variable {name} is not set")
-    return os.environ[name]
+    return Station(read_station_file(file), str(file), say)

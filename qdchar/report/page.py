@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from qdchar.estimate import Estimate
+from qdchar.files import read_json
 from qdchar.keyrate import ASSUMPTION, predict, source_and_link
 from qdchar.keyrate.comparators import COMPARATORS
-from qdchar.lab.outcome import load_outcome, read_json
+from qdchar.lab.outcome import load_outcome
 from qdchar.lab.run import Step, read_steps
 from qdchar.notation import concise, interval_text, text
 from qdchar.record import SourceRecord

@@ -104,7 +104,7 @@ _ROLE = (
         (_HEAD + _ROLE + 'on_error = "explode"\n', "on_error"),
         (_HEAD + _ROLE + 'name = "env:QDCHAR_NOT_SET"\n', "QDCHAR_NOT_SET is not set"),
         (_HEAD, "roles"),
-        ("name = ", "not TOML"),
+        ("name = ", "not valid TOML"),
     ],
 )
 def test_a_wrong_station_file_is_refused_by_key(tmp_path: Path, text: str, says: str) -> None:

@@ -28,7 +28,6 @@ With decoy states, one number a setting, strongest first, and what the settings 
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Literal
 
@@ -36,6 +35,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from qdchar.errors import UsageError
+from qdchar.files import read_toml
 from qdchar.link import Link
 
 from ..decoy.coherent_bounds import Intensities
@@ -95,11 +95,7 @@ def load_session(path: Path) -> SessionFile:
         The file cannot be read, or a key is missing, unknown or of the wrong kind.
     """
     try:
-        return SessionFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise UsageError(f"session file {path}: cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"session file {path}: not valid TOML: {error}") from error
+        return SessionFile.model_validate(read_toml(path))
     except ValidationError as error:
         lines = [
             f"session file {path}: {'.'.join(str(part) for part in problem['loc'])}: "

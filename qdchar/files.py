@@ -1,0 +1,163 @@
+"""Files as people hand them in, and files that cannot be written.
+
+A text file is read in one piece: a regular file (a FIFO would block, a device would not end),
+within a limit of size, in UTF-8. What is wrong is said with the place in the file.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from .errors import QdcharError, RecordError, RunFolderError, UsageError
+
+T = TypeVar("T")
+MAX_TEXT_BYTES = 1 << 24
+"""16 MiB: a thousand times a station file, ten times a record."""
+MAX_TABLE_BYTES = 1 << 28
+"""256 MiB: a scan of some million points."""
+
+_LONGEST_SHOWN = 120
+# Non-blocking: opening a FIFO would otherwise wait for somebody who writes.
+_READ_ONLY = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+_NOT_WRITABLE = frozenset(
+    getattr(errno, name)
+    for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM")
+    if hasattr(errno, name)
+)
+
+
+def cannot_be_written(error: OSError) -> bool:
+    """Tell whether an error says that a disk is full or that permission is missing."""
+    return error.errno in _NOT_WRITABLE
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what keeps a file of a run from being written into a RunFolderError that names it."""
+    try:
+        yield
+    except OSError as error:
+        if not cannot_be_written(error):
+            raise
+        raise RunFolderError(
+            f"{path}: cannot be written: {error.strerror}. Free some space or choose another "
+            "folder with --out; what was written before is readable"
+        ) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small text file in one piece: whoever reads it sees the old text or the new one.
+
+    Raises
+    ------
+    RunFolderError
+        If it cannot be written; a file that was there before is unchanged.
+    """
+    partial = path.with_name(path.name + ".partial")
+    with writing(path):
+        try:
+            partial.write_text(text, encoding="utf-8")
+            partial.replace(path)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
+
+
+def read_text(
+    path: Path, error: type[QdcharError] = UsageError, max_bytes: int = MAX_TEXT_BYTES
+) -> str:
+    """Read a text file that somebody handed in.
+
+    Parameters
+    ----------
+    error
+        Class of what is raised.
+    max_bytes
+        Largest size accepted [bytes].
+
+    Raises
+    ------
+    QdcharError
+        Of class `error`: not a regular file, too large, or not UTF-8; names the line and offset.
+    """
+    try:
+        descriptor = os.open(
+            path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        )
+    except (OSError, ValueError) as fault:  # ValueError: a NUL in the name
+        reason = getattr(fault, "strerror", None) or fault
+        raise error(f"{path}: cannot be read: {reason}") from None
+    with open(descriptor, "rb") as stream:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise error(f"{path}: cannot be read: it is {_kind(status.st_mode)}, not a file")
+        try:
+            data = stream.read(max_bytes + 1)
+        except OSError as fault:
+            raise error(f"{path}: cannot be read: {fault.strerror}") from None
+    if len(data) > max_bytes:
+        raise error(
+            f"{path}: has {max(status.st_size, len(data))} bytes, at most {max_bytes} are "
+            "expected. Is it the right file?"
+        )
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as fault:
+        line = data.count(b"\n", 0, fault.start) + 1
+        raise error(
+            f"{path}, line {line} (byte {fault.start}): {data[fault.start : fault.start + 4]!r} is "
+            "not UTF-8. Save the file with the encoding UTF-8"
+        ) from None
+
+
+def shown(value: object) -> str:
+    """Show a value that somebody gave, in a message: shortened, whatever it is.
+
+    Examples
+    --------
+    >>> shown("884 nm")
+    "'884 nm'"
+    """
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # Python shows no integer of thousands of digits
+        return f"a very long {type(value).__name__}"
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
+
+
+def _kind(mode: int) -> str:
+    if stat.S_ISDIR(mode):
+        return "a folder"
+    if stat.S_ISFIFO(mode):
+        return "a FIFO"
+    return "a socket" if stat.S_ISSOCK(mode) else "a device"
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file that somebody wrote. Raises UsageError with the line."""
+    return _parsed(path, read_text(path), tomllib.loads, "TOML", UsageError)
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file. Raises RecordError with the line."""
+    return _parsed(path, read_text(path, RecordError), json.loads, "JSON", RecordError)
+
+
+def _parsed(
+    path: Path, text: str, parse: Callable[[str], T], kind: str, error: type[QdcharError]
+) -> T:
+    try:
+        return parse(text)
+    except RecursionError:
+        raise error(f"{path}: not valid {kind}: brackets are nested too deeply") from None
+    except ValueError as fault:  # also what Python says of an integer of thousands of digits
+        raise error(f"{path}: not valid {kind}: {fault}") from None

@@ -1,0 +1,153 @@
+"""The station file: its tables, and the drivers that they name by dotted path."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+
+from qdchar.errors import UsageError
+from qdchar.files import read_toml
+from qdchar.record import explain
+
+from .dotted_path import load_object
+
+Policy = Literal["hold", "make_safe", "ramp_ground", "block"]
+"""``hold`` leaves the output as it is; the other three call the driver's ``make_safe``, under the
+name of what that does to a piezo or a shutter."""
+
+
+class Certificate(BaseModel):
+    """A calibration that the lab relies on.
+
+    Attributes
+    ----------
+    shared
+        Error sources that other certificates have, too (one power meter behind both): name to the
+        part of `u` that comes from it, with its sign. The rest of `u` is the certificate's own.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    value: FiniteFloat
+    u: FiniteFloat = Field(ge=0)
+    unit: str
+    certificate: str = ""
+    shared: dict[str, FiniteFloat] = {}
+
+    @model_validator(mode="after")
+    def _shared_is_part_of_u(self) -> Certificate:
+        if sum(u**2 for u in self.shared.values()) > self.u**2 * (1.0 + 1e-9):
+            raise ValueError("the shared parts make more than u")
+        return self
+
+    @property
+    def u_own(self) -> float:
+        """The part of `u` that no other certificate shares."""
+        if not self.shared:
+            return self.u
+        return math.sqrt(max(self.u**2 - sum(u**2 for u in self.shared.values()), 0.0))
+
+
+class InstrumentTable(BaseModel):
+    """A ``[links.NAME]`` table: the connection to a controller that several roles share.
+
+    It has nothing to do with `qdchar.link`, the optical link of a key rate. Keys that are not named
+    here go to the driver as keyword arguments.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    driver: str
+    address: str | None = None
+
+
+class RoleTable(InstrumentTable):
+    """A ``[roles.NAME]`` table."""
+
+    link: str | None = None
+    on_success: Policy = "hold"
+    on_error: Policy = "make_safe"
+    on_interrupt: Policy = "make_safe"
+
+
+class StationFile(BaseModel):
+    """The station file as it stands.
+
+    Attributes
+    ----------
+    measurements
+        The lab's own measurements: name to ``"module:NAME"``, a file beside the station file.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    source: str
+    wavelength_m: FiniteFloat = Field(gt=100e-9, lt=10e-6)
+    nominal_clock_Hz: FiniteFloat = Field(gt=0)
+    calibrations: dict[str, Certificate] = {}
+    links: dict[str, InstrumentTable] = {}
+    measurements: dict[str, str] = {}
+    roles: dict[str, RoleTable]
+
+
+def read_station_file(file: Path) -> StationFile:
+    """Read a station file; names the key that is wrong. Raises UsageError."""
+    try:
+        return StationFile.model_validate(read_toml(file))
+    except ValidationError as error:
+        raise UsageError(f"{file}: {explain(error)}") from None
+
+
+def build_driver(
+    where: str, table: InstrumentTable, origin: str, links: Mapping[str, Any] | None = None
+) -> Any:
+    """Make the driver object that a table describes; nothing is connected. Raises UsageError."""
+    folder = Path(origin).absolute().parent
+    driver = load_object(table.driver, folder, f"{origin}: {where}")
+    link = table.link if isinstance(table, RoleTable) else None
+    if (link is None) == (table.address is None):
+        raise UsageError(f"{origin}: {where}: give either `address` or `link`")
+    if link is not None and link not in (links or {}):
+        raise UsageError(
+            f"{origin}: {where}: link {link!r} is not among [links.*]: {', '.join(links or {})}"
+        )
+    first = table.address if link is None else (links or {})[link]
+    arguments = {
+        key: _secret(where, value, origin) for key, value in (table.model_extra or {}).items()
+    }
+    accepted = [p for p in inspect.signature(driver).parameters.values()][1:]
+    allowed = [p.name for p in accepted if p.kind is not inspect.Parameter.VAR_KEYWORD]
+    if len(allowed) == len(accepted):
+        for key in arguments:
+            if key not in allowed:
+                raise UsageError(
+                    f"{origin}: {where}: unknown key {key!r}; {table.driver} takes "
+                    f"{', '.join(allowed) or 'none'}"
+                )
+    for p in accepted:
+        if p.default is p.empty and p.name not in arguments and p.name in allowed:
+            raise UsageError(f"{origin}: {where}: key {p.name!r} is missing")
+    try:
+        return driver(first, **arguments)
+    except UsageError as error:
+        raise UsageError(f"{origin}: {where}: {error}") from None
+    except (Exception, SystemExit) as error:  # a lab's own driver may raise anything
+        kind = "" if isinstance(error, TypeError | ValueError) else f"{type(error).__name__}: "
+        raise UsageError(f"{origin}: {where}: {table.driver} refuses: {kind}{error}") from None
+
+
+def _secret(where: str, value: Any, origin: str) -> Any:
+    """Replace ``"env:NAME"`` by the environment variable, so that no secret is in the file."""
+    if not (isinstance(value, str) and value.startswith("env:")):
+        return value
+    name = value.removeprefix("env:")
+    if name not in os.environ:
+        raise UsageError(f"{origin}: {where}: environment variable {name} is not set")
+    return os.environ[name]
