@@ -51,7 +51,7 @@ def test_a_file_that_is_no_scan_is_named(tmp_path: Path) -> None:
     binary.write_bytes(b"\xaf\x00")
     with pytest.raises(RecordError, match=r"missing\.csv: cannot be read"):
         read_scan(missing)
-    with pytest.raises(RecordError, match=r"binary\.csv: not a text file"):
+    with pytest.raises(RecordError, match=r"binary\.csv.*is not UTF-8"):
         read_scan(binary)
 
 

@@ -147,7 +147,7 @@ def test_a_signal_during_the_cavity_scan(
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)]
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
 def test_a_signal_after_the_terminal_has_gone(
     station_file: Path, number: signal.Signals, code: int
