@@ -164,16 +164,18 @@ def _worst(outcome: Calibration, plan: PlannedFault, seed: int) -> tuple[str, fl
 def summary(draws: pd.DataFrame) -> str:
     """Make the table: one line a fault and lab, its seeds together."""
     wrong = draws["pull"].abs() > LIMIT_u
+    by_tree = draws.groupby("tree", sort=False).size()
+    made = ", ".join(f"{name} ({count})" for name, count in by_tree.items())
     silent = draws[wrong & (draws["verdict"] == "GO")]
     lines = [
         "# What a calibration says of a lab that breaks",
         "",
         "Written by `python validation/faults.py --write`. "
-        f"{raw_draws.origin(draws)} Every fault as `qdchar calibrate --fault` takes it; "
+        f"Runs by tree: {made}. Every fault as `qdchar calibrate --fault` takes it; "
         "`qdchar twin --fault list` says what each is. Lab `all` has all instruments, `minimum` "
         "none that a station need not have. Exit codes by seed. Worst: the quantity of the record "
         "that is furthest from the truth at the end of the run, of all seeds. Rate: bits per "
-        "pulse, of the same seed.",
+        "pulse, of the same seed, as are the problems.",
         "",
         f"{len(draws)} runs; **{len(silent)} end in GO with a quantity more than {LIMIT_u:g} u "
         "from the truth** (in bold).",
@@ -192,7 +194,8 @@ def summary(draws: pd.DataFrame) -> str:
             if found
             else " | | "
         )
-        text = str(of_worst["problems"]).replace("|", "/").replace("\n", " ")
+        text = re.sub(r"\S*/(?=[\w.]+\.(?:h5|csv|toml)\b)", "", str(of_worst["problems"]))
+        text = text.replace("|", "/").replace("\n", " ").replace("127.0.0.1", "host")
         short = text if len(text) <= 160 else text[:157] + "..."
         lines.append(f"| {name} | {lab} | {exits} | {figures} | {short} |")
     return "\n".join([*lines, ""])
