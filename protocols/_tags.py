@@ -9,7 +9,7 @@ import numpy as np
 from qdchar.errors import InstrumentError
 from qdchar.raw_data import About, Progress, TagRun, silent
 from qdchar.roles import TagBlock, TimeTagger
-from qdchar.tags.formats.photon_hdf5 import TagWriter
+from qdchar.tags.formats.photon_hdf5_writer import TagWriter
 
 _SLICES = 10
 """Slices of time in which the clicks of a recording are counted, to see whether they change."""

@@ -54,6 +54,27 @@ def writing(path: Path) -> Iterator[None]:
         ) from error
 
 
+def reserve_space(descriptor: int, size: int) -> None:
+    """Make a file of a run at least so long, with room on the disk for all of it.
+
+    For libraries that do not survive a full disk: HDF5 ends the process. What they write within
+    the size then has its place.
+
+    Raises
+    ------
+    OSError
+        If there is no room, or the size is beyond a limit.
+    """
+    present = os.fstat(descriptor).st_size
+    if size > present and hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(descriptor, present, size - present)
+        except OSError as error:
+            if cannot_be_written(error):
+                raise
+            # a file system that reserves nothing: the library's own error has to do
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a small text file in one piece: whoever reads it sees the old text or the new one.
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .counting.folding import FoldedHistogram, folded_histogram
     from .counting.pulse_statistics import PulseStatistics, pulse_statistics
     from .files import open_tags
-    from .formats.photon_hdf5 import TagWriter
+    from .formats.photon_hdf5_writer import TagWriter
     from .source import SYNC_CHANNEL, TagArrays, TagChunk, TagMetadata, TagSource
     from .timing.clock import PulseClock, sync_clock
     from .timing.clock_recovery import RecoveredClock, recover_clock
@@ -43,7 +43,7 @@ _HOME = {
     "TagChunk": "source",
     "TagMetadata": "source",
     "TagSource": "source",
-    "TagWriter": "formats.photon_hdf5",
+    "TagWriter": "formats.photon_hdf5_writer",
     "cross_correlation": "counting.correlation",
     "folded_histogram": "counting.folding",
     "measure_delay_and_period": "timing.delay",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..roles import TagBlock
-from .formats.photon_hdf5 import TagWriter
+from .formats.photon_hdf5_writer import TagWriter
 from .source import Accumulator, TagChunk
 
 

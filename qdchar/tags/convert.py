@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from .formats.photon_hdf5 import TagWriter
+from .formats.photon_hdf5_writer import TagWriter
 from .source import TagSource
 
 

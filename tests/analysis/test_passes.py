@@ -14,7 +14,8 @@ from pulsed_light import Light, record
 from qdchar.analysis import brightness, dead_time, hbt, lifetime
 from qdchar.estimate import Contribution, Estimate
 from qdchar.raw_data import TagRun
-from qdchar.tags.formats.photon_hdf5 import StoredTags, TagWriter
+from qdchar.tags.formats.photon_hdf5 import StoredTags
+from qdchar.tags.formats.photon_hdf5_writer import TagWriter
 from qdchar.tags.source import CHUNK_TAGS, TagChunk
 
 LIGHT = Light(mean_photons=0.4)

@@ -1,238 +1,30 @@
-"""Our own tag file: HDF5 in the Photon-HDF5 layout, safe against a kill while it is written.
+"""Read our own tag file and other Photon-HDF5 files, also one whose writer was killed.
 
-The layout is that of Ingargiola et al., Biophys. J. 110, 26 (2016), version 0.5: the datasets
-``photon_data/timestamps`` (int64, picoseconds) and ``photon_data/detectors`` (uint8), so that any
-Photon-HDF5 program reads it. The file is written in HDF5's single-writer-multiple-reader mode:
-whatever was flushed stays readable when the process dies, and can be read while the run goes on.
+See `photon_hdf5_writer` for the layout, and `photon_hdf5_tail` for the newest tags of a file that
+was not closed.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from qdchar import __version__
 from qdchar.errors import RecordError
 
 from ..source import CHUNK_TAGS, TagChunk, TagMetadata
 from .photon_hdf5_recovery import AsClosed, is_marked_open
+from .photon_hdf5_tail import read_tail
 
-_CHUNK: Final = 1 << 16
-_FLUSH_S: Final = 1.0
 _KEPT_TAGS: Final = 1 << 23
 """A file of up to so many tags, 75 MB, is unpacked once: an analysis reads it several times."""
-
-
-class TagWriter:
-    """Write tags block by block.
-
-    Parameters
-    ----------
-    path
-        File to make; must not exist.
-    resolution_ps
-        Step of the time-to-digital converter [ps].
-    start_ps
-        Beginning of the time covered [ps].
-    instrument, comment, created
-        For the reader of the file; `created` in ISO 8601.
-    sync_period_ps
-        Pulse period, where the instrument gave one [ps].
-    attributes
-        Further facts, name to value, kept with the tags.
-
-    Notes
-    -----
-    Tags are handed to the file in full chunks of 65 536 tags, and at least every second; `flush`
-    does it at once. What is on disk then survives a kill.
-
-    Examples
-    --------
-    >>> import tempfile, numpy as np
-    >>> path = Path(tempfile.mkdtemp()) / "run.h5"
-    >>> with TagWriter(path, resolution_ps=1.0) as writer:
-    ...     writer.append(np.array([10, 20]), np.array([0, 1]), covered_until_ps=1000)
-    >>> StoredTags(path).duration_s
-    1e-09
-    """
-
-    def __init__(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        resolution_ps: float,
-        start_ps: int = 0,
-        instrument: str = "",
-        comment: str = "",
-        created: str = "",
-        sync_period_ps: float | None = None,
-        attributes: Mapping[str, str | int | float | bool] | None = None,
-    ) -> None:
-        self.path = Path(path)
-        self.start_ps = start_ps
-        self.stop_ps = start_ps
-        self.tags_written = 0
-        self._last_ps = start_ps
-        self._times: list[NDArray[np.int64]] = []
-        self._channels: list[NDArray[np.uint8]] = []
-        self._waiting = 0
-        self._flushed_at = time.monotonic()
-        try:
-            self._file = h5py.File(self.path, "x", libver="latest")
-        except FileExistsError as error:
-            raise RecordError(f"{self.path} exists already: choose another name") from error
-        file = self._file
-        file.attrs["format_name"] = "Photon-HDF5"
-        file.attrs["format_version"] = "0.5"
-        file["description"] = comment or "photon time tags"
-        # Scalar datasets, not attributes: only these may change while readers look on.
-        self._duration = file.create_dataset("acquisition_duration", data=0.0)
-        data = file.create_group("photon_data")
-        data["timestamps_specs/timestamps_unit"] = 1e-12
-        self._timestamps = data.create_dataset(
-            "timestamps", (0,), np.int64, maxshape=(None,), chunks=(_CHUNK,),
-            shuffle=True, compression="lzf", fletcher32=True,
-        )  # fmt: skip
-        self._detectors = data.create_dataset(
-            "detectors",
-            (0,),
-            np.uint8,
-            maxshape=(None,),
-            chunks=(_CHUNK,),
-            compression="lzf",
-            fletcher32=True,
-        )
-        identity = file.create_group("identity")
-        identity["software"] = "qdchar"
-        identity["software_version"] = __version__
-        identity["format_name"] = "Photon-HDF5"
-        identity["format_version"] = "0.5"
-        identity["format_url"] = "http://photon-hdf5.readthedocs.io/"
-        user = file.create_group("user/qdchar")
-        # Tags and object headers have checksums in the file. A plain dataset has none, so the span
-        # carries its own and the unit is kept a second time; strings of variable length lie in a
-        # heap without one, on which a damaged byte can send the HDF5 library round in circles, so
-        # everything else is one string of fixed length in the object header.
-        about = {
-            "timestamps_unit": 1e-12,
-            "resolution_ps": float(resolution_ps),
-            "instrument": instrument,
-            "created": created,
-            "comment": comment,
-            "sync_period_ps": None if sync_period_ps is None else float(sync_period_ps),
-            "attributes": dict(attributes or {}),
-        }
-        user.attrs["about"] = np.bytes_(json.dumps(about, default=np.generic.item).encode())
-        self._span = user.create_dataset("span_ps", data=_checked_span(start_ps, start_ps))
-        file.swmr_mode = True
-
-    def append(
-        self,
-        times_ps: NDArray[np.int64],
-        channels: NDArray[np.integer[Any]],
-        *,
-        covered_until_ps: int | None = None,
-    ) -> None:
-        """Add tags, and say how far time is covered.
-
-        Parameters
-        ----------
-        times_ps, channels
-            Shape (n,); times sorted and not before those already written [ps].
-        covered_until_ps
-            End of the block; without it, just after its last tag [ps].
-
-        Raises
-        ------
-        RecordError
-            If the block is not sorted, goes back in time, or reaches beyond `covered_until_ps`.
-        """
-        times = np.array(times_ps, dtype=np.int64)
-        numbers = np.array(channels, dtype=np.uint8)
-        if times.ndim != 1 or times.shape != numbers.shape:
-            raise RecordError(
-                "tags need one channel for each time, got arrays of shape "
-                f"{times.shape} (times) and {numbers.shape} (channels)"
-            )
-        if len(times):
-            if times[0] < self._last_ps or np.any(times[1:] < times[:-1]):
-                raise RecordError(
-                    f"block from {int(times[0])} ps is not in time order after {self._last_ps} ps"
-                )
-            self._last_ps = int(times[-1])
-            self._times.append(times)
-            self._channels.append(numbers)
-            self._waiting += len(times)
-            self.stop_ps = max(self.stop_ps, self._last_ps + 1)
-        if covered_until_ps is not None:
-            self.cover(covered_until_ps)
-        if time.monotonic() - self._flushed_at > _FLUSH_S:
-            self.flush()
-        elif self._waiting >= _CHUNK:
-            self._write(whole_chunks=True)
-
-    def cover(self, until_ps: int) -> None:
-        """Say that time is covered until `until_ps`, with or without further tags [ps]."""
-        if until_ps < self.stop_ps:
-            raise RecordError(
-                f"time covered until {until_ps} ps, yet tags reach {self._last_ps} ps"
-            )
-        self.stop_ps = int(until_ps)
-
-    def flush(self) -> None:
-        """Bring everything so far to disk; it then survives a kill."""
-        self._write(whole_chunks=False)
-        self._span[:] = _checked_span(self.start_ps, self.stop_ps)
-        self._duration[()] = (self.stop_ps - self.start_ps) * 1e-12
-        self._file.flush()
-        self._flushed_at = time.monotonic()
-
-    def _write(self, *, whole_chunks: bool) -> None:
-        if not self._waiting:
-            return
-        times, channels = np.concatenate(self._times), np.concatenate(self._channels)
-        end = self.tags_written + len(times)
-        if whole_chunks:
-            end -= end % _CHUNK
-        count = end - self.tags_written
-        if count > 0:
-            for dataset, values in ((self._timestamps, times), (self._detectors, channels)):
-                dataset.resize((end,))
-                dataset[self.tags_written : end] = values[:count]
-            self.tags_written = end
-            times, channels = times[count:], channels[count:]
-        self._times, self._channels, self._waiting = [times], [channels], len(times)
-
-    def close(self) -> None:
-        """Flush and close."""
-        if self._file.id.valid:
-            self.flush()
-            self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-def _checked_span(start_ps: int, stop_ps: int) -> NDArray[np.int64]:
-    return np.array([start_ps, stop_ps, start_ps ^ stop_ps], np.int64)
 
 
 @contextmanager
@@ -249,6 +41,19 @@ def _open(path: Path) -> Iterator[h5py.File]:
         raise RecordError(f"{path} cannot be read as HDF5: {error}") from error
 
 
+def _refuse_unwritten(path: Path, dataset: h5py.Dataset, length: int) -> None:
+    """Refuse a file that claims more tags than it holds chunks for."""
+    if dataset.chunks is None:
+        held = dataset.id.get_storage_size() // dataset.dtype.itemsize
+    else:
+        held = dataset.id.get_num_chunks() * dataset.chunks[0]
+    if length > held:
+        raise RecordError(
+            f"{path}: {dataset.name} claims {length} tags, but the file has room for {held}: it is "
+            "damaged, or was not copied completely"
+        )
+
+
 class StoredTags:
     """Tags of a Photon-HDF5 file as a source; also of a file that is still being written.
 
@@ -260,6 +65,7 @@ class StoredTags:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
+        self._tail = read_tail(self.path)
         with _open(self.path) as file:
             try:
                 self._read_head(file)
@@ -282,7 +88,7 @@ class StoredTags:
                     "wanted one row of integers"
                 )
         # The two are written one after the other: after a kill one may be a block ahead.
-        self._length = min(len(timestamps), len(detectors))
+        self._length = self._stored = min(len(timestamps), len(detectors))
         self._surplus = max(len(timestamps), len(detectors)) - self._length
         self._unit_ps = self._resolution = unit_s * 1e12
         if not 1e-3 <= self._unit_ps <= 1e9:
@@ -308,12 +114,26 @@ class StoredTags:
                 sync_period_ps=about["sync_period_ps"],
                 attributes=about["attributes"],
             )
+            self._take_tail(about.get("tail", ""))
+        else:
+            self._tail = None
+        _refuse_unwritten(self.path, timestamps, self._stored)
+        _refuse_unwritten(self.path, detectors, self._stored)
         if self._length:
             # Tags written after the span's last update count, and files of others have no span.
-            first = int(self._scaled(timestamps[:1])[0])
-            last = int(self._scaled(timestamps[self._length - 1 : self._length])[0])
+            first = int(self._part(file, 0, 1)[0][0])
+            last = int(self._part(file, self._length - 1, self._length)[0][0])
             begin, end = self._span or (first, last + 1)
             self._span = begin, max(end, last + 1)
+
+    def _take_tail(self, identity: str) -> None:
+        """Count the tail's tags in, which begin where the HDF5 file is sure to hold all before."""
+        tail = self._tail
+        if tail is None or tail.identity.hex() != identity or tail.before > self._stored:
+            self._tail = None
+            return
+        self._stored, self._surplus = tail.before, 0
+        self._length = tail.before + len(tail.times_ps)
 
     def __len__(self) -> int:
         return self._length
@@ -339,10 +159,9 @@ class StoredTags:
         if self._channels is None:
             counts = np.zeros(256, np.int64)
             with _open(self.path) as file:
-                detectors = file["photon_data/detectors"]
                 for begin in range(0, self._length, CHUNK_TAGS):
-                    part = detectors[begin : min(begin + CHUNK_TAGS, self._length)]
-                    counts += np.bincount(self._numbers(part, begin), minlength=256)
+                    end = min(begin + CHUNK_TAGS, self._length)
+                    counts += np.bincount(self._channels_of(file, begin, end), minlength=256)
             self._channels = tuple(np.flatnonzero(counts).tolist())
         return self._channels
 
@@ -386,6 +205,24 @@ class StoredTags:
         numbers: NDArray[np.uint8] = detectors.astype(np.uint8)
         return numbers
 
+    def _channels_of(self, file: h5py.File, begin: int, end: int) -> NDArray[np.uint8]:
+        stored = file["photon_data/detectors"][begin : min(end, self._stored)]
+        channels = self._numbers(stored, begin)
+        if self._tail is None or end <= self._stored:
+            return channels
+        rest = slice(max(begin - self._stored, 0), end - self._stored)
+        return np.concatenate([channels, self._tail.channels[rest]])
+
+    def _part(
+        self, file: h5py.File, begin: int, end: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+        """Read times [ps] and channels of some tags, from the HDF5 file and its tail."""
+        times = self._scaled(file["photon_data/timestamps"][begin : min(end, self._stored)])
+        if self._tail is not None and end > self._stored:
+            rest = slice(max(begin - self._stored, 0), end - self._stored)
+            times = np.concatenate([times, self._tail.times_ps[rest]])
+        return times, self._channels_of(file, begin, end)
+
     def chunks(self, size: int = CHUNK_TAGS) -> Iterator[TagChunk]:
         """Go through all tags, `size` at a time."""
         if self._length > _KEPT_TAGS:
@@ -404,12 +241,10 @@ class StoredTags:
     def _read(self, size: int) -> Iterator[TagChunk]:
         previous = self.start_ps
         with _open(self.path) as file:
-            timestamps, detectors = file["photon_data/timestamps"], file["photon_data/detectors"]
             for begin in range(0, self._length, size):
                 part = slice(begin, min(begin + size, self._length))
                 try:
-                    times = self._scaled(timestamps[part])
-                    channels = self._numbers(detectors[part], begin)
+                    times, channels = self._part(file, part.start, part.stop)
                 except (OSError, RuntimeError) as error:
                     raise RecordError(
                         f"{self.path}: tags {part.start} to {part.stop} are damaged: {error}"

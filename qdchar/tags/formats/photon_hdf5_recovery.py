@@ -36,6 +36,16 @@ def is_marked_open(beginning: bytes) -> bool:
     )
 
 
+def end_of_file(beginning: bytes) -> int | None:
+    """Return where the file ends as its superblock says; None unless it was closed properly."""
+    if beginning[:8] != _SIGNATURE or len(beginning) < _SIZE or beginning[8] not in (2, 3):
+        return None
+    if beginning[_FLAGS] != 0:
+        return None
+    sound = struct.unpack("<I", beginning[44:48])[0] == lookup3(beginning[:44])
+    return int(struct.unpack("<Q", beginning[_END_OF_FILE])[0]) if sound else None
+
+
 class AsClosed(io.RawIOBase):
     """A file marked as open, shown as if it had been closed properly. Read only."""
 
