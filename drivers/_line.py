@@ -39,11 +39,12 @@ def host_and_port(address: object) -> tuple[str, int]:
         try:
             parts = urlsplit(address)
             host, port = parts.hostname, parts.port
-        except ValueError:
+        except ValueError:  # "tcp://[::1" already fails at the first line
             host = port = None
-        bare = address.startswith("tcp://") and not (parts.path or parts.query or parts.fragment)
-        if bare and host and port:
-            return host, port
+        if host and port:
+            rest = parts.path or parts.query or parts.fragment
+            if address.startswith("tcp://") and not rest:
+                return host, port
     raise UsageError(f"address = {address!r}: tcp://HOST:PORT is needed, e.g. tcp://10.0.0.5:7230")
 
 

@@ -117,10 +117,11 @@ def read_text(
     except (OSError, ValueError) as fault:  # ValueError: a NUL in the name
         reason = getattr(fault, "strerror", None) or fault
         raise error(f"{path}: cannot be read: {reason}") from None
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise error(f"{path}: cannot be read: it is {_kind(status.st_mode)}, not a file")
     with open(descriptor, "rb") as stream:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise error(f"{path}: cannot be read: it is {_kind(status.st_mode)}, not a file")
         try:
             data = stream.read(max_bytes + 1)
         except OSError as fault:

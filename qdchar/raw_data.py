@@ -247,7 +247,10 @@ def _row(
 ) -> tuple[float, int, int, float]:
     """Read one point, and check that clicks and dwell are possible."""
     try:
-        cells = dict(zip(header, map(float, next(csv.reader([text]))), strict=True))
+        values = next(csv.reader([text]))
+        if len(values) != len(header):
+            raise ValueError(f"{len(values)} values where the header names {len(header)}")
+        cells = dict(zip(header, map(float, values), strict=True))
     except (ValueError, csv.Error) as error:
         raise RecordError(f"{file}, line {n}: {shown(text.strip())}: {error}") from None
     x, dwell_s = cells[x_name], cells.get("dwell_s", 1.0)

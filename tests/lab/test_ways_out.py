@@ -15,6 +15,7 @@ import json
 import multiprocessing
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -124,6 +125,8 @@ class WayOut:
     error: str = ""
     says: str = ""
     closed: tuple[int, ...] = ()
+    largest_file: int = 0
+    """Bytes that a file may have, as on a disk that is full; 0 for any."""
     reads_one_line: bool = False
     link_dies: bool = False
 
@@ -159,6 +162,7 @@ _WAYS = [
     ),
     # the driver reconnects; depending on the moment the measurement goes on, or ends
     WayOut("socket dropped", "", (0, 20), lambda _, proxy: proxy.drop(for_good=False)),
+    WayOut("disk full", "on_error", 23, says="cavity_survey.csv", largest_file=40_000),
     WayOut("link dead", "on_error", 20, lambda _, p: p.drop(for_good=True), link_dies=True),
 ]
 
@@ -192,7 +196,12 @@ def _shutter_is_open(lab: str) -> bool:
 
 
 def _program(
-    arguments: Sequence[str], out: Path, err: Path, closed: Sequence[int], hangup: int
+    arguments: Sequence[str],
+    out: Path,
+    err: Path,
+    closed: Sequence[int],
+    hangup: int,
+    largest_file: int,
 ) -> None:
     """Be the command ``qdchar``, in a process of its own."""
     for number, path in ((1, out), (2, err)):
@@ -202,6 +211,8 @@ def _program(
     for number in closed:
         os.close(number)
     signal.signal(signal.SIGHUP, hangup)
+    if largest_file:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
     sys.argv = ["qdchar", *arguments]
     main()
 
@@ -212,10 +223,11 @@ def _start(
     err: Path,
     closed: Sequence[int] = (),
     hangup: int = signal.SIG_DFL,
+    largest_file: int = 0,
 ) -> ForkServerProcess:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["qdchar.cli.measure", "qdchar.lab.extensions", __name__])
-    process = context.Process(target=_program, args=(arguments, out, err, closed, hangup))
+    process = context.Process(target=_program, args=(arguments, out, err, closed, hangup, largest_file))
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(Path(__file__).parents[2])  # so that it finds this module
         process.start()
@@ -247,7 +259,13 @@ def test_piezo_and_shutter_are_left_as_the_policy_says(
             with err.open() as reader:
                 reader.readline()
         else:
-            process = _start([*arguments, "--out", str(tmp_path)], out, err, way.closed)
+            process = _start(
+                [*arguments, "--out", str(tmp_path)],
+                out,
+                err,
+                way.closed,
+                largest_file=way.largest_file,
+            )
         deadline = time.monotonic() + 60
         while console.voltage() < 20.0 and time.monotonic() < deadline and process.is_alive():
             time.sleep(0.01)
@@ -267,6 +285,9 @@ def test_piezo_and_shutter_are_left_as_the_policy_says(
     assert way.says in told
     if not way.reads_one_line and 1 not in way.closed:
         assert json.loads(out.read_text().splitlines()[-1])["exit_code"] == code
+    if way.largest_file:
+        (survey,) = tmp_path.glob("*/raw/cavity_survey.csv")
+        assert len(survey.read_text().splitlines()) > 300
 
 
 def test_a_program_started_by_nohup_stays_when_the_terminal_goes(lab: str, tmp_path: Path) -> None:
