@@ -227,7 +227,9 @@ def _start(
 ) -> ForkServerProcess:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["qdchar.cli.measure", "qdchar.lab.extensions", __name__])
-    process = context.Process(target=_program, args=(arguments, out, err, closed, hangup, largest_file))
+    process = context.Process(
+        target=_program, args=(arguments, out, err, closed, hangup, largest_file)
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(Path(__file__).parents[2])  # so that it finds this module
         process.start()
