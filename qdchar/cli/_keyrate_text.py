@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from qdchar.keyrate import ASSUMPTION
 from qdchar.keyrate.comparators import COMPARATORS
 from qdchar.keyrate.crossing import beyond_search
 from qdchar.keyrate.published.values import measured_at
@@ -37,7 +36,6 @@ def prediction_text(
         Comparator to the loss at which the source's lead ends, None where it never leads; empty
         where these losses were not computed.
     """
-    accounting = points[0].accounting
     names = [c.name for c in points[0].comparators]
     return "\n".join(
         [
@@ -48,7 +46,9 @@ def prediction_text(
             *_coherent_light(points, lead_ends),
             "",
             *(f"{name}: {COMPARATORS[name].description}" for name in names),
-            f"accounting {accounting}: {ASSUMPTION[accounting]}",
+            "",
+            "What the rate assumes",
+            *(f"  {sentence}" for sentence in points[0].assumptions),
         ]
     )
 

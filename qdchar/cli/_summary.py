@@ -5,7 +5,6 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from qdchar.keyrate import ASSUMPTION
 from qdchar.lab.outcome import Outcome
 from qdchar.notation import concise
 from qdchar.report.table1 import table
@@ -50,7 +49,8 @@ def print_summary(outcome: Outcome) -> None:
         f"({rate.protocol}, accounting {rate.accounting}, block {rate.block:g} {rate.block_kind}; "
         f"p_z {rate.p_z:.3f}, pre-attenuation {rate.attenuation:.3f})"
     )
-    console.print(f"  {ASSUMPTION[rate.accounting]}")
+    for sentence in rate.assumptions:
+        console.print(f"  {sentence}", markup=False)
     for c in rate.comparators:
         gap = "no key" if c.advantage_dB is None else f"{c.advantage_dB:+.2f} dB"
         console.print(f"  against {c.name}: {c.rate_per_pulse:.3g} bit per pulse, {gap}")

@@ -6,17 +6,17 @@ counts, `published` the literature's numbers. `comparators` names the protocols 
 `crossing` finds the loss at which a lead ends, `advantage` maps it over <n> and g2.
 """
 
+from .assumptions import prediction_assumptions
 from .predict import predict, predict_with_decoy
-from .result import ASSUMPTION, CAVEATS, Comparison, KeyRate
+from .result import Comparison, KeyRate
 from .source import SourceFigures, source_and_link
 
 __all__ = [
-    "ASSUMPTION",
-    "CAVEATS",
     "Comparison",
     "KeyRate",
     "SourceFigures",
     "predict",
     "predict_with_decoy",
+    "prediction_assumptions",
     "source_and_link",
 ]

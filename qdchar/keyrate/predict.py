@@ -13,6 +13,7 @@ from qdchar.errors import UsageError
 from qdchar.estimate import Contribution, Estimate, propagate
 from qdchar.link import Link
 
+from .assumptions import prediction_assumptions
 from .comparators import COMPARATORS, Light, comparators_for
 from .derivatives import Response, derivatives
 from .link_parameters import BlockKind, LinkParameters
@@ -216,6 +217,7 @@ def _assemble(
     }
     clock = source.clock_rate.value
     finite = link.block_kind != "asymptotic"
+    assumptions = prediction_assumptions(accounting, link.receiver, eps_source)
     return tuple(
         KeyRate(
             protocol=protocol,
@@ -242,6 +244,7 @@ def _assemble(
                 _compare(name, best, rate_derivatives, light, light_derivatives[name], i)
                 for name, light in others.items()
             ),
+            assumptions=assumptions,
             decoy=None if best.decoy is None else best.decoy[i],
         )
         for i in range(len(losses))

@@ -18,30 +18,6 @@ DecoyProtocol = Literal["efficient-bb84-decoy", "three-state-decoy"]
 
 PHASE: dict[str, Phase] = {"efficient-bb84": "eb", "three-state": "lt"}
 
-_INDEPENDENT_CHOICE = (
-    "Bob's basis choice must be independent of the signal, because the phase error of the key is "
-    "sampled in the test basis"
-)
-
-# What each accounting assumes, as it is printed below every rate.
-ASSUMPTION: dict[str, str] = {
-    "alice": "all multi-photon pulses that Alice prepares in a basis count as detected there: the "
-    "literature's more conservative convention; " + _INDEPENDENT_CHOICE,
-    "joint": "multi-photon pulses count where Alice prepares and Bob detects in one basis; "
-    + _INDEPENDENT_CHOICE,
-    "decoy": "a switched attenuator shows the single photons' yield; it must change nothing but "
-    "the mean photon number",
-}
-
-# What every rate assumes, whatever the protocol.
-CAVEATS = (
-    "no phase coherence between photon numbers: randomise the phase under resonant excitation",
-    "pulses independent of one another",
-    "<n> and g2 true at the channel's input: time-averaged, nothing subtracted, laser included",
-    "detectors of both bases alike; dead time and afterpulsing not in the model",
-    "double clicks assigned at random; no leak from the transmitter",
-)
-
 
 @dataclass(frozen=True)
 class Comparison:
@@ -80,7 +56,7 @@ class KeyRate:
     Attributes
     ----------
     protocol, accounting
-        The proof, and how multi-photon pulses are counted (see `ASSUMPTION`).
+        The proof, and how multi-photon pulses are counted.
     block, block_kind
         Size of the block and how it is counted.
     loss_dB
@@ -108,6 +84,8 @@ class KeyRate:
         Settings of the switched attenuator; None without decoy states.
     comparators
         Coherent light on the same link, one entry per named protocol.
+    assumptions
+        What the rate assumes, in sentences; see `qdchar.keyrate.assumptions`.
     """
 
     protocol: Protocol | DecoyProtocol
@@ -129,6 +107,7 @@ class KeyRate:
     pulses_sent: float | None
     acquisition_time_s: float | None
     comparators: tuple[Comparison, ...]
+    assumptions: tuple[str, ...]
     decoy: DecoySettings | None = None
 
     @property
@@ -184,6 +163,7 @@ class KeyRate:
                 }
                 for c in self.comparators
             },
+            "assumptions": list(self.assumptions),
         }
 
     def as_document(self) -> dict[str, Any]:
@@ -205,6 +185,7 @@ class KeyRate:
         values = {f.name: document[f.name] for f in fields(cls)}
         if values["decoy"] is not None:
             values["decoy"] = DecoySettings(**values["decoy"])
+        values["assumptions"] = tuple(values["assumptions"])
         values["budget"] = _budget(values["budget"])
         values["comparators"] = tuple(
             Comparison(name, c["rate_per_pulse"], c["advantage_dB"], _budget(c["budget"]))

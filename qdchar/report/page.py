@@ -10,7 +10,7 @@ import numpy as np
 
 from qdchar.estimate import Estimate
 from qdchar.files import read_json
-from qdchar.keyrate import ASSUMPTION, predict, source_and_link
+from qdchar.keyrate import predict, source_and_link
 from qdchar.keyrate.comparators import COMPARATORS
 from qdchar.lab.outcome import load_outcome
 from qdchar.lab.run import Step, read_steps
@@ -75,7 +75,7 @@ def write_report(folder: Path) -> Path:
         rate=here,
         rate_text=concise(here.rate_per_pulse, here.rate_per_pulse_u),
         kbps_text=concise(here.rate_bps / 1e3, here.rate_bps_u / 1e3),
-        assumption=ASSUMPTION[here.accounting],
+        assumptions=here.assumptions,
         comparators=COMPARATORS,
         key_rate_image=embedded(draw_key_rate(points, here)),
         steps=[_step_on_page(step) for step in steps],

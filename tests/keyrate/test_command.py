@@ -63,13 +63,13 @@ def test_every_field_of_the_design_is_in_the_json() -> None:
         assert comparator["advantage_dB_u"] > 0
 
 
-def test_what_an_accounting_assumes_is_said_below_the_table() -> None:
-    """Both accountings sample the phase error of the key in the test basis."""
+def test_what_a_rate_assumes_is_said_below_the_table_and_in_the_json() -> None:
     for accounting in ("alice", "joint"):
         output = run("--accounting", accounting, *QUICK).stdout
-        assert f"accounting {accounting}: " in output
-        assert "basis choice must be independent of the signal" in output
-        assert "no assumption" not in output
+        (point,) = points("--accounting", accounting, *QUICK)
+        assert len(point["assumptions"]) == 7
+        for sentence in point["assumptions"]:
+            assert f"  {sentence}\n" in output
 
 
 def test_source_options_and_held_settings() -> None:

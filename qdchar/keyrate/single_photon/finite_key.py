@@ -7,14 +7,16 @@ are counted into a basis is the accounting:
     All multi-photon pulses that Alice prepares in the basis, whether or not Bob detects them in
     it. The literature's more conservative convention, not a proof with fewer assumptions.
 "joint"
-    Those that Alice prepares and Bob detects in the basis.
+    Those that Alice prepares in the basis and for which Bob chooses it. Argued to be sound where
+    his choice is independent of the signal for every pulse, undetected ones included.
 
 Both need Bob's basis choice to be independent of the signal for every pulse, because the phase
 error of the key basis is sampled in the other basis. An eavesdropper who measures in a random
 basis and steers a passive receiver into the same one (by a splitting ratio that depends on the
 wavelength) causes errors in neither basis. An active choice by Bob's own random numbers is
-independent; a passive one is if nothing can steer the beam splitter, and if clicks in both bases
-at once are assigned at random.
+independent; a passive one is if nothing in the signal can steer the beam splitter. Two photons of a
+pulse change the shares of the bases behind it, so that "joint" with a passive receiver also assumes
+that at most one reaches it.
 
 The phase error comes from one of two proofs:
 

@@ -1,0 +1,99 @@
+"""What a key rate assumes, in the sentences that stand beside it in every output."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+_GIVEN_UP: dict[str, str] = {
+    "alice": "Multi-photon pulses: all that Alice prepares in a basis count as detected there and "
+    "are given up. This is the literature's more conservative convention, not a proof with fewer "
+    "assumptions.",
+    "joint": "Multi-photon pulses: those that Alice prepares in a basis and for which Bob chooses "
+    "the same basis count as detected and are given up.",
+    "decoy": "Multi-photon pulses: a switched attenuator shows the yield of single photons. It "
+    "changes the mean photon number and nothing else: not the spectrum, the timing, the "
+    "polarisation or g2.",
+}
+
+_INDEPENDENT = (
+    "Basis choice: for every pulse Bob's choice is independent of the signal, because the phase "
+    "error of the key is sampled in the test basis. "
+)
+
+_CHOICE: dict[str, str] = {
+    "active": _INDEPENDENT + "Bob's own random numbers make it, for undetected pulses as well.",
+    "passive": _INDEPENDENT + "A beam splitter makes it: nothing in the signal (wavelength, "
+    "polarisation, number of photons) changes its ratio.",
+}
+
+_ONE_PHOTON = (
+    " Two photons of one pulse change the shares of the two bases there, so that this accounting "
+    "also assumes that at most one reaches it."
+)
+
+_RECEIVER = (
+    "Receiver: the detectors of both bases are alike; double clicks count as a random one of "
+    "their outcomes."
+)
+
+_PHASE = (
+    "Phase randomisation: there is no phase coherence between photon numbers. A dot that is "
+    "driven on resonance needs its phase randomised."
+)
+
+_SOURCE = (
+    "Source: pulses are independent of one another; <n> and g2 are true at the channel's input: "
+    "time-averaged, nothing subtracted, leaked laser light included."
+)
+
+_NOT_TREATED = (
+    "Not treated: Trojan-horse light and other leaks of the transmitter, imperfect preparation of "
+    "the states, correlations between pulses, detectors controlled by bright light, and a "
+    "difference between the detectors' efficiencies."
+)
+
+
+def prediction_assumptions(
+    accounting: Literal["alice", "joint", "decoy"],
+    receiver: Literal["passive", "active"],
+    eps_source: float | None,
+) -> tuple[str, ...]:
+    """Sentences that say what a predicted key rate assumes.
+
+    Parameters
+    ----------
+    accounting
+        How multi-photon pulses are counted; "decoy" with decoy states.
+    receiver
+        How Bob chooses his basis.
+    eps_source
+        Failure probability of the source's limits; None where its best estimates are used.
+
+    Returns
+    -------
+    tuple of str
+        Accounting, source's uncertainty, basis choice, receiver, phase randomisation, source, and
+        what is not treated.
+    """
+    if eps_source is None:
+        limit = (
+            "Source's uncertainty: <n> and g2 are taken at their best estimates. That predicts a "
+            "rate; it is no proof that a key is secret."
+        )
+    else:
+        limit = (
+            "Source's uncertainty: <n> and g2 are taken at limits that fail with probability "
+            f"{eps_source:.2g} if their errors are normal; it adds to the secrecy parameter."
+        )
+    choice = _CHOICE[receiver]
+    if accounting == "joint" and receiver == "passive":
+        choice += _ONE_PHOTON
+    return (
+        _GIVEN_UP[accounting],
+        limit,
+        choice,
+        _RECEIVER,
+        _PHASE,
+        _SOURCE,
+        _NOT_TREATED,
+    )
