@@ -119,7 +119,8 @@ class Link(BaseModel):
         "published": every tail bound has the whole `epsilon_parameter_estimation`, and the
         sampling bound is the printed one, as in the paper; "rigorous": all the bounds of one
         proof share it, and the sampling bound holds for the whole tail, which costs about 0.7 %
-        of the rate at 14.6 dB.
+        of the rate at 14.6 dB. None: published in predictions, rigorous where the key of
+        measured counts is computed.
     block, block_kind
         Number of pulses in a block, "received" (all detections, before sifting) or "sent";
         "asymptotic" ignores the number.
@@ -140,7 +141,7 @@ class Link(BaseModel):
     epsilon_privacy_amplification: float = 1 / 24 * 1e-10
     epsilon_error_correction: float = 1 / 24 * 1e-10
     epsilon_correctness: float = 1e-15
-    security: Literal["published", "rigorous"] = "published"
+    security: Literal["published", "rigorous"] | None = None
     block: float = 1e8
     block_kind: Literal["received", "sent", "asymptotic"] = "received"
     _measured: dict[str, Estimate] = PrivateAttr(default_factory=dict)

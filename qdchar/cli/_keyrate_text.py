@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 def prediction_text(
     points: Sequence[KeyRate],
+    limited: Sequence[KeyRate],
     source: SourceFigures,
     link: Link,
     lead_ends: Mapping[str, Estimate | None],
@@ -30,6 +31,8 @@ def prediction_text(
     ----------
     points
         One per loss.
+    limited
+        The same with the source at its limits; empty where it has none.
     source, link
         What they were predicted from.
     lead_ends
@@ -41,7 +44,7 @@ def prediction_text(
         [
             *_heading(points[0], source, link),
             "",
-            *_rates(points),
+            *_rates(points, limited),
             "",
             *_coherent_light(points, lead_ends),
             "",
@@ -69,6 +72,16 @@ def session_text(key: SessionKey) -> str:
     ]
     if key.p2_limit is not None:
         lines.append(f"multi-photon  {key.p2_limit:.3g} per pulse before attenuation at most")
+    if key.eps_source is not None:
+        lines.append(f"              exceeded with probability {key.eps_source:.2g}")
+    lines += [
+        f"secrecy       fails with probability {key.epsilon_secrecy:.2g}, all parts together",
+        f"correctness   fails with probability {key.epsilon_correctness:.2g}",
+        f"bounds        {key.security}",
+        "",
+        "What the key's secrecy assumes",
+        *(f"  {sentence}" for sentence in key.assumptions),
+    ]
     return "\n".join(lines)
 
 
@@ -97,17 +110,24 @@ def _heading(first: KeyRate, source: SourceFigures, link: Link) -> list[str]:
     ]
 
 
-def _rates(points: Sequence[KeyRate]) -> list[str]:
-    return [
-        f"{'loss':>6} {'rate':>14} {'rate':>10} {'p_z':>7} {'pre-':>6} "
+def _rates(points: Sequence[KeyRate], limited: Sequence[KeyRate]) -> list[str]:
+    at_limit = [f"{p.rate_per_pulse:.3g}" for p in limited] or ["-"] * len(points)
+    lines = [
+        f"{'loss':>6} {'rate':>14} {'rate at':>10} {'rate':>10} {'p_z':>7} {'pre-':>6} "
         f"{'QBER':>6} {'phase':>6} {'block':>8}  measured  computed/",
-        f"{'dB':>6} {'bit/pulse':>14} {'kbit/s':>10} {'':>7} {'atten.':>6} "
+        f"{'dB':>6} {'bit/pulse':>14} {'limit *':>10} {'kbit/s':>10} {'':>7} {'atten.':>6} "
         f"{'%':>6} {'err. %':>6} {'s':>8}  in paper  measured",
-        *(_rate(p) for p in points),
+        *(_rate(p, rate) for p, rate in zip(points, at_limit, strict=True)),
     ]
+    if limited:
+        eps = limited[0].eps_source
+        foot = f"the source at limits that it exceeds with probability {eps:.2g}"
+    else:
+        foot = "no limit, because <n> or g2 has no uncertainty"
+    return [*lines, f"* {foot}"]
 
 
-def _rate(p: KeyRate) -> str:
+def _rate(p: KeyRate, at_limit: str) -> str:
     measured = measured_at(p.loss_dB) if p.decoy is None else None
     paper = ""
     if measured is not None:
@@ -115,7 +135,7 @@ def _rate(p: KeyRate) -> str:
         paper = f"  {measured.rate_per_pulse:8.4g}  {ratio:.2f}"
     seconds = "-" if p.acquisition_time_s is None else f"{p.acquisition_time_s:.4g}"
     return (
-        f"{p.loss_dB:6.2f} {concise(p.rate_per_pulse, p.rate_per_pulse_u):>14} "
+        f"{p.loss_dB:6.2f} {concise(p.rate_per_pulse, p.rate_per_pulse_u):>14} {at_limit:>10} "
         f"{concise(p.rate_bps / 1e3, p.rate_bps_u / 1e3):>10} "
         f"{p.p_z:7.4f} {p.attenuation:6.3f} {100 * p.qber:6.3f} "
         f"{100 * p.phase_error:6.2f} {seconds:>8}{paper}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,8 +63,21 @@ if TYPE_CHECKING:
     "--counts",
     "counts_file",
     type=click.Path(path_type=Path),
-    help="Key of a session's measured counts (TOML) instead of a prediction; needs p2_limit in "
-    "the file, or the source with its uncertainties.",
+    help="Key of a session's measured counts (TOML) instead of a prediction; needs p2_limit, or "
+    "the source with its uncertainties.",
+)
+@click.option(
+    "--eps-source",
+    type=float,
+    metavar="1e-10",
+    help="Probability that the source exceeds the limits that stand beside its best estimates; "
+    "default the link's secrecy parameter, to which it adds.",
+)
+@click.option(
+    "--p2-limit",
+    type=float,
+    help="With --counts: upper limit of the multi-photon probability, unattenuated, that "
+    "--eps-source belongs to.",
 )
 @click.option(
     "--published",
@@ -83,6 +97,8 @@ def keyrate(
     p_z: float | None,
     attenuation: float | None,
     counts_file: Path | None,
+    eps_source: float | None,
+    p2_limit: float | None,
     published: bool,
     as_json: bool,
 ) -> None:
@@ -96,13 +112,17 @@ def keyrate(
         return
     given, link = given_source_and_link(record, source, link_file)
     if counts_file is not None:
-        _show_session(counts_file, given, link, as_json)
+        limits = {"p2_limit": p2_limit, "eps_source": eps_source}
+        _show_session(counts_file, given, link, limits, as_json)
         return
+    if p2_limit is not None:
+        raise UsageError("--p2-limit is for --counts; a prediction takes it from the source")
     from qdchar.keyrate import SourceFigures
 
     options = {"loss_dB": losses or None, "block": block, "block_kind": block_kind}
     settings = {"accounting": accounting, "p_z": p_z, "attenuation": attenuation}
-    _show_prediction(given or SourceFigures(), link, protocol, options, settings, as_json)
+    source_ = given or SourceFigures()
+    _show_prediction(source_, link, protocol, options, settings, eps_source, as_json)
 
 
 def _show_prediction(
@@ -111,6 +131,7 @@ def _show_prediction(
     protocol: Any,
     options: Mapping[str, Any],
     settings: Mapping[str, Any],
+    eps_source: float | None,
     as_json: bool,
 ) -> None:
     from qdchar.keyrate.crossing import crossings, maximum_loss
@@ -118,6 +139,7 @@ def _show_prediction(
     from ._keyrate_text import loss_text, prediction_text
 
     points = _predict(source, link, protocol, options, settings)
+    limited = _at_limits(source, link, protocol, options, settings, eps_source)
     optimised = settings["p_z"] is None and settings["attenuation"] is None
     reach, lead_ends = None, {}
     if optimised:
@@ -127,11 +149,11 @@ def _show_prediction(
         proof: Any = {"protocol": protocol, "accounting": settings["accounting"] or "alice"}
         reach = maximum_loss(source, on_link, **proof)
         lead_ends = crossings(source, on_link, names, **proof)
-    click.echo(prediction_text(points, source, link, lead_ends))
+    click.echo(prediction_text(points, limited, source, link, lead_ends))
     if optimised:
         click.echo(f"largest loss: {loss_text(reach)}" if reach else "no key at any loss")
     if as_json:
-        click.echo(json.dumps(_prediction_json(points, source, reach, lead_ends)))
+        click.echo(json.dumps(_prediction_json(points, limited, source, reach, lead_ends)))
 
 
 def _predict(
@@ -154,8 +176,27 @@ def _predict(
     return predict_with_decoy(source, link, protocol=protocol, **options)
 
 
+def _at_limits(
+    source: SourceFigures,
+    link: Link,
+    protocol: Any,
+    options: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    eps_source: float | None,
+) -> tuple[KeyRate, ...]:
+    """Predict with the source at its limits; empty where nobody asked and there are none."""
+    asymptotic = "asymptotic" in (options["block_kind"] or link.block_kind)
+    no_limit = 0.0 in (source.mean_photon_number.u, source.g2_zero.u)
+    if eps_source is None and (no_limit or (asymptotic and protocol.endswith("-decoy"))):
+        return ()
+    eps = link.epsilon_secrecy if eps_source is None else eps_source
+    limits = {**options, "eps_source": eps, "comparators": ()}
+    return _predict(source, link, protocol, limits, settings)
+
+
 def _prediction_json(
     points: Sequence[KeyRate],
+    limited: Sequence[KeyRate],
     source: SourceFigures,
     reach: Estimate | None,
     lead_ends: Mapping[str, Estimate | None],
@@ -178,8 +219,18 @@ def _prediction_json(
             e.name: {"value": e.value, "u": e.u, "unit": e.unit}
             for e in (source.mean_photon_number, source.g2_zero, source.clock_rate)
         },
-        "points": [point.as_json() for point in points],
+        "points": [
+            {**point.as_json(), "at_source_limit": None if at_limit is None else _short(at_limit)}
+            for point, at_limit in zip_longest(points, limited)
+        ],
     }
+
+
+def _short(at_limit: KeyRate) -> dict[str, Any]:
+    """Rate with the source at its limits, beside that at its best estimates."""
+    names = ("eps_source", "rate_per_pulse", "rate_bps", "key_length", "p_z", "attenuation")
+    whole = at_limit.as_json()
+    return {name: whole[name] for name in names}
 
 
 def _uncertainty(loss: Estimate) -> float | None:
@@ -189,14 +240,20 @@ def _uncertainty(loss: Estimate) -> float | None:
     return None if beyond_search(loss) else loss.u
 
 
-def _show_session(file: Path, source: SourceFigures | None, link: Link, as_json: bool) -> None:
+def _show_session(
+    file: Path,
+    source: SourceFigures | None,
+    link: Link,
+    limits: Mapping[str, float | None],
+    as_json: bool,
+) -> None:
     from dataclasses import asdict
 
     from qdchar.keyrate.measured.file import load_session, session_key
 
     from ._keyrate_text import session_text
 
-    key = session_key(load_session(file), source, link)
+    key = session_key(load_session(file), source, link, **limits)
     click.echo(session_text(key))
     if as_json:
         click.echo(json.dumps(asdict(key)))

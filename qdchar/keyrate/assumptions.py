@@ -13,6 +13,9 @@ _GIVEN_UP: dict[str, str] = {
     "decoy": "Multi-photon pulses: a switched attenuator shows the yield of single photons. It "
     "changes the mean photon number and nothing else: not the spectrum, the timing, the "
     "polarisation or g2.",
+    "coherent": "Multi-photon pulses: decoy intensities show the yield of single photons. They "
+    "differ in the mean photon number and in nothing else, and the photon numbers have Poisson's "
+    "distribution.",
 }
 
 _INDEPENDENT = (
@@ -37,19 +40,19 @@ _RECEIVER = (
 )
 
 _PHASE = (
-    "Phase randomisation: there is no phase coherence between photon numbers. A dot that is "
-    "driven on resonance needs its phase randomised."
+    "Phase randomisation: there is no phase coherence between photon numbers. A laser, and a dot "
+    "that is driven on resonance, need their phase randomised."
 )
 
 _SOURCE = (
-    "Source: pulses are independent of one another; <n> and g2 are true at the channel's input: "
-    "time-averaged, nothing subtracted, leaked laser light included."
+    "Source: pulses are independent of one another; the photon numbers are those at the channel's "
+    "input: <n> and g2 time-averaged, nothing subtracted, leaked laser light included."
 )
 
 _NOT_TREATED = (
     "Not treated: Trojan-horse light and other leaks of the transmitter, imperfect preparation of "
-    "the states, correlations between pulses, detectors controlled by bright light, and a "
-    "difference between the detectors' efficiencies."
+    "the states, detectors controlled by bright light or unlike in efficiency, and the "
+    "authentication of the classical channel."
 )
 
 
@@ -81,16 +84,49 @@ def prediction_assumptions(
             "rate; it is no proof that a key is secret."
         )
     else:
-        limit = (
-            "Source's uncertainty: <n> and g2 are taken at limits that fail with probability "
-            f"{eps_source:.2g} if their errors are normal; it adds to the secrecy parameter."
-        )
+        limit = _within_limits(eps_source)
+    return (
+        _GIVEN_UP[accounting],
+        limit,
+        *_after_the_source(accounting, receiver),
+    )
+
+
+def session_assumptions(
+    accounting: Literal["alice", "joint", "decoy", "coherent"],
+    receiver: Literal["passive", "active"],
+    eps_source: float | None,
+) -> tuple[str, ...]:
+    """Sentences that say what the secrecy of a key from measured counts assumes.
+
+    Parameters
+    ----------
+    accounting
+        As in `prediction_assumptions`; "coherent" for a laser with decoy intensities.
+    receiver
+        How Bob chose his basis.
+    eps_source
+        Failure probability of the source's limits; None for coherent light.
+    """
+    limit = "Source's uncertainty: the mean photon numbers of the intensities are exact."
+    if eps_source is not None:
+        limit = _within_limits(eps_source)
+    return (_GIVEN_UP[accounting], limit, *_after_the_source(accounting, receiver))
+
+
+def _within_limits(eps_source: float) -> str:
+    return (
+        "Source's uncertainty: the source is within limits that fail with probability "
+        f"{eps_source:.2g}; this adds to the secrecy parameter. Limits that follow from <n> and g2 "
+        "take their errors as normal."
+    )
+
+
+def _after_the_source(accounting: str, receiver: str) -> tuple[str, ...]:
     choice = _CHOICE[receiver]
     if accounting == "joint" and receiver == "passive":
         choice += _ONE_PHOTON
     return (
-        _GIVEN_UP[accounting],
-        limit,
         choice,
         _RECEIVER,
         _PHASE,

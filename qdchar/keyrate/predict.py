@@ -89,7 +89,8 @@ def predict(
     (0.0013, 0.00012)
     """
     source, link, losses = _inputs(source, link, loss_dB, block, block_kind)
-    _check_options(protocol, accounting, p_z, attenuation, eps_source)
+    _check_options(protocol, accounting, p_z, attenuation)
+    _check_eps_source(eps_source, source)
     given = LinkParameters.from_link(link, losses)
     margin = source.multiphoton_margin(eps_source) if eps_source is not None else 0.0
     n, g2 = source.mean_photon_number.value, source.g2_zero.value
@@ -155,8 +156,7 @@ def predict_with_decoy(
     ):
         what = protocol if eps_source is None else "eps_source with decoy states"
         raise UsageError(f"key rate: {what} needs a block")
-    if eps_source is not None and not 0 < eps_source < 0.5:
-        raise UsageError("key rate: eps_source is more than 0, less than 0.5")
+    _check_eps_source(eps_source, source)
     limits = () if eps_source is None else source.limits(eps_source)
     given = LinkParameters.from_link(link, losses)
     best = attenuator_operating_point(n, g2, given, phases[protocol], p3_max, limits)
@@ -294,7 +294,6 @@ def _check_options(
     accounting: str,
     p_z: float | None,
     attenuation: float | None,
-    eps_source: float | None,
 ) -> None:
     for wrong, message in (
         (protocol not in PHASE, f"protocol {protocol!r}: allowed is {' or '.join(PHASE)}"),
@@ -304,10 +303,16 @@ def _check_options(
             attenuation is not None and not 0 < attenuation <= 1,
             "attenuation is a transmission: more than 0, at most 1",
         ),
-        (
-            eps_source is not None and not 0 < eps_source < 0.5,
-            "eps_source is a failure probability: more than 0, less than 0.5",
-        ),
     ):
         if wrong:
             raise UsageError(f"key rate: {message}")
+
+
+def _check_eps_source(eps_source: float | None, source: SourceFigures) -> None:
+    if eps_source is None:
+        return
+    if not 0 < eps_source < 0.5:
+        raise UsageError(
+            "key rate: eps_source is a failure probability: more than 0, less than 0.5"
+        )
+    source.check_uncertain()

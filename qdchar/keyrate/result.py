@@ -149,6 +149,7 @@ class KeyRate:
             "rate_bps": self.rate_bps,
             "p_z": self.p_z,
             "attenuation": self.attenuation,
+            "eps_source": self.eps_source,
             "qber": self.qber,
             "phase_error": self.phase_error,
             "key_length": self.key_length,

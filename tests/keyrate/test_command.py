@@ -138,3 +138,27 @@ def test_single_photons_with_decoy() -> None:
     assert sum(shares) == pytest.approx(1)
     wrong = run("--protocol", "efficient-bb84-decoy", "--accounting", "joint")
     assert isinstance(wrong.exception, UsageError)
+
+
+def test_the_rate_at_the_source_s_limits_stands_beside_the_best_estimate() -> None:
+    """An independent derivation: 1.302e-3 becomes 7.75e-4 at 14.6 dB, the lead +3.30 to +1.05."""
+    found = {p["loss_dB"]: p for p in points(*LOSSES)}
+    field = found[14.6]
+    assert field["rate_per_pulse"] == pytest.approx(1.302e-3, rel=1e-3)
+    assert field["eps_source"] is None
+    limit = field["at_source_limit"]
+    assert limit["rate_per_pulse"] == pytest.approx(7.75e-4, rel=2e-3)
+    assert limit["eps_source"] == pytest.approx(1e-10)
+    assert "0.000775" in run(*LOSSES, "--json").stdout
+    (looser,) = points("--loss", "14.6", "--eps-source", "1e-3", *QUICK)
+    (tighter,) = points("--loss", "14.6", *QUICK)
+    rates = [p["at_source_limit"]["rate_per_pulse"] for p in (tighter, looser)]
+    assert rates[0] < rates[1] < looser["rate_per_pulse"]
+
+
+def test_a_source_without_uncertainties_has_no_limit() -> None:
+    exact = ("--source", "n=0.3,g2=0.007", *QUICK)
+    (point,) = points(*exact)
+    assert point["at_source_limit"] is None
+    assert "no uncertainty" in run(*exact, "--json").stdout
+    assert isinstance(run(*exact, "--eps-source", "1e-10").exception, UsageError)

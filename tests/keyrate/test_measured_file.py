@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +49,14 @@ def toml(counts: Any, light: str, sent: float, p_z: float, settings: dict[str, A
 
 
 def with_limit(p2: float) -> str:
-    return f"p2_limit = {p2!r}\n{SINGLE}"
+    return f"p2_limit = {p2!r}\neps_source = 1e-10\n{SINGLE}"
 
 
-def key_of(folder: Path, text: str, *arguments: str) -> dict[str, Any]:
-    file = str(write(folder, text))
-    result = CliRunner().invoke(keyrate, [*arguments, "--counts", file, "--json"])
+def key_of(folder: Path, text: str, *arguments: str, security: str = "published") -> dict[str, Any]:
+    file, link = str(write(folder, text)), folder / "link.toml"
+    link.write_text(f"security = '{security}'\n")
+    whole = [*arguments, "--link", str(link), "--counts", file, "--json"]
+    result = CliRunner().invoke(keyrate, whole)
     assert result.exit_code == 0, result.output
     key: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
     return key
@@ -68,7 +71,11 @@ def test_the_limit_in_the_file_decides_about_the_key(
     # an independent derivation gives one decimal of a Mbit
     key = key_of(tmp_path, with_limit(p2))
     assert key["key_length"] / 1e6 == pytest.approx(mbit, abs=0.051)
-    assert key["p2_limit"] == p2
+    assert (key["p2_limit"], key["eps_source"]) == (p2, 1e-10)
+    # the source's part adds to the 1e-10 of the proof
+    assert key["epsilon_secrecy"] == pytest.approx(2e-10)
+    of_the_command = ("--p2-limit", str(p2), "--eps-source", "1e-10")
+    assert key_of(tmp_path, SINGLE, *of_the_command)["key_length"] == key["key_length"]
 
 
 @pytest.mark.parametrize(
@@ -103,6 +110,59 @@ def test_counts_without_a_limit_of_p2_are_refused(tmp_path: Path, source: tuple[
         assert way_out in str(result.exception)
 
 
+def test_rigorous_bounds_are_the_default(tmp_path: Path) -> None:
+    """Worked out in the test: three bounds share 11/12 of 1e-10, and the tail is bounded."""
+    sent, p_z, attenuation, p2 = 26_573_909_635, 0.97, 0.87, 3.1e-4
+    b = math.log(3 / (11 / 12 * 1e-10))
+
+    def most(expected: float) -> float:
+        return expected + b / 2 + math.sqrt(2 * b * expected + b**2 / 4)
+
+    good = 87_300_000 - most(sent * p_z * attenuation**2 * p2)
+    good_test = 300_000 - most(sent * (1 - p_z) * attenuation**2 * p2)
+    rate = 7626 / good_test
+    total, share = good + good_test, max(good, good_test) / (good + good_test)
+    g = 2 * b * total / (good * good_test)
+    spread = 4 * rate * (1 - rate)
+    skew = (1 - 2 * rate) * share * g
+    phase = rate + (skew + math.sqrt((share * g) ** 2 + spread * g)) / (2 + 2 * share**2 * g)
+
+    def h(x: float) -> float:
+        return -x * math.log2(x) - (1 - x) * math.log2(1 - x)
+
+    leak = 1.16 * h(2_219_039 / 87_300_000) * 87_300_000
+    constant = 2 * math.log2(1 / (2 * 1e-10 / 24)) + math.log2(2 / 1e-15)
+    expected = math.floor(good * (1 - h(phase)) - leak - constant)
+    text = SINGLE.replace("p_z =", "p2_limit = 3.1e-4\neps_source = 1e-12\np_z =")
+    result = CliRunner().invoke(keyrate, ["--counts", str(write(tmp_path, text)), "--json"])
+    key = json.loads(result.stdout.splitlines()[-1])
+    assert key["key_length"] == pytest.approx(expected, abs=1)
+    assert key["security"] == "rigorous"
+    assert key["epsilon_secrecy"] == pytest.approx(1.01e-10)
+    published = key_of(tmp_path, text)
+    # 22 and not 3 bounds, or a prefactor less: each costs less than 1 %
+    assert 0.98 < key["key_length"] / published["key_length"] < 0.999
+    assert published["security"] == "published"
+    for sentence in key["assumptions"]:
+        assert f"  {sentence}\n" in result.stdout
+
+
+def test_a_limit_says_how_often_it_fails_and_stands_in_one_place(tmp_path: Path) -> None:
+    text = SINGLE.replace("p_z =", "p2_limit = 3.1e-4\np_z =")
+    for content, arguments, words in (
+        (text, (), "with which probability"),
+        (text, ("--eps-source", "0.7"), "less than 0.5"),
+        (with_limit(3e-4), ("--p2-limit", "3e-4"), "given twice"),
+        (SINGLE.replace("single-photon", "coherent"), ("--eps-source", "1e-9"), "single photons"),
+    ):
+        file = str(write(tmp_path, content))
+        result = CliRunner().invoke(keyrate, [*arguments, "--counts", file])
+        assert isinstance(result.exception, UsageError)
+        assert words in str(result.exception)
+    result = CliRunner().invoke(keyrate, ["--p2-limit", "3e-4"])
+    assert "--counts" in str(result.exception)
+
+
 def test_an_attenuator_s_session_needs_the_source_s_uncertainties(tmp_path: Path) -> None:
     text = SINGLE.replace("single-photon", "attenuator")
     text += "[settings]\nshare = [0.9, 0.08, 0.02]\ntransmission = [1.0, 0.3, 0.0]"
@@ -114,7 +174,9 @@ def test_an_attenuator_s_session_needs_the_source_s_uncertainties(tmp_path: Path
 
 def test_the_command_gives_the_check_value(tmp_path: Path) -> None:
     file = str(write(tmp_path, with_limit(0.00698 * 0.292**2 / 2)))
-    result = CliRunner().invoke(keyrate, ["--counts", file, "--json"])
+    link = tmp_path / "link.toml"
+    link.write_text("security = 'published'\n")
+    result = CliRunner().invoke(keyrate, ["--counts", file, "--link", str(link), "--json"])
     assert result.exit_code == 0, result.output
     key = json.loads(result.stdout.splitlines()[-1])
     # half a count of 7626 test errors
@@ -123,7 +185,7 @@ def test_the_command_gives_the_check_value(tmp_path: Path) -> None:
 
 
 def test_decoy_sessions(tmp_path: Path) -> None:
-    link = Link(channel_loss=10.0)  # type: ignore[arg-type]
+    link = Link(channel_loss=10.0, security="published")  # type: ignore[arg-type]
     given = LinkParameters.from_link(link)
     key, coherent = best_coherent_key(given)
     counts, sent = coherent_counts(coherent, given)

@@ -21,7 +21,7 @@ from qdchar.keyrate.single_photon.finite_key import BasisCounts
 from qdchar.keyrate.single_photon.rate import detection, single_photon_key
 from qdchar.link import Link
 
-LINK = Link(channel_loss=12.0)  # type: ignore[arg-type]
+LINK = Link(channel_loss=12.0, security="rigorous")  # type: ignore[arg-type]
 SOURCE = SourceFigures()
 P_Z = 0.96
 P2 = 0.00698 * 0.292**2 / 2
@@ -52,7 +52,14 @@ def session_counts(seed: int | None = None) -> BasisCounts:
 @pytest.mark.parametrize("protocol", ["efficient-bb84", "three-state"])
 def test_expected_counts_give_the_predicted_key(protocol: Protocol) -> None:
     session = single_photon_session(
-        session_counts(), SENT, SOURCE, LINK, p_z=P_Z, p2_limit=P2, protocol=protocol
+        session_counts(),
+        SENT,
+        SOURCE,
+        LINK,
+        p_z=P_Z,
+        p2_limit=P2,
+        eps_source=1e-10,
+        protocol=protocol,
     )
     phase: Any = {"efficient-bb84": "eb", "three-state": "lt"}[protocol]
     given = replace(
@@ -68,12 +75,12 @@ def test_expected_counts_give_the_predicted_key(protocol: Protocol) -> None:
 def test_drawn_counts_scatter_about_the_prediction() -> None:
     lengths = [
         single_photon_session(
-            session_counts(seed), SENT, SOURCE, LINK, p_z=P_Z, p2_limit=P2
+            session_counts(seed), SENT, SOURCE, LINK, p_z=P_Z, p2_limit=P2, eps_source=1e-10
         ).key_length
         for seed in range(8)
     ]
     expected = single_photon_session(
-        session_counts(), SENT, SOURCE, LINK, p_z=P_Z, p2_limit=P2
+        session_counts(), SENT, SOURCE, LINK, p_z=P_Z, p2_limit=P2, eps_source=1e-10
     ).key_length
     # the test errors (6000) scatter by 1.3 %, which moves h(phase error) by about 0.4 %
     assert np.mean(lengths) == pytest.approx(expected, rel=0.01)
@@ -82,12 +89,14 @@ def test_drawn_counts_scatter_about_the_prediction() -> None:
 
 def test_an_upper_limit_of_p2_shortens_the_key() -> None:
     counts = session_counts()
-    best = single_photon_session(counts, SENT, SOURCE, LINK, p_z=P_Z, p2_limit=P2)
+    best = single_photon_session(counts, SENT, SOURCE, LINK, p_z=P_Z, p2_limit=P2, eps_source=1e-10)
     pulses, eta = 1e9, 0.2
     coincidences = round(2 * P2 * pulses * eta**2)
     limit = multiphoton_limit(coincidences, pulses, eta, eta, 1e-10)
     assert P2 < limit < 1.1 * P2  # 24 000 coincidences: 6.4 sigma are 4 %
-    limited = single_photon_session(counts, SENT, SOURCE, LINK, p_z=P_Z, p2_limit=limit)
+    limited = single_photon_session(
+        counts, SENT, SOURCE, LINK, p_z=P_Z, p2_limit=limit, eps_source=1e-10
+    )
     assert 0.9 < limited.key_length / best.key_length < 1
 
 

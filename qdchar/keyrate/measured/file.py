@@ -7,7 +7,8 @@ Without decoy states, one number a count::
     pulses_sent = 26_573_909_635
     p_z = 0.97
     attenuation = 0.87
-    p2_limit = 3.1e-4            # largest probability of more than one photon, unattenuated
+    p2_limit = 3.1e-4            # upper limit of P(more than one photon), unattenuated, and
+    eps_source = 1e-10           # the probability that it is exceeded
     [counts]
     sifted = 87_300_000
     sifted_errors = 2_219_039
@@ -16,7 +17,8 @@ Without decoy states, one number a count::
     crossed = 9_700_000          # Alice in Z, Bob in the other basis
     crossed_right = 4_850_000    # three states only: those of the outcome that Alice also sends
 
-Without `p2_limit` the limit is that of the source's <n> and g2, which need their uncertainties.
+Without `p2_limit` the limit is that of the source's <n> and g2, which need their uncertainties;
+`eps_source` is then the link's secrecy parameter unless the file or the command says otherwise.
 
 With decoy states, one number a setting, strongest first, and what the settings are::
 
@@ -82,6 +84,7 @@ class SessionFile(_Table):
     p_z: float
     attenuation: float = 1.0
     p2_limit: float | None = None
+    eps_source: float | None = None
     counts: CountTable
     settings: SettingTable | None = None
 
@@ -110,7 +113,14 @@ _SOURCE_WITH_UNCERTAINTIES = (
 )
 
 
-def session_key(session: SessionFile, source: SourceFigures | None, link: Link) -> SessionKey:
+def session_key(
+    session: SessionFile,
+    source: SourceFigures | None,
+    link: Link,
+    *,
+    p2_limit: float | None = None,
+    eps_source: float | None = None,
+) -> SessionKey:
     """Key of a session.
 
     Parameters
@@ -122,6 +132,8 @@ def session_key(session: SessionFile, source: SourceFigures | None, link: Link) 
         where it is not known. Not used with coherent light.
     link
         Security constants and Bob's basis choice.
+    p2_limit, eps_source
+        Instead of the file's, which may then not hold them.
 
     Raises
     ------
@@ -131,6 +143,11 @@ def session_key(session: SessionFile, source: SourceFigures | None, link: Link) 
     InconclusiveError
         As in `qdchar.keyrate.measured.key`.
     """
+    for name, given in (("p2_limit", p2_limit), ("eps_source", eps_source)):
+        if given is not None and getattr(session, name) is not None:
+            raise UsageError(f"session: {name} is given twice, in the file and beside it")
+        if given is not None:
+            session = session.model_copy(update={name: given})
     _check_limit(session, source)
     counts = {name: np.asarray(value) for name, value in session.counts}
     if session.light == "single-photon":
@@ -146,6 +163,7 @@ def session_key(session: SessionFile, source: SourceFigures | None, link: Link) 
             accounting=session.accounting,
             attenuation=session.attenuation,
             p2_limit=session.p2_limit,
+            eps_source=session.eps_source,
         )
     settings = session.settings
     asked = "transmission" if session.light == "attenuator" else "mean"
@@ -169,6 +187,7 @@ def session_key(session: SessionFile, source: SourceFigures | None, link: Link) 
             p_z=session.p_z,
             p3_max=settings.p3_max,
             protocol=session.protocol,
+            eps_source=session.eps_source,
         )
     mean, share = np.asarray(settings.mean, dtype=np.float64), np.asarray(settings.share)
     return coherent_session(
@@ -188,13 +207,19 @@ def _check_limit(session: SessionFile, source: SourceFigures | None) -> None:
             raise UsageError("session: p2_limit is for light = 'single-photon'")
         return
     if session.light == "coherent":
+        if session.eps_source is not None:
+            raise UsageError("session: eps_source is for single photons")
         return
     try:
         if source is None:
             raise UsageError("no source was given")
         source.check_uncertain()
     except UsageError as error:
-        key = "p2_limit in the session file, or " if session.light == "single-photon" else ""
+        key = (
+            "p2_limit and eps_source in the session file, or "
+            if session.light == "single-photon"
+            else ""
+        )
         raise UsageError(
             "session: the multi-photon probability has no upper limit, without which no key is "
             f"secret ({error}); give {key}{_SOURCE_WITH_UNCERTAINTIES}"

@@ -7,7 +7,7 @@ counts and source is an error and not a key.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from qdchar.errors import InconclusiveError, UsageError
 from qdchar.link import Link
 
+from ..assumptions import session_assumptions
 from ..decoy.attenuated_source import AttenuatedSource
 from ..decoy.coherent_bounds import Bound, CoherentBounds, Intensities, elementary_eps
 from ..decoy.finite_key import DecoyCounts, DecoyKey, decoy_key
@@ -25,6 +26,7 @@ from ..single_photon.finite_key import Accounting, BasisCounts, key_from_counts
 from ..source import SourceFigures
 
 Floats = NDArray[np.float64]
+Security = Literal["published", "rigorous"]
 
 
 @dataclass(frozen=True)
@@ -44,9 +46,19 @@ class SessionKey:
     secure_detections
         Least sifted detections that came from single photons (with decoy states), or not from
         multi-photon pulses (without).
+    security
+        "rigorous" or "published" tail bounds, see `qdchar.link.Link`.
+    epsilon_secrecy, epsilon_correctness
+        Probabilities that the key is not secret, and that the two keys differ unnoticed. The
+        first holds `eps_source`.
+    assumptions
+        What the key's secrecy assumes, in sentences.
     p2_limit
         Upper limit of the multi-photon probability before pre-attenuation that was used; None
         with decoy states.
+    eps_source
+        Probability that the source is not within the limits that were used; None for coherent
+        light.
     """
 
     protocol: str
@@ -55,7 +67,12 @@ class SessionKey:
     qber: float
     phase_error: float
     secure_detections: float
+    security: Security
+    epsilon_secrecy: float
+    epsilon_correctness: float
+    assumptions: tuple[str, ...]
     p2_limit: float | None = None
+    eps_source: float | None = None
 
 
 def single_photon_session(
@@ -69,6 +86,7 @@ def single_photon_session(
     accounting: Accounting = "alice",
     attenuation: float = 1.0,
     p2_limit: float | None = None,
+    eps_source: float | None = None,
 ) -> SessionKey:
     """Key of a session with a single-photon source without decoy states.
 
@@ -82,7 +100,8 @@ def single_photon_session(
         <n> and g2 before pre-attenuation, with their uncertainties; None where `p2_limit` is
         given and the number of detections is not to be checked against <n>.
     link
-        Security constants and Bob's basis choice.
+        Security constants and Bob's basis choice; the bounds are rigorous unless it asks for the
+        published ones.
     p_z
         Alice's Z probability.
     protocol, accounting
@@ -91,9 +110,12 @@ def single_photon_session(
         The pre-attenuation that was set.
     p2_limit
         Upper limit of the multi-photon probability before pre-attenuation, e.g. from
-        `qdchar.keyrate.photon_statistics.multiphoton_limit`; default the source's g2 <n>^2 / 2 at
-        its upper limit, which fails with the link's secrecy parameter and adds to it. The best
-        estimate is no limit: the key is secret only if the true probability is not larger.
+        `qdchar.keyrate.photon_statistics.multiphoton_limit`; default the upper limit of the
+        source's g2 <n>^2 / 2. The best estimate is no limit: the key is secret only if the true
+        probability is not larger.
+    eps_source
+        Probability that the multi-photon probability exceeds its limit; it adds to the secrecy
+        parameter. Needed with `p2_limit`; default else the link's secrecy parameter.
 
     Raises
     ------
@@ -107,10 +129,16 @@ def single_photon_session(
     _check_setting(pulses_sent, p_z)
     if not 0 < attenuation <= 1:
         raise UsageError("session: attenuation is a transmission: more than 0, at most 1")
+    if p2_limit is not None and eps_source is None:
+        raise UsageError(
+            "session: p2_limit without eps_source: say with which probability the multi-photon "
+            "probability exceeds the limit, for example eps_source = 1e-10"
+        )
+    eps_source = _checked_eps_source(eps_source, link)
     if p2_limit is None:
         if source is None:
             raise UsageError("session: neither p2_limit nor a source with its uncertainties")
-        p2_limit = source.multiphoton_upper(link.epsilon_secrecy)
+        p2_limit = source.multiphoton_upper(eps_source)
     if not 0 <= p2_limit <= 1:
         raise UsageError("session: p2_limit is a probability: at least 0, at most 1")
     if source is not None:
@@ -122,7 +150,7 @@ def single_photon_session(
         np.asarray(attenuation**2 * p2_limit),
         np.asarray(p_z),
         np.asarray(attenuation),
-        LinkParameters.from_link(link),
+        _security_constants(link),
         PHASE[protocol],
         accounting,
     )
@@ -133,7 +161,12 @@ def single_photon_session(
         qber=float(key.qber),
         phase_error=float(key.phase_error),
         secure_detections=float(np.maximum(key.sifted_nonmultiphoton, 0.0)),
+        security=_security(link),
+        epsilon_secrecy=link.epsilon_secrecy + eps_source,
+        epsilon_correctness=link.epsilon_correctness,
+        assumptions=session_assumptions(accounting, link.receiver, eps_source),
         p2_limit=p2_limit,
+        eps_source=eps_source,
     )
 
 
@@ -167,13 +200,13 @@ def coherent_session(
     _check_intensities(light.mean, light.share)
     _check(counts, settings=len(light.mean))
     _check_setting(pulses_sent, p_z)
-    given = LinkParameters.from_link(link)
+    given = _security_constants(link)
     bounds = CoherentBounds(light, elementary_eps(given), bound)
     key = decoy_key(
         _floats(counts), np.asarray(pulses_sent), np.asarray(p_z), bounds, given, PHASE[protocol]
     )
     decoys = "vacuum + weak decoy" if len(light.mean) == 3 else "one decoy"
-    return _session(f"{protocol}, coherent light, {decoys}, {bound} bounds", key)
+    return _session(f"{protocol}, coherent light, {decoys}, {bound} bounds", key, link, None)
 
 
 def attenuator_session(
@@ -187,11 +220,11 @@ def attenuator_session(
     p_z: float,
     p3_max: float = 0.0,
     protocol: Protocol = "efficient-bb84",
+    eps_source: float | None = None,
 ) -> SessionKey:
     """Key of a session with single photons and a switched attenuator as decoy.
 
-    The key is the shortest that the proof gives at the corners of the box in which <n> and g2 lie,
-    but for the link's secrecy parameter, to which the box's failure probability adds.
+    The key is the shortest that the proof gives at the corners of the box in which <n> and g2 lie.
 
     Parameters
     ----------
@@ -210,6 +243,9 @@ def attenuator_session(
     p3_max
         Largest probability of three photons in a pulse; see
         `qdchar.keyrate.decoy.attenuated_source`.
+    eps_source
+        Probability that <n> and g2 are not in the box; it adds to the secrecy parameter. Default
+        the link's secrecy parameter.
 
     Raises
     ------
@@ -233,7 +269,8 @@ def attenuator_session(
             f"{g2 * n**2 / 6:.3g}; above it, the probability of two photons is negative"
         )
     source.check_uncertain()
-    given = LinkParameters.from_link(link)
+    eps_source = _checked_eps_source(eps_source, link)
+    given = _security_constants(link)
     eps = elementary_eps(given)
     behind = AttenuatedSource(np.asarray(n), np.asarray(g2), a, q, np.asarray(p3_max))
     bounds = AttenuatorProgram(behind, eps)
@@ -246,8 +283,7 @@ def attenuator_session(
                 "the settings"
             )
     corners = [
-        replace(behind, n=np.asarray(n), g2=np.asarray(g2))
-        for n, g2 in source.limits(link.epsilon_secrecy)
+        replace(behind, n=np.asarray(n), g2=np.asarray(g2)) for n, g2 in source.limits(eps_source)
     ]
     keys = [
         decoy_key(
@@ -261,10 +297,11 @@ def attenuator_session(
         for corner in corners
     ]
     shortest = min(keys, key=lambda k: float(k.key_length))
-    return _session(f"{protocol}, single photons with attenuator decoy, p3 <= {p3_max:g}", shortest)
+    name = f"{protocol}, single photons with attenuator decoy, p3 <= {p3_max:g}"
+    return _session(name, shortest, link, eps_source)
 
 
-def _session(name: str, key: DecoyKey) -> SessionKey:
+def _session(name: str, key: DecoyKey, link: Link, eps_source: float | None) -> SessionKey:
     return SessionKey(
         protocol=name,
         key_length=float(np.floor(key.key_length)),
@@ -272,7 +309,35 @@ def _session(name: str, key: DecoyKey) -> SessionKey:
         qber=float(key.qber),
         phase_error=float(key.phase_error),
         secure_detections=float(key.single),
+        security=_security(link),
+        epsilon_secrecy=link.epsilon_secrecy + (eps_source or 0.0),
+        epsilon_correctness=link.epsilon_correctness,
+        assumptions=session_assumptions(
+            "coherent" if eps_source is None else "decoy", link.receiver, eps_source
+        ),
+        eps_source=eps_source,
     )
+
+
+def _security(link: Link) -> Security:
+    """Return what the link asks for; a key of measured counts has rigorous bounds by default."""
+    return link.security or "rigorous"
+
+
+def _security_constants(link: Link) -> LinkParameters:
+    return replace(LinkParameters.from_link(link), rigorous=_security(link) == "rigorous")
+
+
+def _checked_eps_source(eps_source: float | None, link: Link) -> float:
+    """Return the source's failure probability; by default the link's secrecy parameter."""
+    if eps_source is None:
+        return link.epsilon_secrecy
+    if not 0 < eps_source < 0.5:
+        raise UsageError(
+            f"session: eps_source = {eps_source:g}: a failure probability is more than 0, less "
+            "than 0.5"
+        )
+    return eps_source
 
 
 def _floats(counts: Any) -> Any:
