@@ -213,7 +213,7 @@ def main() -> None:
     parser.add_argument("--faults", default="", help="separated by commas; all where not given")
     parser.add_argument("--seeds", default="1-3", help="first-last")
     parser.add_argument("--lab", choices=("all", "minimum"), help="both where not given")
-    parser.add_argument("--recipe", type=Path, help="a short one where not given")
+    parser.add_argument("--recipe", help="as calibrate takes it; a short one where not given")
     parser.add_argument("--draws", type=Path, default=raw_draws.FOLDER, help="folder of raw draws")
     parser.add_argument("--write", action="store_true", help="replace the committed table")
     options = parser.parse_args()

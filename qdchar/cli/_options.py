@@ -16,9 +16,10 @@ station_option = click.option(
 )
 recipe_option = click.option(
     "--recipe",
-    "recipe_file",
-    type=PATH,
-    help="Settings of the measurements and limits of the verdict (TOML).",
+    "recipe_name",
+    metavar="NAME|FILE",
+    help="Settings of the measurements and limits of the verdict: quick, pre-qkd, full, or one's "
+    "own (TOML). What full does where not given.",
 )
 fault_option = click.option(
     "--fault",

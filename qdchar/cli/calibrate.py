@@ -43,7 +43,7 @@ from ._options import as_json, fault_option, recipe_option, station_option
 @as_json
 def calibrate(
     station_file: Path | None,
-    recipe_file: Path | None,
+    recipe_name: str | None,
     link_file: Path | None,
     out: Path,
     seed: int,
@@ -78,10 +78,10 @@ def calibrate(
     link, display = load_link(link_file), Display()
     station = None if station_file is None else load_station(station_file, display.say)
     registry = MEASUREMENTS if station is None else measurements_of(station)
-    recipe = load_recipe(recipe_file, registry)
+    recipe = load_recipe(recipe_name, registry)
     with ExitStack() as stack:
         if station is not None and station_file is not None:
-            plan = preflight.plan_calibration(station, registry)
+            plan = preflight.plan_calibration(station, registry, recipe)
             preflight.check(station, registry, recipe, plan.measurements, folder=out, link=link)
             station.reserve()
             run = stack.enter_context(Run.create(out, station.file.source, "calibrate"))

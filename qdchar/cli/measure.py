@@ -53,7 +53,7 @@ class _Measure(click.Command):
 def measure(
     name: str,
     station_file: Path,
-    recipe_file: Path | None,
+    recipe_name: str | None,
     out: Path,
     alone: bool,
     json_line: bool,
@@ -79,7 +79,7 @@ def measure(
         raise UsageError(
             f"measure: there is no measurement {name!r}; there are {', '.join(registry)}"
         )
-    recipe = load_recipe(recipe_file, registry)
+    recipe = load_recipe(recipe_name, registry)
     measurement = registry[name]
     known = {}
     if alone:

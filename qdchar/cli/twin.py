@@ -110,7 +110,10 @@ def twin(
 
 
 def _follow_measurements(lab: Lab) -> None:
-    """Read which measurements begin from standard input until it closes; answer each line."""
+    """Read which measurements begin from standard input until it closes; answer each line.
+
+    The answer says which faults begin, and how much time has passed in the lab.
+    """
     from qdchar.drivers.twin.broken_lab import BrokenLab
 
     for line in sys.stdin:
@@ -118,7 +121,7 @@ def _follow_measurements(lab: Lab) -> None:
         faults: list[str] = []
         if word == "measurement" and isinstance(lab, BrokenLab):
             faults = lab.begin_measurement(name)
-        click.echo(json.dumps({"faults": faults}))
+        click.echo(json.dumps({"faults": faults, "lab_s": lab.now_s}))
         sys.stdout.flush()
 
 

@@ -50,7 +50,7 @@ def calibrate(
         From a measurement; what was measured until then is on disk. `preflight.check` refuses what
         cannot be done before the first instrument moves.
     """
-    plan = preflight.plan_calibration(station, registry)
+    plan = preflight.plan_calibration(station, registry, recipe)
     preflight.check(station, registry, recipe, plan.measurements, folder=run.folder, link=link)
     for name, reason in plan.left_out.items():
         display.say(f"{name}: left out: {reason}")

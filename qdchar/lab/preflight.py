@@ -22,6 +22,9 @@ from .station import Station
 BYTES_PER_TAG = 4
 """Room on the disk for one time tag; the HDF5 store takes 2.8 to 3.6 bytes."""
 
+KEY_RATE_NEEDS = ("mean_photon_number", "g2_zero")
+"""Quantities without which there is no key rate."""
+
 OF_THE_RECORD = ("p1", "p2")
 """Quantities that the record derives from those that were measured."""
 
@@ -115,19 +118,45 @@ def refuse_unknown(registry: Registry, name: str, known: Collection[str], runs: 
         )
 
 
-def plan_calibration(station: Station, registry: Registry) -> Plan:
-    """Choose the measurements of a calibration: optional ones where the station can make them."""
+def plan_calibration(station: Station, registry: Registry, recipe: Recipe) -> Plan:
+    """Choose the measurements of a calibration: optional ones where the station can make them.
+
+    Raises
+    ------
+    UsageError
+        If the recipe leaves out a measurement that another one or the key rate needs, or one that
+        no calibration makes.
+    """
     chosen: list[str] = []
     left_out: dict[str, str] = {}
     for measurement in registry.values():
         if measurement.calibration == "on request":
+            continue
+        if measurement.name in recipe.leave_out:
+            left_out[measurement.name] = "by the recipe"
             continue
         missing = tuple(_lacks_itself(station, measurement))
         if missing and measurement.calibration == "if possible":
             left_out[measurement.name] = "; ".join(missing)
             continue
         chosen.extend(closure(registry, measurement.name, made=chosen))
+    if faults := list(_left_out_in_vain(registry, recipe, chosen)):
+        raise UsageError(f"recipe: nothing was opened or moved: {'; '.join(faults)}")
     return Plan(tuple(chosen), left_out)
+
+
+def _left_out_in_vain(registry: Registry, recipe: Recipe, chosen: Collection[str]) -> Iterator[str]:
+    for name in recipe.leave_out:
+        others = [other for other in chosen if other != name]
+        found = {q for other in others for q in registry[other].quantities}
+        for_key = [q for q in registry[name].quantities if q in KEY_RATE_NEEDS and q not in found]
+        needed_by = [other for other in others if name in closure(registry, other)]
+        if for_key:
+            yield f"leave_out: {name} cannot be left out: the key rate needs its {for_key[0]}"
+        elif needed_by and name in chosen:
+            yield f"leave_out: {name} cannot be left out: {needed_by[0]} needs it"
+        elif registry[name].calibration == "on request":
+            yield f"leave_out: {name} is not part of a calibration: remove it from the list"
 
 
 def check(

@@ -1,7 +1,11 @@
-"""The recipe: what a calibration does and what it demands, from a TOML file or by default."""
+"""The recipe: what a calibration does and what it demands, from a TOML file or by default.
+
+Three recipes come with the package, in ``qdchar/lab/recipes``: ``quick``, ``pre-qkd`` and ``full``.
+"""
 
 from __future__ import annotations
 
+from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -15,6 +19,9 @@ from qdchar.record import explain
 from .measurement import Measurement, Registry
 
 S = TypeVar("S", bound=Settings)
+
+SHIPPED = ("quick", "pre-qkd", "full")
+"""Names of the recipes that come with the package, the shortest first."""
 
 
 class QuantityLimits(Settings):
@@ -41,6 +48,9 @@ class Recipe(Settings):
         Least key rate for a GO: it must be exceeded by two standard uncertainties.
     min_advantage_dB
         Comparator to the least advantage over it for a GO [dB].
+    leave_out
+        Measurements of a calibration that are not made. None may be among them that another
+        measurement or the key rate needs.
     valid_hours
         How long the record may be used.
     tag_rate_Hz
@@ -56,6 +66,7 @@ class Recipe(Settings):
     limits: dict[str, QuantityLimits] = Field(default_factory=dict)
     min_rate_per_pulse: float = Field(0.0, ge=0)
     min_advantage_dB: dict[str, float] = Field(default_factory=dict)
+    leave_out: tuple[str, ...] = ()
     valid_hours: float = Field(24.0, gt=0)
     tag_rate_Hz: float = Field(2e7, gt=0)
     tables: dict[str, dict[str, Any]] = Field(default_factory=dict)
@@ -91,16 +102,37 @@ class Recipe(Settings):
         return self.model_copy(update={"tables": tables})
 
 
-def load_recipe(file: Path | None, registry: Registry) -> Recipe:
-    """Read a recipe; without a file, the default one.
+def load_recipe(name: str | Path | None, registry: Registry) -> Recipe:
+    """Read a recipe.
+
+    Parameters
+    ----------
+    name
+        One of `SHIPPED`, or a TOML file; a file of such a name in the working folder is reached as
+        ``./quick``. The default recipe where not given, which does what ``full`` does.
+    registry
+        The measurements that it may name.
 
     Raises
     ------
     UsageError
         Names every key that is wrong and says why.
     """
-    if file is None:
+    if name is None:
         return Recipe()
+    if name in SHIPPED:
+        with resources.as_file(resources.files(__package__) / "recipes" / f"{name}.toml") as file:
+            return _read(file, registry)
+    file = Path(name)
+    if not file.exists() and not file.suffix:
+        raise UsageError(
+            f"--recipe {name}: neither a file nor one of the recipes that come with qdchar: "
+            f"{', '.join(SHIPPED)}"
+        )
+    return _read(file, registry)
+
+
+def _read(file: Path, registry: Registry) -> Recipe:
     try:
         recipe = Recipe.model_validate(read_toml(file))
     except ValidationError as error:
@@ -110,6 +142,11 @@ def load_recipe(file: Path | None, registry: Registry) -> Recipe:
         f"[{name}] is not a table of a recipe; tables are {', '.join(known)}"
         for name in recipe.tables
         if name not in known
+    ]
+    faults += [
+        f"leave_out: {name!r} is not a measurement; they are {', '.join(registry)}"
+        for name in recipe.leave_out
+        if name not in registry
     ]
     for name, table in recipe.tables.items():
         if name in known:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 from qdchar.errors import InstrumentError, UsageError
 
@@ -38,17 +39,31 @@ class SimulatedLab:
         InstrumentError
             If the lab has ended.
         """
+        answer = self._ask(f"measurement {name}", f"the measurement {name!r}")
+        return [str(fault) for fault in answer["faults"]]
+
+    def lab_s(self) -> float:
+        """Return the time that has passed in the lab since its start [s].
+
+        Commands, moves, waits and counting are charged as in a real lab; computing is not.
+
+        Raises
+        ------
+        InstrumentError
+            If the lab has ended.
+        """
+        return float(self._ask("time", "it could tell its time")["lab_s"])
+
+    def _ask(self, line: str, before: str) -> dict[str, Any]:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         try:
-            self.process.stdin.write(f"measurement {name}\n")
+            self.process.stdin.write(f"{line}\n")
             self.process.stdin.flush()
-            faults = json.loads(self.process.stdout.readline())["faults"]
-        except (OSError, ValueError, KeyError):
-            raise InstrumentError(
-                f"the simulated lab has ended before the measurement {name!r}"
-            ) from None
-        return [str(fault) for fault in faults]
+            answer = json.loads(self.process.stdout.readline())
+        except (OSError, ValueError):
+            raise InstrumentError(f"the simulated lab has ended before {before}") from None
+        return cast(dict[str, Any], answer)
 
 
 @contextmanager

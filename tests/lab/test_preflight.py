@@ -19,6 +19,7 @@ from qdchar.lab import preflight
 from qdchar.lab.calibrate import _make
 from qdchar.lab.extensions import measurements_of
 from qdchar.lab.measurements.registry import MEASUREMENTS
+from qdchar.lab.recipe import Recipe
 from qdchar.lab.station import Station, StationFile, load_station
 
 OPTIONAL = [m.name for m in MEASUREMENTS.values() if m.calibration == "if possible"]
@@ -128,7 +129,7 @@ def test_optional_measurements_are_left_out_with_the_reason(
     file = tmp_path / "station.toml"
     tables = ("roles.analyser", "calibrations.laser_path_attenuation")
     file.write_text(without(station_text, *tables), encoding="utf-8")
-    plan = preflight.plan_calibration(load_station(file), MEASUREMENTS)
+    plan = preflight.plan_calibration(load_station(file), MEASUREMENTS, Recipe())
     assert set(plan.left_out) == {"misalignment", "detector_efficiency"}
     assert "[roles.analyser]" in plan.left_out["misalignment"]
     assert "misalignment" not in plan.measurements
