@@ -16,7 +16,7 @@ from collections.abc import Generator, Iterator, Mapping
 
 import numpy as np
 
-from qdchar.errors import QdcharError
+from qdchar.errors import QdcharError, described
 from qdchar.roles import Counts, TagBlock, TimeTagger
 
 from . import tag_stream
@@ -228,7 +228,7 @@ def _reply(state: str, answer: Mapping[str, object]) -> bytes:
 
 
 def _as_text(error: Exception) -> str:
-    return str(error) if isinstance(error, QdcharError) else f"{type(error).__name__}: {error}"
+    return str(error) if isinstance(error, QdcharError) else described(error)
 
 
 def _time(verb: str, arguments: list[str]) -> float:

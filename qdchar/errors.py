@@ -9,6 +9,21 @@ from __future__ import annotations
 from typing import ClassVar
 
 
+def described(error: BaseException) -> str:
+    """Return the kind of an error and its text, whatever a lab's own driver raised.
+
+    Examples
+    --------
+    >>> described(ValueError("no such axis"))
+    'ValueError: no such axis'
+    """
+    try:
+        text = str(error)
+    except Exception:  # its own __str__ fails
+        text = "(without a text)"
+    return f"{type(error).__name__}: {text}"
+
+
 class QdcharError(Exception):
     """Anything that qdchar itself reports; its text is complete without a traceback."""
 

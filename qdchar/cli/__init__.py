@@ -12,7 +12,7 @@ from contextlib import suppress
 import click
 
 from qdchar import __version__
-from qdchar.errors import QdcharError, RunFolderError
+from qdchar.errors import QdcharError, RunFolderError, described
 from qdchar.files import cannot_be_written
 from qdchar.interrupt import Terminated, unwind_on_signals
 
@@ -103,7 +103,7 @@ def run(arguments: Sequence[str]) -> int:
 def _unexpected(arguments: Sequence[str], error: BaseException) -> int:
     """End with what no one foresaw: the traceback is for whoever mends it."""
     click.echo("".join(traceback.format_exception(error)), err=True)
-    return _ended(arguments, f"unexpected {type(error).__name__}: {error}", 1)
+    return _ended(arguments, f"unexpected {described(error)}", 1)
 
 
 def _ended(arguments: Sequence[str], message: str, code: int) -> int:

@@ -16,7 +16,7 @@ from traceback import walk_tb
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
-from qdchar.errors import InstrumentError, MakeSafeError, QdcharError, UsageError
+from qdchar.errors import InstrumentError, MakeSafeError, QdcharError, UsageError, described
 from qdchar.estimate import Contribution, Estimate
 from qdchar.interrupt import Terminated, signals_held, signals_unwind
 from qdchar.quantities import Quantity, define, is_known, quantity
@@ -119,12 +119,12 @@ class Station:
         if failures:
             text = "MAKE-SAFE FAILED, look at the instruments now: " + "; ".join(failures)
             if error is not None:
-                text += f". The run had ended with {type(error).__name__}: {error}"
+                text += f". The run had ended with {described(error)}"
             raise MakeSafeError(text) from error
-        if isinstance(error, Exception) and not isinstance(error, QdcharError):
+        if isinstance(error, Exception | SystemExit) and not isinstance(error, QdcharError):
             self._blame_the_instrument(error)
 
-    def _blame_the_instrument(self, error: Exception) -> None:
+    def _blame_the_instrument(self, error: BaseException) -> None:
         """Raise what a lab's own driver raised as an instrument that failed."""
         names = {id(device): f"links.{name}" for name, device in self._links.items()}
         names |= {id(r.device): f"roles.{r.name}" for r in self._roles.values()}
@@ -132,7 +132,7 @@ class Station:
             where = names.get(id(frame.f_locals.get("self")))
             if where is not None:
                 raise InstrumentError(
-                    f"{where}: {frame.f_code.co_qualname} failed: {type(error).__name__}: {error}"
+                    f"{where}: {frame.f_code.co_qualname} failed: {described(error)}"
                 ) from error
 
     def _leave(self, occasion: str, failures: list[str]) -> None:
@@ -158,9 +158,7 @@ class Station:
         try:
             device.close()
         except (Exception, SystemExit) as error:
-            self._tell(
-                f"{type(device).__name__} could not be closed: {type(error).__name__}: {error}"
-            )
+            self._tell(f"{type(device).__name__} could not be closed: {described(error)}")
 
     def _tell(self, text: str) -> None:
         """Tell the operator, who may have closed the terminal: acting never depends on telling."""
@@ -298,7 +296,7 @@ class Station:
             except InstrumentError as error:
                 yield role.name, error
             except (Exception, SystemExit) as error:  # a lab's own driver may raise anything
-                yield role.name, InstrumentError(f"{type(error).__name__}: {error}")
+                yield role.name, InstrumentError(described(error))
 
     def identities(self) -> dict[str, Identity]:
         """Ask every instrument who it is."""
@@ -343,8 +341,8 @@ class Station:
 
 
 def _failure(role: _Role, error: BaseException) -> str:
-    kind = "" if isinstance(error, QdcharError) else f"{type(error).__name__}: "
-    return f"{role.name} ({role.table.driver}): {kind}{error}"
+    text = str(error) if isinstance(error, QdcharError) else described(error)
+    return f"{role.name} ({role.table.driver}): {text}"
 
 
 def _open(device: Any) -> None:
@@ -355,7 +353,7 @@ def _open(device: Any) -> None:
         raise
     except (Exception, SystemExit) as error:
         raise InstrumentError(
-            f"{type(device).__name__} cannot be opened: {type(error).__name__}: {error}"
+            f"{type(device).__name__} cannot be opened: {described(error)}"
         ) from error
 
 
