@@ -134,6 +134,7 @@ def test_the_record_rests_on_hashed_raw_files(outcome: Outcome) -> None:
         assert hashlib.sha256(data).hexdigest() == raw.sha256
     assert len(read_scan(outcome.folder / "raw" / "rabi.csv")) > 50
     assert record.estimate("mean_photon_number").plane == "transmitter output"
+    assert record.tuning["light_path"] == "after"  # a key exchange can begin
 
 
 def test_figures_that_share_a_certificate_are_correlated(outcome: Outcome) -> None:

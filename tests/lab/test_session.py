@@ -1,0 +1,217 @@
+"""A session with measurements that are plain functions: needs, problems, doubts, values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from qdchar.errors import LockLostError
+from qdchar.estimate import Contribution, Estimate
+from qdchar.fit import Result
+from qdchar.lab.calibrate import _look_again, _make
+from qdchar.lab.measurement import Measurement, NoSettings
+from qdchar.lab.recipe import Recipe
+from qdchar.lab.run import Run
+from qdchar.lab.session import Session
+from qdchar.protocols import LockResult, last_look, pump
+from qdchar.protocols.last_look import LastLook
+from qdchar.roles import Counts
+
+PI_W, GAIN = 24e-9, 1.2
+"""The true power of the pi pulse, and true power over reading: the meter reads 20 nW there."""
+
+
+def estimate(name: str, value: float, u: float = 0.0) -> Estimate:
+    budget = (Contribution(name, u),) if u else ()
+    return Estimate(name=name, value=value, method="", budget=budget)
+
+
+KNOWN = {
+    "pi_power": PI_W,
+    "dead_time": 30.0e-9,
+    "blinking_amplitude": 0.25,
+    "dark_count_rate": 43.0,
+    "cavity_resonance_voltage": 21.0,
+}
+
+
+class Display:
+    """Remembers what was said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+    @contextmanager
+    def step(self, title: str, _name: str = "") -> Iterator[Callable[..., None]]:
+        yield lambda *_: None
+
+
+class Station:
+    """Certificates alone; no instrument is there."""
+
+    file = SimpleNamespace(calibrations={"power_meter_gain": None}, nominal_clock_Hz=80e6)
+
+    def calibration(self, name: str) -> Estimate:
+        return estimate(name, {"power_meter_gain": GAIN}[name], 0.01)
+
+    def role(self, name: str, _kind: type) -> str:
+        return name
+
+
+def measurement(name: str, run: Callable[..., Result], **more: Any) -> Measurement[NoSettings]:
+    given: dict[str, Any] = {"provides": (), **more}
+    return Measurement(name=name, title=name.upper(), run=run, settings=NoSettings, **given)
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[Run]:
+    with Run.create(tmp_path, "Q", "calibrate") as run:
+        yield run
+
+
+def session(
+    run: Run, *measurements: Measurement[Any], known: dict[str, Estimate] | None = None
+) -> Session:
+    registry = {m.name: m for m in measurements}
+    held = {n: estimate(n, v, 0.01 * v) for n, v in KNOWN.items()} if known is None else known
+    return Session(Station(), run, Recipe(), Display(), registry, known=held)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def set_to(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Powers to which the pump was set [W]."""
+    powers: list[float] = []
+    monkeypatch.setattr(pump, "set_power", lambda _a, _p, W: powers.append(W))
+    return powers
+
+
+def nothing(*_: object) -> Result:
+    return Result(())
+
+
+def test_problems_reach_the_record(opened: Run) -> None:
+    s = session(opened, measurement("gate", lambda *_: Result((), (), ("too narrow",))))
+    s.make("gate")
+    assert s.problems == ["GATE: too narrow"]
+
+
+def test_the_pump_is_set_by_the_meter_s_reading_before_what_needs_the_pi_pulse(
+    opened: Run, set_to: list[float]
+) -> None:
+    s = session(
+        opened,
+        measurement("rabi", nothing, sets_pump=True),
+        measurement("hbt", nothing, at_pi_pulse=True),
+    )
+    s.make("hbt")
+    assert set_to == [pytest.approx(20e-9)]
+    s.make("hbt")
+    assert len(set_to) == 1  # it is there
+    s.make("rabi")
+    s.make("hbt")
+    assert len(set_to) == 2  # the scan has moved it
+
+
+def test_what_this_run_has_found_goes_before_an_earlier_run_s(opened: Run) -> None:
+    found = Result((estimate("dead_time", 55e-9, 1e-9),))
+    s = session(opened, measurement("dead_time", lambda *_: found, provides=("dead_time",)))
+    assert s.known("dead_time").value == 30e-9
+    s.make("dead_time")
+    assert s.known("dead_time").value == 55e-9
+
+
+def test_dead_pulses_of_a_blinking_source_are_more(opened: Run) -> None:
+    s = session(opened)
+    # 30 ns at 80 MHz are 2.4 periods: two whole ones; on for 1/(1 + 0.25) of the time
+    assert s.dead_pulses(of_source=False) == 2.0
+    assert s.dead_pulses() == pytest.approx(2.0 * 1.25)
+
+
+def doubtful(times: int) -> tuple[Callable[..., Result], list[int]]:
+    """A measurement that is doubted the first times."""
+    calls: list[int] = []
+
+    def run(s: Session, *_: object) -> Result:
+        calls.append(len(calls))
+        if len(calls) <= times:
+            s.light.doubts.append("the light changed")
+        return Result((), (), ("own problem",))
+
+    return run, calls
+
+
+@pytest.mark.parametrize(
+    ("times", "problems"), [(1, ["own problem"]), (2, ["own problem", "the light changed"])]
+)
+def test_a_doubt_means_tuning_and_measuring_once_more_then_it_is_a_problem(
+    opened: Run, set_to: list[float], times: int, problems: list[str]
+) -> None:
+    run, calls = doubtful(times)
+    s = session(
+        opened,
+        measurement("cavity", nothing, sets_pump=True),
+        measurement("hbt", run, at_pi_pulse=True),
+    )
+    s.make("hbt")
+    assert len(calls) == 2
+    assert s.made == ["cavity", "hbt"]
+    assert len(set_to) == 2  # before it, and after the cavity was tuned at another power
+    assert s.problems == [f"HBT: {p}" for p in problems]
+
+
+def test_a_lost_lock_is_measured_once_more(opened: Run, set_to: list[float]) -> None:
+    calls: list[int] = []
+
+    def run(*_: object) -> Result:
+        calls.append(1)
+        if len(calls) == 1:
+            raise LockLostError("no peak")
+        return Result(())
+
+    s = session(opened, measurement("cavity", nothing), measurement("hbt", run, at_pi_pulse=True))
+    s.make("hbt")
+    assert len(calls) == 2
+    assert s.problems == []
+
+
+def fails(*_: object) -> Result:
+    raise LockLostError("no peak")
+
+
+def test_what_cannot_be_measured_is_an_error_a_problem_or_nothing(opened: Run) -> None:
+    s = session(
+        opened,
+        measurement("needed", fails),
+        measurement("optional", fails, calibration="if possible"),
+        measurement("other", fails, calibration="if possible", used_by_key_rate=False),
+    )
+    registry = s._registry
+    _make(s, registry, "other")
+    assert s.problems == []
+    _make(s, registry, "optional")
+    assert s.problems == ["OPTIONAL: not measured: no peak"]
+    with pytest.raises(LockLostError):
+        _make(s, registry, "needed")
+
+
+def test_what_the_last_look_finds_is_a_problem(
+    opened: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pump has grown by 25 %, and the room light is on."""
+    s = session(opened)
+    lock = LockResult(21.0, 1e-4, 0.0, 1e-4, 4e6)
+    monkeypatch.setattr(Session, "relock_cavity", lambda _: lock)
+    look = LastLook(25e-9, Counts((500, 480), 1.0))
+    monkeypatch.setattr(last_look, "measure", lambda *_: look)
+    _look_again(s)
+    assert len(s.problems) == 2
+    assert "pump power changed by +25 %" in s.problems[0]
+    assert "980 counts/s now" in s.problems[1]
