@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +19,15 @@ from qdchar.fit import Result
 from qdchar.keyrate import SourceFigures, predict
 from qdchar.lab import preflight
 from qdchar.lab.earlier_runs import known_quantities
+from qdchar.lab.measurements import (
+    detector_efficiency,
+    hbt,
+    leak,
+    off_resonance,
+    rabi,
+    saturation,
+    transmitter,
+)
 from qdchar.lab.measurements.registry import MEASUREMENTS
 from qdchar.lab.outcome import keep_outcome, load_outcome, predict_and_judge
 from qdchar.lab.recipe import QuantityLimits, Recipe
@@ -198,35 +208,43 @@ def test_a_disk_without_room_for_the_tags_is_refused(
         preflight.check(lab, MEASUREMENTS, Recipe(), names, folder=tmp_path)
 
 
+class Recorder:
+    """Stands for a session, a protocol and an analysis; remembers what it was called with."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.given: dict[str, Any] = {}
+        self.calls: list[dict[str, Any]] = []
+
+    def __getattr__(self, _: str) -> Recorder:
+        return self
+
+    def __call__(self, *_: Any, **given: Any) -> Recorder:
+        self.given |= given
+        self.calls.append(given)
+        return self
+
+    def __iter__(self) -> Iterator[Recorder]:
+        return iter((self, self, self, self))
+
+    def __getitem__(self, _: Any) -> Recorder:
+        return self
+
+    def __truediv__(self, _: Any) -> Path:
+        return self.folder
+
+    def __rtruediv__(self, _: Any) -> float:
+        return 1.0
+
+
 def test_the_noise_of_averaged_readings_is_that_of_one_over_the_root_of_their_number(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A recipe's key for one reading, in each measurement against the pump power."""
-    from qdchar.lab.measurements import detector_efficiency, leak, off_resonance, rabi, saturation
-
-    class Recorder:
-        """Stands for a session, a protocol and an analysis; remembers keywords."""
-
-        def __init__(self) -> None:
-            self.given: dict[str, Any] = {}
-
-        def __getattr__(self, _: str) -> Recorder:
-            return self
-
-        def __call__(self, *_: Any, **given: Any) -> Recorder:
-            self.given |= given
-            return self
-
-        def __truediv__(self, _: Any) -> Path:
-            return tmp_path
-
-        def __rtruediv__(self, _: Any) -> float:
-            return 1.0
-
-    monkeypatch.setattr(off_resonance, "detuning_correction", Recorder())
+    monkeypatch.setattr(off_resonance, "detuning_correction", Recorder(tmp_path))
     for module in (rabi, saturation, detector_efficiency, leak):
-        s = Recorder()
-        monkeypatch.setattr(module, "protocols", Recorder())
+        s = Recorder(tmp_path)
+        monkeypatch.setattr(module, "protocols", Recorder(tmp_path))
         monkeypatch.setattr(module, "analysis", s)
         kind = module.MEASUREMENT.settings
         settings = kind.model_validate({"readings": 16, "reading_u_rel": 0.012})
@@ -234,3 +252,19 @@ def test_the_noise_of_averaged_readings_is_that_of_one_over_the_root_of_their_nu
             settings = settings.model_copy(update={"detuning_V": 9.0})
         module._run(cast(Any, s), settings, cast(Any, None))
         assert s.given["reading_u_rel"] == pytest.approx(0.003), module.__name__
+
+
+def test_the_etalon_counts_where_the_light_has_passed_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Detuned photons are broader, and the etalon passes fewer of them: behind it alone."""
+    correction, s = Recorder(tmp_path), Recorder(tmp_path)
+    monkeypatch.setattr(off_resonance, "detuning_correction", correction)
+    for module in (hbt, transmitter):
+        monkeypatch.setattr(module, "protocols", Recorder(tmp_path))
+        monkeypatch.setattr(module, "analysis", Recorder(tmp_path))
+    monkeypatch.setattr(transmitter, "with_chain", Recorder(tmp_path))
+    for run in (hbt._before, hbt._after, transmitter._run):
+        run(cast(Any, s), cast(Any, None), cast(Any, None))
+    behind = [call["behind_etalon"] for call in correction.calls if "behind_etalon" in call]
+    assert behind == [False, True, True]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 import sys
 import types
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Any, ClassVar
 import pytest
 
 from qdchar.errors import InstrumentError, MakeSafeError, UsageError
+from qdchar.interrupt import signals_unwind
 from qdchar.lab.station import Station, load_station
 from qdchar.lab.station_lock import StationLock
 from qdchar.roles import Identity, VoltageAxis
@@ -169,3 +171,14 @@ def test_a_lock_keeps_the_second_out_until_the_first_has_left(tmp_path: Path) ->
     first.release()
     second.acquire()
     second.release()
+
+
+def test_a_hang_up_that_is_ignored_stays_ignored() -> None:
+    """As under nohup: the calibration goes on when the terminal closes."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with signals_unwind():
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+            assert callable(signal.getsignal(signal.SIGTERM))
+    finally:
+        signal.signal(signal.SIGHUP, before)

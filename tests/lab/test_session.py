@@ -13,13 +13,17 @@ import pytest
 from qdchar.errors import LockLostError
 from qdchar.estimate import Contribution, Estimate
 from qdchar.fit import Result
-from qdchar.lab.calibrate import _look_again, _make
+from qdchar.lab import calibrate as module
+from qdchar.lab.calibrate import _look_again, _make, calibrate
 from qdchar.lab.measurement import Measurement, NoSettings
+from qdchar.lab.preflight import Plan
 from qdchar.lab.recipe import Recipe
 from qdchar.lab.run import Run
 from qdchar.lab.session import Session
+from qdchar.link import Link
 from qdchar.protocols import LockResult, last_look, pump
 from qdchar.protocols.last_look import LastLook
+from qdchar.record import load_record
 from qdchar.roles import Counts
 
 PI_W, GAIN = 24e-9, 1.2
@@ -215,3 +219,62 @@ def test_what_the_last_look_finds_is_a_problem(
     assert len(s.problems) == 2
     assert "pump power changed by +25 %" in s.problems[0]
     assert "980 counts/s now" in s.problems[1]
+
+
+class WholeStation(Station):
+    """With instruments that say where they are."""
+
+    file = SimpleNamespace(source="QD9", name="cellar", calibrations={}, nominal_clock_Hz=80e6)
+
+    def __init__(self) -> None:
+        self.path = "nowhere"
+
+    def snapshot(self) -> dict[str, str]:
+        return {"light_path": self.path}
+
+    def identities(self) -> dict[str, Any]:
+        return {"a": SimpleNamespace(simulated=False), "b": SimpleNamespace(simulated=True)}
+
+    def role(self, name: str, _kind: type) -> Any:
+        voltage = {"cavity_fine": 23.5, "etalon_piezo": 71.25}.get(name)
+        return SimpleNamespace(
+            voltage=lambda: voltage,
+            attenuation=lambda: 17.75,
+            select=lambda position: setattr(self, "path", position),
+            selected=lambda: self.path,
+        )
+
+
+def test_the_record_of_a_calibration_holds_what_was_found_and_how_the_source_was_left(
+    opened: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (opened.raw / "x.csv").write_text("1\n")
+    values = {"mean_photon_number": 0.37, "g2_zero": 0.021, "clock_rate": 81e6}
+    found = Result(tuple(estimate(n, v, 0.01 * v) for n, v in values.items()), (), ("unsteady",))
+    registry = {"all": measurement("all", lambda *_: found)}
+    monkeypatch.setattr(module.preflight, "plan_calibration", lambda *_: Plan(("all",), {}))
+    monkeypatch.setattr(module.preflight, "check", lambda *_, **__: None)
+    monkeypatch.setattr(module, "_look_again", lambda _: None)
+    recipe = Recipe(valid_hours=7.0, min_rate_per_pulse=1.0)
+    station, link = WholeStation(), Link(block_kind="asymptotic")
+    outcome = calibrate(station, opened, recipe, link, Display(), registry)  # type: ignore[arg-type]
+    record = load_record(opened.folder)
+    assert record == outcome.record
+    assert {name: record.estimate(name).value for name in values} == values
+    # of two photons in half of g2 n^2, of one in what is left of n
+    assert record.estimate("p2").value == pytest.approx(0.5 * 0.021 * 0.37**2)
+    assert record.estimate("p1").value == pytest.approx(0.37 - 0.021 * 0.37**2)
+    assert (record.source, record.station, record.simulated) == ("QD9", "cellar", True)
+    assert (record.valid_until - record.created).total_seconds() == 7 * 3600
+    assert record.tuning == {
+        "cavity_fine_V": 23.5,
+        "etalon_piezo_V": 71.25,
+        "pump_attenuation_dB": 17.75,
+        "light_path": "after",  # a key exchange can begin
+    }
+    assert [f.file for f in record.raw] == ["raw/x.csv"]
+    assert record.problems == ("ALL: unsteady",)
+    # measured with a problem: inconclusive, although the rate is far below what is demanded
+    assert outcome.verdict.decision == "INCONCLUSIVE"
+    assert "nowhere" in (opened.folder / "snapshot_before.json").read_text()
+    assert "after" in (opened.folder / "snapshot_after.json").read_text()
