@@ -12,7 +12,7 @@ were chosen where decisions and physics stand in the code, not because a test ca
 
 A fault is put into a copy of the checkout, which lies alone in a temporary folder: no measured
 files beside it, as on a user's machine. Then tests run until one fails: to save time first those
-that the fault names and those with the name of its file, then all tests of its area. It is
+that the fault names, or else those with the name of its file, then all tests of its area. It is
 **caught** if one fails. The rest of the suite is not run, so that a fault may count as survived
 although the whole suite would catch it, never the other way round; `--whole` runs the whole suite
 for survivors. A fault whose tests do not end in time counts as survived. All tests that the areas
@@ -67,7 +67,7 @@ class Mutant:
     harm
         What the fault would do to a user.
     first
-        Tests that run before those of the area.
+        Tests that run before those of the area; by default those with the name of the file.
     explained
         Why no test catches it, if that is known.
     """
@@ -221,8 +221,8 @@ class Copy:
         return outcome, time.monotonic() - start, test
 
     def _first_failure(self, mutant: Mutant, area: Area, *, whole: bool) -> tuple[str, str]:
-        namesakes = (t for t in area.tests if Path(t).stem == f"test_{Path(mutant.file).stem}")
-        first = tuple(dict.fromkeys((*mutant.first, *namesakes)))
+        stem = f"test_{Path(mutant.file).stem}"
+        first = mutant.first or tuple(t for t in area.tests if Path(t).stem == stem)
         rest = tuple(t for t in area.tests if t not in first)
         stages = [first, rest, *([("tests",)] if whole else [])]
         for tests in filter(None, stages):
