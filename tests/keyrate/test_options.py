@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from qdchar.cli.keyrate import keyrate
 from qdchar.keyrate import SourceFigures, predict
 from qdchar.keyrate.decoy.attenuated_source import AttenuatedSource
+from qdchar.keyrate.decoy.attenuated_source_finite import AttenuatorSettings, expected_counts
 from qdchar.keyrate.link_parameters import LinkParameters
 from qdchar.keyrate.measured.key import single_photon_session
 from qdchar.keyrate.photon_statistics import multiphoton_probability
@@ -184,6 +185,40 @@ def test_the_limit_of_pairs_is_thinned_twice(tmp_path: Path) -> None:
         for k, text in enumerate((halved, whole))
     ]
     assert keys[0] == keys[1] > 1e6
+
+
+def attenuator_session_text() -> str:
+    """Counts of single photons behind a switched attenuator, with settings that are held."""
+    n, g2 = np.asarray(0.31), np.asarray(0.011)
+    transmission, share = np.array([1.0, 0.4, 0.0]), np.array([0.9, 0.07, 0.03])
+    source = AttenuatedSource(n, g2, transmission, share, np.asarray(0.0))
+    settings = AttenuatorSettings(np.asarray(0.92), source)
+    counts, sent = expected_counts(settings, LinkParameters.from_link(Link(channel_loss=7.0)))
+    lines = ["light = 'attenuator'", f"pulses_sent = {float(sent):.0f}", "p_z = 0.92", "[counts]"]
+    lines += [f"{k} = {[round(float(x)) for x in v]}" for k, v in vars(counts).items()]
+    lines += ["[settings]", "share = [0.9, 0.07, 0.03]", "transmission = [1.0, 0.4, 0.0]", ""]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("[settings]", "[settings]\np3_max = 1e-4"),  # of at most g2 n^2/6 = 1.76e-4
+        ("transmission = [1.0, 0.4, 0.0]", "transmission = [1.0, 0.405, 0.0]"),
+        ("share = [0.9, 0.07, 0.03]", "share = [0.899, 0.071, 0.03]"),
+        ("pulses_sent = ", "protocol = 'three-state'\npulses_sent = "),
+    ],
+)
+def test_a_key_of_an_attenuator_s_session_changes_the_key(
+    tmp_path: Path, old: str, new: str
+) -> None:
+    text = attenuator_session_text()
+    assert text.count(old) == 1
+    source = ("--source", SOURCE)
+    plain = answer(*source, "--counts", file_with(tmp_path, "a.toml", text))
+    changed = answer(*source, "--counts", file_with(tmp_path, "b.toml", text.replace(old, new)))
+    assert plain["key_length"] > 1e6
+    assert abs(changed["key_length"] / plain["key_length"] - 1) > 1e-5
 
 
 COUNTS = BasisCounts(

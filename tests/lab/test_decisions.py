@@ -206,6 +206,11 @@ def test_a_disk_without_room_for_the_tags_is_refused(
     free.free = 39_100_000
     with pytest.raises(UsageError, match=r"GB free, 0\.039 GB needed"):
         preflight.check(lab, MEASUREMENTS, Recipe(), names, folder=tmp_path)
+    # a fainter source, and longer recordings, as the recipe says
+    preflight.check(lab, MEASUREMENTS, Recipe(tag_rate_Hz=1.9e7), names, folder=tmp_path)
+    longer = Recipe(tag_rate_Hz=1.9e7, tables={"dead_time": {"duration_s": 0.1}})
+    with pytest.raises(UsageError, match=r"0\.041 GB needed for 0\.54 s"):
+        preflight.check(lab, MEASUREMENTS, longer, names, folder=tmp_path)
 
 
 class Recorder:

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from qdchar.cli import run as qdchar
+from qdchar.cli._summary import print_summary
 from qdchar.estimate import Contribution, Estimate
 from qdchar.fit import Result
-from qdchar.lab.outcome import keep_outcome, predict_and_judge
+from qdchar.lab.outcome import Outcome, keep_outcome, predict_and_judge
 from qdchar.lab.recipe import Recipe
 from qdchar.lab.run import Run, Step
 from qdchar.link import Link
@@ -129,6 +130,40 @@ def test_the_page_shows_problems_95_percent_intervals_and_budgets(page: str) -> 
     # 0.3 and 0.4 of 0.5: shares 36 % and 64 % of the variance, the larger first
     first, second = page.index(">64.0 %<"), page.index(">36.0 %<")
     assert first < second
+
+
+def test_the_terminal_shows_rate_table_and_demands_of_the_run(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    recipe = Recipe(min_rate_per_pulse=2e-3)
+    made = record(simulated=True)
+    rate, verdict = predict_and_judge(made, LINK, recipe)
+    print_summary(Outcome(made, LINK, recipe, rate, verdict))
+    out = capsys.readouterr().out
+    found = re.search(r"key rate at 8.5 dB: (\S+) bit per pulse, (\S+) kbit/s", out)
+    assert found is not None
+    per_pulse, per_pulse_u = number(found[1])
+    assert per_pulse == pytest.approx(rate.rate_per_pulse, abs=0.05 * rate.rate_per_pulse_u)
+    assert per_pulse_u == pytest.approx(rate.rate_per_pulse_u, rel=0.05)
+    assert number(found[2])[0] == pytest.approx(81e3 * rate.rate_per_pulse, rel=0.01)
+    (lifetime,) = (line for line in out.splitlines() if "lifetime" in line)
+    cells = [cell.strip() for cell in re.split(r"[|│┃]", lifetime)]
+    assert cells[2:6] == ["63.20(40) ps", "75.8 ps", "0.8 ps", "measured"]
+    assert "SIMULATED LAB" in out
+    assert "a GO demands a key rate above 0.002 bit per pulse" in out
+    assert verdict.decision in out
+    for light in rate.comparators:
+        assert f"against {light.name}: {light.rate_per_pulse:.3g} bit per pulse" in out
+
+
+def test_history_prints_value_and_u(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "run").mkdir()
+    record().write(tmp_path / "run" / "record.json")
+    assert qdchar(["history", str(tmp_path), "--quantity", "lifetime", "--json"]) == 0
+    out = capsys.readouterr().out
+    (found,) = json.loads(out.splitlines()[-1])["quantities"]["lifetime"]
+    assert (found["value"], found["u"], found["unit"]) == (63.2e-12, pytest.approx(0.4e-12), "s")
+    assert "63.20(40) ps" in out
 
 
 def test_table_1_says_what_was_measured_and_prints_twice_u() -> None:
