@@ -194,7 +194,7 @@ def analyse_tuning(
 
 def analyse_file(path: Path, **given: object) -> Result:
     """Fit a cavity scan from a CSV file; `given` as for `analyse`."""
-    return analyse(read_scan(path), **given)  # type: ignore[arg-type]
+    return analyse(read_scan(path, "voltage_V"), **given)  # type: ignore[arg-type]
 
 
 def _peaks(scan: Scan, clock_rate_Hz: float, dead_pulses: float) -> list[Peak]:

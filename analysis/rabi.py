@@ -179,7 +179,7 @@ def analyse(
 
 def analyse_file(path: Path, **given: object) -> Result:
     """Fit a Rabi scan from a CSV file; `given` as for `analyse`."""
-    return analyse(read_scan(path), **given)  # type: ignore[arg-type]
+    return analyse(read_scan(path, "power_W"), **given)  # type: ignore[arg-type]
 
 
 def _estimates(solution: FitResult, noise: float, gain: Estimate) -> tuple[Estimate, ...]:

@@ -13,6 +13,7 @@ from scipy import constants
 from qdchar.errors import InconclusiveError, RecordError, UsageError
 from qdchar.estimate import Estimate, Uncertain, propagate
 from qdchar.fit import Curve, Result
+from qdchar.text_table import read_text_table, unit_of
 
 from .models.find_peaks import find_peaks
 from .statistics.excess_noise import fit_with_excess_noise
@@ -152,8 +153,8 @@ def analyse_file(
     Parameters
     ----------
     path
-        Under a header ``wavelength_nm counts`` the first column is the vacuum wavelength, and the
-        axis needs no more.
+        In any form that `qdchar.text_table` reads. Under a header such as ``wavelength_nm counts``
+        the first column is the vacuum wavelength, and the axis needs no more.
     dispersion, wavelength_m, at_point
         The axis of a file that counts pixels, see `analyse`.
 
@@ -164,19 +165,19 @@ def analyse_file(
     UsageError
         If the wavelength axis is not known, or is given twice.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").replace(",", " ").splitlines()
-        with_axis = bool(lines) and lines[0].lstrip("# ").split()[:1] == ["wavelength_nm"]
-        rows = [[float(c) for c in line.split()] for line in lines[with_axis:] if line.strip()]
-    except (OSError, ValueError) as error:
-        raise RecordError(f"{path}: not two columns of numbers: {error}") from None
-    if not rows or any(len(row) != 2 for row in rows):
-        raise RecordError(f"{path}: two columns, pixel and counts, are needed")
-    table = np.array(rows)
-    if with_axis:
+    table = read_text_table(path)
+    if table.values.shape[1] != 2:
+        raise RecordError(
+            f"{path}: two columns, pixel and counts, are needed; there are {table.values.shape[1]}"
+        )
+    x = table.values[:, 0]
+    unit = unit_of(table.columns[0].unit) if table.columns else None
+    if unit is not None:
+        if unit[0] != "m":
+            raise RecordError(f"{path}: the first column is in {table.columns[0].unit}, no length")
         if any(given is not None for given in (dispersion, wavelength_m, at_point)):
             raise UsageError(f"{path} contains wavelengths: do not give an axis")
-        dispersion = Uncertain(1e-9)
+        dispersion = Uncertain(unit[1])
         wavelength_m, at_point = 0.0, 0.0
     if dispersion is None or wavelength_m is None or at_point is None:
         raise UsageError(
@@ -184,8 +185,8 @@ def analyse_file(
             "wavelength from pixel to pixel), or a file with the header 'wavelength_nm counts'"
         )
     return analyse(
-        table[:, 0],
-        table[:, 1],
+        x,
+        table.values[:, 1],
         dispersion=dispersion,
         wavelength_m=wavelength_m,
         at_point=at_point,

@@ -165,7 +165,7 @@ def analyse(
 
 def analyse_file(path: Path, **given: object) -> Result:
     """Fit a power scan from a CSV file; `given` as for `analyse`."""
-    return analyse(read_scan(path), **given)  # type: ignore[arg-type]
+    return analyse(read_scan(path, "power_W"), **given)  # type: ignore[arg-type]
 
 
 def _estimates(solution: FitResult, gain: Estimate, pumping: Pumping) -> tuple[Estimate, Estimate]:

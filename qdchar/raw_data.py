@@ -6,7 +6,6 @@ A `Scan` is a plain CSV file, to which each line is written as soon as its point
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -20,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from qdchar.errors import RecordError, RunFolderError
-from qdchar.files import MAX_TABLE_BYTES, read_text, shown, writing
+from qdchar.errors import RecordError, RunFolderError, UsageError
+from qdchar.files import MAX_TABLE_BYTES, read_text, writing
 from qdchar.roles import Counts
+from qdchar.text_table import TextTable, parse_text_table, unit_of
 
 _MAGIC = "# qdchar scan 1"
 _MOST_CLICKS = 2.0**53
@@ -198,37 +198,115 @@ def _scan(
     )
 
 
-def read_scan(file: Path) -> Scan:
-    """Read a scan from CSV.
+_X_NAMES = {"W": "power_W", "V": "voltage_V", "s": "time_s"}
+_CLICKS = ("clicks_a", "counts_a", "clicks", "counts")
+_CLICKS_B = ("clicks_b", "counts_b")
+_DWELL = ("dwell", "dwell_time", "integration_time")
 
-    Either a file that `ScanWriter` wrote, or a lab's own with the columns ``power_W`` or
-    ``voltage_V`` (or ``time_s``), ``clicks_a``, ``clicks_b`` and ``dwell_s``. With one detector,
-    ``clicks`` or ``counts`` stands for ``clicks_a`` and the second detector has none; without
-    ``dwell_s``, one second is taken.
+
+def read_scan(file: Path, x_name: str | None = None) -> Scan:
+    """Read a scan from a text table.
+
+    Either a file that `ScanWriter` wrote, or a lab's own, in any form that `qdchar.text_table`
+    reads, with the columns ``power_W`` or ``voltage_V`` (or ``time_s``), ``clicks_a``, ``clicks_b``
+    and ``dwell_s``; units may have prefixes, as in ``power_nW`` or ``Power (nW)``. With one
+    detector, ``clicks`` or ``counts`` stands for ``clicks_a`` and the second detector has none;
+    without ``dwell_s``, one second is taken.
+
+    Parameters
+    ----------
+    file
+        The file.
+    x_name
+        Name of the scanned quantity, ``"power_W"`` for instance. It is needed only where the file
+        has several that could be it.
 
     Raises
     ------
     RecordError
         If a column is missing, or a cell is not a number or not possible; names the line.
+    UsageError
+        If the header leaves open which column or which unit is meant.
     """
     text = read_text(file, RecordError, MAX_TABLE_BYTES)
-    lines = list(enumerate(text.replace("\r\n", "\n").split("\n"), start=1))
     about = About(protocol="", started="")
-    if lines and lines[0][1] == _MAGIC:
-        about = _about(file, lines[1][1] if len(lines) > 1 else "")
-    table = [(n, text) for n, text in lines if text.strip() and not text.startswith("#")]
-    if len(table) < 2:
-        raise RecordError(f"{file}: no data below the header line; was the scan broken off?")
-    header = [name.strip() for name in next(csv.reader([table[0][1]]))]
-    x_name = next((h for h in header if h in ("power_W", "voltage_V", "time_s")), None)
-    first = next((h for h in header if h in ("clicks_a", "clicks", "counts")), None)
-    if x_name is None or first is None:
+    lines = text.split("\n", 2)
+    if lines[0].rstrip("\r") == _MAGIC:
+        about = _about(file, lines[1].rstrip("\r") if len(lines) > 1 else "")
+    table = parse_text_table(file, text)
+    x_name, x = _scanned(table, x_name)
+    a, b, dwell = (_find(table, names) for names in (_CLICKS, _CLICKS_B, _DWELL))
+    if a is None:
+        raise RecordError(f"{file}: {_columns_are(table)} clicks_a and clicks_b (or counts)")
+    dwell_s = np.ones(len(x))
+    if dwell is not None:
+        unit = unit_of(table.columns[dwell].unit)
+        if unit is None or unit[0] != "s":
+            raise UsageError(f"{file}: name the unit of the dwell in the header, as in 'dwell_s'")
+        dwell_s = table.values[:, dwell] * unit[1]
+    clicks = np.zeros((len(x), 2))
+    clicks[:, 0] = table.values[:, a]
+    if b is not None:
+        clicks[:, 1] = table.values[:, b]
+    for line, at, (n_a, n_b), each in zip(table.lines, x, clicks, dwell_s, strict=True):
+        _check_row(f"{file}, line {line}", x_name, at, (n_a, n_b), each)
+    return Scan(about, x_name, x, clicks.astype(np.int64), dwell_s, file)
+
+
+def _scanned(table: TextTable, wanted: str | None) -> tuple[str, NDArray[np.float64]]:
+    """Return name and values of the scanned quantity, in its SI unit."""
+    found: dict[str, tuple[int, float]] = {}
+    for k, column in enumerate(table.columns):
+        unit = unit_of(column.unit)
+        if unit is not None and unit[0] in _X_NAMES and column.name not in _DWELL:
+            name = _X_NAMES[unit[0]]
+            if name in found:
+                raise UsageError(f"{table.path}: {_columns_are(table)} one column of {name}")
+            found[name] = k, unit[1]
+    if wanted is None and len(found) > 1:  # power or voltage against time is no scan of time
+        found.pop("time_s", None)
+    name = wanted or next(iter(found), "")
+    if name not in found or (wanted is None and len(found) > 1):
         raise RecordError(
-            f"{file}: columns are {', '.join(header)}; needed are power_W or voltage_V, and "
-            "clicks_a and clicks_b (or counts)"
+            f"{table.path}: {_columns_are(table)} {wanted or 'power_W or voltage_V'}, and clicks_a "
+            "and clicks_b (or counts); each with its unit, as in power_W or power_nW"
         )
-    rows = [_row(file, n, text, header, x_name, first) for n, text in table[1:]]
-    return _scan(about, x_name, rows, file)
+    index, scale = found[name]
+    return name, table.values[:, index] * scale
+
+
+def _find(table: TextTable, names: Sequence[str]) -> int | None:
+    """Return the index of the column with one of these names, if there is one."""
+    found = [k for k, column in enumerate(table.columns) if column.name in names]
+    if len(found) > 1:
+        several = " and ".join(table.columns[k].text for k in found)
+        raise UsageError(f"{table.path}: both {several}: keep one of them")
+    return found[0] if found else None
+
+
+def _columns_are(table: TextTable) -> str:
+    names = ", ".join(column.text for column in table.columns) or "not named by a header"
+    return f"columns are {names}; needed are"
+
+
+def _check_row(
+    place: str, x_name: str, x: float, clicks: tuple[float, float], dwell_s: float
+) -> None:
+    """Check that clicks and dwell of one point are possible."""
+    if not math.isfinite(x):
+        raise RecordError(f"{place}: {x_name} is {x:g}, which is not a number")
+    if not all(0 <= c <= _MOST_CLICKS for c in clicks):
+        raise RecordError(
+            f"{place}: {clicks[0]:g} and {clicks[1]:g} clicks: from 0 to {_MOST_CLICKS:g} are "
+            "possible"
+        )
+    if any(c != int(c) for c in clicks):
+        raise RecordError(
+            f"{place}: {clicks[0]:g} and {clicks[1]:g} clicks: whole numbers are needed; a rate "
+            "has lost its statistics, give counts and dwell_s"
+        )
+    if not 0 < dwell_s < math.inf:
+        raise RecordError(f"{place}: dwell_s is {dwell_s:g}, must be more than 0 s")
 
 
 def _about(file: Path, line: str) -> About:
@@ -240,28 +318,3 @@ def _about(file: Path, line: str) -> About:
     except (ValueError, TypeError, RecursionError) as error:
         raise RecordError(f"{file}, line 2: not the description of a scan: {error}") from None
     return about
-
-
-def _row(
-    file: Path, n: int, text: str, header: Sequence[str], x_name: str, first: str
-) -> tuple[float, int, int, float]:
-    """Read one point, and check that clicks and dwell are possible."""
-    try:
-        values = next(csv.reader([text]))
-        if len(values) != len(header):
-            raise ValueError(f"{len(values)} values where the header names {len(header)}")
-        cells = dict(zip(header, map(float, values), strict=True))
-    except (ValueError, csv.Error) as error:
-        raise RecordError(f"{file}, line {n}: {shown(text.strip())}: {error}") from None
-    x, dwell_s = cells[x_name], cells.get("dwell_s", 1.0)
-    clicks = (cells[first], cells.get("clicks_b", 0.0))
-    if not math.isfinite(x):
-        raise RecordError(f"{file}, line {n}: {x_name} is {x:g}, which is not a number")
-    if not all(0 <= c <= _MOST_CLICKS for c in clicks):
-        raise RecordError(
-            f"{file}, line {n}: {clicks[0]:g} and {clicks[1]:g} clicks: from 0 to "
-            f"{_MOST_CLICKS:g} are possible"
-        )
-    if not 0 < dwell_s < math.inf:
-        raise RecordError(f"{file}, line {n}: dwell_s is {dwell_s:g}, must be more than 0 s")
-    return x, int(clicks[0]), int(clicks[1]), dwell_s

@@ -197,8 +197,8 @@ def analyse_file(path: Path, *, narrow: Path | None = None, **given: object) -> 
     narrow
         Scan of the narrow laser; without it ``kappa`` must be given.
     """
-    laser = None if narrow is None else read_scan(narrow)
-    return analyse(laser, read_scan(path), **given)  # type: ignore[arg-type]
+    laser = None if narrow is None else read_scan(narrow, "voltage_V")
+    return analyse(laser, read_scan(path, "voltage_V"), **given)  # type: ignore[arg-type]
 
 
 def _line(solution: FitResult, fsr: Estimate, noise: float) -> tuple[Estimate, Estimate, Estimate]:

@@ -29,11 +29,17 @@ from pathlib import Path
 
 import numpy as np
 
+from qdchar.errors import UsageError
 from qdchar.estimate import Contribution, Estimate, Uncertain, propagate
 from qdchar.fit import Result
 from qdchar.raw_data import TagRun
 from qdchar.tags import open_tags
-from qdchar.tags.formats.delay_histogram import is_histogram, read_histogram
+from qdchar.tags.formats.delay_histogram import (
+    AS_IN_THE_FILE,
+    CurveChoice,
+    is_histogram,
+    read_histogram,
+)
 
 from ..detection.live_gating import LiveCounts, live_counts
 from ..detection.pulsed_run import PulsedRun, open_run, wired_run
@@ -168,6 +174,7 @@ def analyse_file(
     period_s: float | None = None,
     channels: tuple[int, int] | None = None,
     window_s: float | None = None,
+    choice: CurveChoice = AS_IN_THE_FILE,
 ) -> Result:
     """Find g2(0) from a file of time tags or a histogram.
 
@@ -185,7 +192,10 @@ def analyse_file(
         Channels of the two detectors; needed if the file has more than two, and not exactly one
         pair of them is antibunched.
     window_s
-        Take pairs within this distance of a peak's centre [s]; half a period by default.
+        Take pairs within this distance of a peak's centre [s]; half a period by default. For time
+        tags only: the peaks of a histogram are fitted.
+    choice
+        Column or curve and unit, where a histogram leaves them open.
 
     Returns
     -------
@@ -197,7 +207,7 @@ def analyse_file(
     Raises
     ------
     UsageError
-        If it is not clear which channels hold the detectors.
+        If it is not clear which channels hold the detectors, or an option does not fit the file.
     InconclusiveError
         If there is no comb of peaks, or not exactly one low peak and no delay is given.
     RecordError
@@ -211,7 +221,14 @@ def analyse_file(
     (`g2_comb_fit.analyse_histogram`).
     """
     if is_histogram(path):
-        return analyse_histogram(read_histogram(path), path.name, delay_s, period_s)
+        if channels is not None or window_s is not None:
+            raise UsageError(
+                f"{path} is a histogram: its channels are fixed, and its peaks are fitted, so that "
+                "there is no window; leave out both options"
+            )
+        return analyse_histogram(read_histogram(path, choice), path.name, delay_s, period_s)
+    if choice != AS_IN_THE_FILE:
+        raise UsageError(f"{path} holds time tags: columns, curves and units are of histograms")
     tags = open_tags(path)
     run = wired_run(path, tags)
     if run is None or any(given is not None for given in (period_s, channels, window_s)):

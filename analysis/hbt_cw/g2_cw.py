@@ -28,7 +28,13 @@ from qdchar.errors import InconclusiveError, UsageError
 from qdchar.estimate import Uncertain
 from qdchar.fit import Result
 from qdchar.tags import cross_correlation, open_tags
-from qdchar.tags.formats.delay_histogram import DelayHistogram, is_histogram, read_histogram
+from qdchar.tags.formats.delay_histogram import (
+    AS_IN_THE_FILE,
+    CurveChoice,
+    DelayHistogram,
+    is_histogram,
+    read_histogram,
+)
 from qdchar.tags.source import in_blocks
 
 from ..hbt.g2_comb_fit import scatter_of_snapshots
@@ -62,6 +68,7 @@ def analyse_file(
     channels: tuple[int, int] | None = None,
     bin_s: float | None = None,
     range_s: float | None = None,
+    choice: CurveChoice = AS_IN_THE_FILE,
 ) -> Result:
     """Find g2(0) from a file of time tags or a histogram of all pairs.
 
@@ -79,6 +86,8 @@ def analyse_file(
         Channels of the two detectors; needed if the file has more than two.
     bin_s, range_s
         Of the histogram of time tags [s].
+    choice
+        Column or curve and unit, where a histogram leaves them open.
 
     Returns
     -------
@@ -100,7 +109,9 @@ def analyse_file(
     if is_histogram(path):
         if channels is not None or bin_s is not None or range_s is not None:
             raise UsageError(f"{path} is a histogram: its bins, range and channels are fixed")
-        return analyse(read_histogram(path), path.name, pair_sigma=sigma, delay_s=delay_s)
+        return analyse(read_histogram(path, choice), path.name, pair_sigma=sigma, delay_s=delay_s)
+    if choice != AS_IN_THE_FILE:
+        raise UsageError(f"{path} holds time tags: columns, curves and units are of histograms")
     pairs = _read_pairs(path, channels, bin_s, range_s)
     return analyse(
         pairs.histogram,

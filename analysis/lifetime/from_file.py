@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from qdchar.errors import InconclusiveError, RecordError, UsageError
+from qdchar.errors import InconclusiveError, UsageError
 from qdchar.estimate import Contribution, Estimate
 from qdchar.fit import Result
 from qdchar.tags import PulseClock, TagSource, folded_histogram, open_tags
+from qdchar.tags.formats.delay_histogram import (
+    AS_IN_THE_FILE,
+    CurveChoice,
+    HistogramCurves,
+    is_histogram,
+    read_curves,
+)
 from qdchar.tags.source import ClickCounter, count_in_one_pass
 from qdchar.tags.timing.sync_regression import SyncRegression
 
@@ -20,18 +26,24 @@ from ..models.decay import Array, temporal_fwhm
 from .multi_exponential import Decays, fit_decays
 from .reconvolution import DecayFit, fit_emg
 
-_TEXT = (".txt", ".csv", ".dat", ".asc")
+_RESPONSES = ("irf", "response", "instrument_response", "prompt")
+"""Names of a column that holds the instrument response."""
 _BIN_PS = 4.0
 _MOST_BINS = 1 << 15
+_MOST_PERIOD_BINS = 1 << 20
 
 
 @dataclass(frozen=True)
 class _Decay:
-    """Counts by time after the pulse, in bins that make one period, and whose they are."""
+    """Counts by time after the pulse, in bins that make one period, and whose they are.
+
+    `period_bins` is given where the bins cover only the beginning of a period.
+    """
 
     counts: Array
     bin_s: float
     channel: int | None = None
+    period_bins: int | None = None
 
 
 def analyse_one_detector(
@@ -43,30 +55,116 @@ def analyse_one_detector(
     sync_divider: int = 1,
     period_s: float | None = None,
     response_u_rel: float = 0.0,
+    choice: CurveChoice = AS_IN_THE_FILE,
+    response_column: str | None = None,
 ) -> Result:
     """Find the lifetime from one channel or one histogram, see `lifetime.analyse_file`."""
-    decay = _read(path, channel, sync_channel, sync_divider, period_s)
+    measured: _Decay | None
+    if is_histogram(path):
+        if channel is not None or sync_channel is not None or sync_divider != 1:
+            raise UsageError(
+                f"{path} is a histogram: it has no channels and no clock; for one of several "
+                "columns give --column"
+            )
+        decay, measured, named = _from_text(path, response, period_s, choice, response_column)
+    else:
+        if choice != AS_IN_THE_FILE or response_column is not None:
+            raise UsageError(f"{path} holds time tags: columns, curves and units are of histograms")
+        tagged = channel, sync_channel, sync_divider, period_s
+        decay = _read_tags(path, *tagged)
+        measured, named = None, ""
+        if response is not None:
+            measured = _read_tags(response, decay.channel, *tagged[1:])
+            named = response.name
     label = f"lifetime, {path.name}"
-    if response is None:
-        fitted = fit_emg(f"Decay, {path.name}", label, decay.counts, decay.bin_s)
+    if measured is None:
+        fitted = fit_emg(f"Decay, {path.name}", label, decay.counts, decay.bin_s, decay.period_bins)
         return Result(_behind_a_gaussian(fitted), (fitted.fit,), fitted.problems)
-    measured = _read(response, decay.channel, sync_channel, sync_divider, period_s)
     if abs(measured.bin_s - decay.bin_s) > 1e-6 * decay.bin_s:
         raise UsageError(
-            f"{response}: bins of {measured.bin_s * 1e12:.4f} ps, but {decay.bin_s * 1e12:.4f} ps "
+            f"{named}: bins of {measured.bin_s * 1e12:.4f} ps, but {decay.bin_s * 1e12:.4f} ps "
             f"in {path}; record both alike"
         )
     counts, shape = _common(decay.counts, measured.counts, path)
     found = fit_decays(
-        f"Decay, {path.name}", label, counts, shape, decay.bin_s, width_u=response_u_rel
+        f"Decay, {path.name}",
+        label,
+        counts,
+        shape,
+        decay.bin_s,
+        width_u=response_u_rel,
+        period_bins=decay.period_bins,
     )
-    return Result(_behind_the_measured(found, response), (found.fit,), found.problems)
+    return Result(_behind_the_measured(found, named), (found.fit,), found.problems)
 
 
-def _behind_the_measured(found: Decays, response: Path) -> tuple[Estimate, ...]:
+def _from_text(
+    path: Path,
+    response: Path | None,
+    period_s: float | None,
+    choice: CurveChoice,
+    response_column: str | None,
+) -> tuple[_Decay, _Decay | None, str]:
+    """Read decay and response, if there is one, from text; and the response's name."""
+    curves = read_curves(path, choice.unit)
+    own = _response_of(curves, response, choice, response_column)
+    if own is not None and choice == CurveChoice(unit=choice.unit):
+        index = next(k for k in range(len(curves.names)) if k != own)
+        if len(curves.names) > 2:
+            index = curves.chosen(choice)  # asks
+    else:
+        index = curves.chosen(choice)
+    decay = _histogram(curves, index, period_s)
+    if response is not None:
+        if not is_histogram(response):
+            raise UsageError(f"{response} holds time tags, {path} a histogram; record both alike")
+        others = read_curves(response, choice.unit)
+        only = CurveChoice(column=response_column)
+        return decay, _histogram(others, others.chosen(only), period_s), response.name
+    if own is None:
+        return decay, None, ""
+    return decay, _histogram(curves, own, period_s), f"{curves.names[own]} of {path.name}"
+
+
+def _response_of(
+    curves: HistogramCurves,
+    response: Path | None,
+    choice: CurveChoice,
+    response_column: str | None,
+) -> int | None:
+    """Return the index of the response among a file's curves, if it holds one that is used."""
+    if response is not None:
+        return None
+    if response_column is not None:
+        return curves.chosen(CurveChoice(column=response_column))
+    named = [k for k, name in enumerate(curves.names) if name in _RESPONSES]
+    if len(named) != 1 or len(curves.names) < 2:
+        return None
+    asked = choice != CurveChoice(unit=choice.unit)
+    return None if asked and curves.chosen(choice) == named[0] else named[0]
+
+
+def _histogram(curves: HistogramCurves, index: int, period_s: float | None) -> _Decay:
+    counts = curves.counts[:, index].astype(np.float64)
+    if period_s is None:
+        return _Decay(counts, curves.bin_s)
+    bins = round(period_s / curves.bin_s)
+    if not 1 < bins <= _MOST_PERIOD_BINS:
+        raise UsageError(
+            f"{curves.path}: a period of {period_s:g} s is {bins} bins; from 2 to "
+            f"{_MOST_PERIOD_BINS} are possible"
+        )
+    if counts[bins:].any():
+        raise UsageError(
+            f"{curves.path} has counts up to {len(counts) * curves.bin_s * 1e9:.4g} ns, more than "
+            f"the period of {period_s * 1e9:.4g} ns: give the right period, or cut the histogram"
+        )
+    return _Decay(counts[:bins], curves.bin_s, period_bins=bins)
+
+
+def _behind_the_measured(found: Decays, response: str) -> tuple[Estimate, ...]:
     method = (
-        f"reconvolution with the measured response ({response.name}), Poisson likelihood"
-        f"{found.remark}"
+        f"reconvolution with the measured response ({response}), Poisson likelihood{found.remark}"
     )
     if found.number > 1:
         method += f"; mean 1/e decay time of {found.number} decays, weighted with their photons"
@@ -106,15 +204,13 @@ def _lifetime(value: float, method: str, budget: tuple[Contribution, ...]) -> Es
     )
 
 
-def _read(
+def _read_tags(
     path: Path,
     channel: int | None,
     sync_channel: int | None,
     sync_divider: int,
     period_s: float | None,
 ) -> _Decay:
-    if path.suffix.lower() in _TEXT:
-        return _read_text(path)
     source = open_tags(path)
     run = wired_run(path, source)
     if run is not None and sync_channel is None:
@@ -168,43 +264,6 @@ def _clock_and_channel(
     if not clicks.counts.any():
         raise InconclusiveError(f"{path}: no clicks besides the clock")
     return clock, int(np.argmax(clicks.counts))
-
-
-def _read_text(path: Path) -> _Decay:
-    """Read two columns; what stands above them says what the first one is in."""
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError as error:
-        raise RecordError(f"{path}: cannot be read: {error.strerror}") from None
-    rows: list[tuple[float, float]] = []
-    header = []
-    for number, line in enumerate(lines, start=1):
-        cells = line.replace(",", " ").split()
-        if not cells:
-            continue
-        try:
-            rows.append((float(cells[0]), float(cells[1])))
-        except (ValueError, IndexError):
-            if rows:
-                raise RecordError(f"{path}, line {number}: {line!r} among the data") from None
-            header.append(line)
-    if len(rows) < 32:
-        raise RecordError(f"{path}: {len(rows)} rows of two numbers are no decay histogram")
-    table = np.array(rows)
-    calibration = re.search(r"calibration:\s*([0-9.eE+-]+)\s*ns/ch", "\n".join(header))
-    if calibration:
-        bin_s = float(calibration[1]) * 1e-9
-    elif header and header[-1].lstrip("# ").replace(",", " ").split()[:1] == ["time_ns"]:
-        bin_s = float(table[-1, 0] - table[0, 0]) / (len(table) - 1) * 1e-9
-    else:
-        raise RecordError(
-            f"{path}: neither a header 'time_ns counts' nor a line 'Time calibration: ... ns/ch' "
-            "says how wide the bins are"
-        )
-    counts = table[:, 1]
-    if np.any(counts < 0) or np.any(counts != np.rint(counts)) or not bin_s > 0:
-        raise RecordError(f"{path}: counts must be whole and not negative, bins positive")
-    return _Decay(counts, bin_s)
 
 
 def _common(decay: Array, response: Array, path: Path) -> tuple[Array, Array]:

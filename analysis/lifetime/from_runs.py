@@ -18,7 +18,7 @@ from qdchar.estimate import Contribution, Estimate, merge
 from qdchar.fit import Result
 from qdchar.raw_data import TagRun
 from qdchar.tags import open_tags
-from qdchar.tags.formats.delay_histogram import is_histogram
+from qdchar.tags.formats.delay_histogram import AS_IN_THE_FILE, CurveChoice, is_histogram
 
 from ..detection.decay_histogram import Histograms, fold
 from ..detection.live_gating import largest_laser_share, live_counts, two_photon_shares
@@ -177,6 +177,8 @@ def analyse_file(
     sync_divider: int = 1,
     period_s: float | None = None,
     response_u_rel: float = 0.02,
+    choice: CurveChoice = AS_IN_THE_FILE,
+    response_column: str | None = None,
 ) -> Result:
     """Find the lifetime from a file, with or without a measured instrument response.
 
@@ -184,20 +186,25 @@ def analyse_file(
     ----------
     path
         Time tags (a PicoQuant T3 file, or any file with a clock channel), or a decay histogram as
-        text: two columns, time and counts, under a header ``time_ns counts``, or channel numbers
-        with the line ``Time calibration: ... ns/ch`` above them.
+        text, see `qdchar.tags.formats.delay_histogram.read_curves`.
     response
-        The instrument response, in the same file format. Without it, a Gaussian response of
-        fitted width is assumed.
+        The instrument response, in the same file format. Without it, a column ``irf``,
+        ``response``, ``instrument_response`` or ``prompt`` of the file itself is the response; if
+        there is none, a Gaussian response of fitted width is assumed.
     channel
         Detector channel; by default the one with most clicks.
     sync_channel, sync_divider, period_s
         Clock channel, pulses per clock tag and approximate pulse period [s]. They are needed if
         the file is not a T3 file and does not name them. The period is also needed if the tagger
-        filters the sync, so that most clock tags are missing.
+        filters the sync, so that most clock tags are missing. A histogram may be shorter than the
+        period; without `period_s` it is taken for one period.
     response_u_rel
         Relative standard uncertainty of the response's width, because the response was recorded at
         another wavelength or count rate. It is not used for two runs that qdchar recorded.
+    choice
+        Column or curve of the decay and unit of the times, where a histogram leaves them open.
+    response_column
+        Column or number of the curve with the response, in `response` or in the file itself.
 
     Returns
     -------
@@ -208,7 +215,8 @@ def analyse_file(
     Raises
     ------
     UsageError
-        If the file is not T3 and no clock channel is given.
+        If the file is not T3 and no clock channel is given, a histogram leaves open which column
+        or unit is meant, or an option does not fit the file.
     InconclusiveError, RecordError
         If there are too few counts, the fit fails, or the file is damaged.
 
@@ -237,6 +245,8 @@ def analyse_file(
         sync_divider=sync_divider,
         period_s=period_s,
         response_u_rel=response_u_rel,
+        choice=choice,
+        response_column=response_column,
     )
 
 

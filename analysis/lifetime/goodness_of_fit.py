@@ -71,9 +71,9 @@ def goodness_of_fit(
     slopes
         Derivatives of the model with respect to the parameters, shape (p, n).
     response
-        Counts of the response, shape (n,).
+        Counts of the response over one period, shape (m,), m >= n.
     kernel
-        What one more count in the response's first bin would add to the model, shape (n,).
+        What one more count in the response's first bin would add to the model, shape (m,).
 
     Notes
     -----
@@ -92,7 +92,7 @@ def goodness_of_fit(
     root = np.sqrt(m)
     size = np.array([solution.u(n) for n in solution.names])
     moved = np.add.reduceat(slopes * size[:, np.newaxis], bins, axis=1).T / root[:, np.newaxis]
-    waves = _waves(response, kernel, bins) / root[:, np.newaxis]
+    waves = _waves(response, kernel, bins, len(decay)) / root[:, np.newaxis]
     # the given nuisances are data of their own
     pulls = [(solution[n] - e.value) / e.u for n, e in solution.constraints.items()]
     rows = [size * (np.array(solution.names) == n) / e.u for n, e in solution.constraints.items()]
@@ -117,13 +117,13 @@ def goodness_of_fit(
     )
 
 
-def _waves(response: Array, kernel: Array, bins: NDArray[np.int64]) -> Array:
+def _waves(response: Array, kernel: Array, bins: NDArray[np.int64], n_bins: int) -> Array:
     """Return what one sigma of each block of the response adds to each group, shape (g, k)."""
     spectrum = np.fft.rfft(kernel)
 
     def behind(histogram: Array) -> Array:
         whole = np.fft.irfft(np.fft.rfft(histogram) * spectrum, len(histogram))
-        return np.asarray(np.add.reduceat(whole, bins), dtype=np.float64)
+        return np.asarray(np.add.reduceat(whole[:n_bins], bins), dtype=np.float64)
 
     total = response.sum()
     # the sum of the response is no matter: the counts of the decay are free

@@ -21,13 +21,18 @@ from qdchar.fit import Curve, Fit, runs_p_value
 from ..models.decay import Array, decayed
 from ..statistics.likelihood import FitParameter, FitResult, Values, deviance_residuals, minimise
 from .goodness_of_fit import Goodness, goodness_of_fit
-from .reconvolution import decay_starts, fwhm_bins, require_counts, u_of_response, unresolved
+from .reconvolution import (
+    MIN_BIC_GAIN,
+    decay_starts,
+    fwhm_bins,
+    quiet_level,
+    require_counts,
+    require_decay,
+    u_of_response,
+    unresolved,
+)
 
 _MAX_DECAYS = 3
-_MIN_BIC_GAIN = 10.0
-"""Least improvement of the Bayesian information criterion for a further decay: "very strong"
-evidence (Kass and Raftery 1995)."""
-
 _MIN_P_VALUE = 1e-4
 """p-value below which a fit does not describe the decay: chance alone in 1 of 10 000 fits."""
 
@@ -77,6 +82,7 @@ def fit_decays(
     bin_s: float,
     *,
     width_u: float,
+    period_bins: int | None = None,
 ) -> Decays:
     """Fit decay = counts * (response convolved with exponentials, shifted) + background.
 
@@ -85,16 +91,19 @@ def fit_decays(
     title, label
         Heading of the curve; name of the fit in budgets, unique within a run.
     decay, response
-        Counts in bins that make one period, shape (n,) each.
+        Counts in bins that make one period, or its beginning, shape (n,) each.
     bin_s
         Bin width [s].
     width_u
         Relative standard uncertainty of the response's width; 0 takes it as it was measured.
+    period_bins
+        Bins of one pulse period, if the histograms cover only its beginning. The response is
+        continued with its background.
 
     Raises
     ------
     InconclusiveError
-        If there are too few counts or the fit fails.
+        If there are too few counts, no decay, or the fit fails.
 
     Notes
     -----
@@ -116,8 +125,13 @@ def fit_decays(
     """
     require_counts(label, decay, "decay")
     require_counts(label, response, "instrument response")
-    data = _Data(label, decay, response, bin_s, width_u, fwhm_bins(response) / _FWHM)
-    best = _Fitted.of(data, decay_starts(decay, response, bin_s))
+    starts = decay_starts(decay, response, bin_s)
+    if period_bins is not None and period_bins > len(response):
+        rest = np.full(period_bins - len(response), quiet_level(response))
+        response = np.concatenate([response, rest])
+    data = _Data(label, decay, response, bin_s, width_u, fwhm_bins(response) / _FWHM, starts)
+    best = _Fitted.of(data, starts)
+    require_decay(label, decay, best.solution)
     choice = ""
     for number in range(2, _MAX_DECAYS + 1):
         further = _one_more(data, best.solution)
@@ -127,7 +141,7 @@ def fit_decays(
         penalty = (len(further.solution.names) - len(best.solution.names)) * math.log(decay.sum())
         gain = best.goodness.chi2 - further.goodness.chi2 - penalty
         choice += f"; {_NUMBER[number]}: BIC {-gain:+.0f} against {number - 1}"
-        if gain < _MIN_BIC_GAIN:
+        if gain < MIN_BIC_GAIN:
             break
         best = further
     return _decays(title, data, best, choice)
@@ -143,6 +157,7 @@ class _Data:
     bin_s: float
     width_u: float
     sigma: float
+    starts: Mapping[str, FitParameter]
 
     @property
     def width(self) -> Mapping[str, Uncertain]:
@@ -167,6 +182,7 @@ class _Data:
     def model(self, v: Values) -> Array:
         """Return the expected counts."""
         light = self.behind(self.response, v) * v["counts"] / self.response.sum()
+        light = light[: len(self.decay)]
         # where the response's background is taken off again, no bin may come out negative
         return np.asarray(np.maximum(light + v["background"], 0.0), dtype=np.float64)
 
@@ -196,7 +212,7 @@ class _Fitted:
             step = 0.01 * solution.u(name)
             up, down = (data.model({**v, name: v[name] + s * step}) for s in (1, -1))
             slopes.append((up - down) / (2.0 * step))
-        kernel = data.behind(np.eye(1, len(data.decay))[0], v)
+        kernel = data.behind(np.eye(1, len(data.response))[0], v)
         goodness = goodness_of_fit(
             solution,
             data.decay,
@@ -211,7 +227,7 @@ class _Fitted:
 def _one_more(data: _Data, solution: FitResult) -> _Fitted | None:
     """Fit with one decay more, slower or faster than those there are, whichever is better."""
     v = solution.as_dict()
-    old = decay_starts(data.decay, data.response, data.bin_s)
+    old = data.starts
     lifetimes = [lifetime for lifetime, _ in _parts(v)]
     number = len(lifetimes) + 1
     tries: list[_Fitted] = []

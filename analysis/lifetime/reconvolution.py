@@ -31,6 +31,10 @@ _MIN_RESOLVED_SQUARE = 5.0
 The variance difference is that of the decay histogram and the response histogram.
 """
 
+MIN_BIC_GAIN = 10.0
+"""Least improvement of the Bayesian information criterion for a decay: "very strong" evidence
+(Kass and Raftery 1995)."""
+
 _WITHIN_FWHM = math.erf(math.sqrt(math.log(2.0)))
 """Share of a Gaussian between its half heights."""
 
@@ -137,22 +141,30 @@ def fit_decay(
     )
 
 
-def fit_emg(title: str, label: str, decay: Array, bin_s: float) -> DecayFit:
+def fit_emg(
+    title: str, label: str, decay: Array, bin_s: float, period_bins: int | None = None
+) -> DecayFit:
     """Fit an exponential behind a Gaussian response of unknown width, with a background.
 
-    Parameters are as in `fit_decay`.
+    Parameters
+    ----------
+    title, label, decay, bin_s
+        As in `fit_decay`.
+    period_bins
+        Bins of one pulse period, if `decay` covers only its beginning.
 
     Raises
     ------
     InconclusiveError
-        If there are too few counts or the fit fails.
+        If there are too few counts, no decay, or the fit fails.
     """
     require_counts(label, decay, "decay")
+    n_period = len(decay) if period_bins is None else period_bins
     background = quiet_level(decay)
     mean, variance = mean_and_variance(decay - background, bin_s)
     counts = float((decay - background).sum())
     rms = math.sqrt(max(variance, bin_s**2))
-    period = bin_s * len(decay)
+    period = bin_s * n_period
     free = {
         "lifetime": FitParameter(0.7 * rms, rms, 0.01 * bin_s, 10.0 * period),
         "sigma": FitParameter(0.7 * rms, rms, 0.1 * bin_s, period),
@@ -162,10 +174,11 @@ def fit_emg(title: str, label: str, decay: Array, bin_s: float) -> DecayFit:
     }
 
     def model(v: Values) -> Array:
-        shape = emg_histogram(len(decay), bin_s, v["lifetime"], v["sigma"], v["start"])
-        return v["counts"] * shape + v["background"]
+        shape = emg_histogram(n_period, bin_s, v["lifetime"], v["sigma"], v["start"])
+        return v["counts"] * shape[: len(decay)] + v["background"]
 
     solution = minimise(label, free, lambda v: deviance_residuals(decay, model(v)))
+    require_decay(label, decay, solution)
     fit, problems = describe(
         title,
         "exponential",
@@ -260,6 +273,30 @@ def require_counts(label: str, histogram: Array, what: str) -> None:
         )
 
 
+def require_decay(label: str, decay: Array, solution: FitResult) -> None:
+    """Refuse a histogram that a flat background describes as well as the fitted decay does.
+
+    Notes
+    -----
+    The two are compared by the Bayesian information criterion; "very strong" evidence is asked
+    for, since a decay that is not there can be fitted anywhere in the histogram.
+
+    Raises
+    ------
+    InconclusiveError
+        If the decay does not improve the criterion by `MIN_BIC_GAIN`.
+    """
+    flat = float(np.sum(deviance_residuals(decay, np.full(len(decay), decay.mean())) ** 2))
+    penalty = (len(solution.names) - 1) * math.log(float(decay.sum()))
+    gain = flat - solution.minimum - penalty
+    if not gain > MIN_BIC_GAIN:
+        raise InconclusiveError(
+            f"{label}: no decay found: a flat background describes the histogram as well (BIC of "
+            f"a decay {-gain:+.0f} against none, at most -{MIN_BIC_GAIN:g} is asked for). Is the "
+            "source excited and its light on this detector?"
+        )
+
+
 def misfit_budget(
     label: str, fit: Fit, u: float, problems: tuple[str, ...]
 ) -> tuple[Contribution, ...]:
@@ -349,7 +386,7 @@ def u_of_response(
     row = np.array([gradient.get(n, 0.0) for n in solution.names]) @ solution.covariance
     answer = (row @ np.stack(columns)) / np.maximum(expected, 1e-12)
     # correlate with the kernel: the convolution with the kernel reversed in time
-    spectrum = np.fft.rfft(answer) * np.conj(np.fft.rfft(kernel))
+    spectrum = np.fft.rfft(answer, len(response)) * np.conj(np.fft.rfft(kernel))
     sensitivity = np.fft.irfft(spectrum, len(response)) * values["counts"] / response.sum()
     sensitivity -= float(sensitivity @ response) / response.sum()
     return float(np.sqrt(np.sum(sensitivity**2 * response)))

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from qdchar.errors import RecordError
+from qdchar.errors import InconclusiveError, RecordError
 
 from ._options import as_json
 
@@ -20,7 +20,10 @@ def fit_file(analysis: str, file: Path) -> dict[str, Any]:
     """Make one analysis of one file; imported by the workers."""
     from ._quantities import quantities
 
-    result = import_module(f"qdchar.analysis.{analysis}").analyse_file(file)
+    try:
+        result = import_module(f"qdchar.analysis.{analysis}").analyse_file(file)
+    except InconclusiveError as error:
+        return {"quantities": {}, "problems": [str(error)]}
     return {"quantities": quantities(result), "problems": list(result.problems)}
 
 
@@ -33,7 +36,8 @@ def count_clicks(file: Path) -> dict[str, Any]:
     return {
         "clicks": {str(channel): clicks for channel, clicks in summary.clicks.items()},
         "duration_s": summary.duration_s,
-        "problems": list(summary.warnings),
+        "problems": [],
+        "warnings": list(summary.warnings),
     }
 
 
@@ -64,7 +68,7 @@ def reprocess(
 ) -> int:
     """Run one analysis over all FILES; a file that fails is named, and the rest finished.
 
-    Ends with exit code 30 if any file failed.
+    Ends with exit code 30 if any file failed, else with 11 if any result has problems.
     """
     from qdchar.tags.archive import map_files, open_executor
 
@@ -90,12 +94,19 @@ def reprocess(
     finally:
         if sink is not None:
             sink.close()
-    failed = [line for line in done if "error" in line]
-    click.echo(f"{len(done) - len(failed)} of {len(files)} files analysed, {len(failed)} failed")
-    code = RecordError.exit_code if failed else 0
+    failed = sum("error" in line for line in done)
+    with_problems = sum(bool(line.get("problems")) for line in done)
+    click.echo(
+        f"{len(done) - failed} of {len(files)} files analysed, {with_problems} of them with "
+        f"problems, {failed} failed"
+    )
+    code = InconclusiveError.exit_code if with_problems else 0
+    if failed:
+        code = RecordError.exit_code
     if json_line:
         done.sort(key=lambda line: str(line["file"]))
-        click.echo(json.dumps({"exit_code": code, "files": done}))
+        counts = {"exit_code": code, "failed": failed, "with_problems": with_problems}
+        click.echo(json.dumps({**counts, "files": done}))
     return code
 
 
@@ -106,4 +117,5 @@ def _short(line: dict[str, Any]) -> str:
     from qdchar.record import RecordedQuantity
 
     estimates = (RecordedQuantity(**q).estimate(name) for name, q in line["quantities"].items())
-    return ", ".join(f"{e.quantity.words} {text(e)}" for e in estimates)
+    found = [f"{e.quantity.words} {text(e)}" for e in estimates]
+    return ", ".join([*found, *(f"PROBLEM: {problem}" for problem in line["problems"])])

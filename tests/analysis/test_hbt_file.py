@@ -4,6 +4,7 @@ import csv
 import math
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from scipy import integrate
 from qdchar.analysis import hbt
 from qdchar.analysis.hbt.g2_comb_fit import analyse_histogram, comb
 from qdchar.errors import InconclusiveError, RecordError, UsageError
-from qdchar.tags.formats.delay_histogram import DelayHistogram, read_histogram
+from qdchar.tags.formats.delay_histogram import CurveChoice, DelayHistogram, read_histogram
 
 T3 = "qd_hbt_ptu/200213_HH400_T3_80MHz_HBT.ptu"
 
@@ -185,7 +186,8 @@ def test_text_histograms(tmp_path: Path) -> None:
     )
     rows = " ".join(map(str, ps)) + "\n" + " ".join(map(str, counts)) + "\n"
     first = read_histogram(_write(tmp_path / "named.csv", named))
-    second = read_histogram(_write(tmp_path / "swabian.txt", rows))
+    swabian = _write(tmp_path / "swabian.txt", rows)
+    second = read_histogram(swabian, CurveChoice(unit="ps"))
     for histogram in (first, second):
         assert histogram.bin_s == pytest.approx(0.25e-9)
         assert np.array_equal(histogram.counts[:, 0], counts)
@@ -198,9 +200,8 @@ def test_text_histograms(tmp_path: Path) -> None:
     [
         ("delay_ns counts\n" + "\n".join(f"{i} {i % 3 + 0.5}" for i in range(40)), "whole"),
         ("delay_ns counts\n" + "\n".join(f"{i**1.1} 3" for i in range(40)), "not equal"),
-        ("\n".join(f"{i * 0.25} 3" for i in range(40)), "header"),
-        ("delay_ns counts\n1 2\n2 3\n", "do not fit"),
-        ("hello\nworld\n", "no numbers"),
+        ("delay_ns counts\n1 2\n2 3\n", "at least 16 bins"),
+        ("hello\nworld\n", "no data"),
     ],
 )
 def test_bad_text_is_refused(tmp_path: Path, text: str, message: str) -> None:
@@ -248,3 +249,12 @@ def test_one_detector_is_not_enough(tmp_path: Path) -> None:
     run = record(tmp_path, "run", rng, 100_000, Light())
     with pytest.raises(InconclusiveError):
         hbt.analyse_file(run.file, channels=(1, 7))
+
+
+@pytest.mark.parametrize("option", [{"window_s": 1e-9}, {"channels": (0, 1)}])
+def test_an_option_that_a_histogram_cannot_use_is_refused(
+    tmp_path: Path, option: dict[str, Any]
+) -> None:
+    file = _write(tmp_path / "h.csv", "delay_ns,counts\n" + "\n".join(f"{k},3" for k in range(40)))
+    with pytest.raises(UsageError, match="is a histogram"):
+        hbt.analyse_file(file, **option)

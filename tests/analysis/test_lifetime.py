@@ -6,6 +6,7 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from qdchar.errors import InconclusiveError, RecordError, UsageError
 from qdchar.estimate import Contribution, Estimate
 from qdchar.fit import runs_p_value
 from qdchar.tags import TagWriter, open_tags
+from qdchar.tags.formats.delay_histogram import CurveChoice
 from qdchar.tags.source import count_in_one_pass
 from qdchar.tags.timing.sync_regression import PulseWander, SyncRegression
 
@@ -446,7 +448,6 @@ def test_decay_as_text(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("1 2\n" * 10, "10 rows"),
-        ("\n".join(f"{i} 3" for i in range(50)), "how wide the bins are"),
         ("time_ns counts\n" + "\n".join(f"{i} 0.5" for i in range(50)), "whole"),
         ("time_ns counts\n1 2\nfoo bar\n", "line 3"),
     ],
@@ -487,3 +488,44 @@ def wander_ps(file: Path) -> float:
     wander = PulseWander(7, sync.clock(), 1000, sync.n_tags)
     count_in_one_pass(source, wander)
     return wander.rms_ps()
+
+
+def _text(file: Path, header: str, *columns: np.ndarray) -> Path:
+    rows = (",".join(map(str, row)) for row in zip(*columns, strict=True))
+    file.write_text(header + "\n" + "\n".join(rows) + "\n")
+    return file
+
+
+def test_a_window_shorter_than_the_period(tmp_path: Path) -> None:
+    """9 ns seen for 22 ns after the pulse: what lies beyond the window is no background."""
+    rng = np.random.default_rng(20)
+    edges = 0.1e-9 * np.arange(251)
+    t = rng.exponential(9e-9, 200_000) + rng.normal(3e-9, 60e-12, 200_000)
+    counts = np.histogram(t, edges)[0] + rng.poisson(2.0, 250)
+    response = np.histogram(rng.normal(3e-9, 60e-12, 100_000), edges)[0]
+    ns = np.round(edges[:-1] * 1e9, 4)
+    file = _text(tmp_path / "cut.csv", "time_ns,irf,decay", ns, response, counts)
+    chosen: tuple[dict[str, Any], ...] = ({"choice": CurveChoice(column="decay")}, {})
+    for options in chosen:
+        t1 = lifetime.analyse_file(file, period_s=100e-9, **options)["lifetime"]
+        assert t1.value == pytest.approx(9e-9, abs=4 * t1.u)
+        assert t1.u < 0.1e-9
+        assert "irf of cut.csv" in t1.method
+    with pytest.raises(UsageError, match="more than the period"):
+        lifetime.analyse_file(file, period_s=12.5e-9)
+    with pytest.raises(UsageError, match="no channels"):
+        lifetime.analyse_file(file, channel=0)
+
+
+def test_pure_background_has_no_lifetime(tmp_path: Path) -> None:
+    rng = np.random.default_rng(21)
+    ns, flat = 0.05 * np.arange(250), rng.poisson(50.0, 250)
+    response = np.histogram(rng.normal(3.0, 0.1, 100_000), 0.05 * np.arange(251))[0]
+    ns = np.round(ns, 3)
+    files = (
+        _text(tmp_path / "with.csv", "time_ns,irf,decay", ns, response, flat),
+        _text(tmp_path / "without.csv", "time_ns,decay", ns, flat),
+    )
+    for file in files:
+        with pytest.raises(InconclusiveError, match=r"no decay found|converge|separate"):
+            lifetime.analyse_file(file)

@@ -49,10 +49,22 @@ def test_on_the_command_line(tmp_path: Path) -> None:
     options = ["--analysis", "info", "--executor", "serial", "--out", str(out), "--json"]
     done = CliRunner().invoke(reprocess, [*files, *options], standalone_mode=False)
     assert done.return_value == 30
-    assert "2 of 3 files analysed, 1 failed" in done.output
+    assert "2 of 3 files analysed, 0 of them with problems, 1 failed" in done.output
     lines = json.loads(done.output.splitlines()[-1])["files"]
     assert ["error" in line for line in lines] == [False, True, False]
     assert [json.loads(line) for line in out.read_text().splitlines()] == lines
+
+
+def test_results_with_problems_are_counted_and_end_with_11(tmp_path: Path) -> None:
+    """The tags are random: there is no comb of peaks, and no g2."""
+    files = archive(tmp_path, 3)
+    files.pop(1)
+    options = ["--executor", "serial", "--json"]
+    done = CliRunner().invoke(reprocess, [*map(str, files), *options], standalone_mode=False)
+    assert done.return_value == 11
+    line = json.loads(done.output.splitlines()[-1])
+    assert (line["exit_code"], line["failed"], line["with_problems"]) == (11, 0, 2)
+    assert done.output.count("PROBLEM: ") == 2
 
 
 def test_executors_that_are_not_there() -> None:

@@ -82,6 +82,34 @@ def power_scan_options(command: Callable[..., int]) -> Callable[..., int]:
     return with_power_scan
 
 
+_column_option = click.option(
+    "--column", help="Column with the counts, by its name or its number counted from 1."
+)
+_curve_option = click.option(
+    "--curve", type=int, help="Curve of a PicoQuant export, by the number displayed there."
+)
+_unit_option = click.option("--unit", help="Unit of the times where no header names it: ps, ns.")
+
+
+def histogram_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Add the options for what a histogram written as text leaves open.
+
+    The command gets them as `choice`, a `CurveChoice`.
+    """
+
+    @functools.wraps(command)
+    def with_choice(
+        *, column: str | None, curve: int | None, unit: str | None, **others: object
+    ) -> int:
+        from qdchar.tags.formats.delay_histogram import CurveChoice
+
+        return command(choice=CurveChoice(column, curve, unit), **others)
+
+    for option in (_unit_option, _curve_option, _column_option):
+        with_choice = option(with_choice)
+    return with_choice
+
+
 def given(option: str, name: str, value_and_u: tuple[float, float]) -> Estimate:
     """Return a known quantity as it was given on the command line.
 

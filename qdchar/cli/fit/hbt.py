@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from .._options import PATH, as_json
-from ._options import channels_option, figure_option
+from ._options import channels_option, figure_option, histogram_options
 from ._print import show
+
+if TYPE_CHECKING:
+    from qdchar.tags.formats.delay_histogram import CurveChoice
 
 
 @click.command()
@@ -17,6 +21,7 @@ from ._print import show
 @click.option("--period", "period_s", type=float, help="Pulse period [s].")
 @channels_option
 @click.option("--window", "window_s", type=float, help="Half width of a peak's window [s].")
+@histogram_options
 @figure_option
 @as_json
 def hbt(
@@ -25,6 +30,7 @@ def hbt(
     period_s: float | None,
     channels: tuple[int, int] | None,
     window_s: float | None,
+    choice: CurveChoice,
     figure: Path | None,
     json_line: bool,
 ) -> int:
@@ -35,6 +41,11 @@ def hbt(
     from qdchar.analysis import hbt as analysis
 
     result = analysis.analyse_file(
-        file, delay_s=delay_s, period_s=period_s, channels=channels, window_s=window_s
+        file,
+        delay_s=delay_s,
+        period_s=period_s,
+        channels=channels,
+        window_s=window_s,
+        choice=choice,
     )
     return show(result, figure, json_line)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from .._options import PATH, as_json
-from ._options import channels_option, figure_option, given_uncertain
+from ._options import channels_option, figure_option, given_uncertain, histogram_options
 from ._print import show
+
+if TYPE_CHECKING:
+    from qdchar.tags.formats.delay_histogram import CurveChoice
 
 
 @click.command("hbt-cw")
@@ -23,6 +27,7 @@ from ._print import show
 @channels_option
 @click.option("--bin", "bin_s", type=float, help="Bin width for time tags [s].")
 @click.option("--range", "range_s", type=float, help="Largest delay for time tags [s].")
+@histogram_options
 @figure_option
 @as_json
 def hbt_cw(
@@ -32,6 +37,7 @@ def hbt_cw(
     channels: tuple[int, int] | None,
     bin_s: float | None,
     range_s: float | None,
+    choice: CurveChoice,
     figure: Path | None,
     json_line: bool,
 ) -> int:
@@ -51,5 +57,6 @@ def hbt_cw(
         channels=channels,
         bin_s=bin_s,
         range_s=range_s,
+        choice=choice,
     )
     return show(result, figure, json_line)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from .._options import PATH, as_json
-from ._options import figure_option
+from ._options import figure_option, histogram_options
 from ._print import show
+
+if TYPE_CHECKING:
+    from qdchar.tags.formats.delay_histogram import CurveChoice
 
 
 @click.command()
@@ -28,6 +32,11 @@ from ._print import show
 @click.option("--sync-channel", type=int, help="Channel of the pulse clock.")
 @click.option("--sync-divider", type=click.IntRange(min=1), default=1, show_default=True)
 @click.option("--period", "period_s", type=float, help="Pulse period [s].")
+@click.option(
+    "--response-column",
+    help="Column or curve of the response, in the response's file or in FILE itself.",
+)
+@histogram_options
 @figure_option
 @as_json
 def lifetime(
@@ -38,6 +47,8 @@ def lifetime(
     sync_channel: int | None,
     sync_divider: int,
     period_s: float | None,
+    response_column: str | None,
+    choice: CurveChoice,
     figure: Path | None,
     json_line: bool,
 ) -> int:
@@ -52,5 +63,7 @@ def lifetime(
         sync_channel=sync_channel,
         sync_divider=sync_divider,
         period_s=period_s,
+        choice=choice,
+        response_column=response_column,
     )
     return show(result, figure, json_line)

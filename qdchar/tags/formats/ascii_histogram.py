@@ -1,4 +1,4 @@
-"""Histograms that tagger programs write as text."""
+"""Histograms that PicoQuant's programs export as text."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from qdchar.errors import RecordError
 
 _WIDTH_KEYS: Final = ("#ns/channel", "#ns/bin")
+_CURVES_KEY: Final = "#display curve no."
+_COUNTS_KEY: Final = "#counts"
 _MAX_FILE_BYTES: Final = 1 << 28  # bytes; a histogram of 65 536 bins and 512 curves has less
 
 
@@ -22,18 +24,25 @@ class AsciiHistogram:
 
     Attributes
     ----------
-    start_ps, bin_ps
-        Bin i covers ``start_ps + i * bin_ps`` up to the next [ps].
+    bin_ps
+        Bin width; the first bin begins at 0 [ps].
     counts
         int64, shape (n_curves, n_bins).
+    curves
+        Number of each curve as the program displayed it, shape (n_curves,).
     program
         What wrote it.
     """
 
-    start_ps: float
     bin_ps: float
     counts: NDArray[np.int64]
+    curves: tuple[int, ...]
     program: str
+
+
+def is_picoquant_export(text: str) -> bool:
+    """Tell whether a text has the header of PicoQuant's export."""
+    return any(line.strip() == _COUNTS_KEY for line in text[:4096].splitlines())
 
 
 def read_ascii_histogram(path: str | os.PathLike[str]) -> AsciiHistogram:
@@ -42,14 +51,13 @@ def read_ascii_histogram(path: str | os.PathLike[str]) -> AsciiHistogram:
     Parameters
     ----------
     path
-        PicoQuant's export (PicoHarp, TimeHarp, HydraHarp, MultiHarp: a header with
-        ``#ns/channel`` or ``#ns/bin``, then a column a curve), or Swabian's
-        ``savetxt([index_ps, counts])``, as two rows or two columns.
+        PicoQuant's export (PicoHarp, TimeHarp, HydraHarp, MultiHarp): a header with
+        ``#ns/channel`` or ``#ns/bin``, then a column a curve.
 
     Raises
     ------
     RecordError
-        With the line, if it is neither, bins differ in width, or counts are not whole numbers.
+        With the line, if it is not, or counts are not whole numbers.
     """
     file = Path(path)
     try:
@@ -59,37 +67,8 @@ def read_ascii_histogram(path: str | os.PathLike[str]) -> AsciiHistogram:
     except OSError as error:
         raise RecordError(f"{file} cannot be opened: {error.strerror}") from error
     headings = {line.strip(): number for number, line in enumerate(lines) if line.startswith("#")}
-    if "#counts" in headings:
-        return _picoquant(file, lines, headings)
-    return _swabian(file, lines)
-
-
-def _numbers(file: Path, lines: list[str], first: int) -> NDArray[np.float64]:
-    rows: list[list[float]] = []
-    for number, line in enumerate(lines[first:], first + 1):
-        if not line.strip():
-            continue
-        try:
-            rows.append([float(word) for word in line.replace(",", " ").split()])
-        except ValueError as error:
-            raise RecordError(f"{file}, line {number}: {line[:60]!r} are no numbers") from error
-        if len(rows[-1]) != len(rows[0]):
-            raise RecordError(
-                f"{file}, line {number}: {len(rows[-1])} numbers where the others have "
-                f"{len(rows[0])}"
-            )
-    return np.array(rows, dtype=np.float64)
-
-
-def _counts(file: Path, values: NDArray[np.float64]) -> NDArray[np.int64]:
-    if not np.all(np.isfinite(values)) or np.any(values < 0) or np.any(values != np.rint(values)):
-        raise RecordError(
-            f"{file}: counts must be whole numbers and not negative; was it normalised?"
-        )
-    return values.astype(np.int64)
-
-
-def _picoquant(file: Path, lines: list[str], headings: dict[str, int]) -> AsciiHistogram:
+    if _COUNTS_KEY not in headings:
+        raise RecordError(f"{file} is no export of PicoQuant's programs: it has no line '#counts'")
     key = next((key for key in _WIDTH_KEYS if key in headings), None)
     if key is None:
         raise RecordError(f"{file}: no line {' or '.join(_WIDTH_KEYS)} gives the bin width")
@@ -99,31 +78,46 @@ def _picoquant(file: Path, lines: list[str], headings: dict[str, int]) -> AsciiH
         raise RecordError(
             f"{file}, line {headings[key] + 2}: no bin width after {key!r}"
         ) from error
-    values = _numbers(file, lines, headings["#counts"] + 1)
-    if not len(values) or not widths or min(widths) <= 0:
+    counts = _counts(file, lines, headings[_COUNTS_KEY] + 1).T
+    if not counts.size or not widths or min(widths) <= 0:
         raise RecordError(f"{file}: no counts after the line '#counts', or no bin width")
     if max(widths) > min(widths) * (1 + 1e-9):
         raise RecordError(
             f"{file}: curves with different bin widths, {widths} ps: export them apart"
         )
     # widths are printed with four decimals of a nanosecond, tenths of a picosecond
-    return AsciiHistogram(0.0, round(widths[0], 4), _counts(file, values.T), lines[0].strip("# "))
+    bin_ps = round(widths[0], 4)
+    return AsciiHistogram(bin_ps, counts, _curves(lines, headings, len(counts)), lines[0][1:])
 
 
-def _swabian(file: Path, lines: list[str]) -> AsciiHistogram:
-    values = _numbers(file, [line.split("#", 1)[0] for line in lines], 0)
-    if values.ndim == 2 and values.shape[1] == 2 and len(values) != 2:
-        values = values.T
-    if values.ndim != 2 or len(values) != 2 or values.shape[1] < 2:
-        raise RecordError(
-            f"{file} is no histogram of a known program: wanted PicoQuant's header with '#counts', "
-            "or two rows or columns, index in picoseconds and counts"
-        )
-    index, counts = values
-    steps = np.diff(index)
-    # savetxt keeps 18 digits
-    if steps[0] <= 0 or np.any(np.abs(steps - steps[0]) > 1e-6 * steps[0]):
-        raise RecordError(f"{file}: the index does not rise in equal steps; bins are not equal")
-    return AsciiHistogram(
-        float(index[0]), float(steps[0]), _counts(file, counts[None, :]), "Swabian Time Tagger"
-    )
+def _counts(file: Path, lines: list[str], first: int) -> NDArray[np.int64]:
+    rows: list[list[int]] = []
+    for number, line in enumerate(lines[first:], first + 1):
+        if not line.strip():
+            continue
+        try:
+            rows.append([int(word) for word in line.split()])
+        except ValueError:
+            raise RecordError(
+                f"{file}, line {number}: {line[:60]!r}: counts must be whole numbers; was it "
+                "normalised?"
+            ) from None
+        if len(rows[-1]) != len(rows[0]):
+            raise RecordError(
+                f"{file}, line {number}: {len(rows[-1])} numbers where the others have "
+                f"{len(rows[0])}"
+            )
+        if min(rows[-1]) < 0:
+            raise RecordError(f"{file}, line {number}: {line[:60]!r}: counts are not negative")
+    return np.array(rows, dtype=np.int64).reshape(len(rows), -1)
+
+
+def _curves(lines: list[str], headings: dict[str, int], n_curves: int) -> tuple[int, ...]:
+    """Return the curves' numbers as displayed, or 0, 1, ... where they are not given."""
+    try:
+        numbers = tuple(int(word) for word in lines[headings[_CURVES_KEY] + 1].split())
+    except (KeyError, IndexError, ValueError):
+        numbers = ()
+    if len(numbers) != n_curves or len(set(numbers)) != n_curves:
+        return tuple(range(n_curves))
+    return numbers

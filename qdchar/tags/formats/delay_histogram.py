@@ -1,7 +1,8 @@
-"""Correlation histograms as files: pairs of clicks by delay, from any program that wrote them."""
+"""Histograms over a delay as files: of pairs or of a decay, from any program that wrote them."""
 
 from __future__ import annotations
 
+import re
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,14 +10,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from qdchar.errors import RecordError
+from qdchar.errors import RecordError, UsageError
+from qdchar.files import MAX_TABLE_BYTES, read_text
+from qdchar.text_table import TextTable, equal_step, parse_text_table, unit_of
 
-from .ascii_histogram import read_ascii_histogram
+from .ascii_histogram import is_picoquant_export, read_ascii_histogram
 
 Array = NDArray[np.float64]
 
-_TEXT = (".txt", ".csv", ".dat", ".asc")
-_NS = {"delay_ns": 1.0, "delay_ps": 1e-3, "delay_s": 1e9}
+_TEXT = (".txt", ".csv", ".dat", ".asc", ".tsv")
+_CALIBRATION = re.compile(r"calibration:\s*([0-9.eE+-]+)\s*ns/ch", re.IGNORECASE)
+_MIN_BINS = 16
 
 
 @dataclass(frozen=True)
@@ -41,77 +45,217 @@ class DelayHistogram:
         return self.start_s + self.bin_s * np.arange(len(self.counts) + 1, dtype=np.float64)
 
 
+@dataclass(frozen=True)
+class CurveChoice:
+    """What the user says about a file that does not say it itself.
+
+    Attributes
+    ----------
+    column
+        Name of the column with the counts, or its number counted from 1.
+    curve
+        Number of a curve in PicoQuant's export, as displayed there.
+    unit
+        Of the delays: ``"ns"``.
+    """
+
+    column: str | None = None
+    curve: int | None = None
+    unit: str | None = None
+
+
+AS_IN_THE_FILE = CurveChoice()
+
+
+@dataclass(frozen=True)
+class HistogramCurves:
+    """All curves of a text file on their common axis.
+
+    Attributes
+    ----------
+    path
+        The file.
+    start_s, bin_s
+        Left edge of the first bin, and bin width [s].
+    counts
+        Shape (bins, curves).
+    names
+        Of the columns, as in the header; ``"column 2"`` where there is none; ``"curve 0"`` in
+        PicoQuant's export.
+    """
+
+    path: Path
+    start_s: float
+    bin_s: float
+    counts: NDArray[np.int64]
+    names: tuple[str, ...]
+
+    def histogram(self, index: int) -> DelayHistogram:
+        """Return one curve."""
+        return DelayHistogram(self.start_s, self.bin_s, self.counts[:, index : index + 1])
+
+    def chosen(self, choice: CurveChoice) -> int:
+        """Return the index of the curve that was chosen, or of the only one.
+
+        Raises
+        ------
+        UsageError
+            If there are several and none was chosen, or it is not among them.
+        """
+        wanted = choice.column if choice.curve is None else f"curve {choice.curve}"
+        if choice.column is not None and choice.curve is not None:
+            raise UsageError(f"{self.path}: give --column or --curve, not both")
+        if wanted is None:
+            if len(self.names) == 1:
+                return 0
+            raise UsageError(f"{self.path} holds {self._listed()}: say which with {self._option()}")
+        for index, name in enumerate(self.names):
+            number = f"column {wanted}" if wanted.isdigit() else ""
+            if wanted.lower() == name.lower() or number == f"column {index + 2}":
+                return index
+        raise UsageError(f"{self.path} has no {wanted}; it holds {self._listed()}")
+
+    def _listed(self) -> str:
+        empty = [" (empty)" if not column.any() else "" for column in self.counts.T]
+        return ", ".join(f"{n}{e}" for n, e in zip(self.names, empty, strict=True))
+
+    def _option(self) -> str:
+        return "--curve N" if self.names[0].startswith("curve ") else "--column NAME"
+
+
 def is_histogram(path: Path) -> bool:
     """Tell whether a file is a histogram, by its name."""
     return path.suffix.lower() in (".npz", *_TEXT)
 
 
-def read_histogram(path: Path) -> DelayHistogram:
-    """Read a correlation histogram.
+def read_histogram(path: Path, choice: CurveChoice = AS_IN_THE_FILE) -> DelayHistogram:
+    """Read one histogram.
 
     Parameters
     ----------
     path
         ``.npz`` with ``delay_ns`` (left bin edges) and ``counts``, shape (bins,) or (bins,
-        snapshots); or text: columns ``delay_ns`` (or ``delay_ps``, ``delay_s``) and counts under
-        a header line with these names, or what `ascii_histogram` reads (PicoQuant's
-        export, Swabian's ``savetxt([index, counts])``).
+        snapshots); or text, see `read_curves`.
+    choice
+        Which column or curve, and in which unit, where the file leaves that open.
 
     Raises
     ------
     RecordError
         If it cannot be read, the bins are not equal, or counts are no counts.
+    UsageError
+        If the file leaves the column or the unit open.
     """
+    if path.suffix.lower() != ".npz":
+        curves = read_curves(path, choice.unit)
+        return curves.histogram(curves.chosen(choice))
+    if choice != AS_IN_THE_FILE:
+        raise UsageError(f"{path} names its unit and holds one histogram: leave out the options")
     try:
-        delay_ns, counts = _read_npz(path) if path.suffix.lower() == ".npz" else _read_text(path)
+        delay_ns, counts = _read_npz(path)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise RecordError(f"{path}: not a histogram of delays and counts: {error}") from error
     if counts.ndim == 1:
         counts = counts[:, None]
-    if counts.ndim != 2 or delay_ns.shape != (len(counts),) or len(counts) < 16:
+    if counts.ndim != 2 or delay_ns.shape != (len(counts),) or len(counts) < _MIN_BINS:
         raise RecordError(
             f"{path}: {delay_ns.shape} delays do not fit counts of shape {counts.shape}"
         )
+    whole = _whole_counts(path, counts)
+    return DelayHistogram(float(delay_ns[0]) * 1e-9, equal_step(path, delay_ns, "ns") * 1e-9, whole)
+
+
+def read_curves(path: Path, unit: str | None = None) -> HistogramCurves:
+    """Read all curves of a histogram written as text.
+
+    Parameters
+    ----------
+    path
+        A table as `qdchar.text_table` reads it: delays (left bin edges) and one or more columns of
+        counts; or two rows, as Swabian's ``savetxt([index, counts])`` writes; or PicoQuant's
+        export, see `read_ascii_histogram`; or a table of channels below a line ``Time
+        calibration: ... ns/ch``.
+    unit
+        Of the delays, where no header names it: ``"ns"``.
+
+    Raises
+    ------
+    RecordError
+        If it cannot be read, the bins are not equal, or counts are no counts.
+    UsageError
+        If nothing names the unit of the delays, or header and `unit` differ.
+    """
+    size = None if unit is None else unit_of(unit)
+    if unit is not None and (size is None or size[0] != "s"):
+        raise UsageError(f"--unit {unit}: give a unit of time, such as ps, ns, us or s")
+    text = read_text(path, RecordError, MAX_TABLE_BYTES)
+    if is_picoquant_export(text):
+        exported = read_ascii_histogram(path)
+        if unit is not None:
+            raise UsageError(f"{path} gives its bin width in nanoseconds: leave out --unit")
+        names = tuple(f"curve {number}" for number in exported.curves)
+        return HistogramCurves(path, 0.0, exported.bin_ps * 1e-12, exported.counts.T, names)
+    table = parse_text_table(path, text)
+    values = table.values
+    if len(values) == 2 and values.shape[1] > 2 and not table.columns:
+        values = values.T
+    if len(values) < _MIN_BINS:
+        raise RecordError(
+            f"{path}: {len(values)} rows of numbers are no histogram; at least {_MIN_BINS} bins"
+        )
+    names = tuple(c.text for c in table.columns[1:]) or tuple(
+        f"column {k + 2}" for k in range(values.shape[1] - 1)
+    )
+    if len(set(names)) < len(names):
+        names = tuple(f"column {k + 2}" for k in range(len(names)))
+    rates = [n for n, c in zip(names, table.columns[1:], strict=False) if c.unit.endswith("Hz")]
+    if rates:
+        raise RecordError(
+            f"{path}: {rates[0]} is a rate, which has lost its statistics; give the raw counts"
+        )
+    calibration = _CALIBRATION.search("\n".join(table.above))
+    if calibration:
+        start_s, bin_s = 0.0, float(calibration[1]) * 1e-9
+        equal_step(path, values[:, 0], "channels")
+        if unit is not None:
+            raise UsageError(f"{path} has a line 'Time calibration': leave out --unit")
+    else:
+        scale = _seconds(path, table, size)
+        step = equal_step(path, values[:, 0], unit or table.columns[0].unit)
+        start_s, bin_s = float(values[0, 0]) * scale, step * scale
+    if not bin_s > 0:
+        raise RecordError(f"{path}: the bin width must be more than 0")
+    return HistogramCurves(path, start_s, bin_s, _whole_counts(path, values[:, 1:]), names)
+
+
+def _seconds(path: Path, table: TextTable, given: tuple[str, float] | None) -> float:
+    """Return the unit of the first column [s], from the header or as given."""
+    named = unit_of(table.columns[0].unit) if table.columns else None
+    if named is not None and named[0] != "s":
+        raise RecordError(f"{path}: the first column is in {table.columns[0].unit}, no time")
+    if named is not None and given is not None and named != given:
+        raise UsageError(f"{path}: the header names {table.columns[0].unit}, --unit another unit")
+    if named is None and given is None:
+        what = (
+            f"the header {table.columns[0].text!r} names no unit"
+            if table.columns
+            else ("no header names the unit of the delays")
+        )
+        raise UsageError(
+            f"{path}: {what}: give --unit ns (or ps, us, s), or a header such as 'delay_ns,counts'"
+        )
+    return (named or given or ("s", 1.0))[1]
+
+
+def _whole_counts(path: Path, counts: Array) -> NDArray[np.int64]:
     if np.any(counts < 0) or not np.all(np.isfinite(counts)) or np.any(counts != np.rint(counts)):
         raise RecordError(
             f"{path}: counts must be whole and not negative; a normalised histogram has lost its "
             "statistics, give the raw one"
         )
-    steps = np.diff(delay_ns)
-    width = float(delay_ns[-1] - delay_ns[0]) / len(steps)
-    if width <= 0 or np.any(np.abs(steps - width) > 1e-3 * width):
-        where = int(np.argmax(np.abs(steps - width)))
-        raise RecordError(
-            f"{path}: bins are not equal: {steps[where]:.6g} ns after bin {where}, {width:.6g} ns "
-            "on average"
-        )
-    return DelayHistogram(float(delay_ns[0]) * 1e-9, width * 1e-9, counts.astype(np.int64))
+    return counts.astype(np.int64)
 
 
 def _read_npz(path: Path) -> tuple[Array, Array]:
     with path.open("rb") as stream, np.load(stream, allow_pickle=False) as data:
         return np.asarray(data["delay_ns"], float), np.asarray(data["counts"], float)
-
-
-def _read_text(path: Path) -> tuple[Array, Array]:
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    header = lines[0].lstrip("# ").replace(",", " ").split() if lines else []
-    unit = _NS.get(header[0]) if header else None
-    if unit is not None:
-        rows = np.loadtxt([line.replace(",", " ") for line in lines[1:]], ndmin=2)
-        table = np.asarray(rows, dtype=np.float64)
-        return np.asarray(table[:, 0] * unit), table[:, 1:]
-    exported = read_ascii_histogram(path)
-    if len(exported.counts) != 1:
-        raise RecordError(
-            f"{path}: {exported.program} wrote {len(exported.counts)} curves; export the "
-            "correlation alone"
-        )
-    if exported.bin_ps < 1.0:
-        raise RecordError(
-            f"{path}: without a header delays are picoseconds, and bins of {exported.bin_ps:g} ps "
-            "are too narrow to be true; begin the file with a line such as 'delay_ns counts'"
-        )
-    bins = np.arange(exported.counts.shape[1])
-    delay_ns = np.asarray((exported.start_ps + exported.bin_ps * bins) * 1e-3, dtype=np.float64)
-    return delay_ns, exported.counts[0].astype(np.float64)
