@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from qdchar.errors import InconclusiveError
 from qdchar.estimate import Estimate
 from qdchar.tags import PulseStatistics
+from qdchar.tags.source import Accumulator, count_in_one_pass
 
 from .blinking import Blinking, blinking, far_lags, on_state_probability
 from .detector_recovery import DetectorRecovery, detector_recoveries, veto_pulses
@@ -80,7 +81,9 @@ class LiveCounts:
         ).with_contribution(f"leaked laser, {label}", half / math.sqrt(3.0))
 
 
-def live_counts(pulsed: PulsedRun, ungated: PulseStatistics | None = None) -> LiveCounts:
+def live_counts(
+    pulsed: PulsedRun, ungated: PulseStatistics | None = None, *also: Accumulator
+) -> LiveCounts:
     """Count a run with the gate that its detectors need.
 
     Parameters
@@ -89,6 +92,8 @@ def live_counts(pulsed: PulsedRun, ungated: PulseStatistics | None = None) -> Li
         The run.
     ungated
         Its counts without a veto, where they were counted together with something else.
+    also
+        What else counts in the same pass over the tags.
 
     Raises
     ------
@@ -100,7 +105,9 @@ def live_counts(pulsed: PulsedRun, ungated: PulseStatistics | None = None) -> Li
     veto = veto_pulses(ungated)
     recovery_a, recovery_b = detector_recoveries(ungated)
     first = first_far_peak(ungated)
-    statistics = pulsed.count(veto_pulses=veto, n_max=first + FAR_PEAKS)
+    counter = pulsed.counter(veto_pulses=veto, n_max=first + FAR_PEAKS)
+    count_in_one_pass(pulsed.tags, counter, *also)
+    statistics = counter.statistics()
     if not statistics.n_live.all():
         raise InconclusiveError(
             f"{pulsed.run.file}: no pulse is live in some time blocks: at this count rate the "

@@ -44,6 +44,14 @@ from qdchar.tags.formats.delay_histogram import (
 from ..detection.live_gating import LiveCounts, live_counts
 from ..detection.pulsed_run import PulsedRun, open_run, wired_run
 from ..statistics.jackknife import Table, product_of_rates
+from .detector_faults import (
+    BackgroundClicks,
+    afterpulses,
+    afterpulsing_of,
+    delay_counter,
+    detector_problems,
+    gap_counter,
+)
 from .expected_peaks import peaks
 from .g2_comb_fit import analyse_histogram
 from .g2_peak_areas import analyse_tags
@@ -133,10 +141,14 @@ def _of_pulses(
     detuning_correction: Estimate | None = None,
 ) -> Result:
     """Find g2(0) from a run that is open; arguments as in `analyse`."""
-    counts = live_counts(pulsed)
+    delays, gaps = delay_counter(pulsed), gap_counter(pulsed)
+    counts = live_counts(pulsed, None, delays, gaps)
+    again = afterpulsing_of(counts, gaps)
     darks: list[BackgroundClicks] = []
     if dark_count_rate is not None:
         darks.append(BackgroundClicks("dark counts", dark_count_rate, (0.5, 0.5)))
+    with_afterpulses = _measure(counts, pulsed.label, darks, detuning_correction)
+    darks += afterpulses(counts, again, pulsed.label)
     raw = _measure(counts, pulsed.label, darks, detuning_correction)
     captured = pulsed.captured_fraction(0.0 if dark_count_rate is None else dark_count_rate.value)
     method = raw.method + (
@@ -162,6 +174,7 @@ def _of_pulses(
             corrected.estimate(f"{name}_corrected", plane, f"{corrected.method}{removed}")
         )
     fit, problems = peaks(counts, g2)
+    problems += detector_problems(counts, again, delays, with_afterpulses.value, g2)
     blinking = counts.blinking_amplitude(pulsed.label)
     blinking = replace(blinking, name=_BLINKING_AT.get(plane, blinking.name))
     return Result((*estimates, blinking), (fit,), problems)
@@ -238,15 +251,6 @@ def analyse_file(
     pulsed = open_run(run, delay_s, tags=tags)
     result = _of_pulses(pulsed, "g2_zero", "detectors")
     return replace(result, estimates=(*result.estimates, pulsed.period()))
-
-
-@dataclass(frozen=True)
-class BackgroundClicks:
-    """Rate of clicks that the light did not make [Hz], and the shares of it on A and on B."""
-
-    what: str
-    rate: Uncertain
-    shares: tuple[float, float]
 
 
 @dataclass(frozen=True)

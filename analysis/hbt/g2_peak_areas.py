@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -14,9 +14,13 @@ from qdchar.errors import InconclusiveError, UsageError
 from qdchar.estimate import Contribution, Estimate
 from qdchar.fit import Curve, Fit, Result
 from qdchar.tags import DelayMeasurement, TagSource, cross_correlation
+from qdchar.tags.counting.after_clicks import AfterClicks
 from qdchar.tags.timing.delay import locate_zero_peak
 
+from ..detection.afterpulsing import afterpulsing, describe
+from ..detection.cross_talk import cross_talk
 from ..statistics.intervals import (
+    K_95,
     LEVEL_68,
     LEVEL_95,
     Interval,
@@ -24,12 +28,15 @@ from ..statistics.intervals import (
     jeffreys_ratio,
     scaled_interval,
     upper_limit_ratio,
+    widen,
 )
 from ..statistics.jackknife import jackknife
+from .detector_faults import afterpulsing_problem, recovered_after
 
 _BLOCKS = 40
 _MOST_BINS = 1 << 15
 _RANGE_S = 150e-9
+_TAGS_FOR_GAPS = 4_000_000
 
 
 def analyse_tags(
@@ -68,7 +75,10 @@ def analyse_tags(
             f"{path}: {len(found)} pairs of its channels show a zero peak; name the channels of "
             f"the two detectors. {'; '.join(reasons)}"
         )
-    return _result(found[0], path.name, window_s, _warnings(source))
+    correlation = found[0]
+    return _result(
+        correlation, path.name, window_s, _warnings(source), _first_gaps(source, correlation)
+    )
 
 
 def _candidate_pairs(source: TagSource, path: Path) -> list[tuple[int, int]]:
@@ -78,6 +88,19 @@ def _candidate_pairs(source: TagSource, path: Path) -> list[tuple[int, int]]:
             f"{path}: only channel {channels} holds tags; g2(0) needs two detectors"
         )
     return list(combinations(channels, 2))
+
+
+def _first_gaps(source: TagSource, c: _Correlation) -> AfterClicks:
+    """Count the gaps between the first clicks of a file; they are enough to see afterpulses."""
+    zero = c.zero.histogram
+    gaps = AfterClicks(zero.channel_a, zero.channel_b, c.zero.period_ps, c.zero.delay_ps)
+    read = 0
+    for chunk in source.chunks():
+        gaps.add(chunk)
+        read += len(chunk)
+        if read >= _TAGS_FOR_GAPS:
+            break
+    return gaps
 
 
 def _warnings(source: TagSource) -> str:
@@ -125,7 +148,9 @@ def _correlate(
     )
 
 
-def _result(c: _Correlation, label: str, window_s: float | None, remarks: str) -> Result:
+def _result(
+    c: _Correlation, label: str, window_s: float | None, remarks: str, gaps: AfterClicks
+) -> Result:
     period = c.zero.period_ps
     window = period / 2 if window_s is None else window_s * 1e12
     if not 0.0 < window <= period / 2:
@@ -150,6 +175,15 @@ def _result(c: _Correlation, label: str, window_s: float | None, remarks: str) -
             f" within {window / 1000:.3g} ns of their centres, {100 * held:.4g} % of a side peak's"
         )
 
+    side, chance = total / n_sides, float(by_chance.sum())
+    again = afterpulsing(gaps.counts, gaps.clicks, recovered_after(gaps))
+    # they fall anywhere between two pulses, and pair with the other detector's clicks
+    taken_off = [
+        each.times(2.0 * window / period / held * each.pulses_after, f"detector {name}, {label}")
+        for name, each in zip("AB", again, strict=True)
+        if each.significant
+    ]
+
     def g2(name: str, column: int, mean: float, method: str) -> tuple[Estimate, float]:
         ends = [exact_ratio(k, total, level) for level in (LEVEL_68, LEVEL_95)]
         scale = total / mean  # from k/total to k/mean
@@ -157,11 +191,18 @@ def _result(c: _Correlation, label: str, window_s: float | None, remarks: str) -
         likely = jeffreys_ratio(k, total, LEVEL_68)
         u = 0.5 * scale * (likely[1] - likely[0])
         blocks = jackknife(lambda t: float(t[:, 0].sum() / t[:, column].sum()), table)
-        larger, value = max(1.0, blocks / u), k / mean
+        larger, raw = max(1.0, blocks / u), k / mean
+        off = side / mean * sum(t.value for t in taken_off)
+        others = [replace(c, u=side / mean * c.u) for t in taken_off for c in t.budget]
+        value = raw - off
+        if taken_off:
+            method += f"; {off:.3g} taken off for afterpulses"
 
         def interval(which: int) -> Interval:
-            low, high = scaled_interval(value, poisson[which], larger)
-            return max(low, 0.0), high
+            low, high = scaled_interval(raw, poisson[which], larger)
+            u_others = math.sqrt(sum(c.u**2 for c in others))
+            low, high = widen(value, (low - off, high - off), (1.0, K_95)[which], u_others)
+            return max(low, 0.0), max(high, 0.0)
 
         limit = scale * upper_limit_ratio(k, total, LEVEL_95)
         estimate = Estimate(
@@ -169,13 +210,12 @@ def _result(c: _Correlation, label: str, window_s: float | None, remarks: str) -
             value=value,
             method=method + remarks,
             plane="detectors",
-            budget=(Contribution(f"coincidences, {label}", u * larger),),
+            budget=(Contribution(f"coincidences, {label}", u * larger), *others),
             interval_68=interval(0),
             interval_95=interval(1),
         )
-        return estimate, value + larger * (limit - value)
+        return estimate, value + larger * (limit - raw)
 
-    side, chance = total / n_sides, float(by_chance.sum())
     pairs = f"{k} pair{'s' if k != 1 else ''} in the zero peak{window_text}"
     amplitude = side / chance - 1.0
     near, _ = g2(
@@ -213,7 +253,17 @@ def _result(c: _Correlation, label: str, window_s: float | None, remarks: str) -
         ),
         *delay_and_period(c.zero, label),
     )
-    return Result(estimates, (_peaks(c.zero, areas.sum(axis=0), k / side),), _problems(c, total))
+    problems = _problems(c, total)
+    if taken_off:
+        words = describe(again, period * 1e-12)
+        problems = (*problems, *afterpulsing_problem(words, k / side, near))
+    histogram = c.zero.histogram
+    talk = cross_talk(
+        histogram.centres_ps - c.zero.delay_ps, histogram.counts, period, int(c.singles.sum())
+    )
+    if talk is not None:
+        problems = (*problems, str(talk))
+    return Result(estimates, (_peaks(c.zero, areas.sum(axis=0), k / side),), problems)
 
 
 def delay_and_period(zero: DelayMeasurement, label: str) -> tuple[Estimate, Estimate]:

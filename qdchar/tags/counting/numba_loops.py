@@ -292,6 +292,52 @@ def count_gaps(
     return clicks, last
 
 
+# Places in the state of `count_after_clicks`: latest click of A and of B, latest one on a pulse.
+LATEST_A, LATEST_B, ON_PULSE, OFF_PULSE = 0, 1, 2, 3
+
+
+@njit(cache=True, nogil=True)
+def count_after_clicks(
+    times: Int64s,
+    channels: Uint8s,
+    a: int,
+    b: int,
+    delay_b: int,
+    per_ps: float,
+    state: Int64s,
+    counts: Int64s,
+) -> None:
+    """Count clicks of A and B by the time since the last click of either, B's moved by `delay_b`.
+
+    counts[last, g, this, 0] = gaps within a quarter of a period of g periods; counts[..., 1] those
+    from g + 1/4 to g + 3/4 periods. Only gaps after a click that was itself a whole number of
+    periods after others are counted: of two clicks between the pulses in a row that are, the
+    second is taken for one on a pulse.
+    """
+    longest = counts.shape[1] - 1
+    for i in range(len(times)):
+        if channels[i] == a:
+            this, now = 0, times[i]
+        elif channels[i] == b:
+            this, now = 1, times[i] - delay_b
+        else:
+            continue
+        which = 0 if state[LATEST_A] > state[LATEST_B] else 1
+        last = state[which]
+        if last == state[ON_PULSE]:
+            gap = (now - last) * per_ps + 0.25
+            if 0.25 < gap < longest:
+                g = int(gap)
+                counts[which, g, this, 0 if gap - g < 0.5 else 1] += 1
+        turns = (now - state[ON_PULSE]) * per_ps + 0.25
+        again = (now - state[OFF_PULSE]) * per_ps + 0.25
+        if turns - np.floor(turns) < 0.5 or again - np.floor(again) < 0.5:
+            state[ON_PULSE] = now
+        else:
+            state[OFF_PULSE] = now
+        state[this] = max(now, state[this])
+
+
 @njit(cache=True, nogil=True)
 def click_pulses(
     times: Int64s,

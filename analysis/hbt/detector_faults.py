@@ -1,0 +1,140 @@
+"""What detectors add to the coincidences of a run with a pulse clock: afterpulses, cross-talk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from qdchar.estimate import Estimate, Uncertain
+from qdchar.tags.counting.after_clicks import AfterClicks
+from qdchar.tags.counting.correlation import Correlator
+
+from ..detection.afterpulsing import Afterpulsing, afterpulsing, describe
+from ..detection.cross_talk import BINS, cross_talk
+from ..detection.live_gating import LiveCounts
+from ..detection.pulsed_run import PulsedRun
+
+_LAGS = 8
+"""Side peaks on either side that the zero peak's shape is compared with."""
+
+_FEWEST = 10
+"""Clicks at a gap from which on it tells whether a detector was dead."""
+
+_LARGE_CORRECTION = 0.2
+"""Relative correction of g2 for afterpulses from which on it is no correction any more."""
+
+
+@dataclass(frozen=True)
+class BackgroundClicks:
+    """Rate of clicks that the light did not make [Hz], and the shares of it on A and on B."""
+
+    what: str
+    rate: Uncertain
+    shares: tuple[float, float]
+
+
+def delay_counter(pulsed: PulsedRun) -> Correlator:
+    """Return what counts the delays of B after A over the nearest peaks."""
+    delay_ps, period_ps = pulsed.offset_b_ps - pulsed.offset_a_ps, pulsed.clock.period_ps
+    bin_ps = max(round(period_ps / BINS), 1)
+    return Correlator(
+        pulsed.run.channel_a,
+        pulsed.run.channel_b,
+        start_ps=round(delay_ps - (_LAGS + 0.5) * period_ps),
+        bin_ps=bin_ps,
+        n_bins=round((2 * _LAGS + 1) * period_ps / bin_ps),
+    )
+
+
+def gap_counter(pulsed: PulsedRun) -> AfterClicks:
+    """Return what counts clicks by the time since the last one."""
+    return AfterClicks(
+        pulsed.run.channel_a,
+        pulsed.run.channel_b,
+        pulsed.clock.period_ps,
+        pulsed.offset_b_ps - pulsed.offset_a_ps,
+    )
+
+
+def afterpulsing_of(counts: LiveCounts, gaps: AfterClicks) -> tuple[Afterpulsing, Afterpulsing]:
+    """Find the afterpulsing of both detectors beyond the gate."""
+    return afterpulsing(gaps.counts, gaps.clicks, counts.statistics.veto_pulses + 1)
+
+
+def afterpulses(
+    counts: LiveCounts, found: tuple[Afterpulsing, Afterpulsing], label: str
+) -> list[BackgroundClicks]:
+    """Return the afterpulses on live pulses as clicks that the light did not make."""
+    s = counts.statistics
+    live, off = float(s.n_live.sum()), 0.0
+    if counts.blinking.significant:
+        off = (1.0 - counts.blinking.on_fraction) * float(s.n_pulses.sum())
+    crowded = live / (
+        live - off
+    )  # light and its afterpulses meet in the time that the source is on
+    clicks = []
+    for name, each, gaps, own, shares in zip(
+        "AB", found, (s.gaps_a, s.gaps_b), (s.s_a, s.s_b), ((1.0, 0.0), (0.0, 1.0)), strict=True
+    ):
+        if each.significant:
+            scale = (
+                crowded
+                * s.clock.frequency_hz
+                * each.on_live_pulses(gaps, float(own.sum()), float(s.n_pulses.sum()))
+            )
+            rate = each.times(scale, f"detector {name}, {label}")
+            clicks.append(BackgroundClicks("afterpulses", rate, shares))
+    return clicks
+
+
+def recovered_after(gaps: AfterClicks) -> int:
+    """Return the first pulse after a click at which both detectors have recovered.
+
+    Without a clock: the pulses on which a detector clicks much less often after its own click than
+    after one of the other.
+    """
+    own = np.stack([gaps.counts[0, :, 0, 0], gaps.counts[1, :, 1, 0]])
+    other = np.stack([gaps.counts[1, :, 0, 0], gaps.counts[0, :, 1, 0]])
+    dead = (other >= _FEWEST) & (own < 0.5 * other)
+    return 1 + int(np.flatnonzero(dead.any(axis=0)).max(initial=0))
+
+
+def detector_problems(
+    counts: LiveCounts,
+    found: tuple[Afterpulsing, Afterpulsing],
+    delays: Correlator,
+    uncorrected: float,
+    g2: Estimate,
+) -> tuple[str, ...]:
+    """Say what the detectors add to the coincidences, where it matters.
+
+    Parameters
+    ----------
+    uncorrected
+        g2(0) with the afterpulses.
+    """
+    s, problems = counts.statistics, []
+    if any(each.significant for each in found):
+        words = describe(found, s.clock.period_ps * 1e-12)
+        problems += afterpulsing_problem(words, uncorrected, g2)
+    centres = delays.start_ps + delays.bin_ps * np.arange(0.5, delays.n_bins, dtype=np.float64)
+    nearest = 1 + max(counts.recovery_a.recovery_pulses, counts.recovery_b.recovery_pulses)
+    talk = cross_talk(
+        centres - (s.offset_b_ps - s.offset_a_ps),
+        delays.counts,
+        s.clock.period_ps,
+        int(s.s_a.sum() + s.s_b.sum()),
+        nearest=min(nearest, _LAGS - 2),
+    )
+    return (*problems, *([] if talk is None else [str(talk)]))
+
+
+def afterpulsing_problem(words: str, uncorrected: float, g2: Estimate) -> list[str]:
+    """Say what afterpulses do to a g2(0), where it is more than a correction."""
+    if abs(uncorrected - g2.value) <= min(_LARGE_CORRECTION * abs(g2.value), 2.0 * g2.u):
+        return []
+    return [
+        f"{words}. They are taken off: g2 falls from {uncorrected:.3g} to {g2.value:.3g}. "
+        "Lower the detectors' bias, or attenuate less"
+    ]
