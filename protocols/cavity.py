@@ -91,8 +91,8 @@ def sweep_range(settings: CavitySettings, limits_V: tuple[float, float]) -> tupl
     return sweep_limits("cavity", settings.start_V, settings.stop_V, limits_V)
 
 
-def dwell_s(settings: CavitySettings, limits_V: tuple[float, float]) -> float:
-    """Return the counting and settling time of a tuning [s], without moves and re-locks.
+def points(settings: CavitySettings, limits_V: tuple[float, float]) -> int:
+    """Return how many points the survey and the fine scan have together.
 
     Parameters
     ----------
@@ -101,7 +101,18 @@ def dwell_s(settings: CavitySettings, limits_V: tuple[float, float]) -> float:
     """
     survey = sweep_voltages(*sweep_range(settings, limits_V), settings.survey_step_V)
     fine = sweep_voltages(-settings.window_V, settings.window_V, settings.window_step_V)
-    return (len(survey) + len(fine)) * settings.survey_dwell_s + settings.settle_s
+    return len(survey) + len(fine)
+
+
+def dwell_s(settings: CavitySettings, limits_V: tuple[float, float]) -> float:
+    """Return the counting and settling time of a tuning [s], without moves and re-locks.
+
+    Parameters
+    ----------
+    limits_V
+        Limits of the cavity's fine piezo [V].
+    """
+    return points(settings, limits_V) * settings.survey_dwell_s + settings.settle_s
 
 
 def measure(

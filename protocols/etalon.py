@@ -87,6 +87,17 @@ def sweep_range(settings: EtalonSettings, limits_V: tuple[float, float]) -> tupl
     return sweep_limits("etalon", start, settings.stop_V, (low, high))
 
 
+def points(settings: EtalonSettings, limits_V: tuple[float, float]) -> int:
+    """Return how many points each of both scans has.
+
+    Parameters
+    ----------
+    limits_V
+        Limits of the etalon's piezo [V].
+    """
+    return len(sweep_voltages(*sweep_range(settings, limits_V), settings.step_V))
+
+
 def dwell_s(settings: EtalonSettings, limits_V: tuple[float, float]) -> float:
     """Return the counting and settling time of both scans [s], without moves and re-locks.
 
@@ -95,8 +106,8 @@ def dwell_s(settings: EtalonSettings, limits_V: tuple[float, float]) -> float:
     limits_V
         Limits of the etalon's piezo [V].
     """
-    points = len(sweep_voltages(*sweep_range(settings, limits_V), settings.step_V))
-    return points * (settings.narrow_dwell_s + settings.source_dwell_s) + 2.0 * settings.settle_s
+    each_s = settings.narrow_dwell_s + settings.source_dwell_s
+    return points(settings, limits_V) * each_s + 2.0 * settings.settle_s
 
 
 def measure(

@@ -59,11 +59,15 @@ def sweep_range(settings: RabiSettings, limits_dB: tuple[float, float]) -> tuple
     return settings.lowest_dB, limits_dB[1]
 
 
+def points(settings: RabiSettings) -> int:
+    """Return how many points are counted, with those that only look for the brightest."""
+    brightness_points = math.ceil(math.ceil(settings.survey_points / 2) / 2)
+    return brightness_points + settings.survey_points + settings.fine_points
+
+
 def dwell_s(settings: RabiSettings) -> float:
     """Return the counting time [s], without moves, power readings and re-locks."""
-    brightness_points = math.ceil(math.ceil(settings.survey_points / 2) / 2)
-    points = brightness_points + settings.survey_points + settings.fine_points
-    return points * settings.dwell_s
+    return points(settings) * settings.dwell_s
 
 
 def measure(

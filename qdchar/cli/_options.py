@@ -29,6 +29,11 @@ fault_option = click.option(
     help="Break the simulated lab: from its start, from the start of a measurement, or within its "
     "first recording of tags. May be repeated; `list` prints all faults.",
 )
+dry_run_option = click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Print every range, every dwell and the expected lab time; open and move nothing.",
+)
 as_json = click.option(
     "--json", "json_line", is_flag=True, help="End with the result as one line of JSON."
 )

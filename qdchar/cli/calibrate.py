@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import click
 from qdchar.errors import UsageError
 from qdchar.lab.display import Display
 
-from ._options import as_json, fault_option, recipe_option, station_option
+from ._options import as_json, dry_run_option, fault_option, recipe_option, station_option
 
 
 @click.command()
@@ -40,6 +42,7 @@ from ._options import as_json, fault_option, recipe_option, station_option
     help="A true parameter of the simulated lab, e.g. source.g2=0.05; may be repeated.",
 )
 @fault_option
+@dry_run_option
 @as_json
 def calibrate(
     station_file: Path | None,
@@ -49,6 +52,7 @@ def calibrate(
     seed: int,
     settings: tuple[str, ...],
     faults: tuple[str, ...],
+    dry_run: bool,
     json_line: bool,
 ) -> int:
     """Tune the source, measure it, predict its key rate, and judge it.
@@ -56,18 +60,19 @@ def calibrate(
     Without --station it starts the simulated lab and calibrates that. Exit code 0 is GO, 10 NO-GO,
     11 inconclusive; see `qdchar --help` for the others.
     """
-    from qdchar.lab import preflight
+    from qdchar.lab import expected, preflight
     from qdchar.lab.calibrate import calibrate as run_calibration
     from qdchar.lab.extensions import measurements_of
     from qdchar.lab.measurements.registry import MEASUREMENTS
     from qdchar.lab.recipe import load_recipe
     from qdchar.lab.run import Run
-    from qdchar.lab.simulated import simulated_lab
+    from qdchar.lab.simulated import SimulatedLab, simulated_lab
     from qdchar.lab.station import load_station
     from qdchar.link import load_link
     from qdchar.report import write_report
 
     from ._faults import announcer, list_asked
+    from ._plan import print_plan
     from ._summary import print_summary
 
     if list_asked(faults, json_line):
@@ -79,7 +84,19 @@ def calibrate(
     station = None if station_file is None else load_station(station_file, display.say)
     registry = MEASUREMENTS if station is None else measurements_of(station)
     recipe = load_recipe(recipe_name, registry)
+    if dry_run:
+        with ExitStack() as stack:
+            if station is None:
+                folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+                twin = stack.enter_context(simulated_lab(folder, seed, settings, faults))
+                station = load_station(twin.station, display.say)
+            plan = preflight.plan_calibration(station, registry, recipe)
+            preflight.check(station, registry, recipe, plan.measurements, folder=out, link=link)
+            steps = expected.expected_steps(station, registry, recipe, plan.measurements)
+        print_plan((*steps, expected.last_look(recipe)), plan.left_out, json_line)
+        return 0
     with ExitStack() as stack:
+        lab: SimulatedLab | None = None
         if station is not None and station_file is not None:
             plan = preflight.plan_calibration(station, registry, recipe)
             preflight.check(station, registry, recipe, plan.measurements, folder=out, link=link)
@@ -97,10 +114,14 @@ def calibrate(
         run.keep_text("recipe.json", recipe.complete(registry).model_dump_json(indent=1) + "\n")
         run.keep_text("link.json", link.model_dump_json(indent=1) + "\n")
         display.say(f"run folder: {run.folder}")
+        lab_time = time.monotonic if lab is None else lab.lab_s
+        began_s = lab_time()
         with station:
             outcome = run_calibration(station, run, recipe, link, display, registry)
+        lab_s = lab_time() - began_s
     report = write_report(run.folder)
     print_summary(outcome)
+    click.echo(f"lab time: {lab_s:.1f} s")
     click.echo(f"report: {report}")
     if json_line:
         rate = outcome.rate
@@ -109,6 +130,7 @@ def calibrate(
             "reasons": outcome.verdict.reasons,
             "demands": outcome.verdict.demands,
             "exit_code": outcome.verdict.exit_code,
+            "lab_s": lab_s,
             "record": str(run.folder / "record.json"),
             "report": str(report),
             "rate_per_pulse": rate.rate_per_pulse,

@@ -13,7 +13,7 @@ import click
 from qdchar.errors import InconclusiveError, UsageError
 from qdchar.lab.display import Display
 
-from ._options import as_json, recipe_option
+from ._options import as_json, dry_run_option, recipe_option
 from ._quantities import quantities
 
 
@@ -49,6 +49,7 @@ class _Measure(click.Command):
     is_flag=True,
     help="Measure at the tuning as it stands, and use only what earlier runs in --out found.",
 )
+@dry_run_option
 @as_json
 def measure(
     name: str,
@@ -56,6 +57,7 @@ def measure(
     recipe_name: str | None,
     out: Path,
     alone: bool,
+    dry_run: bool,
     json_line: bool,
 ) -> int:
     """Make one measurement, and analyse it.
@@ -65,12 +67,15 @@ def measure(
     """
     from qdchar.lab import preflight
     from qdchar.lab.earlier_runs import known_quantities
+    from qdchar.lab.expected import expected_steps
     from qdchar.lab.extensions import measurements_of
     from qdchar.lab.recipe import load_recipe
     from qdchar.lab.run import Run
     from qdchar.lab.session import Session
     from qdchar.lab.station import load_station
     from qdchar.notation import text
+
+    from ._plan import print_plan
 
     display = Display()
     station = load_station(station_file, display.say)
@@ -97,6 +102,11 @@ def measure(
             others = ", ".join(n for n in names if n != name)
             display.say(f"{name} needs other quantities; these measurements are made too: {others}")
     preflight.check(station, registry, recipe, names, folder=out)
+    steps = expected_steps(station, registry, recipe, names)
+    if dry_run:
+        print_plan(steps, {}, json_line)
+        return 0
+    display.expect(steps)
     with ExitStack() as stack:
         station.reserve()
         run = stack.enter_context(Run.create(out, station.file.source, name))

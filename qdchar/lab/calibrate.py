@@ -10,7 +10,7 @@ from qdchar.errors import InconclusiveError
 from qdchar.link import Link
 from qdchar.record import SourceRecord, make_record
 
-from . import preflight
+from . import expected, preflight
 from .display import Display
 from .measurement import Registry
 from .outcome import Outcome, keep_outcome, predict_and_judge
@@ -52,6 +52,8 @@ def calibrate(
     """
     plan = preflight.plan_calibration(station, registry, recipe)
     preflight.check(station, registry, recipe, plan.measurements, folder=run.folder, link=link)
+    steps = expected.expected_steps(station, registry, recipe, plan.measurements)
+    display.expect((*steps, expected.last_look(recipe)))
     for name, reason in plan.left_out.items():
         display.say(f"{name}: left out: {reason}")
     session = Session(station, run, recipe, display, registry, link)
@@ -86,7 +88,7 @@ def _make(s: Session, registry: Registry, name: str) -> None:
 
 def _look_again(s: Session) -> None:
     """Look once more at lock, light, pump and dark counts: what changed meanwhile is a problem."""
-    with s.display.step("last look"):
+    with s.display.step(expected.LAST_LOOK):
         s.relock_cavity()
         look = protocols.last_look.measure(s.light_path, s.pump_attenuator, s.pump_power, s.tagger)
         s.light.add_last_look(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -12,6 +12,8 @@ from qdchar.raw_data import Progress
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from .expected import ExpectedStep
 
 _PLAIN_EVERY_S = 5.0
 
@@ -24,7 +26,14 @@ class Display:
         """Told the name of each measurement when it begins, if set."""
         from rich.console import Console
 
+        self._lab_s: Mapping[str, float] = {}  # of each step that is expected, by title
+        self._done: set[str] = set()
         self._console: Console = Console(file=cast(IO[str], _StandardError()), highlight=False)
+
+    def expect(self, steps: Iterable[ExpectedStep]) -> None:
+        """Be told which steps will come, so that each shows its number and the time left."""
+        self._lab_s = {step.title: step.lab_s for step in steps}
+        self._done.clear()
 
     def say(self, text: str) -> None:
         """Print a line; a terminal that was closed meanwhile changes nothing else."""
@@ -38,29 +47,50 @@ class Display:
             self.on_measurement(measurement)
         began = time.monotonic()
         if self._console.is_terminal:
-            with self._bar(title) as progress:
+            with self._bar(title, began) as progress:
                 yield progress
         else:
-            self.say(f"{title} ...")
-            yield _PlainProgress(self)
+            self.say(f"{self._numbered(title)} ...{self._left(title)}")
+            yield _PlainProgress(self, title, began)
+        self._done.add(title)
         self.say(f"{title}: done in {time.monotonic() - began:.1f} s")
 
+    def _numbered(self, title: str) -> str:
+        """Put "step n of N" before a title, if it is one of the steps that are expected."""
+        if title not in self._lab_s:
+            return title
+        return f"step {list(self._lab_s).index(title) + 1} of {len(self._lab_s)}: {title}"
+
+    def _left(self, title: str, elapsed_s: float = 0.0) -> str:
+        """Return the expected lab time that is left in a step and after it, in words.
+
+        A step that is made within another one comes later in the plan, and only that one's end is
+        then still to come.
+        """
+        if title not in self._lab_s:
+            return ""
+        titles = list(self._lab_s)
+        later = [t for t in titles[titles.index(title) + 1 :] if t not in self._done]
+        left_s = max(0.0, self._lab_s[title] - elapsed_s) + sum(self._lab_s[t] for t in later)
+        return f" {left_s:.0f} s of lab time left"
+
     @contextmanager
-    def _bar(self, title: str) -> Iterator[Progress]:
+    def _bar(self, title: str, began: float) -> Iterator[Progress]:
         from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
         from rich.progress import Progress as Bar
 
         columns = (
-            TextColumn("{task.description:<26}"),
+            TextColumn("{task.description:<42}"),
             BarColumn(bar_width=28),
             TimeElapsedColumn(),
             TextColumn("{task.fields[seen]}"),
         )
         with Bar(*columns, console=self._console, transient=True) as bar:
-            task = bar.add_task(title, total=None, seen="")
+            task = bar.add_task(self._numbered(title), total=None, seen=self._left(title))
 
             def progress(done: float, total: float, text: str) -> None:
-                bar.update(task, completed=done, total=total, seen=text)
+                left = self._left(title, time.monotonic() - began)
+                bar.update(task, completed=done, total=total, seen=f"{text}{left and ';' + left}")
 
             yield progress
 
@@ -89,12 +119,13 @@ class _StandardError:
 
 
 class _PlainProgress:
-    def __init__(self, display: Display) -> None:
-        self._display = display
-        self._last = time.monotonic()
+    def __init__(self, display: Display, title: str, began: float) -> None:
+        self._display, self._title, self._began = display, title, began
+        self._last = began
 
     def __call__(self, done: float, total: float, text: str) -> None:
         now = time.monotonic()
         if now - self._last >= _PLAIN_EVERY_S:
             self._last = now
-            self._display.say(f"  {100.0 * done / total:3.0f} %  {text}")
+            left = self._display._left(self._title, now - self._began)
+            self._display.say(f"  {100.0 * done / total:3.0f} %  {text}{left and ';' + left}")

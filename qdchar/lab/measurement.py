@@ -28,6 +28,13 @@ Range: TypeAlias = Callable[[S, tuple[float, float]], tuple[float, float]]
 """Gives the range that the settings ask for, from the settings and the limits of the role."""
 
 
+COMMAND_S = 1e-3
+"""Lab time that an instrument takes for one command, such as a power reading [s], about."""
+
+MOVE_S = 5e-3
+"""Lab time for going to a nearby voltage or attenuation and reading it back [s], about."""
+
+
 class NoSettings(Settings):
     """Settings of a measurement that has none."""
 
@@ -78,6 +85,12 @@ class Measurement(Generic[S]):
         Role to the function that gives the range in which it will move that role.
     dwell_s
         Lab time that the settings ask for, without moves and re-locks [s].
+    moves_s
+        Lab time for its moves and power readings, about [s]; slews and re-locks left out.
+    sweeps
+        How often it goes through its ranges, up and back.
+    relocks
+        Number of its peak locks.
     tags_s
         Time for which it records time tags [s]; None if it records none.
     """
@@ -100,6 +113,9 @@ class Measurement(Generic[S]):
     used_by_key_rate: bool = True
     ranges: Mapping[str, Range[S]] = field(default_factory=dict)
     dwell_s: Callable[[S, Limits], float] = lambda _settings, _limits: 0.0
+    moves_s: Callable[[S, Limits], float] = lambda _settings, _limits: 0.0
+    sweeps: int = 1
+    relocks: Callable[[S, Limits], int] = lambda _settings, _limits: 0
     tags_s: Callable[[S], float] | None = None
 
     def __post_init__(self) -> None:

@@ -15,7 +15,11 @@ from typing import Any
 
 import pytest
 
+from qdchar.lab import expected, preflight
+from qdchar.lab.measurements.registry import MEASUREMENTS
+from qdchar.lab.recipe import Recipe
 from qdchar.lab.run import read_steps
+from qdchar.lab.station import load_station
 from qdchar.raw_data import read_scan
 from qdchar.record import load_record
 
@@ -94,6 +98,16 @@ def test_the_json_line_holds_what_a_key_exchange_needs(outcome: Outcome) -> None
     assert line["rate_bps"] == pytest.approx(line["rate_per_pulse"] * 76.13e6, rel=1e-6)
     assert "wcp-ideal" in line["advantage_dB"]
     assert Path(line["report"]).exists()
+
+
+def test_the_lab_time_is_the_expected_one(outcome: Outcome) -> None:
+    station, recipe = load_station(outcome.folder / "station.toml"), Recipe()
+    names = preflight.plan_calibration(station, MEASUREMENTS, recipe).measurements
+    steps = expected.expected_steps(station, MEASUREMENTS, recipe, names)
+    expected_s = sum(s.lab_s for s in steps) + expected.last_look(recipe).lab_s
+    assert outcome.line["lab_s"] == pytest.approx(expected_s, rel=0.2)
+    assert f"lab time: {outcome.line['lab_s']:.1f} s" in outcome.done.stdout
+    assert f"step {len(steps) + 1} of {len(steps) + 1}: last look ... 1 s" in outcome.done.stderr
 
 
 def test_table_1_is_printed_beside_the_paper(outcome: Outcome) -> None:

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from qdchar.lab.display import Display
+from qdchar.lab.expected import ExpectedStep
 
 
 def test_a_terminal_that_is_closed_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,3 +29,52 @@ def test_a_terminal_that_is_closed_changes_nothing(monkeypatch: pytest.MonkeyPat
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), terminal.fileno())
     terminal.close()
+
+
+def test_each_step_shows_its_number_and_the_lab_time_left(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter(range(0, 1000, 10))  # plain lines come every 5 s at most
+    monkeypatch.setattr("qdchar.lab.display.time.monotonic", lambda: float(next(clock)))
+    display = Display()
+    steps = [("dark counts", 20.0), ("cavity tuning", 80.0), ("dead time", 1.0), ("gate", 4.0)]
+    display.expect(ExpectedStep("", title, (), {}, lab_s) for title, lab_s in steps)
+    with display.step("dark counts"):
+        pass
+    with display.step("cavity tuning") as progress:
+        progress(3.0, 4.0, "31.2 V")
+        with display.step("dead time"):  # made within the tuning
+            pass
+        progress(4.0, 4.0, "31.3 V")
+    with display.step("cavity tuning"):  # once more, which the plan did not foresee
+        pass
+    with display.step("something else") as progress:
+        progress(1.0, 2.0, "halfway")
+    lines = [line for line in capsys.readouterr().err.splitlines() if "done" not in line]
+    assert lines == [
+        "step 1 of 4: dark counts ... 105 s of lab time left",
+        "step 2 of 4: cavity tuning ... 85 s of lab time left",
+        "   75 %  31.2 V; 75 s of lab time left",
+        "step 3 of 4: dead time ... 5 s of lab time left",
+        "  100 %  31.3 V; 44 s of lab time left",
+        "step 2 of 4: cavity tuning ... 84 s of lab time left",
+        "something else ...",
+        "   50 %  halfway",
+    ]
+
+
+def test_a_terminal_shows_number_and_time_left_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "160")
+    master, slave = os.openpty()
+    with os.fdopen(slave, "w", encoding="utf-8") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        display = Display()
+        display.expect([ExpectedStep("", "dark counts", (), {}, 20.0)])
+        with display.step("dark counts") as progress:
+            progress(1.0, 4.0, "40 Hz")
+        terminal.flush()
+    seen = os.read(master, 65536).decode()
+    os.close(master)
+    assert "step 1 of 1: dark counts" in seen
+    assert "40 Hz; 20 s of lab time left" in seen

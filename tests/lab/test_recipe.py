@@ -13,6 +13,7 @@ from qdchar.drivers.twin.serve import serve, station_toml
 from qdchar.drivers.twin.truth import Truth
 from qdchar.errors import UsageError
 from qdchar.lab import preflight
+from qdchar.lab.expected import expected_steps
 from qdchar.lab.measurements.registry import MEASUREMENTS
 from qdchar.lab.recipe import SHIPPED, Recipe, load_recipe
 from qdchar.lab.station import Station, StationFile
@@ -102,3 +103,67 @@ def test_a_file_of_the_name_of_a_recipe_is_reached_by_its_path(
     monkeypatch.chdir(tmp_path)
     assert load_recipe("./quick", MEASUREMENTS).valid_hours == 3.0
     assert load_recipe("quick", MEASUREMENTS).leave_out == ("phase", "hom")
+
+
+@pytest.fixture
+def never_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    def opened(self: Station) -> Station:
+        raise AssertionError("the station was opened")
+
+    monkeypatch.setattr(Station, "__enter__", opened)
+
+
+@pytest.mark.usefixtures("never_opened")
+def test_a_dry_run_prints_ranges_dwells_and_lab_time_and_leaves_no_trace(
+    tmp_path: Path, station: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(
+        'leave_out = ["hom", "phase"]\n[cavity]\nstop_V = 31.5\nsettle_s = 100.0\n', "utf-8"
+    )
+    out = tmp_path / "runs"
+    asked = ["--station", str(station), "--recipe", str(recipe), "--out", str(out)]
+    assert run(["calibrate", *asked, "--dry-run", "--json"]) == 0
+    seen = capfd.readouterr().out.splitlines()
+    assert "    cavity_fine: sweep from 0 to 31.5 V" in seen
+    assert "    etalon_piezo: sweep from 12 to 150 V" in seen
+    assert "    pump_attenuator: sweep from 0 to 60 dB" in seen
+    assert any("survey_dwell_s = 0.005, settle_s = 100" in line for line in seen)
+    assert "hom: left out: by the recipe" in seen
+    line = json.loads(seen[-1])
+    assert line["lab_s"] == pytest.approx(sum(step["lab_s"] for step in line["steps"]))
+    assert [s["measurement"] for s in line["steps"]][:3] == ["dark", "cavity", "dead_time"]
+    assert line["steps"][-1]["title"] == "last look"
+    # 1051 + 201 points of 5 ms and about 6 ms for the commands, 100 s of waiting, one re-lock
+    assert line["steps"][1]["lab_s"] == pytest.approx(100.0 + 1252 * 0.011 + 0.3, rel=0.03)
+    assert set(line["left_out"]) == {"hom", "phase"}
+    assert not out.exists()
+
+
+@pytest.mark.usefixtures("never_opened")
+def test_a_dry_run_of_one_measurement_shows_what_it_needs_first(
+    tmp_path: Path, station: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["measure", "rabi", "--station", str(station), "--out", str(tmp_path / "runs")]
+    assert run([*asked, "--dry-run", "--json"]) == 0
+    line = json.loads(capfd.readouterr().out.splitlines()[-1])
+    assert [s["measurement"] for s in line["steps"]] == ["dark", "cavity", "dead_time", "rabi"]
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.usefixtures("never_opened")
+def test_a_dry_run_refuses_what_the_run_would_refuse(tmp_path: Path, station: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text("[cavity]\nstop_V = 70.0\n", encoding="utf-8")
+    asked = ["calibrate", "--station", str(station), "--recipe", str(recipe), "--dry-run"]
+    assert run([*asked, "--out", str(tmp_path / "runs")]) == 21
+
+
+def test_a_slow_piezo_takes_longer(station: Path) -> None:
+    data = tomllib.loads(station.read_text())
+    data["roles"]["etalon_piezo"]["slew_V_per_s"] = 10.0
+    slow = Station(StationFile.model_validate(data), "station.toml")
+    (usual,) = expected_steps(loaded(station), MEASUREMENTS, Recipe(), ["etalon"])
+    (longer,) = expected_steps(slow, MEASUREMENTS, Recipe(), ["etalon"])
+    # two scans over 138 V, up and back
+    assert longer.lab_s - usual.lab_s == pytest.approx(4 * 138.0 * (1 / 10.0 - 1 / 1000.0))

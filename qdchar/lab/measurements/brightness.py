@@ -40,5 +40,6 @@ MEASUREMENT = Measurement(
     optional_certificates=("collection_part_",),
     at_pi_pulse=True,
     dwell_s=lambda settings, _: protocols.brightness.dwell_s(settings),
+    relocks=lambda _settings, _limits: 1,
     tags_s=protocols.brightness.dwell_s,
 )

@@ -7,7 +7,7 @@ from qdchar.fit import Result
 from qdchar.protocols.cavity import CavitySettings
 from qdchar.raw_data import Progress
 
-from ..measurement import Measurement
+from ..measurement import MOVE_S, Measurement
 from ..session import Session
 
 
@@ -53,4 +53,8 @@ MEASUREMENT = Measurement(
     sets_pump=True,
     ranges={"cavity_fine": protocols.cavity.sweep_range},
     dwell_s=lambda settings, limits: protocols.cavity.dwell_s(settings, limits("cavity_fine")),
+    moves_s=lambda settings, limits: (
+        MOVE_S * protocols.cavity.points(settings, limits("cavity_fine"))
+    ),
+    relocks=lambda _settings, _limits: 1,
 )

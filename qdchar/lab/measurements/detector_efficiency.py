@@ -9,7 +9,7 @@ from qdchar.fit import Result
 from qdchar.protocols.detector_efficiency import DetectorEfficiencySettings
 from qdchar.raw_data import Progress
 
-from ..measurement import Measurement
+from ..measurement import COMMAND_S, MOVE_S, Measurement
 from ..session import Session
 
 
@@ -42,4 +42,9 @@ MEASUREMENT = Measurement(
     certificates=("laser_path_attenuation", "power_meter_gain", "detector_efficiency"),
     calibration="if possible",
     dwell_s=lambda settings, _: protocols.detector_efficiency.dwell_s(settings),
+    # the power is set by its monitor, with about three corrections, and is then read
+    moves_s=lambda settings, _: (
+        settings.points
+        * (3 * (MOVE_S + protocols.pump.READINGS * COMMAND_S) + settings.readings * COMMAND_S)
+    ),
 )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 from qdchar import analysis, protocols
 from qdchar.fit import Result
 from qdchar.protocols.etalon import EtalonSettings
 from qdchar.raw_data import Progress
 
-from ..measurement import Measurement
+from ..measurement import MOVE_S, Limits, Measurement
 from ..session import Session
 from . import off_resonance
 
@@ -46,6 +48,11 @@ def _run(s: Session, settings: EtalonSettings, progress: Progress) -> Result:
     return result
 
 
+def _relocks(settings: EtalonSettings, limits: Limits) -> int:
+    points = protocols.etalon.points(settings, limits("etalon_piezo"))
+    return math.ceil(points / settings.hold_every) + 2  # one after the scan, one of the etalon
+
+
 MEASUREMENT = Measurement(
     name="etalon",
     title="linewidth",
@@ -68,4 +75,9 @@ MEASUREMENT = Measurement(
     at_pi_pulse=True,
     ranges={"etalon_piezo": protocols.etalon.sweep_range},
     dwell_s=lambda settings, limits: protocols.etalon.dwell_s(settings, limits("etalon_piezo")),
+    moves_s=lambda settings, limits: (
+        2 * MOVE_S * protocols.etalon.points(settings, limits("etalon_piezo"))
+    ),
+    sweeps=2,
+    relocks=_relocks,
 )

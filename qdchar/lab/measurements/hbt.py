@@ -60,6 +60,7 @@ BEFORE_TRANSMITTER = Measurement(
     certificates=off_resonance.CERTIFICATES,
     at_pi_pulse=True,
     dwell_s=lambda settings, _: protocols.hbt.dwell_s(settings, "before"),
+    relocks=lambda _settings, _limits: 2,
     tags_s=lambda settings: protocols.hbt.dwell_s(settings, "before"),
 )
 
@@ -75,5 +76,6 @@ AFTER_TRANSMITTER = Measurement(
     certificates=off_resonance.CERTIFICATES,
     at_pi_pulse=True,
     dwell_s=lambda settings, _: protocols.hbt.dwell_s(settings, "after"),
+    relocks=lambda _settings, _limits: 2,
     tags_s=lambda settings: protocols.hbt.dwell_s(settings, "after"),
 )

@@ -44,5 +44,6 @@ MEASUREMENT = Measurement(
     calibration="if possible",
     used_by_key_rate=False,
     dwell_s=lambda settings, _: protocols.hom.dwell_s(settings),
+    relocks=lambda _settings, _limits: 1,
     tags_s=protocols.hom.dwell_s,
 )

@@ -9,7 +9,7 @@ from qdchar.fit import Result
 from qdchar.protocols.leak import LeakSettings
 from qdchar.raw_data import Progress
 
-from ..measurement import Measurement
+from ..measurement import COMMAND_S, MOVE_S, Measurement
 from ..session import Session
 from . import off_resonance
 
@@ -67,5 +67,10 @@ MEASUREMENT = Measurement(
     sets_pump=True,
     calibration="on request",
     dwell_s=lambda settings, _: protocols.leak.dwell_s(settings),
+    moves_s=lambda settings, _: (
+        (settings.points + 1)
+        * (3 * (MOVE_S + protocols.pump.READINGS * COMMAND_S) + settings.readings * COMMAND_S)
+    ),
+    relocks=lambda _settings, _limits: 2,
     tags_s=lambda settings: settings.tuned_s,
 )

@@ -42,5 +42,6 @@ MEASUREMENT = Measurement(
     certificates=off_resonance.CERTIFICATES,
     at_pi_pulse=True,
     dwell_s=lambda settings, _: protocols.lifetime.dwell_s(settings),
+    relocks=lambda _settings, _limits: 2,
     tags_s=protocols.lifetime.dwell_s,
 )

@@ -25,6 +25,9 @@ def _run(s: Session, settings: MisalignmentSettings, progress: Progress) -> Resu
     return analysis.misalignment.analyse(runs, dark_count_rate=s.known("dark_count_rate"))
 
 
+TURN_S = 0.15
+"""Lab time for turning the wave plates of an analyser from one state to another, about [s]."""
+
 MEASUREMENT = Measurement(
     name="misalignment",
     title="misalignment",
@@ -36,5 +39,8 @@ MEASUREMENT = Measurement(
     at_pi_pulse=True,
     calibration="if possible",
     dwell_s=lambda settings, _: protocols.misalignment.dwell_s(settings),
+    # each of the two orientations for four states turns the wave plates
+    moves_s=lambda _settings, _limits: 2 * 4 * TURN_S,
+    relocks=lambda _settings, _limits: 1,
     tags_s=protocols.misalignment.dwell_s,
 )

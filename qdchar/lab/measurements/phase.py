@@ -7,7 +7,7 @@ from qdchar.fit import Result
 from qdchar.protocols.phase import PhaseSettings
 from qdchar.raw_data import Progress
 
-from ..measurement import Measurement
+from ..measurement import MOVE_S, Measurement
 from ..session import Session
 
 
@@ -56,4 +56,6 @@ MEASUREMENT = Measurement(
     used_by_key_rate=False,
     ranges={"interferometer_phase": protocols.phase.sweep_range},
     dwell_s=lambda settings, _: protocols.phase.dwell_s(settings),
+    moves_s=lambda settings, _: MOVE_S * settings.points,
+    relocks=lambda _settings, _limits: 1,
 )

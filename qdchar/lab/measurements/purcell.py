@@ -7,7 +7,7 @@ from qdchar.fit import Result
 from qdchar.protocols.purcell import PurcellSettings
 from qdchar.raw_data import Progress
 
-from ..measurement import Measurement
+from ..measurement import MOVE_S, Measurement
 from ..session import Session
 
 
@@ -58,5 +58,7 @@ MEASUREMENT = Measurement(
     at_pi_pulse=True,
     calibration="on request",
     dwell_s=lambda settings, _: protocols.purcell.dwell_s(settings),
+    moves_s=lambda settings, _: 4 * MOVE_S * len(settings.detunings),
+    relocks=lambda settings, _: len(settings.detunings) + 2,
     tags_s=protocols.purcell.dwell_s,
 )

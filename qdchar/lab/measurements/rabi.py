@@ -9,7 +9,7 @@ from qdchar.fit import Result
 from qdchar.protocols.rabi import RabiSettings
 from qdchar.raw_data import Progress
 
-from ..measurement import Measurement
+from ..measurement import COMMAND_S, MOVE_S, Measurement
 from ..session import Session
 
 
@@ -47,4 +47,8 @@ MEASUREMENT = Measurement(
     sets_pump=True,
     ranges={"pump_attenuator": protocols.rabi.sweep_range},
     dwell_s=lambda settings, _: protocols.rabi.dwell_s(settings),
+    moves_s=lambda settings, _: (
+        protocols.rabi.points(settings) * (MOVE_S + settings.readings * COMMAND_S)
+    ),
+    relocks=lambda _settings, _limits: 4,
 )

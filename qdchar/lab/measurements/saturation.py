@@ -9,7 +9,7 @@ from qdchar.fit import Result
 from qdchar.protocols.saturation import SaturationSettings
 from qdchar.raw_data import Progress
 
-from ..measurement import Measurement
+from ..measurement import COMMAND_S, MOVE_S, Measurement
 from ..session import Session
 
 
@@ -47,4 +47,5 @@ MEASUREMENT = Measurement(
     calibration="on request",
     ranges={"pump_attenuator": protocols.saturation.sweep_range},
     dwell_s=lambda settings, _: protocols.saturation.dwell_s(settings),
+    moves_s=lambda settings, _: settings.points * (MOVE_S + settings.readings * COMMAND_S),
 )

@@ -43,4 +43,5 @@ MEASUREMENT = Measurement(
     calibration="on request",
     used_by_key_rate=False,
     dwell_s=lambda settings, _: protocol.dwell_s(settings),
+    relocks=lambda _settings, _limits: 2,
 )

@@ -60,5 +60,6 @@ MEASUREMENT = Measurement(
     optional_certificates=("transmitter_part_",),
     at_pi_pulse=True,
     dwell_s=lambda settings, _: protocols.transmitter.dwell_s(settings),
+    relocks=lambda _settings, _limits: 4,
     tags_s=protocols.transmitter.dwell_s,
 )
