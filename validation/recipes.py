@@ -6,7 +6,7 @@ Calibrates simulated labs with each recipe. The table gives the mean over the se
 and the needed lab time, and of the standard uncertainties; the pull is the difference from the
 truth over u that is furthest from 0. Each run is a line of ``recipes.csv`` in the folder of draws,
 which git ignores; what is in that file already is left out, so an interrupted study goes on where
-it stopped. With ``--write`` the summary also replaces the committed table ``validation/recipes.md``.
+it stopped. With ``--write`` the summary also replaces the table ``validation/recipes.md``.
 """
 
 from __future__ import annotations
