@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +15,7 @@ from qdchar.estimate import Contribution, Estimate
 from qdchar.fit import Result
 from qdchar.lab import calibrate as module
 from qdchar.lab.calibrate import _look_again, _make, calibrate
+from qdchar.lab.expected import ExpectedStep
 from qdchar.lab.measurement import Measurement, NoSettings
 from qdchar.lab.preflight import Plan
 from qdchar.lab.recipe import Recipe
@@ -52,6 +53,9 @@ class Display:
 
     def say(self, text: str) -> None:
         self.lines.append(text)
+
+    def expect(self, steps: Iterable[ExpectedStep]) -> None:
+        self.lines.append(", ".join(step.title for step in steps))
 
     @contextmanager
     def step(self, title: str, _name: str = "") -> Iterator[Callable[..., None]]:
@@ -229,6 +233,9 @@ class WholeStation(Station):
     def __init__(self) -> None:
         self.path = "nowhere"
 
+    def limits(self, _role: str) -> tuple[float, float]:
+        return 0.0, 60.0
+
     def snapshot(self) -> dict[str, str]:
         return {"light_path": self.path}
 
@@ -256,8 +263,9 @@ def test_the_record_of_a_calibration_holds_what_was_found_and_how_the_source_was
     monkeypatch.setattr(module.preflight, "check", lambda *_, **__: None)
     monkeypatch.setattr(module, "_look_again", lambda _: None)
     recipe = Recipe(valid_hours=7.0, min_rate_per_pulse=1.0)
-    station, link = WholeStation(), Link(block_kind="asymptotic")
-    outcome = calibrate(station, opened, recipe, link, Display(), registry)  # type: ignore[arg-type]
+    station, link, display = WholeStation(), Link(block_kind="asymptotic"), Display()
+    outcome = calibrate(station, opened, recipe, link, display, registry)  # type: ignore[arg-type]
+    assert display.lines[0] == "ALL, last look"
     record = load_record(opened.folder)
     assert record == outcome.record
     assert {name: record.estimate(name).value for name in values} == values
