@@ -70,6 +70,8 @@ _ALLOWED: dict[str, tuple[str, Callable[[float], bool]]] = {
     "fiber_optics_efficiency": ("more than 0, at most 1", lambda x: 0 < x <= 1),
     "detector_efficiency": ("more than 0, at most 1", lambda x: 0 < x <= 1),
     "dark_count_rate": ("0 Hz or more (the sum over all detectors)", lambda x: x >= 0),
+    "background_count_rate": ("0 Hz or more (the sum over all detectors)", lambda x: x >= 0),
+    "dead_time": ("0 s or more, less than 1 s", lambda x: 0 <= x < 1),
     "gate_width": ("more than 0 s", lambda x: x > 0),
     "misalignment": ("at least 0, less than 0.5", lambda x: 0 <= x < 0.5),
     "error_correction_efficiency": ("1 or more", lambda x: x >= 1),
@@ -86,6 +88,8 @@ _CONSTANTS = (
     "fiber_optics_efficiency",
     "detector_efficiency",
     "dark_count_rate",
+    "background_count_rate",
+    "dead_time",
     "gate_width",
     "misalignment",
 )
@@ -101,7 +105,15 @@ class Link(BaseModel):
     fiber_optics_efficiency, detector_efficiency
         The receiver's two factors [1].
     dark_count_rate
-        Of all detectors together [Hz].
+        Of all detectors together [Hz]: clicks without any light.
+    detector_dark_shares
+        Shares of the detectors (Z, Z, X, X) in the dark counts; their sum is 1. Not used by an
+        active receiver, whose two detectors serve both bases.
+    background_count_rate
+        Clicks from background light in all detectors together [Hz]. It takes the way of the
+        signal through the beam splitter; dark counts do not.
+    dead_time
+        Of each detector after a click [s]; 0 where it is not given.
     gate_width
         Acceptance window per pulse [s].
     misalignment
@@ -132,6 +144,9 @@ class Link(BaseModel):
     fiber_optics_efficiency: _Given = _exactly(0.6)
     detector_efficiency: _Given = _exactly(0.712)
     dark_count_rate: _Given = _exactly(43.0)
+    detector_dark_shares: tuple[float, float, float, float] = (0.25, 0.25, 0.25, 0.25)
+    background_count_rate: _Given = _exactly(0.0)
+    dead_time: _Given = _exactly(0.0)
     gate_width: _Given = _exactly(3.42e-9)
     misalignment: _Given = _exactly(0.0254)
     error_correction_efficiency: float = 1.16
@@ -155,10 +170,19 @@ class Link(BaseModel):
                 raise ValueError(f"{name} = {value:g}: allowed is {allowed}")
             if isinstance(given, Constant) and given.u < 0:
                 raise ValueError(f"{name}: u = {given.u:g}: an uncertainty is 0 or more")
-        if self.dark_count_probability > 1:
+        for name, per_gate in (
+            ("dark_count_rate", self.dark_count_probability),
+            ("background_count_rate", self.background_count_probability),
+        ):
+            if per_gate > 1:
+                raise ValueError(
+                    f"{name} x gate_width = {per_gate:g}: allowed is at most 1 count per pulse; "
+                    "is gate_width in seconds?"
+                )
+        if min(self.detector_dark_shares) < 0 or abs(sum(self.detector_dark_shares) - 1) > 1e-9:
             raise ValueError(
-                f"dark_count_rate x gate_width = {self.dark_count_probability:g}: allowed is at "
-                "most 1 dark count per pulse; is gate_width in seconds?"
+                f"detector_dark_shares = {list(self.detector_dark_shares)}: allowed are four "
+                "shares of 0 or more for the detectors Z, Z, X, X, with a sum of 1"
             )
         return self
 
@@ -171,6 +195,16 @@ class Link(BaseModel):
     def dark_count_probability(self) -> float:
         """Dark counts per pulse, over all detectors."""
         return self.dark_count_rate.value * self.gate_width.value
+
+    @property
+    def background_count_probability(self) -> float:
+        """Clicks per pulse from background light, over all detectors."""
+        return self.background_count_rate.value * self.gate_width.value
+
+    @property
+    def dark_count_share_z(self) -> float:
+        """Share of the dark counts in the detectors of basis Z."""
+        return self.detector_dark_shares[0] + self.detector_dark_shares[1]
 
     @property
     def epsilon_secrecy(self) -> float:

@@ -570,6 +570,13 @@ _BUILT_IN = (
         "dark count rate",
         "clicks per second with the light blocked, total of all detectors",
     ),
+    Quantity(
+        "background_count_rate",
+        "Hz",
+        "BC",
+        "background count rate",
+        "clicks per second from background light at the receiver, total of all detectors",
+    ),
     Quantity("gate_width", "s", "t_GW", "gate width", "width of the receiver's time gate"),
     Quantity(
         "gate_captured_fraction",

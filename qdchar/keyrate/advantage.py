@@ -57,6 +57,7 @@ def advantage_map(
     comparator: str,
     protocol: Protocol = "efficient-bb84",
     accounting: Accounting = "alice",
+    clock_rate_hz: float | None = None,
     executor: Executor | None = None,
 ) -> AdvantageMap:
     """Advantage over coherent light for every source of a grid.
@@ -73,11 +74,13 @@ def advantage_map(
         Name of the protocol for coherent light.
     protocol, accounting
         As in `qdchar.keyrate.predict`.
+    clock_rate_hz
+        Pulses sent per second [Hz]; needed where the link has a dead time.
     executor
         Runs the rows; any `concurrent.futures` executor.
     """
     columns, rows = (np.asarray(a, dtype=np.float64).ravel() for a in (n, g2))
-    given = LinkParameters.from_link(link, loss_dB)
+    given = LinkParameters.from_link(link, loss_dB, clock_rate_hz)
     blocks = np.array_split(rows, max(len(rows) // 10, 1))
     count = len(blocks)
     run = map if executor is None else executor.map
@@ -129,6 +132,7 @@ def minimum_mean(
     comparator: str,
     protocol: Protocol = "efficient-bb84",
     accounting: Accounting = "alice",
+    clock_rate_hz: float | None = None,
 ) -> Floats:
     """Smallest <n> with which a source of this g2 equals coherent light.
 
@@ -139,7 +143,7 @@ def minimum_mean(
     ndarray
         Shape of `g2`; infinite where no <n> up to 1 (or up to what is physical) reaches it.
     """
-    given = LinkParameters.from_link(link, loss_dB)
+    given = LinkParameters.from_link(link, loss_dB, clock_rate_hz)
     g2 = np.asarray(g2, dtype=np.float64)
     other = float(COMPARATORS[comparator].rate(given))
 
@@ -157,6 +161,7 @@ def maximum_g2(
     comparator: str,
     protocol: Protocol = "efficient-bb84",
     accounting: Accounting = "alice",
+    clock_rate_hz: float | None = None,
 ) -> Floats:
     """Largest g2 with which a source of this <n> equals coherent light, with pre-attenuation.
 
@@ -165,7 +170,7 @@ def maximum_g2(
     ndarray
         Shape of `n`; 0 where not even g2 = 0 reaches it, 1 or 1/<n> where every physical g2 does.
     """
-    given = LinkParameters.from_link(link, loss_dB)
+    given = LinkParameters.from_link(link, loss_dB, clock_rate_hz)
     n = np.asarray(n, dtype=np.float64)
     other = float(COMPARATORS[comparator].rate(given))
 

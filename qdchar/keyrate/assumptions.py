@@ -35,8 +35,9 @@ _ONE_PHOTON = (
 )
 
 _RECEIVER = (
-    "Receiver: the detectors of both bases are alike; double clicks count as a random one of "
-    "their outcomes."
+    "Receiver: all detectors are equally efficient, and none is dead while others are live at a "
+    "time that an eavesdropper chooses; if several click, a fair coin picks the basis and then the "
+    "outcome."
 )
 
 _PHASE = (

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from .decoy.coherent import best_infinite_decoy, infinite_decoy_rate
 from .decoy.coherent_finite import Decoys, best_coherent_key, coherent_key
 from .ideal import coherent_rate
-from .link_parameters import LinkParameters
+from .link_parameters import BlockKind, LinkParameters
 from .single_photon.finite_key import Phase
 
 Floats = NDArray[np.float64]
@@ -121,7 +121,7 @@ COMPARATORS = {
 }
 
 
-def comparators_for(given: LinkParameters) -> tuple[str, ...]:
-    """Names of the comparators that are defined on this link."""
-    asymptotic = given.block_kind == "asymptotic"
+def comparators_for(block_kind: BlockKind) -> tuple[str, ...]:
+    """Names of the comparators that are defined for this kind of block."""
+    asymptotic = block_kind == "asymptotic"
     return tuple(c.name for c in COMPARATORS.values() if not (asymptotic and c.finite))

@@ -165,7 +165,7 @@ class _Search:
         return _loss(name, what, loss, budget)
 
     def _conditions(self, loss: Floats) -> LinkParameters:
-        return LinkParameters.from_link(self._link, loss)
+        return LinkParameters.from_link(self._link, loss, self._source.clock_rate.value)
 
     def _design(self, loss: Floats) -> OperatingPoint:
         n, g2 = self._source.mean_photon_number.value, self._source.g2_zero.value

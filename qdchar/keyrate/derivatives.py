@@ -44,7 +44,9 @@ def derivatives(
 
     def at(n: float, g2: float, changed: Link) -> Floats:
         shift = changed.channel_loss.value - link.channel_loss.value
-        return response(n, g2, LinkParameters.from_link(changed, losses + shift))
+        return response(
+            n, g2, LinkParameters.from_link(changed, losses + shift, source.clock_rate.value)
+        )
 
     n, g2 = source.mean_photon_number, source.g2_zero
     result: list[tuple[Estimate, Floats]] = []

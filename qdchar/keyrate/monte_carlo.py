@@ -99,33 +99,43 @@ def sample_rates(
     comparators
         Names of protocols for coherent light to run on the same draws.
     """
-    given = link.estimates()
+    given, clock = link.estimates(), source.clock_rate.value
     names = [
         "channel_loss",
         "fiber_optics_efficiency",
         "detector_efficiency",
         "dark_count_rate",
+        "background_count_rate",
         "gate_width",
         "misalignment",
     ]
     inputs = [source.mean_photon_number, source.g2_zero, *(given[name] for name in names)]
-    n, g2, loss, optics, detector, dark, gate, e_mis = draw(inputs, draws, rng)
+    n, g2, loss, optics, detector, dark, background, gate, e_mis = draw(inputs, draws, rng)
     if loss_dB is not None:
         loss = np.full(draws, loss_dB)
     possible = (n > 0) & (g2 >= 0) & (g2 * n <= 1) & (n - g2 * n**2 / 2 <= 1)
     possible &= (loss >= 0) & (optics > 0) & (optics <= 1) & (detector > 0) & (detector <= 1)
-    possible &= (dark >= 0) & (gate > 0) & (dark * gate <= 1) & (e_mis >= 0) & (e_mis < 0.5)
+    possible &= (
+        (background >= 0)
+        & (background * gate <= 1)
+        & (dark >= 0)
+        & (gate > 0)
+        & (dark * gate <= 1)
+        & (e_mis >= 0)
+        & (e_mis < 0.5)
+    )
     link_draws = replace(
-        LinkParameters.from_link(link),
+        LinkParameters.from_link(link, None, clock),
         eta=(10 ** (-loss / 10) * optics * detector)[possible],
         p_dark=(dark * gate)[possible],
+        p_background=(background * gate)[possible],
         e_mis=e_mis[possible],
     )
     key = best_single_photon_key(
         n[possible], g2[possible], link_draws, PHASE[protocol], accounting, effort=LIGHT_EFFORT
     )
     link_is_exact = loss_dB is not None and all(given[name].u == 0 for name in names[1:])
-    one = LinkParameters.from_link(link, loss_dB) if link_is_exact else link_draws
+    one = LinkParameters.from_link(link, loss_dB, clock) if link_is_exact else link_draws
     return RateDistribution(
         rates=key.rate,
         rejected=float(np.mean(~possible)),

@@ -9,11 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .decoy.attenuated_source import AttenuatedSource, asymptotic_phase_error, asymptotic_rate
-from .decoy.attenuated_source_finite import attenuator_key, best_attenuator_key
+from .decoy.attenuated_source_finite import attenuator_key, best_attenuator_key, expected_counts
 from .decoy.finite_key import DecoyKey
 from .link_parameters import LinkParameters
 from .single_photon.finite_key import Accounting, Phase
-from .single_photon.rate import best_single_photon_key, detection, single_photon_key
+from .single_photon.rate import (
+    best_single_photon_key,
+    detection,
+    error_rate,
+    single_photon_key,
+)
 
 Floats = NDArray[np.float64]
 
@@ -47,6 +52,8 @@ class OperatingPoint:
     ----------
     rate, key_length, pulses_sent, qber, phase_error, gain
         As in `qdchar.keyrate.KeyRate`.
+    busiest
+        Clicks per pulse of the busiest detector.
     p_z, attenuation
         The settings.
     p2_given_up
@@ -63,6 +70,7 @@ class OperatingPoint:
     qber: Floats
     phase_error: Floats
     gain: Floats
+    busiest: Floats
     p_z: Floats
     attenuation: Floats
     p2_given_up: Floats
@@ -82,7 +90,8 @@ def single_photon_operating_point(
 ) -> OperatingPoint:
     """OperatingPoint without decoy states; parameters as in `best_single_photon_key`."""
     key = best_single_photon_key(n, g2, given, phase, accounting, p_z, attenuation, margin)
-    gain, _ = detection(key.attenuation * n, g2, given)
+    p_z_bob = given.bob(key.p_z)
+    clicks = detection(key.attenuation * n, g2, p_z_bob, given)
 
     def rate_at(n: float, g2: float, other: LinkParameters) -> Floats:
         return single_photon_key(
@@ -95,7 +104,8 @@ def single_photon_operating_point(
         pulses_sent=key.pulses_sent,
         qber=key.qber,
         phase_error=key.phase_error,
-        gain=gain,
+        gain=clicks.total(p_z_bob),
+        busiest=clicks.busiest(p_z_bob, given),
         p_z=key.p_z,
         attenuation=key.attenuation,
         p2_given_up=key.attenuation**2 * (g2 * n**2 / 2 + margin),
@@ -135,7 +145,10 @@ def attenuator_operating_point(
         rates = [attenuator_key(moved, other, phase, assumed=x).rate for x in (None, *limits)]
         return np.asarray(np.min(rates, axis=0))
 
-    gain = (source.share * source.gain(given)[0]).sum(axis=0)
+    counts, sent = expected_counts(settings, given)
+    in_z = np.where(sent > 0, sent * settings.p_z, 1.0)
+    z, x = counts.sifted.sum(axis=0) / in_z, counts.crossed.sum(axis=0) / in_z
+    gain = z + x
     return OperatingPoint(
         rate=key.rate,
         key_length=key.key_length,
@@ -143,6 +156,7 @@ def attenuator_operating_point(
         qber=key.qber,
         phase_error=key.phase_error,
         gain=gain,
+        busiest=(gain if given.active else np.maximum(z, x)) / 2,
         p_z=settings.p_z,
         attenuation=np.ones_like(gain),
         p2_given_up=np.zeros_like(gain),
@@ -167,7 +181,9 @@ def _asymptotic_attenuator_operating_point(
     def rate_at(n: float, g2: float, other: LinkParameters) -> Floats:
         return asymptotic_rate(source(n, g2), other)
 
-    gain, qber = detection(n, g2, given)
+    p_z_bob = np.ones(given.shape) if given.active else given.p_z_bob
+    clicks = detection(n, g2, p_z_bob, given)
+    gain, qber = clicks.total(p_z_bob), error_rate(clicks.z, clicks.wrong_z)
     nothing = np.zeros_like(gain)
     return OperatingPoint(
         rate=rate_at(n, g2, given),
@@ -176,6 +192,7 @@ def _asymptotic_attenuator_operating_point(
         qber=qber,
         phase_error=asymptotic_phase_error(source(n, g2), given),
         gain=gain,
+        busiest=clicks.busiest(p_z_bob, given),
         p_z=np.ones_like(gain),
         attenuation=np.ones_like(gain),
         p2_given_up=nothing,

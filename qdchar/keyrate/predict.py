@@ -30,6 +30,9 @@ Floats = NDArray[np.float64]
 
 _DB = 10 / math.log(10)
 
+# Clicks per second at which even a dead time of 5 ns, shorter than any in use, costs a tenth.
+_NEEDS_DEAD_TIME_HZ = 20e6
+
 
 def predict(
     source: SourceFigures | None = None,
@@ -91,7 +94,7 @@ def predict(
     source, link, losses = _inputs(source, link, loss_dB, block, block_kind)
     _check_options(protocol, accounting, p_z, attenuation)
     _check_eps_source(eps_source, source)
-    given = LinkParameters.from_link(link, losses)
+    given = LinkParameters.from_link(link, losses, source.clock_rate.value)
     margin = source.multiphoton_margin(eps_source) if eps_source is not None else 0.0
     n, g2 = source.mean_photon_number.value, source.g2_zero.value
     best = single_photon_operating_point(
@@ -158,7 +161,7 @@ def predict_with_decoy(
         raise UsageError(f"key rate: {what} needs a block")
     _check_eps_source(eps_source, source)
     limits = () if eps_source is None else source.limits(eps_source)
-    given = LinkParameters.from_link(link, losses)
+    given = LinkParameters.from_link(link, losses, source.clock_rate.value)
     best = attenuator_operating_point(n, g2, given, phases[protocol], p3_max, limits)
     return _assemble(
         protocol, "decoy", source, link, losses, best, eps_source, comparators, loss_dB is None
@@ -207,9 +210,9 @@ def _assemble(
     own_loss: bool,
 ) -> tuple[KeyRate, ...]:
     """Add the uncertainty and the comparators to the best settings."""
-    given = LinkParameters.from_link(link, losses)
+    given = LinkParameters.from_link(link, losses, source.clock_rate.value)
     rate_derivatives = derivatives(source, link, losses, best.rate_at, own_loss=own_loss)
-    names = _asked(comparators, given)
+    names = _asked(comparators, given.block_kind)
     others = {name: COMPARATORS[name].best(given) for name in names}
     light_derivatives = {
         name: derivatives(source, link, losses, _of_link(light), own_loss=own_loss)
@@ -217,6 +220,7 @@ def _assemble(
     }
     clock = source.clock_rate.value
     finite = link.block_kind != "asymptotic"
+    clicks_hz = _detector_rates(best, link, clock)
     assumptions = prediction_assumptions(accounting, link.receiver, eps_source)
     return tuple(
         KeyRate(
@@ -235,6 +239,7 @@ def _assemble(
             qber=float(best.qber[i]),
             phase_error=float(best.phase_error[i]),
             gain=float(best.gain[i]),
+            detector_rate_hz=float(clicks_hz[i]),
             p2=float(best.p2_given_up[i]),
             eps_source=eps_source,
             key_length=float(best.key_length[i]) if finite else None,
@@ -249,6 +254,24 @@ def _assemble(
         )
         for i in range(len(losses))
     )
+
+
+def _detector_rates(best: OperatingPoint, link: Link, clock: float) -> Floats:
+    """Clicks per second of the busiest detector at each loss.
+
+    Raises
+    ------
+    UsageError
+        There are so many that the dead time, which is not given, decides about the rate.
+    """
+    rates = np.asarray(clock * best.busiest)
+    most = float(rates.max())
+    if link.dead_time.value == 0 and most > _NEEDS_DEAD_TIME_HZ:
+        raise UsageError(
+            f"key rate: a detector would click {most / 1e6:.3g} million times a second, and the "
+            "link gives no dead time; give dead_time in the link file (20 ns to 100 ns are usual)"
+        )
+    return rates
 
 
 def _of_link(light: Light) -> Response:
@@ -278,9 +301,9 @@ def _compare(
     return Comparison(name, other, advantage, budget)
 
 
-def _asked(names: Sequence[str] | None, given: LinkParameters) -> Sequence[str]:
+def _asked(names: Sequence[str] | None, block_kind: BlockKind) -> Sequence[str]:
     """Return the comparators that were asked for, or all that are defined."""
-    defined = comparators_for(given)
+    defined = comparators_for(block_kind)
     for name in names or ():
         if name not in COMPARATORS:
             raise UsageError(f"comparator {name!r}: allowed is {', '.join(COMPARATORS)}")

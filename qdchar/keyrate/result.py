@@ -74,6 +74,8 @@ class KeyRate:
         Error rate of the sifted key; upper bound on its phase-error rate.
     gain
         Detections per sent pulse.
+    detector_rate_hz
+        Clicks per second of the busiest detector.
     p2
         Multi-photon probability of a sent pulse that is given up.
     eps_source
@@ -101,6 +103,7 @@ class KeyRate:
     qber: float
     phase_error: float
     gain: float
+    detector_rate_hz: float
     p2: float
     eps_source: float | None
     key_length: float | None
@@ -152,6 +155,7 @@ class KeyRate:
             "eps_source": self.eps_source,
             "qber": self.qber,
             "phase_error": self.phase_error,
+            "detector_rate_hz": self.detector_rate_hz,
             "key_length": self.key_length,
             "pulses_sent": self.pulses_sent,
             "acquisition_time_s": self.acquisition_time_s,

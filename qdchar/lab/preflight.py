@@ -10,7 +10,6 @@ from typing import Any
 
 from qdchar.errors import QdcharError, RefusedError, UsageError
 from qdchar.keyrate.comparators import comparators_for
-from qdchar.keyrate.link_parameters import LinkParameters
 from qdchar.link import Link
 from qdchar.quantities import is_known
 from qdchar.roles import ROLES
@@ -228,7 +227,7 @@ def _unknown_demands(
             yield f"recipe: limits.{name}: not a known quantity; qdchar/quantities.py lists them"
         elif name not in found:
             yield f"recipe: limits.{name}: no measurement of this calibration provides it"
-    comparators = comparators_for(LinkParameters.from_link(link))
+    comparators = comparators_for(link.block_kind)
     for name in recipe.min_advantage_dB:
         if name not in comparators:
             yield (

@@ -33,8 +33,12 @@ from qdchar.link import Link
 N, G2 = 0.292, 0.00698
 
 
+PAPERS_DARK_COUNTS = {"dark_count_rate": 0.0, "background_count_rate": 43.0}
+
+
 def conditions(loss_dB: Any, **link: Any) -> LinkParameters:
-    return LinkParameters.from_link(Link.model_validate(link), loss_dB)
+    """Conditions of the check values: dark counts divide between the bases like light."""
+    return LinkParameters.from_link(Link.model_validate(PAPERS_DARK_COUNTS | link), loss_dB)
 
 
 def source(
@@ -65,11 +69,11 @@ def test_thinning_is_binomial_and_keeps_what_was_measured(p3: float) -> None:
 
 def test_gain_is_that_of_the_protocol_without_decoys() -> None:
     given = conditions([0.0, 12.0])
-    gain, wrong = source(points=1).gain(given)
-    q, e = detection(N, G2, given)
-    assert gain[0] == pytest.approx(q, rel=1e-12)
-    assert wrong[0] == pytest.approx(q * e, rel=1e-12)
-    assert gain[2] == pytest.approx(given.p_dark, rel=1e-9)
+    gain, wrong = source(points=1).light(given)
+    clicks = detection(N, G2, 0.9, given)
+    assert gain[0] == pytest.approx(clicks.z, rel=1e-12)
+    assert wrong[0] == pytest.approx(clicks.wrong_z, rel=1e-12)
+    assert gain[2] == pytest.approx(given.p_background, rel=1e-9)
 
 
 def test_the_asymptotic_table() -> None:
@@ -145,7 +149,7 @@ def test_yield_bounds_hold_in_the_promised_share_of_trials() -> None:
     """Counts drawn from a source with three-photon pulses on a known line: 10 000 trials."""
     rng = np.random.default_rng(29)
     trials, prepared, eps, p3 = 10_000, 2e7, 1e-2, 2e-5
-    given = replace(conditions(8.0, misalignment=0.03), p_dark=np.asarray(1e-5))
+    given = replace(conditions(8.0, misalignment=0.03), p_background=np.asarray(1e-5))
     s = source(0.4, p3_max=p3)
     p = s.photons(p3)
     clicks, wrong = (
@@ -221,7 +225,7 @@ def test_edges_give_zero_without_a_warning() -> None:
     for p_z in (0.0, 1.0):
         key = attenuator_key(AttenuatorSettings(np.asarray(p_z), source()), conditions(0.0))
         assert key.rate == 0
-    perfect, _ = best_attenuator_key(1.0, 0.0, conditions(0.0, dark_count_rate=0.0))
+    perfect, _ = best_attenuator_key(1.0, 0.0, conditions(0.0, background_count_rate=0.0))
     assert 0 < perfect.rate < 0.4272
     with pytest.raises(ValueError, match="block"):
         best_attenuator_key(N, G2, conditions(0.0, block_kind="asymptotic"))

@@ -15,9 +15,12 @@ from qdchar.keyrate.decoy.coherent import (
 from qdchar.keyrate.link_parameters import LinkParameters
 from qdchar.link import Link
 
+PAPERS_DARK_COUNTS = {"dark_count_rate": 0.0, "background_count_rate": 43.0}
+
 
 def conditions(loss_dB: Any, **link: Any) -> LinkParameters:
-    return LinkParameters.from_link(Link.model_validate(link), loss_dB)
+    """Conditions of the check values: dark counts divide between the bases like light."""
+    return LinkParameters.from_link(Link.model_validate(PAPERS_DARK_COUNTS | link), loss_dB)
 
 
 def test_gain_is_the_sum_over_photon_numbers() -> None:
@@ -31,7 +34,7 @@ def test_gain_is_the_sum_over_photon_numbers() -> None:
 
 def test_without_errors_it_is_the_ideal_rate() -> None:
     """eta / e at mean 1, times Bob's share: for small eta, where the gain is linear."""
-    clean = conditions([30.0, 40.0], misalignment=0.0, dark_count_rate=0.0)
+    clean = conditions([30.0, 40.0], misalignment=0.0, background_count_rate=0.0)
     rate, mean = best_infinite_decoy(clean)
     assert rate == pytest.approx(0.9 * clean.eta / np.e, rel=2e-9)
     assert mean == pytest.approx([1.0, 1.0], rel=1e-3)
@@ -47,8 +50,10 @@ def test_published_values() -> None:
 
 def test_another_program() -> None:
     """TNO's qkd_key_rate 2.0.4, by validation/keyrate_tno.py, at no error-correction loss."""
-    link = Link(error_correction_efficiency=1.0, receiver="active")
-    rate, _ = best_infinite_decoy(LinkParameters.from_link(link, [0.0, 10.0, 20.0, 30.0, 40.0]))
+    given = conditions(
+        [0.0, 10.0, 20.0, 30.0, 40.0], error_correction_efficiency=1.0, receiver="active"
+    )
+    rate, _ = best_infinite_decoy(given)
     theirs = [0.0787752421, 0.00735109938, 0.000729400959, 7.25318744e-05, 6.90342027e-06]
     # where double clicks matter, TNO assigns them at random and this model counts them as
     # photons: 0.3 % at no loss; at 40 dB its optimiser stops 0.006 % short

@@ -31,8 +31,12 @@ PROTOCOLS: list[tuple[Decoys, Phase]] = [
 ]
 
 
+PAPERS_DARK_COUNTS = {"dark_count_rate": 0.0, "background_count_rate": 43.0}
+
+
 def conditions(loss_dB: Any, **link: Any) -> LinkParameters:
-    return LinkParameters.from_link(Link.model_validate(link), loss_dB)
+    """Conditions of the check values: dark counts divide between the bases like light."""
+    return LinkParameters.from_link(Link.model_validate(PAPERS_DARK_COUNTS | link), loss_dB)
 
 
 def vacuum_weak(mu: float, nu: float, p_mu: float, p_nu: float) -> Intensities:
@@ -44,7 +48,7 @@ def test_check_values(checks: dict[str, Any]) -> None:
     for row in block["rows"]:
         p_z, *light = row["xv"]
         settings = CoherentSettings(np.asarray(p_z), vacuum_weak(*light))
-        given = conditions(row["loss_db"], dark_count_rate=1.47e-7 / 3.42e-9)
+        given = conditions(row["loss_db"], background_count_rate=1.47e-7 / 3.42e-9)
         key = coherent_key(settings, given, row["phase"], row["bound"])
         for ours, theirs in {
             "rate": "rate",
@@ -122,7 +126,9 @@ def test_bounds_hold_for_simulated_counts(bound: Bound, decoys: Decoys) -> None:
     """Photon numbers drawn pulse by pulse: the truth is known, and the promise is kept."""
     rng = np.random.default_rng(17)
     trials, sent, eps = 4000, 3e7, 1e-2
-    given = replace(conditions(12.0, misalignment=0.03), p_dark=np.asarray(2e-5))
+    given = replace(
+        conditions(12.0, misalignment=0.03), p_background=np.asarray(2e-5), p_dark=np.asarray(0.0)
+    )
     light = vacuum_weak(0.5, 0.1, 0.7, 0.2)
     if decoys == "one-decoy":
         light = Intensities(np.array([0.5, 0.1]), np.array([0.7, 0.3]))
@@ -161,7 +167,7 @@ def test_edges_give_zero_without_a_warning() -> None:
             key = coherent_key(settings, conditions(0.0), phase)
             assert isinstance(key, DecoyKey)
             assert key.rate == 0
-    clean, _ = best_coherent_key(conditions(3.0, misalignment=0.0, dark_count_rate=0.0))
+    clean, _ = best_coherent_key(conditions(3.0, misalignment=0.0, background_count_rate=0.0))
     assert 0 < clean.rate < 10**-0.3 * 0.4272 / np.e
 
 

@@ -36,6 +36,11 @@ def extreme_links(rng: np.random.Generator, size: int, **changes: Any) -> LinkPa
         LinkParameters.from_link(Link(), 0.0),
         eta=draw(rng, 10 ** -rng.uniform(0, 8, size), [0.0, 1.0, 1e-300, 1e-12]),
         p_dark=draw(rng, 10 ** rng.uniform(-12, 0, size), [0.0, 1.0, 1e-300]),
+        p_background=draw(rng, 10 ** rng.uniform(-12, 0, size), [0.0, 1.0, 1e-300]),
+        dark_share_z=draw(rng, rng.uniform(0, 1, size), [0.0, 0.5, 1.0]),
+        dead_pulses=draw(rng, 10 ** rng.uniform(-2, 2, size), [0.0]),
+        busy_z=draw(rng, 10 ** rng.uniform(-6, 2, size), [0.0]),
+        busy_x=draw(rng, 10 ** rng.uniform(-6, 2, size), [0.0]),
         e_mis=draw(rng, rng.uniform(0, 0.49, size), [0.0, 0.4999]),
         block=draw(rng, 10 ** rng.uniform(0, 20, size), [1.0, 1e-3, 1e30]),
         eps_pe=draw(rng, 10 ** -rng.uniform(1, 30, size), [1e-200, 0.5]),
@@ -46,6 +51,11 @@ def extreme_links(rng: np.random.Generator, size: int, **changes: Any) -> LinkPa
 def extreme_sources(rng: np.random.Generator, size: int) -> tuple[Any, Any]:
     n = draw(rng, 10 ** rng.uniform(-6, 0, size), [1.0, 1e-12])
     return n, draw(rng, 10 ** rng.uniform(-6, 0, size), [0.0, 1.0])
+
+
+def noise(given: LinkParameters) -> Any:
+    """Most clicks without a photon of Alice, per pulse that Bob measures in a basis."""
+    return (given.p_dark + given.p_background) / np.minimum(given.p_z_bob, 1 - given.p_z_bob)
 
 
 def check(key: Any, most: Any) -> None:
@@ -64,7 +74,7 @@ def test_every_protocol_at_any_settings(kind: BlockKind, active: bool, rigorous:
     options: Any = {"block_kind": kind, "active": active, "rigorous": rigorous}
     given = extreme_links(rng, size, **options)
     n, g2 = extreme_sources(rng, size)
-    photons_in = np.minimum(1.0, n * given.eta + given.p_dark)
+    photons_in = np.minimum(1.0, n * given.eta + noise(given))
     p_z = draw(rng, rng.uniform(0, 1, size), [0.0, 1.0, 1e-12])
     attenuation = draw(rng, 10 ** rng.uniform(-8, 0, size), [0.0, 1.0])
     proof: Any
@@ -81,7 +91,7 @@ def test_every_protocol_at_any_settings(kind: BlockKind, active: bool, rigorous:
         x = rng.uniform(SEARCH_LOWER[:d], SEARCH_UPPER[:d], (size, d))
         light = coherent_settings(x, decoys)  # type: ignore[arg-type]
         for proof in ((p, b) for p in ("eb", "lt") for b in ("yin", "hoeffding")):
-            check(coherent_key(light, given, *proof), 2 * given.eta + given.p_dark)
+            check(coherent_key(light, given, *proof), 2 * given.eta + noise(given))
     low, high = attenuator_finite.SEARCH_LOWER, attenuator_finite.SEARCH_UPPER
     for p3_max in (np.zeros(size), g2 * n**2 / 6):
         x = rng.uniform(low, high, (size, len(low)))
@@ -98,18 +108,18 @@ def test_every_optimum(kind: BlockKind, active: bool) -> None:
     options: Any = {"block_kind": kind, "active": active, "rigorous": active}
     given = extreme_links(rng, size, **options)
     n, g2 = extreme_sources(rng, size)
-    photons_in = np.minimum(1.0, n * given.eta + given.p_dark)
+    photons_in = np.minimum(1.0, n * given.eta + noise(given))
     proof: Any
     for proof in ((p, a) for p in ("eb", "lt", "lt-each") for a in ("alice", "joint")):
         check(best_single_photon_key(n, g2, given, *proof, effort=LITTLE), photons_in)
     rate, mean = best_infinite_decoy(given)
     assert np.all(np.isfinite(mean))
-    assert np.all((rate >= 0) & (rate <= given.eta / np.e + given.p_dark + 1e-12))
+    assert np.all((rate >= 0) & (rate <= given.eta / np.e + noise(given) + 1e-12))
     if kind == "asymptotic":
         return
     for proof in ((d, p) for d in ("vacuum+weak", "one-decoy") for p in ("eb", "lt")):
         key, _ = best_coherent_key(given, *proof, effort=LITTLE)
-        check(key, given.eta + given.p_dark)
+        check(key, given.eta + noise(given))
     for proof in ("eb", "lt"):
         for p3_max in (0.0, g2 * n**2 / 6):
             key, _ = best_attenuator_key(n, g2, given, p3_max=p3_max, phase=proof, effort=LITTLE)

@@ -37,10 +37,15 @@ def whole(counts: Any) -> Any:
 
 def session_counts(seed: int | None = None) -> BasisCounts:
     """Counts of a session on the link; drawn where a seed is given, else rounded expectations."""
-    gain, qber = (float(v) for v in detection(0.292, 0.00698, LinkParameters.from_link(LINK)))
-    sifted, test, crossed = (SENT * gain * p for p in (P_Z * 0.9, (1 - P_Z) * 0.1, P_Z * 0.1))
+    clicks = detection(0.292, 0.00698, 0.9, LinkParameters.from_link(LINK))
+    in_z, in_x, crossed = (SENT * p for p in (P_Z * 0.9, (1 - P_Z) * 0.1, P_Z * 0.1 * clicks.x))
     expected = BasisCounts(
-        *(np.asarray(v) for v in (sifted, sifted * qber, test, test * qber, crossed, crossed / 2))
+        in_z * clicks.z,
+        in_z * clicks.wrong_z,
+        in_x * clicks.x,
+        in_x * clicks.wrong_x,
+        np.asarray(crossed),
+        np.asarray(crossed / 2),
     )
     if seed is None:
         return whole(expected)

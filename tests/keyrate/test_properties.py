@@ -151,6 +151,7 @@ def links(rng: np.random.Generator, **changes: Any) -> LinkParameters:
         LinkParameters.from_link(Link(), 0.0),
         eta=10 ** -rng.uniform(0.3, 4.5, SIZE),
         p_dark=10 ** rng.uniform(-9, -5, SIZE),
+        p_background=10 ** rng.uniform(-9, -5, SIZE),
         e_mis=rng.uniform(0, 0.09, SIZE),
         block=10 ** rng.uniform(5, 12, SIZE),
         **changes,
@@ -171,6 +172,7 @@ def test_nothing_raises_the_rate_that_should_lower_it(name: str, kind: Any, acti
     for worse in (
         {"e_mis": given.e_mis * 1.1 + 1e-4},
         {"p_dark": given.p_dark * 1.5},
+        {"p_background": given.p_background * 1.5},
         {"eta": given.eta * 0.97},
         {"block": given.block * 0.7},
     ):
@@ -197,6 +199,7 @@ def test_an_infinite_block_is_best_and_behaves_like_the_others(name: str, active
     for worse in (
         {"e_mis": given.e_mis * 1.1 + 1e-4},
         {"p_dark": given.p_dark * 1.5},
+        {"p_background": given.p_background * 1.5},
         {"eta": given.eta * 0.97},
     ):
         assert np.all(case.rate(case.g2, replace(asymptotic, **worse)) <= limit + SLACK)

@@ -24,8 +24,12 @@ VARIANTS: list[tuple[SinglePhotonPhase, Accounting]] = [
 ]
 
 
+PAPERS_DARK_COUNTS = {"dark_count_rate": 0.0, "background_count_rate": 43.0}
+
+
 def conditions(loss_dB: Any, **link: Any) -> LinkParameters:
-    return LinkParameters.from_link(Link.model_validate(link), loss_dB)
+    """Conditions of the check values: dark counts divide between the bases like light."""
+    return LinkParameters.from_link(Link.model_validate(PAPERS_DARK_COUNTS | link), loss_dB)
 
 
 def test_check_values(checks: dict[str, Any]) -> None:
@@ -35,7 +39,7 @@ def test_check_values(checks: dict[str, Any]) -> None:
         sent = row["name"].endswith("sent1e9")
         given = conditions(
             row["loss_db"],
-            dark_count_rate=system["p_dc"] / 3.42e-9,
+            background_count_rate=system["p_dc"] / 3.42e-9,
             block=1e9 if sent else 1e8,
             block_kind="sent" if sent else "received",
         )
@@ -70,7 +74,7 @@ def test_perfect_source_without_loss_or_error_gives_the_ideal_rate(
         fiber_optics_efficiency=1.0,
         detector_efficiency=1.0,
         misalignment=0.0,
-        dark_count_rate=0.0,
+        background_count_rate=0.0,
         block_kind="asymptotic",
     )
     for n in (0.292, 1.0):
@@ -81,7 +85,7 @@ def test_perfect_source_without_loss_or_error_gives_the_ideal_rate(
 def test_asymptotic_joint_rate_is_the_paper_s_ideal_one_but_for_the_phase_error() -> None:
     """Without errors, h(phase) = 0: gain - p2, as F7, times Bob's share of the key basis."""
     clean = conditions(
-        [0.0, 10.0, 20.0], misalignment=0.0, dark_count_rate=0.0, block_kind="asymptotic"
+        [0.0, 10.0, 20.0], misalignment=0.0, background_count_rate=0.0, block_kind="asymptotic"
     )
     key = best_single_photon_key(0.292, 0.00698, clean, "eb", "joint")
     ideal = single_photon_rate(0.292, 0.00698, clean.eta)
@@ -128,7 +132,7 @@ def test_no_key_beyond_the_cutoff_and_none_from_an_empty_basis(
 
 
 def test_no_observed_error_and_no_dark_counts_give_a_finite_answer() -> None:
-    clean = conditions(5.0, misalignment=0.0, dark_count_rate=0.0)
+    clean = conditions(5.0, misalignment=0.0, background_count_rate=0.0)
     key = best_single_photon_key(0.3, 0.0, clean)
     assert key.qber == 0
     assert 0 < key.phase_error < 1e-3
@@ -136,7 +140,7 @@ def test_no_observed_error_and_no_dark_counts_give_a_finite_answer() -> None:
 
 
 def test_an_unlit_receiver_without_dark_counts() -> None:
-    dark = replace(conditions(0.0, dark_count_rate=0.0), eta=np.asarray(0.0))
+    dark = replace(conditions(0.0, background_count_rate=0.0), eta=np.asarray(0.0))
     for kind in ("received", "sent", "asymptotic"):
         key = single_photon_key(0.3, 0.01, 0.9, 1.0, replace(dark, block_kind=kind))
         assert key.rate == 0
@@ -146,7 +150,7 @@ def test_an_unlit_receiver_without_dark_counts() -> None:
 def test_efficient_bb84_asymptotics_by_hand() -> None:
     """One point of the asymptotic formulas, worked out in the test."""
     eta, n, g2, e = 0.04272, 0.292, 0.00698, 0.0254
-    clean = conditions(10.0, dark_count_rate=0.0, block_kind="asymptotic")
+    clean = conditions(10.0, background_count_rate=0.0, block_kind="asymptotic")
     gain = n * eta - g2 * n**2 * eta**2 / 2
     p2 = g2 * n**2 / 2
     phase_error = e / (1 - p2 / (0.1 * gain))

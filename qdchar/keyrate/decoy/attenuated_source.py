@@ -34,6 +34,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..link_parameters import LinkParameters
+from ..receiver import Clicks, live_shares, receive
 from ..tail_bounds import binary_entropy, expected_lower, expected_upper
 from .coherent import yield_and_error
 
@@ -84,8 +85,8 @@ class AttenuatedSource:
         ]
         return np.stack(np.broadcast_arrays(*thinned), axis=1)
 
-    def gain(self, given: LinkParameters, p3: ArrayLike = 0.0) -> tuple[Floats, Floats]:
-        """Gain and wrong-click probability of each setting, shape (settings, ...)."""
+    def light(self, given: LinkParameters, p3: ArrayLike = 0.0) -> tuple[Floats, Floats]:
+        """Click and wrong-click probability from light of each setting, shape (settings, ...)."""
         p = self.ends[0] if np.ndim(p3) == 0 and p3 == 0 else self.photons(p3)
         clicks, wrong = zip(*(yield_and_error(k, given) for k in range(4)), strict=True)
         return (
@@ -203,7 +204,8 @@ class AttenuatorBounds:
 
 def asymptotic_phase_error(source: AttenuatedSource, given: LinkParameters) -> Floats:
     """Upper bound on the single photons' error rate in an infinitely long block; at most 1/2."""
-    gain, wrong = source.gain(given)
+    clicks = receive(*source.light(given), given)
+    gain, wrong = clicks.x, clicks.wrong_x
     single = single_yield_lower(gain, gain, source)
     some = single > 0
     ratio = single_yield_upper(wrong, wrong, source) / np.where(some, single, 1.0)
@@ -224,15 +226,18 @@ def asymptotic_rate(source: AttenuatedSource, given: LinkParameters) -> Floats:
     given
         Channel and receiver.
     """
-    gain, wrong = source.gain(given)
+    clicks = receive(*source.light(given), given)
+    gain, wrong = clicks.z, clicks.wrong_z
     single = single_yield_lower(gain, gain, source)
     phase_error = asymptotic_phase_error(source, given)
     none, most = source.ends
     p0, p1 = np.minimum(none[0], most[0])[:2]
     lit = gain[0] > 0
     qber = np.where(lit, wrong[0] / np.where(lit, gain[0], 1.0), 0.5)
-    p_z_bob = 1.0 if given.active else given.p_z_bob
+    p_z_bob = np.asarray(1.0) if given.active else given.p_z_bob
+    opened = Clicks(clicks.z[0], clicks.x[0], clicks.wrong_z[0], clicks.wrong_x[0])
+    live_z, _ = live_shares(opened, p_z_bob, given)
     secret = p0 * gain[2] + p1 * single * (1 - binary_entropy(phase_error))
     return np.asarray(
-        np.maximum(p_z_bob * (secret - given.f_ec * gain[0] * binary_entropy(qber)), 0.0)
+        np.maximum(p_z_bob * live_z * (secret - given.f_ec * gain[0] * binary_entropy(qber)), 0.0)
     )

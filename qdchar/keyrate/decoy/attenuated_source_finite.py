@@ -15,7 +15,7 @@ from ..optimise import Effort, Rows, maximise
 from ..single_photon.finite_key import Phase
 from .attenuated_source import AttenuatedSource, AttenuatorBounds
 from .coherent_bounds import elementary_eps
-from .finite_key import DecoyCounts, DecoyKey, decoy_key
+from .finite_key import DecoyCounts, DecoyKey, counts_per_setting, decoy_key
 
 Floats = NDArray[np.float64]
 
@@ -51,20 +51,8 @@ def expected_counts(
 
     The expectation is that of a source without three-photon pulses, whatever `p3_max` allows.
     """
-    p_z, share = settings.p_z, settings.source.share
-    gain, wrong = settings.source.gain(given)
-    gain, wrong = share * gain, share * wrong
-    sent = given.pulses_sent(gain.sum(axis=0))
-    p_z_bob = given.bob(p_z)
-    key = sent * p_z * p_z_bob
-    test = sent * (1 - p_z) * (1 - p_z_bob)
-    crossed = sent * p_z * (1 - p_z_bob)
-    return (
-        DecoyCounts(
-            key * gain, key * wrong, test * gain, test * wrong, crossed * gain, crossed * gain / 2
-        ),
-        sent,
-    )
+    light = settings.source.light(given)
+    return counts_per_setting(*light, settings.source.share, settings.p_z, given)
 
 
 def attenuator_key(

@@ -19,7 +19,7 @@ from ..optimise import Effort, Rows, maximise
 from ..single_photon.finite_key import Phase
 from .coherent import coherent_gain
 from .coherent_bounds import Bound, CoherentBounds, Intensities, elementary_eps
-from .finite_key import DecoyCounts, DecoyKey, decoy_key
+from .finite_key import DecoyCounts, DecoyKey, counts_per_setting, decoy_key
 
 Floats = NDArray[np.float64]
 Decoys = Literal["vacuum+weak", "one-decoy"]
@@ -53,18 +53,8 @@ def expected_counts(
     settings: CoherentSettings, given: LinkParameters
 ) -> tuple[DecoyCounts, Floats]:
     """Return the counts of a block as expected on a link, and the number of pulses sent."""
-    p_z, share = settings.p_z, settings.light.share
-    gain, wrong = coherent_gain(settings.light.mean, given)
-    gain, wrong = share * gain, share * wrong
-    sent = given.pulses_sent(gain.sum(axis=0))
-    p_z_bob = given.bob(p_z)
-    key = sent * p_z * p_z_bob
-    test = sent * (1 - p_z) * (1 - p_z_bob)
-    crossed = sent * p_z * (1 - p_z_bob)
-    counts = DecoyCounts(
-        key * gain, key * wrong, test * gain, test * wrong, crossed * gain, crossed * gain / 2
-    )
-    return counts, sent
+    light = coherent_gain(settings.light.mean, given)
+    return counts_per_setting(*light, settings.light.share, settings.p_z, given)
 
 
 def coherent_key(

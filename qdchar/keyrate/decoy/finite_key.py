@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..link_parameters import LinkParameters
+from ..receiver import Clicks, live_shares, receive
 from ..single_photon.finite_key import Phase
 from ..tail_bounds import binary_entropy, observed_lower, observed_upper, sampling_deviation
 
@@ -101,6 +102,45 @@ class DecoyKey:
     qber: Floats
     phase_error: Floats
     score: Floats
+
+
+def counts_per_setting(
+    light: Floats, wrong: Floats, share: Floats, p_z: Floats, given: LinkParameters
+) -> tuple[DecoyCounts, Floats]:
+    """Return the counts of a block as expected on a link, and the number of pulses sent.
+
+    Parameters
+    ----------
+    light, wrong
+        Click probability of each setting from light, and that of a wrong click, shape
+        (settings, ...).
+    share
+        Probability of each setting, same shape.
+    p_z
+        Alice's Z probability.
+    given
+        Receiver and block.
+    """
+    p_z_bob = given.bob(p_z)
+    lit = receive(light, wrong, given)
+    each = Clicks(share * lit.z, share * lit.x, share * lit.wrong_z, share * lit.wrong_x)
+    mean = Clicks(each.z.sum(axis=0), each.x.sum(axis=0), each.wrong_z, each.wrong_x)
+    live_z, live_x = live_shares(mean, p_z_bob, given)
+    sent = given.pulses_sent(p_z_bob * live_z * mean.z + (1 - p_z_bob) * live_x * mean.x)
+    key = sent * p_z * p_z_bob * live_z
+    in_x = sent * (1 - p_z_bob) * live_x
+    test, crossed = (1 - p_z) * in_x, p_z * in_x * each.x
+    return (
+        DecoyCounts(
+            key * each.z,
+            key * each.wrong_z,
+            test * each.x,
+            test * each.wrong_x,
+            crossed,
+            crossed / 2,
+        ),
+        sent,
+    )
 
 
 def decoy_key(

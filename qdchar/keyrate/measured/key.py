@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qdchar.errors import InconclusiveError, UsageError
-from qdchar.link import Link
+from qdchar.link import Constant, Link
 
 from ..assumptions import session_assumptions
 from ..decoy.attenuated_source import AttenuatedSource
@@ -143,7 +143,12 @@ def single_photon_session(
         raise UsageError("session: p2_limit is a probability: at least 0, at most 1")
     if source is not None:
         n = attenuation * source.mean_photon_number.value
-        _check_detections(counts, n, pulses_sent * p_z, link.dark_count_probability)
+        _check_detections(
+            counts,
+            n,
+            pulses_sent * p_z,
+            link.dark_count_probability + link.background_count_probability,
+        )
     key = key_from_counts(
         _floats(counts),
         np.asarray(pulses_sent, dtype=np.float64),
@@ -325,7 +330,9 @@ def _security(link: Link) -> Security:
 
 
 def _security_constants(link: Link) -> LinkParameters:
-    return replace(LinkParameters.from_link(link), rigorous=_security(link) == "rigorous")
+    # the counts hold what the detectors did, their dead time included
+    seen = link.model_copy(update={"dead_time": Constant(value=0.0)})
+    return replace(LinkParameters.from_link(seen), rigorous=_security(link) == "rigorous")
 
 
 def _checked_eps_source(eps_source: float | None, link: Link) -> float:

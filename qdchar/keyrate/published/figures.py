@@ -91,7 +91,8 @@ def figure_3(source: SourceFigures, link: Link) -> Figure:
     rate = np.array([p.rate_per_pulse for p in points])
     u = np.array([p.rate_per_pulse_u for p in points])
     n, g2 = source.mean_photon_number.value, source.g2_zero.value
-    decoy = best_attenuator_key(n, g2, LinkParameters.from_link(link, loss))[0].rate
+    clock = source.clock_rate.value
+    decoy = best_attenuator_key(n, g2, LinkParameters.from_link(link, loss, clock))[0].rate
     top.semilogy(loss, _positive(rate), color="tab:red", label="this source")
     top.fill_between(
         loss, _positive(rate - 2 * u), _positive(rate + 2 * u), color="tab:red", alpha=0.25, lw=0
@@ -160,18 +161,19 @@ FIGURES: dict[str, Callable[[SourceFigures, Link], Figure]] = {
 def _advantage_figure(source: SourceFigures, link: Link, comparator: str) -> Figure:
     figure = Figure(figsize=(6.5, 5), layout="constrained")
     axes = figure.subplots()
+    light: Any = {"comparator": comparator, "clock_rate_hz": source.clock_rate.value}
     n, g2 = np.logspace(-2, 0, _MAP_POINTS), np.logspace(-4, -0.2, _MAP_POINTS)
-    advantage = advantage_map(n, g2, link, loss_dB=0.0, comparator=comparator)
+    advantage = advantage_map(n, g2, link, loss_dB=0.0, **light)
     shown = np.ma.masked_invalid(advantage.advantage_dB)
     mesh = axes.pcolormesh(n, g2, shown, cmap="RdBu", vmin=-8, vmax=8, shading="gouraud")
     figure.colorbar(mesh, label="advantage at 0 dB loss (dB)")
     for loss_dB, style in zip(_LOSSES_DB, ("-", "--", "-.", ":"), strict=False):
-        (start,) = minimum_mean(g2[:1], link, loss_dB=loss_dB, comparator=comparator)
+        (start,) = minimum_mean(g2[:1], link, loss_dB=loss_dB, **light)
         if np.isinf(start):
             continue
         # points close together at the smallest <n>, where the line is steep
         fine = start * (1 / start) ** (np.linspace(0, 1, 50) ** 3)
-        edge = maximum_g2(fine, link, loss_dB=loss_dB, comparator=comparator)
+        edge = maximum_g2(fine, link, loss_dB=loss_dB, **light)
         axes.plot(fine, edge, "k", ls=style, label=f"{loss_dB:g} dB")
     _sources(axes, source)
     axes.set(

@@ -46,7 +46,8 @@ def morrison_pousa_link(receiver: float, block: float) -> Link:
     return Link(
         fiber_optics_efficiency=Constant(value=1.0),
         detector_efficiency=Constant(value=receiver),
-        dark_count_rate=Constant(value=142.0),
+        dark_count_rate=Constant(value=0.0),
+        background_count_rate=Constant(value=142.0),
         gate_width=Constant(value=1e-9),
         misalignment=Constant(value=0.0041),
         receiver="active",

@@ -15,13 +15,11 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from qdchar.link import Link
-
 from ..decoy.coherent import best_infinite_decoy
 from ..decoy.coherent_finite import best_coherent_key
 from ..link_parameters import LinkParameters
 from .morrison_pousa import morrison, pousa
-from .values import MEASURED, PAPER
+from .values import MEASURED, PAPER, PAPERS_LINK
 from .variants import VARIANTS, Reproduction, Variant
 
 Floats = NDArray[np.float64]
@@ -34,13 +32,15 @@ def reproduce() -> tuple[Reproduction, ...]:
 
 
 def linear_gain_rate(given: LinkParameters) -> Floats:
-    """Rate of three-state coherent light with a gain linear in the mean, p_dark + mean eta.
+    """Rate of three-state coherent light with a gain linear in the mean.
 
     Small transmissions make every gain linear, and a block of received pulses makes the rate
     proportional to the transmission: so a channel a thousand times weaker has the linear rate.
     """
     far = 1e-3
-    weaker = replace(given, eta=given.eta * far, p_dark=given.p_dark * far)
+    weaker = replace(
+        given, eta=given.eta * far, p_dark=given.p_dark * far, p_background=given.p_background * far
+    )
     return best_coherent_key(weaker, phase="lt")[0].rate / far
 
 
@@ -53,7 +53,7 @@ _BASELINES: dict[str, Callable[[LinkParameters], Floats]] = {
 
 def _rates() -> list[Reproduction]:
     """Measured rates; <n> and g2 from Table 1, not those of the day."""
-    given = LinkParameters.from_link(Link(), np.array([m.loss_dB for m in MEASURED]))
+    given = LinkParameters.from_link(PAPERS_LINK, np.array([m.loss_dB for m in MEASURED]))
     by_variant = [(v.name, v.rate(given)) for v in VARIANTS]
     return [
         Reproduction(
@@ -71,7 +71,7 @@ def _advantages() -> list[Reproduction]:
     """Measured rates over computed coherent light, and the coherent light they imply."""
     published = {0.17: 5.40, 14.6: 2.53, 15.16: 2.95}
     measured = [m for m in MEASURED if m.loss_dB in published]
-    given = LinkParameters.from_link(Link(), np.array([m.loss_dB for m in measured]))
+    given = LinkParameters.from_link(PAPERS_LINK, np.array([m.loss_dB for m in measured]))
     light = {name: rate(given) for name, rate in _BASELINES.items()}
     rows = [
         Reproduction(
@@ -102,7 +102,7 @@ def _advantages() -> list[Reproduction]:
 def _crossing() -> list[Reproduction]:
     """Loss at which the lead over three-state coherent light ends."""
     losses = np.arange(10.0, 30.0, 0.25)
-    given = LinkParameters.from_link(Link(), losses)
+    given = LinkParameters.from_link(PAPERS_LINK, losses)
     light = _by_receiver(_BASELINES["3-state coherent light"], given)
 
     def last(variant: Variant) -> float:
@@ -126,7 +126,7 @@ def _by_receiver(
 
 def _boundaries() -> list[Reproduction]:
     """Corners of the advantage region at no loss: Fig. 4a (finite) and 4b (asymptotic)."""
-    finite = LinkParameters.from_link(Link(), 0.0)
+    finite = LinkParameters.from_link(PAPERS_LINK, 0.0)
     asymptotic = replace(finite, block_kind="asymptotic")
     finite_lights: dict[str, Callable[[LinkParameters], Floats]] = {
         "": _BASELINES["3-state coherent light"],

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..link_parameters import LinkParameters
 from ..optimise import Effort, Rows, maximise
 from ..photon_statistics import multiphoton_probability
+from ..receiver import Clicks, live_shares, receive
 from ..tail_bounds import binary_entropy
 from .finite_key import (
     Accounting,
@@ -29,31 +30,33 @@ SEARCH_LOWER = np.array([-4.0, -6.0])
 SEARCH_UPPER = np.array([14.0, 0.0])
 
 
-def detection(n: ArrayLike, g2: ArrayLike, given: LinkParameters) -> tuple[Floats, Floats]:
-    """Gain and error rate of a source at threshold detectors.
+def detection(n: ArrayLike, g2: ArrayLike, p_z_bob: ArrayLike, given: LinkParameters) -> Clicks:
+    """Clicks per pulse of a source in each basis, dark counts and dead time included.
 
-    The gain is 1 - (1 - p_dark)(1 - n eta + g2 n^2 eta^2 / 2); photons err with probability
-    e_mis, dark counts with 1/2.
+    The probability of a click from light is 1 - (1 - p_background)(1 - n eta + g2 n^2 eta^2 / 2);
+    photons err with probability e_mis, background light and dark counts with 1/2.
 
     Parameters
     ----------
     n, g2
         The source after any pre-attenuation.
+    p_z_bob
+        Bob's Z probability.
     given
         Channel and receiver.
-
-    Returns
-    -------
-    gain, qber
-        Probability of a click per pulse, and of an error per click; 1/2 where nothing clicks.
     """
     n = np.asarray(n, dtype=np.float64)
     signal = given.eta * n - multiphoton_probability(n, g2) * given.eta**2
-    gain = np.asarray(given.p_dark + (1 - given.p_dark) * signal)
-    silent = gain <= 0
-    clicks = np.where(silent, 1.0, gain)
-    qber = (given.e_mis * (gain - given.p_dark) + given.p_dark / 2) / clicks
-    return gain, np.asarray(np.where(silent, 0.5, qber))
+    photons = (1 - given.p_background) * signal
+    light = given.p_background + photons
+    clicks = receive(light, given.e_mis * photons + given.p_background / 2, given)
+    return clicks.times(live_shares(clicks, np.asarray(p_z_bob), given))
+
+
+def error_rate(clicks: Floats, wrong: Floats) -> Floats:
+    """Errors per click; 1/2 where nothing clicks."""
+    silent = clicks <= 0
+    return np.asarray(np.where(silent, 0.5, wrong / np.where(silent, 1.0, clicks)))
 
 
 def single_photon_key(
@@ -94,23 +97,28 @@ def single_photon_key(
     p_z = np.asarray(p_z, dtype=np.float64)
     attenuation = np.asarray(attenuation, dtype=np.float64)
     used = attenuation * np.asarray(n, dtype=np.float64)
-    gain, qber = detection(used, g2, given)
+    p_z_bob = given.bob(p_z)
+    clicks = detection(used, g2, p_z_bob, given)
     p2 = multiphoton_probability(used, g2) + attenuation**2 * np.asarray(p2_margin)
     if given.block_kind == "asymptotic":
-        return _asymptotic(p2, gain, qber, p_z, attenuation, given, phase, accounting)
-    sent = given.pulses_sent(gain)
-    p_z_bob = given.bob(p_z)
-    sifted = sent * p_z * p_z_bob * gain
-    test = sent * (1 - p_z) * (1 - p_z_bob) * gain
-    crossed = sent * p_z * (1 - p_z_bob) * gain
-    counts = BasisCounts(sifted, qber * sifted, test, qber * test, crossed, crossed / 2)
+        return _asymptotic(p2, clicks, p_z, attenuation, given, phase, accounting)
+    sent = given.pulses_sent(clicks.total(p_z_bob))
+    in_z, in_x = sent * p_z * p_z_bob, sent * (1 - p_z_bob)
+    test, crossed = in_x * (1 - p_z), in_x * p_z * clicks.x
+    counts = BasisCounts(
+        in_z * clicks.z,
+        in_z * clicks.wrong_z,
+        test * clicks.x,
+        test * clicks.wrong_x,
+        crossed,
+        crossed / 2,
+    )
     return key_from_counts(counts, sent, p2, p_z, attenuation, given, phase, accounting)
 
 
 def _asymptotic(
     p2: Floats,
-    gain: Floats,
-    qber: Floats,
+    clicks: Clicks,
     p_z: Floats,
     attenuation: Floats,
     given: LinkParameters,
@@ -126,18 +134,20 @@ def _asymptotic(
         share_z = p2 / np.where(p_z_bob > 0, p_z_bob, 1.0)
         share_x = p2 / np.where(p_x_bob > 0, p_x_bob, 1.0)
         share_x = np.where((p_x_bob > 0) | (p2 == 0), share_x, np.inf)
-    clicks = np.where(gain > 0, gain, 1.0)
-    in_z, in_x = share_z / clicks, share_x / clicks
-    has_basis = (gain > 0) & (in_z < 1) & (in_x < 1)
+    some = (clicks.z > 0) & (clicks.x > 0)
+    in_z = share_z / np.where(some, clicks.z, 1.0)
+    in_x = share_x / np.where(some, clicks.x, 1.0)
+    has_basis = some & (in_z < 1) & (in_x < 1)
     multi = np.where(has_basis, in_x, 0.0)
+    qber, error_x = error_rate(clicks.z, clicks.wrong_z), error_rate(clicks.x, clicks.wrong_x)
     if phase == "eb":
-        bound = qber / (1 - multi)
+        bound = error_x / (1 - multi)
     else:
         mismatched = np.minimum((3 if phase == "lt-each" else 1) * multi, 1 - 1e-12)
-        bound = (qber + multi / 2) / (1 - mismatched)
+        bound = (error_x + multi / 2) / (1 - mismatched)
     raw_phase = np.where(has_basis, bound, 1.0)
     phase_error = np.clip(raw_phase, 0.0, 0.5)
-    sifted = p_z * p_z_bob * gain
+    sifted = p_z * p_z_bob * clicks.z
     good = sifted - p_z * p_z_bob * share_z
     balance = (
         np.where(has_basis, good * (1 - binary_entropy(phase_error)), 0.0)
