@@ -60,6 +60,13 @@ def _exact_if_plain(given: Any) -> Any:
 _Given = Annotated[Constant, BeforeValidator(_exact_if_plain)]
 
 
+def _as_tuple(given: Any) -> Any:
+    return tuple(given) if isinstance(given, list) else given
+
+
+_Shares = Annotated[tuple[float, float, float, float], BeforeValidator(_as_tuple)]
+
+
 def _exactly(value: float) -> Constant:
     return Constant(value=value)
 
@@ -144,7 +151,7 @@ class Link(BaseModel):
     fiber_optics_efficiency: _Given = _exactly(0.6)
     detector_efficiency: _Given = _exactly(0.712)
     dark_count_rate: _Given = _exactly(43.0)
-    detector_dark_shares: tuple[float, float, float, float] = (0.25, 0.25, 0.25, 0.25)
+    detector_dark_shares: _Shares = (0.25, 0.25, 0.25, 0.25)
     background_count_rate: _Given = _exactly(0.0)
     dead_time: _Given = _exactly(0.0)
     gate_width: _Given = _exactly(3.42e-9)

@@ -8,6 +8,7 @@ import pytest
 
 from qdchar.keyrate import SourceFigures, predict
 from qdchar.keyrate.crossing import beyond_search, crossing_loss, crossings, maximum_loss
+from qdchar.keyrate.published.values import PAPERS_LINK
 from qdchar.keyrate.result import Protocol
 from qdchar.keyrate.single_photon.finite_key import Accounting
 from qdchar.link import Constant, Link
@@ -31,7 +32,7 @@ UNCERTAIN = Link(
 )
 def test_crossings(protocol: Protocol, accounting: Accounting, crossing: float) -> None:
     """An independent computation, to its printed digit; the paper says 19 dB."""
-    found = crossing_loss(SOURCE, LINK, PAPER, protocol=protocol, accounting=accounting)
+    found = crossing_loss(SOURCE, PAPERS_LINK, PAPER, protocol=protocol, accounting=accounting)
     assert found is not None
     assert found.value == pytest.approx(crossing, abs=0.06)
 

@@ -8,6 +8,7 @@ from qdchar.estimate import Contribution, Estimate
 from qdchar.keyrate import SourceFigures, predict, predict_with_decoy
 from qdchar.keyrate.link_parameters import LinkParameters
 from qdchar.keyrate.monte_carlo import sample_rates
+from qdchar.keyrate.published.values import PAPERS_LINK
 from qdchar.keyrate.single_photon.rate import best_single_photon_key
 from qdchar.link import Constant, Link
 
@@ -189,7 +190,9 @@ def test_with_decoy_the_lead_is_kept_at_every_loss() -> None:
 def test_endless_decoy_is_the_asymptotic_table() -> None:
     losses = [0, 10, 14.6, 20, 25, 30, 35, 40]
     published = [7.07e-2, 7.07e-3, 2.45e-3, 7.06e-4, 2.23e-4, 7.03e-5, 2.20e-5, 6.70e-6]
-    found = predict_with_decoy(loss_dB=losses, block_kind="asymptotic", comparators=())
+    found = predict_with_decoy(
+        link=PAPERS_LINK, loss_dB=losses, block_kind="asymptotic", comparators=()
+    )
     assert [p.rate_per_pulse for p in found] == pytest.approx(published, rel=1.5e-3)
     assert found[0].phase_error == pytest.approx(0.0254, rel=1e-3)
 
