@@ -4,10 +4,42 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ._options import as_json
+
+if TYPE_CHECKING:
+    from qdchar.tags import TagSource
+
+
+_MOST_STEPS = 1 << 15
+"""Steps after the sync that a T3 record can hold."""
+
+
+def refuse_loss(tags: TagSource, suffix: str, mode: str | None) -> None:
+    """Refuse to write into a format that cannot hold what the file tells.
+
+    Raises
+    ------
+    UsageError
+        If nanotimes could not be read as times, or their step or the pulse clock would be lost.
+    """
+    from qdchar.errors import UsageError
+
+    unused = [w for w in tags.warnings if w.startswith("nanotimes are not used")]
+    if unused:
+        raise UsageError(f"{unused[0]}; converted, the file would have lost them")
+    period_ps, step_ps = tags.metadata.sync_period_ps, tags.resolution_ps
+    if suffix != ".ptu" or period_ps is None or mode == "T2":
+        return
+    if abs(step_ps - round(step_ps)) > 1e-6 or period_ps / step_ps > _MOST_STEPS:
+        raise UsageError(
+            f"T3 of a PTU file holds at most {_MOST_STEPS} steps of whole picoseconds after the "
+            f"sync; here a period of {period_ps:g} ps has steps of {step_ps:g} ps, which would be "
+            "rounded. Write .h5, or --mode T2"
+        )
 
 
 @click.command()
@@ -46,6 +78,7 @@ def convert(
 
     tags = open_tags(source)
     suffix = target.suffix.lower()
+    refuse_loss(tags, suffix, mode)
     if suffix == ".ptu":
         is_t3 = mode == "T3" if mode else tags.metadata.sync_period_ps is not None
         write_ptu(

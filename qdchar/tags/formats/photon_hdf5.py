@@ -7,6 +7,7 @@ was not closed.
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -19,7 +20,8 @@ from numpy.typing import NDArray
 
 from qdchar.errors import RecordError
 
-from ..source import CHUNK_TAGS, TagChunk, TagMetadata
+from ..source import CHUNK_TAGS, TagChunk, TagMetadata, TimeOrder, in_time_order
+from .photon_hdf5_nanotimes import Nanotimes, read_nanotimes
 from .photon_hdf5_recovery import AsClosed, is_marked_open
 from .photon_hdf5_tail import read_tail
 
@@ -94,6 +96,8 @@ class StoredTags:
         if not 1e-3 <= self._unit_ps <= 1e9:
             raise RecordError(f"{self.path}: timestamps_unit {unit_s:g} s is not a time-tag unit")
         self._span: tuple[int, int] | None = None
+        self._nanotimes: Nanotimes | None = None
+        self._not_used = ""
         self._metadata = TagMetadata(format="Photon-HDF5")
         if "user/qdchar" in file:
             user = file["user/qdchar"]
@@ -117,6 +121,12 @@ class StoredTags:
             self._take_tail(about.get("tail", ""))
         else:
             self._tail = None
+            self._nanotimes, self._not_used = read_nanotimes(self.path, file, self._unit_ps)
+        if self._nanotimes is not None:
+            self._resolution = self._nanotimes.step_ps
+            self._metadata = TagMetadata(
+                format="Photon-HDF5 with nanotimes", sync_period_ps=self._nanotimes.period_ps
+            )
         _refuse_unwritten(self.path, timestamps, self._stored)
         _refuse_unwritten(self.path, detectors, self._stored)
         if self._length:
@@ -125,6 +135,10 @@ class StoredTags:
             last = int(self._part(file, self._length - 1, self._length)[0][0])
             begin, end = self._span or (first, last + 1)
             self._span = begin, max(end, last + 1)
+            if self._nanotimes is not None:  # whole pulse periods
+                step = self._nanotimes.step_ps
+                nano = int(file["photon_data/nanotimes"][0])
+                self._span = first - round(nano * step), last + math.ceil(self._unit_ps)
 
     def _take_tail(self, identity: str) -> None:
         """Count the tail's tags in, which begin where the HDF5 file is sure to hold all before."""
@@ -178,11 +192,12 @@ class StoredTags:
     @property
     def warnings(self) -> tuple[str, ...]:
         """Traces of a writer that was killed."""
-        if not self._surplus:
-            return ()
-        return (
-            f"{self._surplus} tags at the end are incomplete (the writer was killed); left out",
-        )
+        found = [self._not_used] if self._not_used else []
+        if self._surplus:
+            found.append(
+                f"{self._surplus} tags at the end are incomplete (the writer was killed); left out"
+            )
+        return tuple(found)
 
     def _scaled(self, timestamps: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
         if timestamps.max(initial=0) > (1 << 62) / max(self._unit_ps, 1.0):
@@ -217,7 +232,11 @@ class StoredTags:
         self, file: h5py.File, begin: int, end: int
     ) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
         """Read times [ps] and channels of some tags, from the HDF5 file and its tail."""
-        times = self._scaled(file["photon_data/timestamps"][begin : min(end, self._stored)])
+        macro = file["photon_data/timestamps"][begin : min(end, self._stored)]
+        times = self._scaled(macro)
+        if self._nanotimes is not None:
+            nano = file["photon_data/nanotimes"][begin : min(end, self._stored)]
+            times = self._nanotimes.times(macro, nano)
         if self._tail is not None and end > self._stored:
             rest = slice(max(begin - self._stored, 0), end - self._stored)
             times = np.concatenate([times, self._tail.times_ps[rest]])
@@ -226,10 +245,10 @@ class StoredTags:
     def chunks(self, size: int = CHUNK_TAGS) -> Iterator[TagChunk]:
         """Go through all tags, `size` at a time."""
         if self._length > _KEPT_TAGS:
-            yield from self._read(size)
+            yield from self._sorted(size)
             return
         if self._kept is None:
-            parts = list(self._read(CHUNK_TAGS))
+            parts = list(self._sorted(CHUNK_TAGS))
             self._kept = TagChunk(
                 np.concatenate([p.times_ps for p in parts] or [np.empty(0, np.int64)]),
                 np.concatenate([p.channels for p in parts] or [np.empty(0, np.uint8)]),
@@ -237,6 +256,12 @@ class StoredTags:
         for begin in range(0, self._length, size):
             part = slice(begin, begin + size)
             yield TagChunk(self._kept.times_ps[part], self._kept.channels[part])
+
+    def _sorted(self, size: int) -> Iterator[TagChunk]:
+        """Read all tags; nanotimes after one pulse stand in any order."""
+        if self._nanotimes is None:
+            return self._read(size)
+        return in_time_order(self._read(size), TimeOrder())
 
     def _read(self, size: int) -> Iterator[TagChunk]:
         previous = self.start_ps
@@ -249,7 +274,9 @@ class StoredTags:
                     raise RecordError(
                         f"{self.path}: tags {part.start} to {part.stop} are damaged: {error}"
                     ) from error
-                if times[0] < previous or np.any(times[1:] < times[:-1]):
+                if self._nanotimes is None and (
+                    times[0] < previous or np.any(times[1:] < times[:-1])
+                ):
                     raise RecordError(
                         f"{self.path}: tags {part.start} to {part.stop} are not in time order"
                     )
