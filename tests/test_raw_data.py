@@ -64,6 +64,9 @@ def test_a_file_that_is_no_scan_is_named(tmp_path: Path) -> None:
         ("x,y\n1,2\n", "needed are power_W"),
         ("power_W,counts\n1e-9,many\n", "line 2"),
         ("power_W,counts\n1e-9\n", "line 2"),
+        ("power_W,counts,dwell_s\n1e-9,3,0.5\n1e-9,3,0\n", "line 3: dwell_s is 0, must be more"),
+        ("power_W,counts,dwell_s\n1e-9,3,inf\n", "line 2: dwell_s is inf"),
+        ("power_W,counts\n1e-9,-1\n", "line 2: -1 and 0 clicks"),
     ],
 )
 def test_a_damaged_table_is_named_with_its_line(tmp_path: Path, text: str, says: str) -> None:

@@ -157,6 +157,11 @@ class Copy:
                 target = self.folder / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, target)
+        for top in ("qdchar", *FOLDERS_OF_THE_PACKAGE):  # compiled loops, which take long to make
+            for loop in (ROOT / top).rglob("__pycache__/*.nb[ci]"):
+                target = self.folder / loop.relative_to(ROOT)
+                target.parent.mkdir(exist_ok=True)
+                shutil.copy2(loop, target)
         for name in FOLDERS_OF_THE_PACKAGE:  # as an installed package has them
             (self.folder / "qdchar" / name).symlink_to(self.folder / name)
         self._environment = {**os.environ, "PYTHONPATH": str(self.folder)}

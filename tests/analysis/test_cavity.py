@@ -87,9 +87,13 @@ def test_orders_calibrate_the_piezo_within_what_it_creeps() -> None:
     nominal = WAVELENGTH_M / 2 / SCALE
     centres = (1.3 + nominal * np.array([0, 1.0, 1.98, 2.955, 3.93, 4.9])).tolist()
     scan = _simulate(np.random.default_rng(3), np.arange(0, 60, 0.03), tuple(centres), 0.05)
-    fsr = cavity.orders(scan, **GIVEN)["cavity_fsr_voltage"]
+    found = cavity.orders(scan, **GIVEN)
+    fsr, scale = found["cavity_fsr_voltage"], found["cavity_metres_per_volt"]
     assert abs(fsr.value - nominal) < fsr.u
     assert fsr.u == pytest.approx(0.05 * nominal, rel=0.1)
+    # half a wavelength an order
+    assert abs(scale.value - SCALE) < scale.u
+    assert scale.u == pytest.approx(0.05 * SCALE, rel=0.1)
 
 
 def test_a_missed_order_does_not_double_the_spacing() -> None:

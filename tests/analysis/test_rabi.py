@@ -182,6 +182,31 @@ def test_pi_pulse_outside_the_scan_is_a_problem() -> None:
     assert any("extrapolation" in p or "relative uncertainty" in p for p in result.problems)
 
 
+@pytest.mark.parametrize(
+    ("pi_W", "u_W", "says"),
+    [
+        (20e-9, 1e-9, None),
+        (20e-9, 2.4e-9, "relative uncertainty of the pi power is 12%"),
+        (60.1e-9, 1e-9, "extrapolation"),
+        (2.9e-9, 0.1e-9, "fewer than 3 points below"),
+    ],
+)
+def test_a_pi_power_that_the_scan_does_not_hold_is_a_problem(
+    pi_W: float, u_W: float, says: str | None
+) -> None:
+    class Solution:
+        def __getitem__(self, _: str) -> float:
+            return pi_W
+
+        def u(self, _: str) -> float:
+            return u_W
+
+    power = np.linspace(1e-9, 60e-9, 60)
+    problems = rabi._problems(Solution(), power)  # type: ignore[arg-type]
+    assert len(problems) == (says is not None)
+    assert all(says is not None and says in p for p in problems)
+
+
 def test_scale_of_the_meter_stays_one_error_source() -> None:
     scan = _scan(np.random.default_rng(5), 4.0)
     meter = given("power_meter_gain", 1.02, 0.01)

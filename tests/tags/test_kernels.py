@@ -187,6 +187,11 @@ def test_folding_equals_exact_fractions(
     assert np.abs(counts - expected).sum() <= 2 * unsure
 
 
+def test_the_bins_of_a_folded_period_end_with_the_period() -> None:
+    folded = Folder(1, PulseClock(12_500.0), n_bins=50).histogram(1.0)
+    assert folded.edges_ps[[0, 1, -1]].tolist() == [0.0, 250.0, 12_500.0]
+
+
 def test_folding_keeps_a_thousandth_of_a_picosecond_over_ten_thousand_seconds() -> None:
     period = 13_135.426244581637
     pulses = np.array([0, 1, 10**6, 761_299_999_999], dtype=object)
