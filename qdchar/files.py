@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from .errors import QdcharError, RecordError, RunFolderError, UsageError
 
@@ -75,8 +75,26 @@ def reserve_space(descriptor: int, size: int) -> None:
             # a file system that reserves nothing: the library's own error has to do
 
 
+def to_disk(stream: IO[Any]) -> None:
+    """Have what was written to a stream on the disk, whatever happens to the machine."""
+    stream.flush()
+    os.fsync(stream.fileno())
+
+
+def names_to_disk(folder: Path) -> None:
+    """Have the names of a folder's files on the disk; Windows does so by itself."""
+    if os.name != "nt":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a small text file in one piece: whoever reads it sees the old text or the new one.
+
+    That holds through a power cut, too: the text is on the disk before the file gets its name.
 
     Raises
     ------
@@ -86,8 +104,11 @@ def write_text(path: Path, text: str) -> None:
     partial = path.with_name(path.name + ".partial")
     with writing(path):
         try:
-            partial.write_text(text, encoding="utf-8")
+            with partial.open("w", encoding="utf-8") as stream:
+                stream.write(text)
+                to_disk(stream)
             partial.replace(path)
+            names_to_disk(path.parent)
         except OSError:
             partial.unlink(missing_ok=True)
             raise

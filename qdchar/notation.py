@@ -117,3 +117,14 @@ def _rounded(value: float) -> str:
     decimals = _DIGITS_WITHOUT_U - 1 - math.floor(math.log10(abs(value)))
     digits = f"{round(value, decimals):.{max(decimals, 0)}f}"
     return digits.rstrip("0").rstrip(".") if decimals > 0 else digits
+
+
+def age_text(hours: float) -> str:
+    """Return an age as a person reads it.
+
+    Examples
+    --------
+    >>> age_text(0.25), age_text(3.24)
+    ('15 min', '3.2 h')
+    """
+    return f"{60.0 * hours:.0f} min" if hours < 1.0 else f"{hours:.1f} h"

@@ -138,6 +138,32 @@ class RawFile(BaseModel):
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
+class TakenOver(BaseModel):
+    """A measurement whose quantities were taken over instead of measured.
+
+    Attributes
+    ----------
+    run
+        Run folder in which it was measured.
+    measured
+        When, UTC.
+    age_hours
+        Its age when the record was made [h].
+    why
+        "resumed": this run was broken off after it, and went on. "earlier run": it is from another
+        run, and the recipe allows that.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    measurement: str
+    quantities: tuple[str, ...]
+    run: str
+    measured: datetime
+    age_hours: FiniteFloat
+    why: Literal["resumed", "earlier run"]
+
+
 class SourceRecord(BaseModel):
     """One source's quantities at one time.
 
@@ -153,6 +179,10 @@ class SourceRecord(BaseModel):
         The raw files with their hashes.
     problems
         Reasons why a quantity cannot be trusted; empty if there is none.
+    taken_over
+        Measurements that were not made in one go with the others.
+    resumed
+        When the calibration went on after it was broken off, UTC; empty if it was not.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -170,6 +200,8 @@ class SourceRecord(BaseModel):
     quantities: dict[str, RecordedQuantity]
     raw: tuple[RawFile, ...] = ()
     problems: tuple[str, ...] = ()
+    taken_over: tuple[TakenOver, ...] = ()
+    resumed: tuple[datetime, ...] = ()
 
     @model_validator(mode="before")
     @classmethod
@@ -241,8 +273,17 @@ def make_record(
     tuning: Mapping[str, float | str],
     raw: Sequence[RawFile] = (),
     problems: Sequence[str] = (),
+    taken_over: Sequence[TakenOver] = (),
+    resumed: Sequence[datetime] = (),
+    valid_until: datetime | None = None,
 ) -> SourceRecord:
-    """Make a record of estimates and their provenance."""
+    """Make a record of estimates and their provenance.
+
+    Parameters
+    ----------
+    valid_until
+        Where a quantity that was taken over is valid for a shorter time than `valid_for` from now.
+    """
     now = datetime.now(UTC)
     return SourceRecord(
         schema=SCHEMA,
@@ -251,11 +292,13 @@ def make_record(
         station=station,
         simulated=simulated,
         created=now,
-        valid_until=now + valid_for,
+        valid_until=now + valid_for if valid_until is None else min(valid_until, now + valid_for),
         tuning=dict(tuning),
         quantities={e.name: RecordedQuantity.of(e) for e in estimates},
         raw=tuple(raw),
         problems=tuple(problems),
+        taken_over=tuple(taken_over),
+        resumed=tuple(resumed),
     )
 
 

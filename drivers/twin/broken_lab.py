@@ -73,12 +73,19 @@ class BrokenLab(Lab):
         Its faults; those without a measurement begin at once.
     """
 
-    def __init__(self, truth: Truth, seed: int, planned: Sequence[PlannedFault]) -> None:
-        super().__init__(truth, seed)
+    def __init__(
+        self,
+        truth: Truth,
+        seed: int,
+        planned: Sequence[PlannedFault],
+        *,
+        restarts: int = 0,
+        clock_s: float = 0.0,
+    ) -> None:
+        super().__init__(truth, seed, restarts=restarts, clock_s=clock_s)
         self.defects = Defects()
-        self._rng = np.random.default_rng(
-            np.random.SeedSequence(seed, spawn_key=(_FAULTS_SPAWN_KEY,))
-        )
+        key = (_FAULTS_SPAWN_KEY, restarts) if restarts else (_FAULTS_SPAWN_KEY,)
+        self._rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
         self._waiting = list(planned)
         self._in_recording: list[PlannedFault] = []
         self._shown: dict[str, Any] = {}

@@ -53,6 +53,8 @@ VIBRATION_s = 1e-3
 """Correlation time of the vibration of the cavity."""
 CHUNK_s = 0.02
 _SLICES = 32
+_RESTART_SPAWN_KEY = 98
+"""Seeds the noise of a lab that was started again."""
 _NODES, _WEIGHTS = hermegauss(7)
 _WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
 
@@ -66,14 +68,24 @@ class Lab:
         True values of its parameters.
     seed
         Of everything random: errors of instruments, noise, counts.
+    restarts
+        How often this lab has been started before. Its instruments and their errors are those of
+        the seed at every start; its noise and counts are drawn anew at each.
+    clock_s
+        Time in the lab at its start [s]: what drifts has drifted since time 0. Outputs are at
+        zero and the pump's shutter is closed, as after a power cut; what the piezos did before has
+        faded.
     """
 
     channel_sync = 0
     channel_a = 1
     channel_b = 2
 
-    def __init__(self, truth: Truth, seed: int) -> None:
+    def __init__(self, truth: Truth, seed: int, *, restarts: int = 0, clock_s: float = 0.0) -> None:
         instruments, *others, receiver = np.random.SeedSequence(seed).spawn(6)
+        if restarts:
+            key = (_RESTART_SPAWN_KEY, restarts)
+            others = np.random.SeedSequence(seed, spawn_key=key).spawn(len(others))
         meter, counts, tags, stepper = map(np.random.default_rng, others)
         self.truth = truth
         self.errors = InstrumentErrors.from_seed(truth, instruments, receiver)
@@ -82,7 +94,7 @@ class Lab:
         self.resolution_ps = float(truth.detectors.resolution_ps)
         self._meter, self._counts, self._tags, self._stepper = meter, counts, tags, stepper
         self._lock = threading.RLock()
-        self._now_ps = 0
+        self._now_ps = round(clock_s * 1e12)
         self._settings = Settings(
             fine=Piezo(truth.piezo.hysteresis, truth.piezo.creep),
             etalon=Piezo(truth.etalon.hysteresis, truth.etalon.creep),

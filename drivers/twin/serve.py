@@ -69,12 +69,15 @@ def serve(
     base_port: int | None = None,
     host: str = "127.0.0.1",
     faults: Sequence[PlannedFault] = (),
+    *,
+    restarts: int = 0,
+    clock_s: float = 0.0,
 ) -> Iterator[Served]:
     """Serve a simulated lab while the `with` block runs.
 
     Parameters
     ----------
-    truth, seed
+    truth, seed, restarts, clock_s
         See `Lab`.
     base_port
         First of as many consecutive ports as there are emulators; free ones where not given.
@@ -89,7 +92,11 @@ def serve(
         If a port is in use.
     """
     _compile()
-    lab = BrokenLab(truth, seed, faults) if faults else Lab(truth, seed)
+    lab = (
+        BrokenLab(truth, seed, faults, restarts=restarts, clock_s=clock_s)
+        if faults
+        else Lab(truth, seed, restarts=restarts, clock_s=clock_s)
+    )
     addresses = {}
     with ExitStack() as running:
         for k, (name, emulator) in enumerate(_EMULATORS.items()):

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from qdchar.lab.outcome import Outcome
 from qdchar.notation import concise
-from qdchar.report.table1 import table
+from qdchar.report.table1 import provenance, table
 
 _WIDE = 190
 """Columns where the output goes to a file or a pipe: nothing is folded."""
@@ -23,6 +23,8 @@ def print_summary(outcome: Outcome) -> None:
     console.print()
     if outcome.record.simulated:
         console.print("[bold magenta]SIMULATED LAB[/]: these are not quantities of a real source.")
+    for line in provenance(outcome.record):
+        console.print(line, markup=False)
     page = Table(
         title="Table 1 (Zhang et al., PRL 134, 210801)", title_justify="left", show_edge=False
     )

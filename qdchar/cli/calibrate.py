@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 import time
 from contextlib import ExitStack
@@ -43,8 +42,25 @@ from ._options import as_json, dry_run_option, fault_option, recipe_option, stat
 )
 @fault_option
 @dry_run_option
+@click.option(
+    "--resume",
+    "resume_folder",
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="Go on with the calibration in folder RUN, which was broken off.",
+)
+@click.option(
+    "--take-over",
+    "earlier_folder",
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="Take quantities of the calibration in folder RUN over instead of measuring them, as far "
+    "as they are valid and the recipe allows.",
+)
 @as_json
+@click.pass_context
 def calibrate(
+    context: click.Context,
     station_file: Path | None,
     recipe_name: str | None,
     link_file: Path | None,
@@ -53,26 +69,37 @@ def calibrate(
     settings: tuple[str, ...],
     faults: tuple[str, ...],
     dry_run: bool,
+    resume_folder: Path | None,
+    earlier_folder: Path | None,
     json_line: bool,
 ) -> int:
     """Tune the source, measure it, predict its key rate, and judge it.
 
     Without --station it starts the simulated lab and calibrates that. Exit code 0 is GO, 10 NO-GO,
     11 inconclusive; see `qdchar --help` for the others.
+
+    A calibration that was broken off, even by kill -9 or a power cut, is finished with --resume:
+    what is complete is taken over, cavity and pump are tuned again, and the brightness is measured
+    once more. If it moved by more than the recipe's max_brightness_change, exit code 11. Station,
+    recipe and link are those of the run; if they are given, they must say the same.
     """
     from qdchar.lab import expected, preflight
     from qdchar.lab.calibrate import calibrate as run_calibration
     from qdchar.lab.extensions import measurements_of
     from qdchar.lab.measurements.registry import MEASUREMENTS
     from qdchar.lab.recipe import load_recipe
+    from qdchar.lab.request import Request
+    from qdchar.lab.resume import Unfinished, read_unfinished
     from qdchar.lab.run import Run
     from qdchar.lab.simulated import SimulatedLab, simulated_lab
     from qdchar.lab.station import load_station
+    from qdchar.lab.take_over import read_earlier
     from qdchar.link import load_link
     from qdchar.report import write_report
 
     from ._faults import announcer, list_asked
     from ._plan import print_plan
+    from ._resumed import resumed_request, resumed_settings
     from ._summary import print_summary
 
     if list_asked(faults, json_line):
@@ -80,10 +107,31 @@ def calibrate(
     if station_file is not None and (settings or faults):
         option = "--set" if settings else "--fault"
         raise UsageError(f"{option} changes the simulated lab; it does not go with --station")
-    link, display = load_link(link_file), Display()
+    if dry_run and (resume_folder or earlier_folder):
+        raise UsageError(
+            "--dry-run shows a calibration that measures everything; it goes neither with --resume "
+            "nor with --take-over"
+        )
+    display = Display()
+    if resume_folder is None:
+        request = Request(
+            station=None if station_file is None else str(station_file.absolute()),
+            seed=seed,
+            settings=settings,
+            faults=faults,
+            take_over=None if earlier_folder is None else str(earlier_folder.absolute()),
+        )
+    else:
+        request = resumed_request(context, resume_folder)
+    station_file = None if request.station is None else Path(request.station)
     station = None if station_file is None else load_station(station_file, display.say)
     registry = MEASUREMENTS if station is None else measurements_of(station)
-    recipe = load_recipe(recipe_name, registry)
+    unfinished: Unfinished | None = None
+    if resume_folder is None:
+        recipe, link = load_recipe(recipe_name, registry), load_link(link_file)
+    else:
+        recipe, link = resumed_settings(resume_folder, recipe_name, link_file, registry)
+        unfinished = read_unfinished(resume_folder, registry, recipe)
     if dry_run:
         with ExitStack() as stack:
             if station is None:
@@ -95,29 +143,45 @@ def calibrate(
             steps = expected.expected_steps(station, registry, recipe, plan.measurements)
         print_plan((*steps, expected.last_look(recipe)), plan.left_out, json_line)
         return 0
+    earlier = None
+    if request.take_over is not None:
+        earlier = read_earlier(Path(request.take_over), request, recipe, registry)
     with ExitStack() as stack:
         lab: SimulatedLab | None = None
-        if station is not None and station_file is not None:
+        if station is not None:
             plan = preflight.plan_calibration(station, registry, recipe)
-            preflight.check(station, registry, recipe, plan.measurements, folder=out, link=link)
+            folder = out if resume_folder is None else resume_folder
+            preflight.check(station, registry, recipe, plan.measurements, folder=folder, link=link)
             station.reserve()
-            run = stack.enter_context(Run.create(out, station.file.source, "calibrate"))
-            station.note_run(run.folder)
-            shutil.copyfile(station_file, run.folder / "station.toml")
+        if resume_folder is None:
+            source = "simulated" if station is None else station.file.source
+            files = request.files(recipe, link, registry)
+            run = stack.enter_context(Run.create(out, source, "calibrate", files))
         else:
-            run = stack.enter_context(Run.create(out, "simulated", "calibrate"))
-            display.say("no --station given: starting the simulated lab (it compiles first)")
-            lab = stack.enter_context(simulated_lab(run.folder, seed, settings, faults))
-            if faults:
-                display.on_measurement = announcer(lab, display)
-            station = load_station(lab.station, display.say)
-        run.keep_text("recipe.json", recipe.complete(registry).model_dump_json(indent=1) + "\n")
-        run.keep_text("link.json", link.model_dump_json(indent=1) + "\n")
+            run = stack.enter_context(Run.reopen(resume_folder))
         display.say(f"run folder: {run.folder}")
+        if station is None:
+            display.say("no --station given: starting the simulated lab (it compiles first)")
+            lab = stack.enter_context(
+                simulated_lab(run.folder, request.seed, request.settings, request.faults)
+            )
+            display.on_measurement = announcer(lab, display)
+            station = load_station(lab.station, display.say)
+        else:
+            station.note_run(run.folder)
         lab_time = time.monotonic if lab is None else lab.lab_s
         began_s = lab_time()
         with station:
-            outcome = run_calibration(station, run, recipe, link, display, registry)
+            outcome = run_calibration(
+                station,
+                run,
+                recipe,
+                link,
+                display,
+                registry,
+                unfinished=unfinished,
+                earlier=earlier,
+            )
         lab_s = lab_time() - began_s
     report = write_report(run.folder)
     print_summary(outcome)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from qdchar.errors import InconclusiveError
+
 from ._options import as_json
 
 
@@ -14,10 +16,15 @@ from ._options import as_json
 @click.argument("run", type=click.Path(path_type=Path))
 @as_json
 def report(run: Path, json_line: bool) -> int:
-    """Make the pages and figures of the run in folder RUN."""
+    """Make the pages and figures of the run in folder RUN.
+
+    A calibration that was broken off is shown as far as it came, with exit code 11.
+    """
     from qdchar.lab.outcome import load_outcome
     from qdchar.report import write_report
 
+    if run.is_dir() and not (run / "record.json").exists():
+        return _unfinished(run, json_line)
     page = write_report(run)
     click.echo(f"report: {page}")
     if json_line:
@@ -39,3 +46,31 @@ def report(run: Path, json_line: bool) -> int:
         }
         click.echo(json.dumps(line))
     return 0
+
+
+def _unfinished(folder: Path, json_line: bool) -> int:
+    """Show a calibration that has not come to its verdict."""
+    from qdchar.report import read_unfinished_run, write_unfinished_report
+
+    from ._quantities import quantities
+
+    run = read_unfinished_run(folder)
+    page = write_unfinished_report(run)
+    code = InconclusiveError.exit_code
+    click.echo(f"UNFINISHED: {run.reason}")
+    click.echo(f"complete: {', '.join(step.title for step in run.steps) or 'nothing'}")
+    for file in run.damaged:
+        click.echo(f"cannot be read: {file}")
+    click.echo(f"report: {page}")
+    if json_line:
+        line = {
+            "exit_code": code,
+            "verdict": None,
+            "problems": [f"unfinished: {run.reason}", *run.damaged],
+            "run": str(folder),
+            "report": str(page),
+            "measured": [step.name for step in run.steps],
+            "quantities": {k: v for s in run.steps for k, v in quantities(s.result).items()},
+        }
+        click.echo(json.dumps(line))
+    return code

@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 @click.option("--truth", "truth_only", is_flag=True, help="Print what is true in it, and end.")
 @fault_option
 @click.option("--until-stdin-closes", is_flag=True, hidden=True)
+@click.option("--restarts", type=click.IntRange(min=0), default=0, hidden=True)
+@click.option("--clock", "clock_s", type=click.FloatRange(min=0.0), default=0.0, hidden=True)
 @as_json
 def twin(
     seed: int,
@@ -58,6 +60,8 @@ def twin(
     station_file: Path | None,
     truth_only: bool,
     until_stdin_closes: bool,
+    restarts: int,
+    clock_s: float,
     json_line: bool,
 ) -> int:
     """Serve the simulated lab until Ctrl-C or SIGTERM.
@@ -87,7 +91,12 @@ def twin(
         lab.begin_all()
         _print_truth(lab.quantities(), json_line)
         return 0
-    with signals_unwind(), serve(truth, seed, port or None, faults=plans) as served:
+    with (
+        signals_unwind(),
+        serve(
+            truth, seed, port or None, faults=plans, restarts=restarts, clock_s=clock_s
+        ) as served,
+    ):
         station = station_toml(served)
         if station_file is not None:
             station_file.write_text(station, encoding="utf-8")

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from qdchar import __version__, protocols
 from qdchar.analysis.brightness import photon_numbers
 from qdchar.errors import InconclusiveError
 from qdchar.link import Link
-from qdchar.record import SourceRecord, make_record
+from qdchar.record import SourceRecord, TakenOver, make_record
 
 from . import expected, preflight
 from .display import Display
 from .measurement import Registry
 from .outcome import Outcome, keep_outcome, predict_and_judge
 from .recipe import Recipe
-from .run import Run
+from .resume import Unfinished, go_on, hours_allowed, instruments, refuse_other_instruments
+from .run import Run, Step, read_log
 from .session import Session
 from .station import Station
+from .take_over import Earlier, compare_brightness, take
 
 
 def calibrate(
@@ -27,8 +30,11 @@ def calibrate(
     link: Link,
     display: Display,
     registry: Registry,
+    *,
+    unfinished: Unfinished | None = None,
+    earlier: Earlier | None = None,
 ) -> Outcome:
-    """Run the whole calibration on an open station.
+    """Run the whole calibration on an open station, or go on with one that was broken off.
 
     Parameters
     ----------
@@ -38,6 +44,10 @@ def calibrate(
         Open run folder.
     registry
         The measurements that the station knows, in the order in which they are made.
+    unfinished
+        What the same run left when it was broken off; none for a new calibration.
+    earlier
+        A run whose quantities are taken over as far as the recipe allows; none for none.
 
     Returns
     -------
@@ -57,16 +67,26 @@ def calibrate(
     for name, reason in plan.left_out.items():
         display.say(f"{name}: left out: {reason}")
     session = Session(station, run, recipe, display, registry, link)
-    run.keep_json("snapshot_before.json", station.snapshot())
+    if unfinished is not None:
+        refuse_other_instruments(station, run.folder)
+    run.keep_json("instruments.json", instruments(station))
+    resumed = f"resumed_{run.times_resumed}" if run.times_resumed else "before"
+    run.keep_json(f"snapshot_{resumed}.json", station.snapshot())
     try:
+        if unfinished is not None:
+            go_on(session, unfinished)
+        if earlier is not None:
+            take(session, earlier, registry, plan.measurements)
         for name in plan.measurements:
             if name not in session.made:
                 _make(session, registry, name)
         _look_again(session)
+        if earlier is not None:
+            compare_brightness(session, earlier, registry)
         session.light_path.select("after")  # as a key exchange wants it
     finally:
         _keep_snapshot(session)
-    record = _record(session)
+    record = _record(session, registry)
     record.write(run.folder / "record.json")
     rate, verdict = predict_and_judge(record, link, recipe)
     keep_outcome(run, rate, verdict)
@@ -107,7 +127,8 @@ def _keep_snapshot(s: Session) -> None:
         s.display.say(f"snapshot_after.json is not written: {error}")
 
 
-def _record(s: Session) -> SourceRecord:
+def _record(s: Session, registry: Registry) -> SourceRecord:
+    now = datetime.now(UTC)
     n, g2 = s.found["mean_photon_number"], s.found["g2_zero"]
     return make_record(
         [*s.found.values(), *photon_numbers(n, g2)],
@@ -124,4 +145,37 @@ def _record(s: Session) -> SourceRecord:
         },
         raw=s.run.raw_files(),
         problems=s.problems,
+        taken_over=[_taken_over(step, s.run.folder.name, now) for step in s.taken],
+        resumed=_times_resumed(s.run.folder),
+        valid_until=min(
+            (
+                _measured(step) + timedelta(hours=hours_allowed(step, s.recipe, registry))
+                for step in s.taken
+            ),
+            default=None,
+        ),
     )
+
+
+def _measured(step: Step) -> datetime:
+    assert step.measured is not None  # what has no time is not taken over
+    return step.measured
+
+
+def _taken_over(step: Step, run: str, now: datetime) -> TakenOver:
+    return TakenOver(
+        measurement=step.name,
+        quantities=tuple(e.name for e in step.result.estimates),
+        run=step.taken_from or run,
+        measured=_measured(step),
+        age_hours=round((now - _measured(step)).total_seconds() / 3600.0, 3),
+        why="earlier run" if step.taken_from else "resumed",
+    )
+
+
+def _times_resumed(folder: Path) -> list[datetime]:
+    return [
+        datetime.fromtimestamp(doc["time"], UTC)
+        for name, doc in read_log(folder)
+        if name == "start" and "resumes" in doc
+    ]

@@ -81,6 +81,10 @@ class Measurement(Generic[S]):
         and certificates; "on request": only `measure` makes it.
     used_by_key_rate
         Whether a key rate rests on it. If it does not, a source too faint for it is no problem.
+    take_over_hours
+        Age up to which a later calibration may take its quantities over instead of measuring [h];
+        a recipe may change it, and 0 means that only a recipe may allow it. None: never, because
+        it tunes an instrument, or because its recording is analysed again.
     ranges
         Role to the function that gives the range in which it will move that role.
     dwell_s
@@ -111,6 +115,7 @@ class Measurement(Generic[S]):
     sets_pump: bool = False
     calibration: Literal["always", "if possible", "on request"] = "always"
     used_by_key_rate: bool = True
+    take_over_hours: float | None = None
     ranges: Mapping[str, Range[S]] = field(default_factory=dict)
     dwell_s: Callable[[S, Limits], float] = lambda _settings, _limits: 0.0
     moves_s: Callable[[S, Limits], float] = lambda _settings, _limits: 0.0

@@ -67,6 +67,11 @@ def keep_outcome(run: Run, rate: KeyRate, verdict: Verdict) -> None:
     run.finish(str(verdict))
 
 
+def is_finished(folder: Path) -> bool:
+    """Whether the calibration in a run folder has come to its verdict."""
+    return (folder / "verdict.json").exists()
+
+
 def load_outcome(folder: Path) -> Outcome:
     """Read the outcome of a run; a run without ``verdict.json`` is predicted and judged anew.
 

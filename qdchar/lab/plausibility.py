@@ -8,7 +8,7 @@ the session turns into a second measurement and then into a problem.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -66,6 +66,21 @@ class LightLog:
         found = tuple(self.doubts)
         self.doubts.clear()
         return found
+
+    @property
+    def lock_rates_Hz(self) -> tuple[float, ...]:
+        """Count rate at each lock so far [1/s]."""
+        return tuple(self._lock_rates)
+
+    @property
+    def first_runs(self) -> Mapping[str, TagRun]:
+        """The first recording at each position of the light path."""
+        return dict(self._runs)
+
+    def go_on_from(self, lock_rates_Hz: Iterable[float], first_runs: Mapping[str, TagRun]) -> None:
+        """Compare with these looks, too: those of a run that was broken off."""
+        self._lock_rates[:0] = lock_rates_Hz
+        self._runs = {**self._runs, **first_runs}
 
     def forget_locks(self) -> None:
         """Forget the last lock: the pump has changed since."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -53,6 +53,12 @@ class Recipe(Settings):
         measurement or the key rate needs.
     valid_hours
         How long the record may be used.
+    max_brightness_change
+        Largest relative change of the brightness between quantities that are taken over and those
+        that are measured, for ``calibrate --resume`` and ``--take-over``.
+    take_over_hours
+        Measurement to the age up to which ``calibrate --take-over`` takes its quantities over [h],
+        in place of what its declaration says; 0 for never.
     tag_rate_Hz
         Highest rate of time tags that is expected, all channels together [1/s]: before a start
         the disk must have room for the tags to come.
@@ -68,6 +74,8 @@ class Recipe(Settings):
     min_advantage_dB: dict[str, float] = Field(default_factory=dict)
     leave_out: tuple[str, ...] = ()
     valid_hours: float = Field(24.0, gt=0)
+    max_brightness_change: float = Field(0.05, gt=0)
+    take_over_hours: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     tag_rate_Hz: float = Field(2e7, gt=0)
     tables: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
@@ -147,6 +155,12 @@ def _read(file: Path, registry: Registry) -> Recipe:
         f"leave_out: {name!r} is not a measurement; they are {', '.join(registry)}"
         for name in recipe.leave_out
         if name not in registry
+    ]
+    faults += [
+        f"take_over_hours: {name!r} cannot be taken over; {', '.join(may)} can"
+        for may in [[m.name for m in registry.values() if m.take_over_hours is not None]]
+        for name in recipe.take_over_hours
+        if name not in may
     ]
     for name, table in recipe.tables.items():
         if name in known:

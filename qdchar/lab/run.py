@@ -7,6 +7,7 @@
       record.json      the source record
       raw/             scans (CSV), tags (HDF5), or the vendor's file untouched
       results/         estimates and fitted curves of each step, for the report
+      request.json     what was asked for, for `calibrate --resume`
       station.toml  snapshot_before.json  snapshot_after.json  environment.txt  report.html
 """
 
@@ -33,19 +34,35 @@ import numpy as np
 
 from qdchar.errors import RecordError, RunFolderError, UsageError
 from qdchar.estimate import Contribution, Estimate
-from qdchar.files import cannot_be_written, read_json, write_text, writing
+from qdchar.files import cannot_be_written, read_json, read_text, to_disk, write_text, writing
 from qdchar.fit import Curve, Fit, Result
 from qdchar.record import RawFile, current_source
+
+from .station_lock import lock_file
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a run as it is kept in ``results/``."""
+    """One step of a run as it is kept in ``results/``.
+
+    Attributes
+    ----------
+    name, title
+        Of the measurement.
+    raw
+        Its raw files, from the run folder.
+    measured
+        When it was complete, UTC; None in runs of older versions.
+    taken_from
+        Name of the run folder that it was taken from; empty if it was measured in this run.
+    """
 
     name: str
     title: str
     result: Result
     raw: tuple[str, ...]
+    measured: datetime | None = None
+    taken_from: str = ""
 
 
 class Run:
@@ -53,21 +70,36 @@ class Run:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.times_resumed = 0
         self._attempt = ""
         self._log: IO[str] | None = None
         self._start = ""
         self._events = 0
+        self._resumes = ""
         self._status = ("fail", "ended without a verdict")
 
     @classmethod
-    def create(cls, parent: Path, source: str, verb: str) -> Run:
-        """Make a new folder under `parent`, named by time, source and verb."""
+    def create(
+        cls, parent: Path, source: str, verb: str, files: Mapping[str, str] | None = None
+    ) -> Run:
+        """Make a new folder under `parent`, named by time, source and verb.
+
+        Parameters
+        ----------
+        files
+            Texts by file name. The folder appears with all of them in it: a run that is killed at
+            its very beginning can still be resumed.
+        """
         stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H%M%SZ")
         label = re.sub(r"[^A-Za-z0-9.-]+", "-", source).strip("-") or "source"
         folder = parent / f"{stamp}_{label}_{verb}_{secrets.token_hex(3)}"
+        new = parent / f".{folder.name}.partial"
         try:
-            (folder / "raw").mkdir(parents=True)
-            (folder / "results").mkdir()
+            (new / "raw").mkdir(parents=True)
+            (new / "results").mkdir()
+            for name, text in (files or {}).items():
+                write_text(new / name, text)
+            new.rename(folder)
         except OSError as error:
             kind = RunFolderError if cannot_be_written(error) else UsageError
             raise kind(
@@ -75,11 +107,39 @@ class Run:
             ) from None
         return cls(folder)
 
+    @classmethod
+    def reopen(cls, folder: Path) -> Run:
+        """Go on in the folder of a run that has ended early.
+
+        Raw data go to a folder of their own, ``raw/resumed_1`` at the first time.
+        """
+        run = cls(folder)
+        earlier = [int(f.name.rpartition("_")[2]) for f in (folder / "raw").glob("resumed_*")]
+        run.times_resumed = 1 + max(earlier, default=0)
+        run._attempt = f"resumed_{run.times_resumed}"
+        numbers = [f.name.partition("_")[0] for f in (folder / "results").glob("*.json*")]
+        run._events = max((int(n) for n in numbers if n.isdecimal()), default=0)
+        starts = [doc["uid"] for name, doc in read_log(folder) if name == "start"]
+        run._resumes = starts[-1] if starts else ""
+        return run
+
     def __enter__(self) -> Self:
+        file = self.folder / "run.jsonl"
         with writing(self.folder):
-            self._log = (self.folder / "run.jsonl").open("a", encoding="utf-8")
+            self._log = file.open("a", encoding="utf-8")
+        if not lock_file(self._log):
+            self._log.close()
+            raise UsageError(
+                f"{self.folder}: another process writes this run now; wait until it has ended"
+            )
         self._start = str(uuid.uuid4())
-        self._write("start", {"uid": self._start, "time": time.time(), "folder": self.folder.name})
+        start = {"uid": self._start, "time": time.time(), "folder": self.folder.name}
+        if self.times_resumed:
+            _cut_broken_line(file)
+            with writing(self.raw):
+                self.raw.mkdir(parents=True)
+            start |= {"resumes": self._resumes, "times_resumed": self.times_resumed}
+        self._write("start", start)
         self.keep_text("environment.txt", _environment())
         return self
 
@@ -123,12 +183,13 @@ class Run:
     @contextmanager
     def another_attempt(self, name: str) -> Iterator[None]:
         """Write raw data to a folder of their own: those of the first attempt stay as they are."""
-        self._attempt = name
+        before = self._attempt
+        self._attempt = f"{before}/{name}" if before else name
         self.raw.mkdir(exist_ok=True)
         try:
             yield
         finally:
-            self._attempt = ""
+            self._attempt = before
 
     def finish(self, reason: str) -> None:
         """Mark the run as complete, with its verdict as the reason."""
@@ -146,7 +207,14 @@ class Run:
         """Write a step's estimates and curves to ``results/`` and add it to the log."""
         self._events += 1
         order = f"{self._events:02d}"
-        data = {"name": step.name, "title": step.title, "raw": step.raw, **_plain(step.result)}
+        data = {
+            "name": step.name,
+            "title": step.title,
+            "raw": step.raw,
+            "measured": None if step.measured is None else step.measured.isoformat(),
+            "taken_from": step.taken_from,
+            **_plain(step.result),
+        }
         self.keep_json(f"results/{order}_{step.name}.json", data)
         descriptor = str(uuid.uuid4())
         keys = {
@@ -182,7 +250,7 @@ class Run:
             raise ValueError(f"{self.folder}: the run is not open")
         with writing(Path(self._log.name)):
             self._log.write(json.dumps({"name": name, "doc": document}) + "\n")
-            self._log.flush()
+            to_disk(self._log)
 
     def raw_files(self) -> tuple[RawFile, ...]:
         """Hash everything in ``raw/``."""
@@ -193,6 +261,47 @@ class Run:
                     digest = hashlib.file_digest(stream, "sha256").hexdigest()
                 found.append(RawFile(file=str(file.relative_to(self.folder)), sha256=digest))
         return tuple(found)
+
+
+def _cut_broken_line(log: Path) -> None:
+    """Remove the end of a log whose last line was not written to its end."""
+    with writing(log), log.open("r+b") as stream:
+        whole = stream.read().rfind(b"\n") + 1
+        stream.truncate(whole)
+        to_disk(stream)
+
+
+def read_log(folder: Path) -> tuple[tuple[str, Mapping[str, Any]], ...]:
+    """Read the log of a run: name and content of each document, without a line that is broken."""
+    try:
+        lines = read_text(folder / "run.jsonl", RecordError).splitlines()
+    except RecordError:
+        return ()  # it was killed before its first line
+    documents = []
+    for line in lines:
+        try:
+            entry = json.loads(line)
+            documents.append((str(entry["name"]), dict(entry["doc"])))
+        except (ValueError, KeyError, TypeError, RecursionError):
+            continue
+    return tuple(documents)
+
+
+def read_step(file: Path) -> Step:
+    """Read back one step. Raises RecordError if the file is damaged."""
+    try:
+        data = read_json(file)
+        measured = data.get("measured")
+        return Step(
+            data["name"],
+            data["title"],
+            _result(data),
+            tuple(data["raw"]),
+            None if measured is None else datetime.fromisoformat(measured).astimezone(UTC),
+            str(data.get("taken_from", "")),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise RecordError(f"{file}: damaged: {error!r}") from None
 
 
 def read_steps(folder: Path) -> tuple[Step, ...]:
@@ -206,14 +315,7 @@ def read_steps(folder: Path) -> tuple[Step, ...]:
     files = sorted((folder / "results").glob("*.json"))
     if not files:
         raise RecordError(f"{folder}: not a run folder: it holds no results/*.json")
-    steps = []
-    for file in files:
-        try:
-            data = read_json(file)
-            steps.append(Step(data["name"], data["title"], _result(data), tuple(data["raw"])))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise RecordError(f"{file}: damaged: {error!r}") from None
-    return tuple(steps)
+    return tuple(map(read_step, files))
 
 
 def _plain(value: Any) -> Any:

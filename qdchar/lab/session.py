@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar, overload
 
 from qdchar import analysis, protocols
@@ -37,6 +38,7 @@ from .measurement import Measurement, Registry, provider
 from .plausibility import LightLog
 from .recipe import Recipe
 from .run import Run, Step
+from .session_state import SessionState
 from .station import Station
 
 T = TypeVar("T")
@@ -86,6 +88,8 @@ class Session:
         Every re-lock of the cavity so far.
     light
         The looks at the source's light so far, and what does not hold among them.
+    taken
+        Steps that were taken over instead of measured.
     """
 
     light_path = _Role(LightPath)
@@ -118,6 +122,7 @@ class Session:
         self.made: list[str] = []
         self.locks: list[LockResult] = []
         self.light = LightLog()
+        self.taken: list[Step] = []
         self._registry = registry
         self._before = dict(known or {})
         self._may_measure = may_measure
@@ -137,7 +142,9 @@ class Session:
         folder = self.run.folder
         new = set(self.run.raw.rglob("*")) - before
         raw = sorted(str(f.relative_to(folder)) for f in new if f.is_file())
-        self.run.keep_step(Step(name, measurement.title, result, tuple(raw)))
+        SessionState(self.light.lock_rates_Hz, self.light.first_runs, self._runs).keep(self.run)
+        now = datetime.now(UTC)
+        self.run.keep_step(Step(name, measurement.title, result, tuple(raw), now))
         for estimate in result.estimates:
             self.found[estimate.name] = estimate
             self.display.say(f"    {estimate.quantity.words} = {text(estimate)}")
@@ -145,6 +152,23 @@ class Session:
             self.problems.append(f"{measurement.title}: {problem}")
             self.display.say(f"    PROBLEM: {problem}")
         return result
+
+    def title(self, name: str) -> str:
+        """Return what a person reads for a measurement."""
+        return self._registry[name].title if name in self._registry else name
+
+    def take_over(self, step: Step, about: str) -> None:
+        """Take the quantities of a step instead of measuring them, and say where they are from."""
+        self.taken.append(step)
+        self.made.append(step.name)
+        for estimate in step.result.estimates:
+            self.found[estimate.name] = estimate
+            self.display.say(f"    {estimate.quantity.words} = {text(estimate)}, {about}")
+
+    def go_on_from(self, state: SessionState) -> None:
+        """Take what a session that was broken off has seen of the light."""
+        self._runs.update(state.recordings)
+        self.light.go_on_from(state.lock_rates_Hz, state.looks)
 
     def _measure(self, measurement: Measurement[Any]) -> Result:
         """Measure, and once more after tuning again if what was seen does not hold together."""

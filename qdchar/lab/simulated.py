@@ -5,18 +5,67 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from qdchar.errors import InstrumentError, UsageError
+from qdchar.errors import InstrumentError, RecordError, UsageError
+from qdchar.files import read_json, write_text
 
 _STOPS_WITHIN_S = 5.0
+_STATE_FILE = "simulated_lab.json"
 
 
 @dataclass(frozen=True)
+class LabState:
+    """What a simulated lab must know to be started again as the same lab.
+
+    Attributes
+    ----------
+    starts
+        How often it has been started.
+    lab_s
+        Time in the lab when this was written [s].
+    written
+        When this was written [s since 1970].
+    begun
+        Faults that have begun.
+    """
+
+    starts: int = 0
+    lab_s: float = 0.0
+    written: float = 0.0
+    begun: tuple[str, ...] = ()
+
+    def clock_s(self, now: float) -> float:
+        """Return the time in the lab now [s]: between its starts it passes as outside."""
+        return self.lab_s + max(0.0, now - self.written) if self.starts else 0.0
+
+    def write(self, folder: Path) -> None:
+        """Write it to a run folder."""
+        write_text(folder / _STATE_FILE, json.dumps(asdict(self)) + "\n")
+
+
+def read_lab_state(folder: Path) -> LabState:
+    """Read it from a run folder; that of a lab that was never started where there is none."""
+    if not (folder / _STATE_FILE).exists():
+        return LabState()
+    try:
+        data = read_json(folder / _STATE_FILE)
+        return LabState(
+            int(data["starts"]),
+            float(data["lab_s"]),
+            float(data["written"]),
+            tuple(map(str, data["begun"])),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise RecordError(f"{folder / _STATE_FILE}: damaged: {error!r}") from None
+
+
+@dataclass
 class SimulatedLab:
     """A simulated lab that runs.
 
@@ -26,10 +75,13 @@ class SimulatedLab:
         Its station file.
     process
         Its program, which reads from its standard input what begins, and answers each line.
+    state
+        What a lab that is started again must know, as it is in the run folder.
     """
 
     station: Path
     process: subprocess.Popen[str]
+    state: LabState
 
     def begin_measurement(self, name: str) -> list[str]:
         """Tell the lab which measurement begins; returns the names of the faults that then begin.
@@ -40,7 +92,15 @@ class SimulatedLab:
             If the lab has ended.
         """
         answer = self._ask(f"measurement {name}", f"the measurement {name!r}")
-        return [str(fault) for fault in answer["faults"]]
+        faults = [str(fault) for fault in answer["faults"]]
+        self.state = replace(
+            self.state,
+            lab_s=float(answer["lab_s"]),
+            written=time.time(),
+            begun=tuple(dict.fromkeys((*self.state.begun, *faults))),
+        )
+        self.state.write(self.station.parent)
+        return faults
 
     def lab_s(self) -> float:
         """Return the time that has passed in the lab since its start [s].
@@ -75,9 +135,11 @@ def simulated_lab(
     Parameters
     ----------
     folder
-        Where its station file is written, as ``station.toml``.
+        Where its station file is written, as ``station.toml``. If a lab ran there before, it is
+        started again: its instruments and what has drifted are the same, its outputs are at zero,
+        and its noise is drawn anew.
     seed
-        Everything random follows from it.
+        Everything random follows from it, and from how often the lab was started.
     settings
         ``KEY=VALUE`` of its true parameters.
     faults
@@ -94,8 +156,14 @@ def simulated_lab(
     command += ["--port", "0", "--seed", str(seed), "--station", str(station)]
     for setting in settings:
         command += ["--set", setting]
+    before = read_lab_state(folder)
     for fault in faults:
-        command += ["--fault", fault]
+        name = fault.partition("@")[0]
+        command += ["--fault", name if name in before.begun else fault]
+    now = time.time()
+    command += ["--restarts", str(before.starts), "--clock", str(before.clock_s(now))]
+    state = replace(before, starts=before.starts + 1, lab_s=before.clock_s(now), written=now)
+    state.write(folder)
     # In a session of its own: Ctrl-C is for the calibration, which then brings the lab to safety.
     process = subprocess.Popen(
         command,
@@ -116,7 +184,7 @@ def simulated_lab(
                     UsageError if process.returncode == UsageError.exit_code else InstrumentError
                 )
                 raise error(f"the simulated lab did not start: {text}")
-            yield SimulatedLab(station, process)
+            yield SimulatedLab(station, process, state)
         finally:
             if process.stdin is not None:
                 process.stdin.close()

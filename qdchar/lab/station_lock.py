@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from qdchar.errors import InstrumentError
 
@@ -70,7 +70,7 @@ class StationLock:
         # Opened for appending: the text of the one who holds it must stay until the lock is ours.
         stream = (self._folder / f"{digest}.lock").open("a+", encoding="utf-8")
         self._held.append(stream)
-        if not _lock(stream):
+        if not lock_file(stream):
             raise InstrumentError(
                 f"station {self._station}: {address} is in use by {_holder(stream)}. Wait until "
                 "that run has ended, or end it with Ctrl-C"
@@ -118,7 +118,8 @@ def _holder(stream: IO[str]) -> str:
 if sys.platform == "win32":
     import msvcrt
 
-    def _lock(stream: IO[str]) -> bool:
+    def lock_file(stream: IO[Any]) -> bool:
+        """Take the lock on an open file, until it is closed; False if another one has it."""
         stream.seek(1 << 20)  # a byte beyond the text, which others must be able to read
         try:
             msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
@@ -129,7 +130,8 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-    def _lock(stream: IO[str]) -> bool:
+    def lock_file(stream: IO[Any]) -> bool:
+        """Take the lock on an open file, until it is closed; False if another one has it."""
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

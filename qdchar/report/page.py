@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,13 +19,16 @@ from qdchar.notation import concise, interval_text, text
 from qdchar.record import SourceRecord
 
 from .figures import draw_curve, draw_key_rate, embedded
-from .table1 import table
+from .table1 import provenance, table
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 _LOSSES_DB = np.linspace(0.0, 30.0, 61)
 
 
 @dataclass(frozen=True)
-class _StepOnPage:
+class StepOnPage:
     """One step as the page shows it."""
 
     title: str
@@ -51,8 +55,6 @@ def write_report(folder: Path) -> Path:
     RecordError
         If the folder is not that of a finished calibration.
     """
-    from jinja2 import Environment, StrictUndefined
-
     outcome = load_outcome(folder)
     steps = read_steps(folder)
     record, recipe, here = outcome.record, outcome.recipe, outcome.rate
@@ -64,21 +66,20 @@ def write_report(folder: Path) -> Path:
         protocol=recipe.protocol,
         accounting=recipe.accounting,
     )
-    template = files(__package__).joinpath("report.html.j2").read_text(encoding="utf-8")
-    environment = Environment(autoescape=True, undefined=StrictUndefined)
-    page = environment.from_string(template).render(
+    page = template("report.html.j2").render(
         record=record,
         folder=folder.name,
         verdict=outcome.verdict,
         changed=outcome.changed,
         rows=table(record, link),
+        provenance=provenance(record),
         rate=here,
         rate_text=concise(here.rate_per_pulse, here.rate_per_pulse_u),
         kbps_text=concise(here.rate_bps / 1e3, here.rate_bps_u / 1e3),
         assumptions=here.assumptions,
         comparators=COMPARATORS,
         key_rate_image=embedded(draw_key_rate(points, here)),
-        steps=[_step_on_page(step) for step in steps],
+        steps=[step_on_page(step) for step in steps],
         budgets=_budgets(record),
         snapshot=read_json(folder / "snapshot_after.json"),
     )
@@ -87,9 +88,23 @@ def write_report(folder: Path) -> Path:
     return file
 
 
-def _step_on_page(step: Step) -> _StepOnPage:
+def template(name: str) -> Template:
+    """Return one of the templates beside this file."""
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+    def load(name: str) -> str:
+        return files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, loader=FunctionLoader(load)
+    )
+    return environment.get_template(name)
+
+
+def step_on_page(step: Step) -> StepOnPage:
+    """Prepare one step for a page."""
     curves = [curve for fit in step.result.fits for curve in fit.curves]
-    return _StepOnPage(
+    return StepOnPage(
         title=step.title,
         images=tuple(embedded(draw_curve(curve)) for curve in curves),
         estimates=tuple(_line(e) for e in step.result.estimates),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from qdchar.estimate import Estimate
 from qdchar.link import Link
-from qdchar.notation import concise, prefixed, text
+from qdchar.notation import age_text, concise, prefixed, text
 from qdchar.quantities import quantity
 from qdchar.record import SourceRecord
 
@@ -49,7 +49,7 @@ class Row:
     name, words
         Code name of the quantity, and what a person reads.
     origin
-        "measured" or "given".
+        "measured", "given", or "taken over" with the age.
     """
 
     group: str
@@ -75,14 +75,33 @@ def table(record: SourceRecord, link: Link) -> tuple[Row, ...]:
         that the source was measured with.
     """
     given = link.estimates()
+    taken = {
+        name: f"taken over, {age_text(t.age_hours)} old"
+        for t in record.taken_over
+        if t.why == "earlier run"
+        for name in t.quantities
+    }
     rows = []
     for name, published in PUBLISHED.items():
         measured = name in record.quantities and published.group in ("Source", "Transmitter")
         if measured:
-            rows.append(_row(published, record.estimate(name), "measured"))
+            rows.append(_row(published, record.estimate(name), taken.get(name, "measured")))
         elif name in given:
             rows.append(_row(published, given[name], "given"))
     return tuple(rows)
+
+
+def provenance(record: SourceRecord) -> tuple[str, ...]:
+    """Say what was not measured in one go, one sentence each."""
+    lines = []
+    for time in record.resumed:
+        lines.append(
+            f"The calibration was broken off, and went on at {time:%Y-%m-%d %H:%M:%S} UTC."
+        )
+    for t in record.taken_over:
+        where = "before the interruption" if t.why == "resumed" else f"in the run {t.run}"
+        lines.append(f"{t.measurement}: taken over, measured {where}, {age_text(t.age_hours)} old.")
+    return tuple(lines)
 
 
 def _row(published: Published, estimate: Estimate, origin: str) -> Row:

@@ -26,5 +26,6 @@ MEASUREMENT = Measurement(
     settings=DarkSettings,
     provides=("dark_count_rate",),
     roles=("light_path", "pump_attenuator", "tagger"),
+    take_over_hours=12.0,
     dwell_s=lambda settings, _: protocols.dark.dwell_s(settings),
 )

@@ -26,6 +26,7 @@ MEASUREMENT = Measurement(
     roles=("light_path", "tagger", "pump_attenuator"),
     # the cavity tuning makes it, on the light that it has found
     calibration="on request",
+    take_over_hours=168.0,
     dwell_s=lambda settings, _: protocols.dead_time.dwell_s(settings),
     tags_s=protocols.dead_time.dwell_s,
 )

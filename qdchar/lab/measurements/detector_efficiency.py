@@ -41,6 +41,7 @@ MEASUREMENT = Measurement(
     roles=("light_path", "pump_attenuator", "pump_power", "tagger"),
     certificates=("laser_path_attenuation", "power_meter_gain", "detector_efficiency"),
     calibration="if possible",
+    take_over_hours=168.0,
     dwell_s=lambda settings, _: protocols.detector_efficiency.dwell_s(settings),
     # the power is set by its monitor, with about three corrections, and is then read
     moves_s=lambda settings, _: (

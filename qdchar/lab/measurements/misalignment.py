@@ -38,6 +38,7 @@ MEASUREMENT = Measurement(
     roles=("light_path", "modulator", "analyser", "tagger", "cavity_fine"),
     at_pi_pulse=True,
     calibration="if possible",
+    take_over_hours=24.0,
     dwell_s=lambda settings, _: protocols.misalignment.dwell_s(settings),
     # each of the two orientations for four states turns the wave plates
     moves_s=lambda _settings, _limits: 2 * 4 * TURN_S,

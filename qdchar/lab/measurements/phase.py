@@ -55,6 +55,7 @@ MEASUREMENT = Measurement(
     calibration="if possible",
     used_by_key_rate=False,
     ranges={"interferometer_phase": protocols.phase.sweep_range},
+    take_over_hours=24.0,
     dwell_s=lambda settings, _: protocols.phase.dwell_s(settings),
     moves_s=lambda settings, _: MOVE_S * settings.points,
     relocks=lambda _settings, _limits: 1,

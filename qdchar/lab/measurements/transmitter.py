@@ -59,6 +59,7 @@ MEASUREMENT = Measurement(
     certificates=("detector_efficiency", *off_resonance.CERTIFICATES),
     optional_certificates=("transmitter_part_",),
     at_pi_pulse=True,
+    take_over_hours=0.0,
     dwell_s=lambda settings, _: protocols.transmitter.dwell_s(settings),
     relocks=lambda _settings, _limits: 4,
     tags_s=protocols.transmitter.dwell_s,
