@@ -82,10 +82,11 @@ def read_unfinished(
         if why:
             left[name] = why
             del newest[name]
-    if "cavity" in newest and "rabi" not in newest:
-        left["cavity"] = "the pi pulse was not found yet, so that the tuning cannot be checked"
-        del newest["cavity"]
     _drop_what_rests_on_others(newest, left, registry)
+    if "cavity" in newest and "rabi" not in newest:
+        left["cavity"] = "there is no pi pulse at which the tuning could be checked"
+        del newest["cavity"]
+        _drop_what_rests_on_others(newest, left, registry)
     return Unfinished(folder, tuple(newest.values()), left, read_state(folder), first)
 
 

@@ -103,7 +103,7 @@ class SimulatedLab:
         return faults
 
     def lab_s(self) -> float:
-        """Return the time that has passed in the lab since its start [s].
+        """Return the time that has passed in the lab since it was started for the first time [s].
 
         Commands, moves, waits and counting are charged as in a real lab; computing is not.
 

@@ -37,10 +37,13 @@ def test_another_process_is_refused_and_told_who_holds_the_station(tmp_path: Pat
         with pytest.raises(InstrumentError, match=says):
             ours.acquire()
         # what it had taken before it was refused is free again
-        StationLock("lab 3", ["tcp://opm:5025"], tmp_path).acquire()
+        others = StationLock("lab 3", ["tcp://opm:5025"], tmp_path)
+        others.acquire()
+        others.release()
         holder.kill()
         holder.wait()
         ours.acquire()
+        ours.release()
 
 
 def test_one_process_excludes_itself_until_it_releases(tmp_path: Path) -> None:
@@ -52,11 +55,15 @@ def test_one_process_excludes_itself_until_it_releases(tmp_path: Path) -> None:
         second.acquire()
     first.release()
     second.acquire()
+    second.release()
 
 
 def test_other_instruments_are_free(tmp_path: Path) -> None:
-    StationLock("lab", ["tcp://anc:7230"], tmp_path).acquire()
-    StationLock("lab", ["tcp://anc:7231"], tmp_path).acquire()
+    locks = [StationLock("lab", [f"tcp://anc:{port}"], tmp_path) for port in (7230, 7231)]
+    for lock in locks:
+        lock.acquire()
+    for lock in locks:
+        lock.release()
 
 
 def test_without_a_folder_for_locks_nothing_is_started(tmp_path: Path) -> None:
