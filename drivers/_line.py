@@ -27,6 +27,8 @@ from qdchar.errors import InstrumentError, UsageError
 
 T = TypeVar("T")
 CONNECT_TIMEOUT_S = 5.0
+MAX_REPLY_BYTES = 1 << 20
+"""A reply in text that is longer is none of an instrument."""
 
 
 class ConnectionLostError(InstrumentError):
@@ -218,6 +220,11 @@ class Line:
     def read_until(self, end: re.Pattern[bytes]) -> str:
         """Read up to the end of the first match."""
         while not (match := end.search(self._buffer)):
+            if len(self._buffer) > MAX_REPLY_BYTES:
+                raise InstrumentError(
+                    f"{self.label}: asked {self._asked}, got {len(self._buffer)} bytes without an "
+                    "end. Check the port in the station file"
+                )
             self._receive()
         taken = bytes(self._buffer[: match.end()])
         del self._buffer[: match.end()]

@@ -99,6 +99,10 @@ class Listener:
                 self._clients.discard(client)
 
 
+MAX_LINE_BYTES = 1 << 16
+"""A client that sends more without an ending is hung up on."""
+
+
 class LineReader:
     """Cuts what a client sends into lines, however the network has cut it."""
 
@@ -107,12 +111,14 @@ class LineReader:
         self._buffer = bytearray()
 
     def next(self) -> str | None:
-        """Read a line without its ending; None when the client has hung up."""
+        """Read a line without its ending; None when the client has hung up, or sends no ending."""
         while (end := self._find()) < 0:
             received = self._client.recv(65536)
             if not received:
                 return None
             self._buffer += received
+            if len(self._buffer) > MAX_LINE_BYTES and self._find() < 0:
+                return None
         line = bytes(self._buffer[:end])
         del self._buffer[: end + 1]
         return line.decode(errors="replace").strip("\r\n")

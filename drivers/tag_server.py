@@ -3,20 +3,26 @@
 Only one program can use a time tagger: the one that has opened it with the vendor's library. This
 server is that program, so that a calibration and a QKD receiver can use the tagger together::
 
-    TagServer(my_tagger, host="0.0.0.0", port=7240).start()
+    TagServer(my_tagger, host="0.0.0.0", port=7240, token=os.environ["TAGGER_TOKEN"]).start()
+
+Beyond this computer anybody on the network could count and stream: there a token is demanded.
 """
 
 from __future__ import annotations
 
+import hmac
+import ipaddress
 import json
 import math
 import socket
+import struct
+import sys
 import threading
 from collections.abc import Generator, Iterator, Mapping
 
 import numpy as np
 
-from qdchar.errors import QdcharError, described
+from qdchar.errors import QdcharError, UsageError, described
 from qdchar.roles import Counts, TagBlock, TimeTagger
 
 from . import tag_stream
@@ -24,6 +30,12 @@ from ._listener import LineReader, Listener
 
 OWNER_WAIT_S = 2.0
 """How long a new stream waits for the end of a stream whose client has just disconnected [s]."""
+
+
+STALL_S = 10.0
+"""How long a client may leave what is sent to it unread before it is hung up on [s]."""
+MIN_TOKEN = 16
+"""Fewest characters of a token."""
 
 
 class _RequestError(Exception):
@@ -87,9 +99,30 @@ class TagServer(Listener):
         Anything that fits `qdchar.roles.TimeTagger`.
     host, port
         Where to listen; port 0 takes a free one.
+    token
+        What a client has to send before it is answered; empty for none. Needed where `host` is
+        anything but this computer itself. It goes over the network unencrypted.
+
+    Raises
+    ------
+    UsageError
+        If a token is missing where others could connect, or is too short.
     """
 
-    def __init__(self, tagger: TimeTagger, *, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self, tagger: TimeTagger, *, host: str = "127.0.0.1", port: int = 0, token: str = ""
+    ) -> None:
+        if not token and not _is_loopback(host):
+            raise UsageError(
+                f"host = {host!r}: anybody on the network could use the tagger; give a token, or "
+                "listen on 127.0.0.1"
+            )
+        if token and (len(token) < MIN_TOKEN or not token.isascii() or len(token.split()) != 1):
+            raise UsageError(
+                f"token: at least {MIN_TOKEN} ASCII characters without a space are needed, e.g. "
+                'those of python -c "import secrets; print(secrets.token_hex())"'
+            )
+        self._token = token.encode()
         super().__init__(host, port)
         self._tagger = tagger
         self._device = threading.Lock()  # a vendor's library is called from one thread at a time
@@ -100,7 +133,11 @@ class TagServer(Listener):
 
     def serve(self, client: socket.socket, name: str) -> None:
         """Answer one client's requests."""
+        client.settimeout(None)
+        _limit_sending(client)
         lines = LineReader(client)
+        if not self._is_let_in(client, lines):
+            return
         while (line := lines.next()) is not None:
             verb, *arguments = line.split() or [""]
             try:
@@ -110,12 +147,26 @@ class TagServer(Listener):
                     client.sendall(_reply("OK", self._answer(verb, arguments)))
             except _RequestError as error:
                 client.sendall(_reply("ERROR", {"code": error.code, "text": str(error)}))
-            except ConnectionError:
-                return
+            except OSError as error:
+                if isinstance(error, ConnectionError | BlockingIOError):
+                    return  # it has left, or does not read what it is sent
+                client.sendall(_reply("ERROR", {"code": "tagger", "text": _as_text(error)}))
             except (
                 Exception
             ) as error:  # a vendor's library may raise anything; it is sent to the client
                 client.sendall(_reply("ERROR", {"code": "tagger", "text": _as_text(error)}))
+
+    def _is_let_in(self, client: socket.socket, lines: LineReader) -> bool:
+        """Ask for the token, if there is one."""
+        if not self._token:
+            return True
+        verb, _, given = (lines.next() or "").partition(" ")
+        if verb == "token" and hmac.compare_digest(given.encode(), self._token):
+            client.sendall(_reply("OK", {}))
+            return True
+        text = "this tag server needs the right token; set `token` in the station file"
+        client.sendall(_reply("ERROR", {"code": "token", "text": text}))
+        return False
 
     def _answer(self, verb: str, arguments: list[str]) -> Mapping[str, object]:
         tagger = self._tagger
@@ -206,6 +257,8 @@ class TagServer(Listener):
             client.sendall(tag_stream.encode_end(sequence, stop_ps))
         except ConnectionError:
             raise
+        except BlockingIOError as error:  # the client has read nothing for STALL_S
+            raise ConnectionError("the client does not read its stream") from error
         except (
             Exception
         ) as error:  # a vendor's library may raise anything; it is sent to the client
@@ -240,6 +293,26 @@ def _time(verb: str, arguments: list[str]) -> float:
     if not (math.isfinite(value) and value > 0):
         raise _RequestError("usage", f"{verb} needs one time above 0 s, got {arguments}")
     return value
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _limit_sending(client: socket.socket) -> None:
+    """Let sending fail when a client has read nothing for `STALL_S`; receiving may take for ever.
+
+    The tagger is locked while its tags are sent: a client that stalls must not keep it.
+    """
+    whole, part = divmod(STALL_S, 1.0)
+    if sys.platform == "win32":
+        client.setsockopt(socket.SOL_SOCKET, 0x1005, round(1e3 * STALL_S))  # SO_SNDTIMEO in ms
+    else:
+        limit = struct.pack("@ll", int(whole), round(1e6 * part))
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
 
 
 def _hung_up(client: socket.socket) -> bool:

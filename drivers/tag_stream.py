@@ -18,11 +18,13 @@ and ``{"code": ..., "text": ...}``.
 ``stream TIME_S``    ``{"sequence": 0}``, and then the binary blocks below on the same connection,
                      up to a block of the kind ``end`` or ``error``; after it, requests again
 ``owner``            ``{"client": "host:port" or ""}``: who owns the stream
+``token TOKEN``      ``{}``; the first request, where the server demands one
 ===================  ===========================================================================
 
 Codes: ``usage`` (the request is not understood), ``busy`` (another client owns the stream),
-``overflow`` (tags were lost during a count), ``tagger`` (the tagger failed). A client ends
-a stream early by closing its connection.
+``overflow`` (tags were lost during a count), ``tagger`` (the tagger failed), ``token`` (it is
+wrong, and the connection is closed). A client ends a stream early by closing its connection; one
+that reads nothing for 10 s is hung up on.
 
 Blocks
 ------
@@ -71,8 +73,8 @@ PROTOCOL = 1
 MAGIC = b"QDTB"
 TAGS, END, ERROR = 1, 2, 3
 OVERFLOW = 1
-MAX_TAGS = 1 << 27
-"""Largest number of tags in a block, over 1 GB: a header with more is damaged."""
+MAX_TAGS = 1 << 25
+"""Largest number of tags in a block, 300 MB: a header with more is damaged."""
 
 _FIELDS = struct.Struct("<4sBBHQqqII")
 _CRC = struct.Struct("<I")
@@ -196,10 +198,21 @@ class TagStream(LineInstrument):
         ``tcp://host:port``.
     timeout_s
         How long a reply, or the next block of a stream, may take beyond its dwell time [s].
+    token
+        Of a server that demands one; ``"env:NAME"`` in a station file takes it from the
+        environment.
     """
 
-    def __init__(self, address: str, *, timeout_s: float = 10.0) -> None:
-        self._line = Line(address, name="time tagger", timeout_s=positive("timeout_s", timeout_s))
+    def __init__(self, address: str, *, timeout_s: float = 10.0, token: str = "") -> None:
+        if not isinstance(token, str) or not token.isascii() or len(token.split()) > 1:
+            raise UsageError("token: ASCII characters without a space are needed")
+        self._token = token
+        self._line = Line(
+            address,
+            name="time tagger",
+            timeout_s=positive("timeout_s", timeout_s),
+            on_connect=self._send_token if token else None,
+        )
         self._channels: Mapping[str, Any] = {}
         self._streaming = False
 
@@ -298,6 +311,10 @@ class TagStream(LineInstrument):
                 if not isinstance(block, TagBlock):
                     break
                 sequence, covered_ps = sequence + 1, header.stop_ps
+                if covered_ps > duration_s * 1e12 + 1:
+                    raise self._line.unexpected(asked, f"{covered_ps} ps", "no more than asked for")
+                if header.stop_ps == header.start_ps:
+                    raise self._line.unexpected(asked, "a block that covers no time", "tags")
                 yield block
             if header.kind == ERROR:
                 raise InstrumentError(
@@ -352,6 +369,10 @@ class TagStream(LineInstrument):
                 "open() first, or use it in a `with`"
             )
         return self._channels[key]
+
+    def _send_token(self, line: Line) -> None:
+        line.send(f"token {self._token}", shown="the token")
+        self._parsed("the token", line.read_line())
 
     def _ask(self, text: str, *, timeout_s: float | None = None) -> dict[str, Any]:
         if self._streaming:

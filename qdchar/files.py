@@ -114,6 +114,19 @@ def write_text(path: Path, text: str) -> None:
             raise
 
 
+def refuse_irregular(path: Path, error: type[QdcharError] = RecordError) -> None:
+    """Refuse a folder, FIFO, socket or device in place of a file; a missing file passes.
+
+    For readers that open the file themselves: a FIFO would block them, a device would not end.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):  # the reader says what is wrong
+        return
+    if not stat.S_ISREG(mode):
+        raise error(f"{path}: cannot be read: it is {_kind(mode)}, not a file")
+
+
 def read_text(
     path: Path, error: type[QdcharError] = UsageError, max_bytes: int = MAX_TEXT_BYTES
 ) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from ..errors import RecordError
+from ..files import refuse_irregular
 from .source import TagSource
 
 _HDF5_MAGIC: Final = b"\x89HDF\r\n\x1a\n"
@@ -33,11 +34,13 @@ def open_tags(path: str | os.PathLike[str]) -> TagSource:
     396326
     """
     file = Path(path)
+    refuse_irregular(file)
     try:
         with file.open("rb") as stream:
             beginning = stream.read(8)
-    except OSError as error:
-        raise RecordError(f"{file} cannot be opened: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = getattr(error, "strerror", None) or error
+        raise RecordError(f"{file} cannot be opened: {reason}") from error
     from .formats import ptu_header, qutag
 
     if beginning == ptu_header.MAGIC:

@@ -377,6 +377,7 @@ def _program(
     for number in closed:
         os.close(number)
     signal.signal(signal.SIGHUP, hangup)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)  # a shell ignores it for what it starts with &
     if largest_file:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
     sys.argv = ["qdchar", *arguments]

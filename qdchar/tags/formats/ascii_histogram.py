@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdchar.errors import RecordError
+from qdchar.files import refuse_irregular
 
 _WIDTH_KEYS: Final = ("#ns/channel", "#ns/bin")
 _CURVES_KEY: Final = "#display curve no."
@@ -60,6 +61,7 @@ def read_ascii_histogram(path: str | os.PathLike[str]) -> AsciiHistogram:
         With the line, if it is not, or counts are not whole numbers.
     """
     file = Path(path)
+    refuse_irregular(file)
     try:
         if file.stat().st_size > _MAX_FILE_BYTES:
             raise RecordError(f"{file} is too large for a histogram written as text")

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdchar.errors import RecordError, UsageError
-from qdchar.files import MAX_TABLE_BYTES, read_text
+from qdchar.files import MAX_TABLE_BYTES, read_text, refuse_irregular
 from qdchar.text_table import TextTable, equal_step, parse_text_table, unit_of
 
 from .ascii_histogram import is_picoquant_export, read_ascii_histogram
@@ -257,5 +257,6 @@ def _whole_counts(path: Path, counts: Array) -> NDArray[np.int64]:
 
 
 def _read_npz(path: Path) -> tuple[Array, Array]:
+    refuse_irregular(path)
     with path.open("rb") as stream, np.load(stream, allow_pickle=False) as data:
         return np.asarray(data["delay_ns"], float), np.asarray(data["counts"], float)

@@ -28,6 +28,9 @@ from .photon_hdf5_tail import read_tail
 _KEPT_TAGS: Final = 1 << 23
 """A file of up to so many tags, 75 MB, is unpacked once: an analysis reads it several times."""
 
+_MOST_CHUNK_BYTES: Final = 1 << 28
+"""256 MiB; writers use chunks of a thousandth of it."""
+
 
 @contextmanager
 def _open(path: Path) -> Iterator[h5py.File]:
@@ -41,6 +44,16 @@ def _open(path: Path) -> Iterator[h5py.File]:
             yield opened
     except (OSError, ValueError, RuntimeError) as error:
         raise RecordError(f"{path} cannot be read as HDF5: {error}") from error
+
+
+def _refuse_large_chunks(path: Path, dataset: h5py.Dataset) -> None:
+    """Refuse a file whose chunks unpack to more than memory should hold: each is unpacked whole."""
+    size = (dataset.chunks or (0,))[0] * dataset.dtype.itemsize
+    if size > _MOST_CHUNK_BYTES:
+        raise RecordError(
+            f"{path}: a chunk of {dataset.name} unpacks to {size} bytes; at most "
+            f"{_MOST_CHUNK_BYTES} are read. Rewrite it with smaller chunks, e.g. with h5repack"
+        )
 
 
 def _refuse_unwritten(path: Path, dataset: h5py.Dataset, length: int) -> None:
@@ -89,6 +102,7 @@ class StoredTags:
                     f"{self.path}: {dataset.name} is {dataset.dtype} of shape {dataset.shape}; "
                     "wanted one row of integers"
                 )
+            _refuse_large_chunks(self.path, dataset)
         # The two are written one after the other: after a kill one may be a block ahead.
         self._length = self._stored = min(len(timestamps), len(detectors))
         self._surplus = max(len(timestamps), len(detectors)) - self._length

@@ -129,6 +129,8 @@ def read_tail(path: Path) -> Tail | None:
 
     Read it before the HDF5 file: that has then at least the tags from before the tail.
     """
+    if not tail_of(path).is_file():
+        return None
     try:
         with tail_of(path).open("rb") as file:
             data = file.read(_MOST_BYTES)
