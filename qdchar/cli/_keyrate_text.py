@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from qdchar.keyrate.comparators import COMPARATORS
 from qdchar.keyrate.crossing import beyond_search
-from qdchar.keyrate.published.values import measured_at
+from qdchar.keyrate.published.values import PAPER, measured_at
+from qdchar.keyrate.result import advantage_dB
 from qdchar.notation import concise, text
 
 if TYPE_CHECKING:
@@ -44,7 +45,9 @@ def prediction_text(
         [
             *_heading(points[0], source, link),
             "",
-            *_rates(points, limited),
+            *_rates(points, limited, source),
+            "",
+            *_like_with_like(points, limited),
             "",
             *_coherent_light(points, lead_ends),
             "",
@@ -110,14 +113,19 @@ def _heading(first: KeyRate, source: SourceFigures, link: Link) -> list[str]:
     ]
 
 
-def _rates(points: Sequence[KeyRate], limited: Sequence[KeyRate]) -> list[str]:
+def _rates(
+    points: Sequence[KeyRate], limited: Sequence[KeyRate], source: SourceFigures
+) -> list[str]:
+    # the paper's measurements stand beside its own source only
+    papers = source.mean_photon_number.method.startswith(PAPER.split(" (")[0])
+    measured = ("  measured  computed/", "  in paper  measured") if papers else ("", "")
     at_limit = [f"{p.rate_per_pulse:.3g}" for p in limited] or ["-"] * len(points)
     lines = [
         f"{'loss':>6} {'rate':>14} {'rate at':>10} {'rate':>10} {'p_z':>7} {'pre-':>6} "
-        f"{'QBER':>6} {'phase':>6} {'block':>8}  measured  computed/",
+        f"{'QBER':>6} {'phase':>6} {'block':>8}{measured[0]}",
         f"{'dB':>6} {'bit/pulse':>14} {'limit *':>10} {'kbit/s':>10} {'':>7} {'atten.':>6} "
-        f"{'%':>6} {'err. %':>6} {'s':>8}  in paper  measured",
-        *(_rate(p, rate) for p, rate in zip(points, at_limit, strict=True)),
+        f"{'%':>6} {'err. %':>6} {'s':>8}{measured[1]}",
+        *(_rate(p, rate, papers) for p, rate in zip(points, at_limit, strict=True)),
     ]
     if limited:
         eps = limited[0].eps_source
@@ -127,8 +135,8 @@ def _rates(points: Sequence[KeyRate], limited: Sequence[KeyRate]) -> list[str]:
     return [*lines, f"* {foot}"]
 
 
-def _rate(p: KeyRate, at_limit: str) -> str:
-    measured = measured_at(p.loss_dB) if p.decoy is None else None
+def _rate(p: KeyRate, at_limit: str, papers: bool) -> str:
+    measured = measured_at(p.loss_dB) if papers and p.decoy is None else None
     paper = ""
     if measured is not None:
         ratio = p.rate_per_pulse / measured.rate_per_pulse
@@ -140,6 +148,29 @@ def _rate(p: KeyRate, at_limit: str) -> str:
         f"{p.p_z:7.4f} {p.attenuation:6.3f} {100 * p.qber:6.3f} "
         f"{100 * p.phase_error:6.2f} {seconds:>8}{paper}"
     )
+
+
+def _like_with_like(points: Sequence[KeyRate], limited: Sequence[KeyRate]) -> list[str]:
+    """Say what the lead over coherent light with the same protocol is."""
+    name = points[0].comparator_name
+    found = [p.like_with_like for p in points]
+    lines = [f"Like with like: the lead over {name}, coherent light with the same protocol"]
+    for i, (p, c) in enumerate(zip(points, found, strict=True)):
+        if c is None:
+            return []
+        if c.advantage_dB is None or c.advantage_dB_u is None:
+            lead = "none to give: one of the rates is 0"
+        else:
+            lead = f"{c.advantage_dB:+.2f} +- {c.advantage_dB_u:.2f} dB"
+        if limited:
+            at_limit = advantage_dB(limited[i].rate_per_pulse, c.rate_per_pulse)
+            lead += f"; with the source at its limits {_decibels(at_limit)}"
+        lines.append(f"{p.loss_dB:8.2f} dB  {lead}")
+    return lines
+
+
+def _decibels(value: float | None) -> str:
+    return "no key" if value is None else f"{value:+.2f} dB"
 
 
 def _coherent_light(

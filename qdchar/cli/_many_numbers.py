@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import click
 
+_FLAGS = {"--loss": "losses in dB", "--km": "lengths in km"}
+
 
 class ManyLosses(click.Command):
-    """A command whose ``--loss`` takes all the numbers that follow it."""
+    """A command whose ``--loss`` and ``--km`` take all the numbers that follow them."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Repeat the flag before every number that follows it, as click reads several values."""
         repeated: list[str] = []
         for i, argument in enumerate(args):
-            if argument == "--loss":
+            if argument in _FLAGS:
                 following = args[i + 1] if i + 1 < len(args) else "nothing"
                 if not is_number(following):
                     raise click.BadParameter(
-                        f"{following!r} follows; give one or more losses in dB", param_hint="--loss"
+                        f"{following!r} follows; give one or more {_FLAGS[argument]}",
+                        param_hint=argument,
                     )
-            elif is_number(argument) and _after_loss(args[:i]):
-                repeated += ["--loss", argument]
-            else:
-                repeated.append(argument)
+                continue
+            flag = _flag_before(args[:i]) if is_number(argument) else None
+            repeated += [argument] if flag is None else [flag, argument]
         return super().parse_args(ctx, repeated)
 
 
@@ -34,8 +36,8 @@ def is_number(text: str) -> bool:
     return True
 
 
-def _after_loss(before: list[str]) -> bool:
-    """Whether only numbers stand between here and the last ``--loss``."""
+def _flag_before(before: list[str]) -> str | None:
+    """Return the flag since which only numbers were given; None without one."""
     while before and is_number(before[-1]):
         before = before[:-1]
-    return bool(before) and before[-1] == "--loss"
+    return before[-1] if before and before[-1] in _FLAGS else None

@@ -41,6 +41,19 @@ if TYPE_CHECKING:
     help="Channel losses; default the link's own.",
 )
 @click.option(
+    "--km",
+    "lengths",
+    type=float,
+    multiple=True,
+    metavar="KM ...",
+    help="Lengths of fibre instead of losses; see --db-per-km.",
+)
+@click.option(
+    "--db-per-km",
+    type=float,
+    help="Loss of the fibre, for --km; 0.2 is usual at 1550 nm, 0.17 for the best fibre.",
+)
+@click.option(
     "--protocol",
     type=click.Choice(
         ["efficient-bb84", "three-state", "efficient-bb84-decoy", "three-state-decoy"]
@@ -56,6 +69,13 @@ if TYPE_CHECKING:
     "basis; joint: those that Bob also detects in it.",
 )
 @click.option("--block", type=float, help="Pulses in a block; default the link's.")
+@click.option(
+    "--time",
+    "seconds",
+    type=float,
+    metavar="S",
+    help="Seconds in which a block is sent, instead of --block and --block-kind.",
+)
 @click.option("--block-kind", type=click.Choice(["received", "sent", "asymptotic"]))
 @click.option("--p-z", type=float, help="Hold Alice's Z probability; default the optimum.")
 @click.option("--attenuation", type=float, help="Hold the pre-attenuation; default the optimum.")
@@ -84,15 +104,24 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Print every published number beside the computed one instead, by variant.",
 )
+@click.option(
+    "--reach",
+    is_flag=True,
+    help="Also find the largest loss with a key, and the losses at which the lead over coherent "
+    "light ends; takes some seconds.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Result as one line of JSON at the end.")
 def keyrate(
     record: Path | None,
     source: str | None,
     link_file: Path | None,
     losses: tuple[float, ...],
+    lengths: tuple[float, ...],
+    db_per_km: float | None,
     protocol: Any,
     accounting: Any,
     block: float | None,
+    seconds: float | None,
     block_kind: Any,
     p_z: float | None,
     attenuation: float | None,
@@ -100,6 +129,7 @@ def keyrate(
     eps_source: float | None,
     p2_limit: float | None,
     published: bool,
+    reach: bool,
     as_json: bool,
 ) -> None:
     """Predict the key rate of a source and compare it with coherent light.
@@ -119,10 +149,41 @@ def keyrate(
         raise UsageError("--p2-limit is for --counts; a prediction takes it from the source")
     from qdchar.keyrate import SourceFigures
 
-    options = {"loss_dB": losses or None, "block": block, "block_kind": block_kind}
-    settings = {"accounting": accounting, "p_z": p_z, "attenuation": attenuation}
     source_ = given or SourceFigures()
-    _show_prediction(source_, link, protocol, options, settings, eps_source, as_json)
+    options = {
+        "loss_dB": _losses(losses, lengths, db_per_km),
+        **_block(source_.clock_rate.value, block, block_kind, seconds),
+    }
+    settings = {"accounting": accounting, "p_z": p_z, "attenuation": attenuation}
+    if reach and (p_z is not None or attenuation is not None):
+        raise UsageError("--reach optimises the settings; leave out --p-z and --attenuation")
+    _show_prediction(source_, link, protocol, options, settings, eps_source, reach, as_json)
+
+
+def _losses(
+    losses: tuple[float, ...], lengths: tuple[float, ...], db_per_km: float | None
+) -> Sequence[float] | None:
+    if not lengths:
+        if db_per_km is not None:
+            raise UsageError("--db-per-km is for --km: give the length of the fibre")
+        return losses or None
+    if losses:
+        raise UsageError("--km and --loss: give one of them")
+    if db_per_km is None or not db_per_km > 0:
+        raise UsageError("--km needs --db-per-km, the loss of the fibre (more than 0 dB per km)")
+    return [km * db_per_km for km in lengths]
+
+
+def _block(
+    clock_rate_hz: float, block: float | None, block_kind: Any, seconds: float | None
+) -> dict[str, Any]:
+    if seconds is None:
+        return {"block": block, "block_kind": block_kind}
+    if block is not None or block_kind is not None:
+        raise UsageError("--time is a block of sent pulses: leave out --block and --block-kind")
+    if not 0 < seconds < float("inf"):
+        raise UsageError("--time: seconds, more than 0")
+    return {"block": seconds * clock_rate_hz, "block_kind": "sent"}
 
 
 def _show_prediction(
@@ -132,17 +193,17 @@ def _show_prediction(
     options: Mapping[str, Any],
     settings: Mapping[str, Any],
     eps_source: float | None,
+    reach_asked: bool,
     as_json: bool,
 ) -> None:
-    from qdchar.keyrate.crossing import crossings, maximum_loss
-
     from ._keyrate_text import loss_text, prediction_text
 
     points = _predict(source, link, protocol, options, settings)
     limited = _at_limits(source, link, protocol, options, settings, eps_source)
-    optimised = settings["p_z"] is None and settings["attenuation"] is None
     reach, lead_ends = None, {}
-    if optimised:
+    if reach_asked:
+        from qdchar.keyrate.crossing import crossings, maximum_loss
+
         block = {"block": points[0].block, "block_kind": points[0].block_kind}
         on_link = link.model_copy(update=block)
         names = [c.name for c in points[0].comparators]
@@ -150,10 +211,13 @@ def _show_prediction(
         reach = maximum_loss(source, on_link, **proof)
         lead_ends = crossings(source, on_link, names, **proof)
     click.echo(prediction_text(points, limited, source, link, lead_ends))
-    if optimised:
+    if reach_asked:
         click.echo(f"largest loss: {loss_text(reach)}" if reach else "no key at any loss")
     if as_json:
-        click.echo(json.dumps(_prediction_json(points, limited, source, reach, lead_ends)))
+        line = _prediction_json(points, limited, source)
+        if reach_asked:
+            line.update(_reach_json(reach, lead_ends))
+        click.echo(json.dumps(line))
 
 
 def _predict(
@@ -198,8 +262,6 @@ def _prediction_json(
     points: Sequence[KeyRate],
     limited: Sequence[KeyRate],
     source: SourceFigures,
-    reach: Estimate | None,
-    lead_ends: Mapping[str, Estimate | None],
 ) -> dict[str, Any]:
     first = points[0]
     return {
@@ -207,14 +269,7 @@ def _prediction_json(
         "accounting": first.accounting,
         "block": first.block,
         "block_kind": first.block_kind,
-        "maximum_loss_dB": None if reach is None else reach.value,
-        "maximum_loss_dB_u": None if reach is None else _uncertainty(reach),
-        "crossings": {
-            name: None
-            if loss is None
-            else {"value": loss.value, "u": _uncertainty(loss), "unit": loss.unit}
-            for name, loss in lead_ends.items()
-        },
+        "comparator": first.comparator_name,
         "source": {
             e.name: {"value": e.value, "u": e.u, "unit": e.unit}
             for e in (source.mean_photon_number, source.g2_zero, source.clock_rate)
@@ -223,6 +278,19 @@ def _prediction_json(
             {**point.as_json(), "at_source_limit": None if at_limit is None else _short(at_limit)}
             for point, at_limit in zip_longest(points, limited)
         ],
+    }
+
+
+def _reach_json(reach: Estimate | None, lead_ends: Mapping[str, Estimate | None]) -> dict[str, Any]:
+    return {
+        "maximum_loss_dB": None if reach is None else reach.value,
+        "maximum_loss_dB_u": None if reach is None else _uncertainty(reach),
+        "crossings": {
+            name: None
+            if loss is None
+            else {"value": loss.value, "u": _uncertainty(loss), "unit": loss.unit}
+            for name, loss in lead_ends.items()
+        },
     }
 
 

@@ -121,6 +121,25 @@ COMPARATORS = {
 }
 
 
+def same_protocol(protocol: str, block_kind: BlockKind) -> str:
+    """Name of the comparator that compares like with like.
+
+    Coherent light in the same states with vacuum + weak decoy, in the same block; in an endless
+    block infinitely many decoy states, which is the limit of both.
+
+    Parameters
+    ----------
+    protocol
+        The source's, with or without decoy.
+    block_kind
+        Kind of its block.
+    """
+    if block_kind == "asymptotic":
+        return "wcp-infinite-decoy"
+    states = "three-state" if protocol.startswith("three-state") else "bb84"
+    return f"wcp-vacuum-weak-{states}"
+
+
 def comparators_for(block_kind: BlockKind) -> tuple[str, ...]:
     """Names of the comparators that are defined for this kind of block."""
     asymptotic = block_kind == "asymptotic"

@@ -14,7 +14,7 @@ from qdchar.estimate import Contribution, Estimate, propagate
 from qdchar.link import Link
 
 from .assumptions import prediction_assumptions
-from .comparators import COMPARATORS, Light, comparators_for
+from .comparators import COMPARATORS, Light, comparators_for, same_protocol
 from .derivatives import Response, derivatives
 from .link_parameters import BlockKind, LinkParameters
 from .operating_point import (
@@ -73,7 +73,7 @@ def predict(
         the paper.
     comparators
         Names of protocols for coherent light to compare with; default all that are defined:
-        finite-key protocols need a block.
+        finite-key protocols need a block. That of the same protocol comes first.
 
     Returns
     -------
@@ -212,7 +212,8 @@ def _assemble(
     """Add the uncertainty and the comparators to the best settings."""
     given = LinkParameters.from_link(link, losses, source.clock_rate.value)
     rate_derivatives = derivatives(source, link, losses, best.rate_at, own_loss=own_loss)
-    names = _asked(comparators, given.block_kind)
+    like = same_protocol(protocol, link.block_kind)
+    names = sorted(_asked(comparators, given.block_kind), key=lambda name: name != like)
     others = {name: COMPARATORS[name].best(given) for name in names}
     light_derivatives = {
         name: derivatives(source, link, losses, _of_link(light), own_loss=own_loss)
@@ -228,6 +229,7 @@ def _assemble(
             accounting=accounting,
             block=link.block,
             block_kind=link.block_kind,
+            comparator_name=like,
             loss_dB=float(losses[i]),
             rate_per_pulse=float(best.rate[i]),
             budget=propagate(

@@ -59,6 +59,8 @@ class KeyRate:
         The proof, and how multi-photon pulses are counted.
     block, block_kind
         Size of the block and how it is counted.
+    comparator_name
+        Coherent light with the same protocol, whether or not it was asked for.
     loss_dB
         Channel loss, receiver not included.
     rate_per_pulse
@@ -94,6 +96,7 @@ class KeyRate:
     accounting: Literal["alice", "joint", "decoy"]
     block: float
     block_kind: BlockKind
+    comparator_name: str
     loss_dB: float
     rate_per_pulse: float
     budget: tuple[Contribution, ...]
@@ -124,6 +127,11 @@ class KeyRate:
         if self.rate_per_pulse == 0:
             return 0.0
         return self.rate_bps * self.rate_per_pulse_u / self.rate_per_pulse
+
+    @property
+    def like_with_like(self) -> Comparison | None:
+        """Coherent light with the same protocol; None where it was not asked for."""
+        return {c.name: c for c in self.comparators}.get(self.comparator_name)
 
     def comparator(self, name: str) -> Comparison:
         """Return the comparison of this name; KeyError where it was not asked for."""
@@ -160,6 +168,7 @@ class KeyRate:
             "pulses_sent": self.pulses_sent,
             "acquisition_time_s": self.acquisition_time_s,
             "decoy": None if self.decoy is None else asdict(self.decoy),
+            "comparator": self.comparator_name,
             "comparators": {
                 c.name: {
                     "rate_per_pulse": c.rate_per_pulse,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -122,9 +123,7 @@ class SourceFigures:
         Takes the uncertainty as normal. With the coincidences themselves at hand,
         `qdchar.keyrate.photon_statistics.multiphoton_limit` needs no such assumption.
         """
-        from scipy.special import ndtri
-
-        return -float(ndtri(eps)) * self.multiphoton.u
+        return -NormalDist().inv_cdf(eps) * self.multiphoton.u
 
     def multiphoton_upper(self, eps: float) -> float:
         """Upper limit of `multiphoton` that fails with probability `eps`.
@@ -154,9 +153,7 @@ class SourceFigures:
 
         Takes the uncertainties as normal; a g2 below 0 counts as 0.
         """
-        from scipy.special import ndtri
-
-        z = -float(ndtri(eps / 4))
+        z = -NormalDist().inv_cdf(eps / 4)
         n, g2 = self.mean_photon_number, self.g2_zero
         corners = tuple(
             (n.value + s * z * n.u, max(g2.value + t * z * g2.u, 0.0))
