@@ -12,4 +12,7 @@ python3 -m venv "$folder/venv"
 cd "$folder"
 venv/bin/qdchar --version
 venv/bin/python -c 'import qdchar.analysis, qdchar.protocols, qdchar.drivers.twin.serve'
+venv/bin/python -c 'from qdchar.lab.measurements.registry import MEASUREMENTS
+from qdchar.lab.recipe import SHIPPED, load_recipe
+for name in SHIPPED: load_recipe(name, MEASUREMENTS)'
 venv/bin/qdchar keyrate --loss 14.6 --json | tail -n 1
