@@ -23,7 +23,7 @@ curves = {
     for k, curve in enumerate(fit.curves)
 }
 shown = [("rabi", 0), ("etalon", 0), ("lifetime", 0), ("cavity", 0), ("hbt_before", 0)]
-record, link = load_record(run, stale_ok=True), load_link(None)
+record, link = load_record(run, accept=True), load_link(None)
 source = SourceFigures.from_estimates(
     *(record.estimate(n) for n in ("mean_photon_number", "g2_zero", "clock_rate"))
 )

@@ -7,6 +7,7 @@ within a limit of size, in UTF-8. What is wrong is said with the place in the fi
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import stat
@@ -127,6 +128,12 @@ def refuse_irregular(path: Path, error: type[QdcharError] = RecordError) -> None
         raise error(f"{path}: cannot be read: it is {_kind(mode)}, not a file")
 
 
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, as 64 hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def read_text(
     path: Path, error: type[QdcharError] = UsageError, max_bytes: int = MAX_TEXT_BYTES
 ) -> str:
@@ -204,8 +211,22 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file. Raises RecordError with the line."""
-    return _parsed(path, read_text(path, RecordError), json.loads, "JSON", RecordError)
+    """Read a JSON file. Raises RecordError with the line, or a key that an object has twice."""
+    return _parsed(path, read_text(path, RecordError), _json, "JSON", RecordError)
+
+
+def _json(text: str) -> Any:
+    return json.loads(text, object_pairs_hook=_each_key_once)
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse what readers would understand differently: some take the first, some the last."""
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {shown(twice)} stands twice in one object")
+    return table
 
 
 def _parsed(

@@ -16,13 +16,16 @@ if TYPE_CHECKING:
 COLUMNS = (
     *("created", "source", "station", "simulated", "quantity", "value", "u", "unit"),
     *("low_68", "high_68", "low_95", "high_95", "plane", "method", "problems"),
+    *("verdict", "rate_per_pulse", "rate_per_pulse_u", "objections"),
 )
 
 
 def load_history(
     folder: Path, skipped: Callable[[str], None] = warnings.warn
 ) -> list[SourceRecord]:
-    """Read the records of all runs in a folder, oldest first; stale ones too.
+    """Read the records of all runs in a folder, oldest first, whatever speaks against them.
+
+    The `objections` of each record say what that is: stale, a NO-GO, edited, ...
 
     Parameters
     ----------
@@ -41,7 +44,7 @@ def load_history(
     faults = 0
     for file in sorted(folder.glob("*/record.json")):
         try:
-            records.append(load_record(file, stale_ok=True))
+            records.append(load_record(file, accept=True))
         except RecordError as error:
             faults += 1
             skipped(str(error))
@@ -66,7 +69,8 @@ def history_table(records: Sequence[SourceRecord], names: Iterable[str] = ()) ->
     pandas.DataFrame
         One row per record and quantity, with `COLUMNS`: `created` in UTC, values and standard
         uncertainties in `unit`, interval ends NaN where the record has no interval of its own,
-        `problems` of the record joined by "; ".
+        `problems` of the record joined by "; ", its verdict with the key rate behind it, and
+        `objections` to its use, joined by "; ".
 
     Examples
     --------
@@ -84,9 +88,20 @@ def history_table(records: Sequence[SourceRecord], names: Iterable[str] = ()) ->
             *(recorded.interval_68 or nothing),
             *(recorded.interval_95 or nothing),
             *(recorded.plane, recorded.method, "; ".join(record.problems)),
+            *_verdict(record),
+            "; ".join(map(str, record.objections)),
         )
         for record in records
         for name, recorded in record.quantities.items()
         if not wanted or name in wanted
     ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _verdict(record: SourceRecord) -> tuple[str, float, float]:
+    if record.verdict is None:
+        return "", float("nan"), float("nan")
+    rate = record.verdict.rate
+    if rate is None:
+        return record.verdict.decision, float("nan"), float("nan")
+    return record.verdict.decision, rate.rate_per_pulse, rate.rate_per_pulse_u

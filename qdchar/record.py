@@ -1,25 +1,30 @@
 """The source record: one source's quantities with covariance and provenance, as JSON.
 
 The record is what a calibration hands to the program that runs the key exchange, so it is strict:
-an undefined quantity, a unit that is not that of its definition, a negative uncertainty or a record
-that is past its validity is an error that names the field.
+an undefined quantity, a unit that is not that of its definition, a negative uncertainty is an error
+that names the field. So is a record that was edited, contradicts itself, is past its validity or
+has another verdict than GO, unless whoever loads it accepts that.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import (
+    AwareDatetime,
     BaseModel,
     ConfigDict,
     Field,
     FiniteFloat,
+    PrivateAttr,
     ValidationError,
     computed_field,
+    field_validator,
     model_validator,
 )
 
@@ -27,8 +32,11 @@ from qdchar.errors import RecordError
 from qdchar.estimate import Contribution, Estimate, Kind, covariance
 from qdchar.files import read_json, shown, write_text
 from qdchar.quantities import Quantity, define, is_known, quantity
+from qdchar.record_checks import Objection, digest_of, objections
+from qdchar.verdict import Verdict
 
-SCHEMA: Literal["qdchar/source-record/2"] = "qdchar/source-record/2"
+SCHEMA: Literal["qdchar/source-record/3"] = "qdchar/source-record/3"
+"""Schema 3 has `verdict`, `assumptions` and `digest`; schemas 1 and 2 can be read, if accepted."""
 
 RENAMED_SOURCES: Mapping[str, str] = {
     "looks of the loop": "peak-lock readout",
@@ -81,14 +89,12 @@ class RecordedQuantity(BaseModel):
     interval_95: tuple[FiniteFloat, FiniteFloat] | None = None
     budget: tuple[BudgetLine, ...] = ()
 
-    @model_validator(mode="after")
-    def _budget_makes_u(self) -> RecordedQuantity:
-        total = float(np.sqrt(sum(line.u**2 for line in self.budget)))
-        if abs(total - self.u) > 1e-6 * max(total, self.u):
-            raise ValueError(
-                f"u is {self.u:g}, but its budget adds up to {total:g}; was the file edited?"
-            )
-        return self
+    @field_validator("interval_68", "interval_95")
+    @classmethod
+    def _ends_in_order(cls, interval: tuple[float, float] | None) -> tuple[float, float] | None:
+        if interval is not None and interval[0] > interval[1]:
+            raise ValueError("the lower end comes first")
+        return interval
 
     @classmethod
     def of(cls, estimate: Estimate) -> RecordedQuantity:
@@ -134,8 +140,15 @@ class RawFile(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    file: str
+    file: Annotated[str, Field(pattern=r"^raw/")]
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+    @field_validator("file")
+    @classmethod
+    def _stays_in_the_folder(cls, file: str) -> str:
+        if ".." in PurePosixPath(file).parts or "\0" in file:
+            raise ValueError("a raw file is in the run's folder raw/")
+        return file
 
 
 class TakenOver(BaseModel):
@@ -159,7 +172,7 @@ class TakenOver(BaseModel):
     measurement: str
     quantities: tuple[str, ...]
     run: str
-    measured: datetime
+    measured: AwareDatetime
     age_hours: FiniteFloat
     why: Literal["resumed", "earlier run"]
 
@@ -171,14 +184,19 @@ class SourceRecord(BaseModel):
     ----------
     created, valid_until
         UTC; past `valid_until` the source has to be measured again.
+    verdict
+        GO, NO-GO or inconclusive, with reasons, demands and the key rate it rests on; None where
+        nobody has judged the record.
+    problems
+        Reasons why a quantity cannot be trusted; empty if there is none.
+    assumptions
+        What the predicted key rate takes for granted, one sentence each.
     tuning
         For which state of the source the quantities hold: piezo voltages, attenuation, light path.
     quantities
         Quantities by name; two that share a budget line are correlated through it.
     raw
         The raw files with their hashes.
-    problems
-        Reasons why a quantity cannot be trusted; empty if there is none.
     taken_over
         Measurements that were not made in one go with the others.
     resumed
@@ -187,27 +205,31 @@ class SourceRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    schema_: Literal["qdchar/source-record/1", "qdchar/source-record/2"] = Field(
-        default=SCHEMA, alias="schema"
-    )
+    schema_: Literal[
+        "qdchar/source-record/1", "qdchar/source-record/2", "qdchar/source-record/3"
+    ] = Field(default=SCHEMA, alias="schema")
     qdchar_version: str
     source: str
     station: str
     simulated: bool
-    created: datetime
-    valid_until: datetime
+    created: AwareDatetime
+    valid_until: AwareDatetime
+    verdict: Verdict | None = None
+    problems: tuple[str, ...] = ()
+    assumptions: tuple[str, ...] = ()
     tuning: dict[str, FiniteFloat | str]
     quantities: dict[str, RecordedQuantity]
     raw: tuple[RawFile, ...] = ()
-    problems: tuple[str, ...] = ()
     taken_over: tuple[TakenOver, ...] = ()
-    resumed: tuple[datetime, ...] = ()
+    resumed: tuple[AwareDatetime, ...] = ()
+    _objections: tuple[Objection, ...] = PrivateAttr(default=())
 
     @model_validator(mode="before")
     @classmethod
     def _drop_derived(cls, data: Any) -> Any:
         if isinstance(data, dict):
-            return {key: value for key, value in data.items() if key != "correlation"}
+            derived = ("correlation", "digest")
+            return {key: value for key, value in data.items() if key not in derived}
         return data
 
     @model_validator(mode="after")
@@ -241,6 +263,26 @@ class SourceRecord(BaseModel):
         u = np.sqrt(np.diag(cov))
         scale = np.where(u > 0, u, 1.0)
         return [[float(f"{v:.6g}") for v in row] for row in cov / np.outer(scale, scale)]
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the content, see `qdchar.record_checks.digest_of`."""
+        return digest_of(json.loads(self.model_dump_json(by_alias=True, exclude={"digest"})))
+
+    @property
+    def objections(self) -> tuple[Objection, ...]:
+        """All that spoke against using the record when it was loaded."""
+        return self._objections
+
+    @property
+    def faults(self) -> tuple[Objection, ...]:
+        """Those objections that say that it was edited, or contradicts itself."""
+        return tuple(o for o in self._objections if o.kind == "fault")
+
+    def judged(self, verdict: Verdict, assumptions: Sequence[str]) -> SourceRecord:
+        """Return the record with its verdict and what the key rate behind it assumes."""
+        return self.model_copy(update={"verdict": verdict, "assumptions": tuple(assumptions)})
 
     def estimate(self, name: str) -> Estimate:
         """Return one quantity.
@@ -302,8 +344,10 @@ def make_record(
     )
 
 
-def load_record(file: Path, *, now: datetime | None = None, stale_ok: bool = False) -> SourceRecord:
-    """Read a record and check it.
+def load_record(
+    file: Path, *, now: datetime | None = None, accept: bool = False, stale_ok: bool = False
+) -> SourceRecord:
+    """Read a record that may be used: unchanged, consistent, valid, and not found wanting.
 
     Parameters
     ----------
@@ -311,13 +355,17 @@ def load_record(file: Path, *, now: datetime | None = None, stale_ok: bool = Fal
         ``record.json``, or a run folder that holds one.
     now
         The time at which the record must be valid; the present by default.
+    accept
+        Return the record whatever speaks against it, as long as it can be read; its `objections`
+        say what that is.
     stale_ok
-        Accept a record past its validity.
+        Accept a record past its validity, and nothing else.
 
     Raises
     ------
     RecordError
-        If it cannot be read, is invalid or stale; names the field.
+        If it cannot be read, was edited, contradicts itself, is inconclusive, a NO-GO, or stale;
+        names the field.
     """
     if file.is_dir():
         file = file / "record.json"
@@ -326,11 +374,10 @@ def load_record(file: Path, *, now: datetime | None = None, stale_ok: bool = Fal
         record = SourceRecord.model_validate(data)
     except ValidationError as error:
         raise RecordError(f"{file}: {explain(error)}") from None
-    if not stale_ok and (now or datetime.now(UTC)) > record.valid_until:
-        raise RecordError(
-            f"{file}: stale: valid_until is {record.valid_until:%Y-%m-%d %H:%M} UTC; measure the "
-            "source again"
-        )
+    record._objections = objections(record, data, now or datetime.now(UTC))
+    refused = [o for o in record.objections if not (accept or (stale_ok and o.kind == "stale"))]
+    if refused:
+        raise RecordError(f"{file}: {'; '.join(map(str, refused))}")
     return record
 
 

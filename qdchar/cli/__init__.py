@@ -28,6 +28,7 @@ VERBS = {
     "keyrate": "Predict the secret key rate of a source on a link.",
     "figures": "Draw the paper's key-rate figures with one's own source in them.",
     "report": "Make the pages and figures of a run.",
+    "verify": "Check that a run was not changed and does not contradict itself.",
     "compare": "Compare the records of two runs.",
     "history": "Show how a source changed over the runs of a folder.",
     "convert": "Turn a time-tag file into another format.",
@@ -67,8 +68,8 @@ def cli() -> None:
 
     Exit codes: 0 GO, 2 usage, 10 NO-GO, 11 inconclusive, 20 an instrument cannot be reached, 21
     refused for safety, 22 make-safe failed, 23 the run folder or an output file cannot be written,
-    30 a record or data file is stale or invalid; 130, 143, 129 and 131 ended by Ctrl-C, SIGTERM,
-    SIGHUP and SIGQUIT.
+    30 a record or data file is stale, changed, invalid or no GO; 130, 143, 129 and 131 ended by
+    Ctrl-C, SIGTERM, SIGHUP and SIGQUIT.
     """
 
 

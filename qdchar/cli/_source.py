@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from qdchar.errors import UsageError
 
 from ._many_numbers import is_number
+from ._records import record_to_use
 
 if TYPE_CHECKING:
     from qdchar.keyrate import SourceFigures
@@ -15,22 +16,23 @@ if TYPE_CHECKING:
 
 
 def given_source_and_link(
-    record: Path | None, text: str | None, link_file: Path | None
+    record: Path | None, text: str | None, link_file: Path | None, accept: bool
 ) -> tuple[SourceFigures | None, Link]:
     """Return the source of a record or of a ``--source`` text, and the link to predict on.
 
     The source is None where neither is given; a misalignment that the record holds takes the place
-    of the link's.
+    of the link's. What speaks against the record is an error unless that is accepted.
     """
     from qdchar.keyrate import source_and_link
     from qdchar.link import load_link
-    from qdchar.record import load_record
 
     if record is not None and text is not None:
-        raise UsageError("keyrate: give a record or --source, not both")
+        raise UsageError("give a record or --source, not both")
+    if accept and record is None:
+        raise UsageError("--accept is about a record; give one, or leave it out")
     link = load_link(link_file)
     if record is not None:
-        return source_and_link(load_record(record), link)
+        return source_and_link(record_to_use(record, accept), link)
     return None if text is None else _from_text(text), link
 
 

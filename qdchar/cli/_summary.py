@@ -60,4 +60,4 @@ def print_summary(outcome: Outcome) -> None:
     console.print(f"\n[{_COLOURS[decision]}]{decision}[/]")
     for reason in outcome.verdict.reasons:
         console.print(f"  {reason}", markup=False)
-    console.print(f"  a GO demands {'; '.join(outcome.verdict.demands)}", markup=False)
+    console.print(f"  a GO demands {'; '.join(outcome.verdict.demanded)}", markup=False)

@@ -99,6 +99,7 @@ def calibrate(
 
     from ._faults import announcer, list_asked
     from ._plan import print_plan
+    from ._records import outcome_json
     from ._resumed import resumed_request, resumed_settings
     from ._summary import print_summary
 
@@ -183,24 +184,15 @@ def calibrate(
                 earlier=earlier,
             )
         lab_s = lab_time() - began_s
-    report = write_report(run.folder)
+    report = write_report(run.folder, outcome)
     print_summary(outcome)
     click.echo(f"lab time: {lab_s:.1f} s")
     click.echo(f"report: {report}")
     if json_line:
-        rate = outcome.rate
         line = {
-            "verdict": outcome.verdict.decision,
-            "reasons": outcome.verdict.reasons,
-            "demands": outcome.verdict.demands,
+            **outcome_json(outcome, run.folder, report),
             "exit_code": outcome.verdict.exit_code,
             "lab_s": lab_s,
-            "record": str(run.folder / "record.json"),
-            "report": str(report),
-            "rate_per_pulse": rate.rate_per_pulse,
-            "rate_per_pulse_u": rate.rate_per_pulse_u,
-            "rate_bps": rate.rate_bps,
-            "advantage_dB": {c.name: c.advantage_dB for c in rate.comparators},
             "quantities": {
                 name: recorded.model_dump(exclude={"budget"})
                 for name, recorded in outcome.record.quantities.items()

@@ -9,6 +9,7 @@ import click
 
 from qdchar.errors import UsageError
 
+from ._records import accept_option
 from ._source import given_source_and_link
 
 NAMES = ("fig1", "fig3", "fig4a", "fig4b")
@@ -28,6 +29,7 @@ NAMES = ("fig1", "fig3", "fig4a", "fig4b")
 @click.option(
     "--link", "link_file", type=click.Path(path_type=Path), help="Link file; default the paper's."
 )
+@accept_option
 @click.option("--json", "as_json", is_flag=True, help="Result as one line of JSON at the end.")
 def figures(
     names: tuple[str, ...],
@@ -35,13 +37,14 @@ def figures(
     record: Path | None,
     source: str | None,
     link_file: Path | None,
+    accept: bool,
     as_json: bool,
 ) -> None:
     """Draw NAMES (fig1, fig3, fig4a, fig4b) in the layout of the paper."""
     from qdchar.keyrate.published.figures import FIGURES
     from qdchar.keyrate.source import SourceFigures
 
-    given, link = given_source_and_link(record, source, link_file)
+    given, link = given_source_and_link(record, source, link_file, accept)
     star = given or SourceFigures()
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from qdchar.errors import UsageError
 
 from ._options import as_json
+from ._records import verdict_json, verdict_text
+
+if TYPE_CHECKING:
+    from qdchar.record import SourceRecord
 
 _SHOWN = (
     "collection_efficiency",
@@ -46,7 +51,11 @@ def history(
     csv_file: Path | None,
     json_line: bool,
 ) -> int:
-    """Show how the source changed over the runs in FOLDER, oldest first."""
+    """Show how the source changed over the runs in FOLDER, oldest first.
+
+    Runs that are stale, inconclusive, NO-GO, edited or in contradiction with themselves are shown
+    and marked: with an asterisk, and with what speaks against them.
+    """
     from qdchar.history import history_table, load_history
     from qdchar.notation import text
     from qdchar.quantities import is_known, quantity
@@ -58,15 +67,17 @@ def history(
         click.echo(f"skipped: {reason}", err=True)
 
     records = load_history(folder, skip)
+    click.echo("runs (*: not to be used without --accept)")
+    for record in records:
+        click.echo(f"{_time(record)}  {verdict_text(record):<50}{record.source}")
+        for objection in record.objections:
+            click.echo(f"    {objection}")
     shown = names or _SHOWN
     for name in shown:
         click.echo(f"{quantity(name).words} ({name})" if is_known(name) else name)
         for record in records:
             if name in record.quantities:
-                click.echo(
-                    f"  {record.created:%Y-%m-%d %H:%M}  {text(record.estimate(name)):<22}"
-                    f"{record.source}"
-                )
+                click.echo(f"{_time(record)}  {text(record.estimate(name)):<22}{record.source}")
     if figure_file is not None:
         from qdchar.report.figures import draw_history
 
@@ -88,11 +99,21 @@ def history(
                     "value": r.quantities[name].value,
                     "u": r.quantities[name].u,
                     "unit": r.quantities[name].unit,
+                    "objections": [str(o) for o in r.objections],
                 }
                 for r in records
                 if name in r.quantities
             ]
             for name in shown
         }
-        click.echo(json.dumps({"exit_code": 0, "quantities": series, "skipped": skipped}))
+        runs = [
+            {"created": r.created.isoformat(), "source": r.source, **verdict_json(r)}
+            for r in records
+        ]
+        line = {"exit_code": 0, "runs": runs, "quantities": series, "skipped": skipped}
+        click.echo(json.dumps(line))
     return 0
+
+
+def _time(record: SourceRecord) -> str:
+    return f"{'*' if record.objections else ' '} {record.created:%Y-%m-%d %H:%M}"

@@ -12,6 +12,7 @@ import click
 from qdchar.errors import UsageError
 
 from ._many_numbers import ManyLosses
+from ._records import accept_option
 from ._source import given_source_and_link
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ if TYPE_CHECKING:
     help="Also find the largest loss with a key, and the losses at which the lead over coherent "
     "light ends; takes some seconds.",
 )
+@accept_option
 @click.option("--json", "as_json", is_flag=True, help="Result as one line of JSON at the end.")
 def keyrate(
     record: Path | None,
@@ -130,6 +132,7 @@ def keyrate(
     p2_limit: float | None,
     published: bool,
     reach: bool,
+    accept: bool,
     as_json: bool,
 ) -> None:
     """Predict the key rate of a source and compare it with coherent light.
@@ -140,7 +143,7 @@ def keyrate(
     if published:
         _show_published(as_json)
         return
-    given, link = given_source_and_link(record, source, link_file)
+    given, link = given_source_and_link(record, source, link_file, accept)
     if counts_file is not None:
         limits = {"p2_limit": p2_limit, "eps_source": eps_source}
         _show_session(counts_file, given, link, limits, as_json)

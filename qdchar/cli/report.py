@@ -7,45 +7,48 @@ from pathlib import Path
 
 import click
 
-from qdchar.errors import InconclusiveError
+from qdchar.errors import InconclusiveError, RecordError
 
 from ._options import as_json
+from ._records import accept_option, outcome_json
 
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
+@accept_option
 @as_json
-def report(run: Path, json_line: bool) -> int:
+def report(run: Path, accept: bool, json_line: bool) -> int:
     """Make the pages and figures of the run in folder RUN.
 
-    A calibration that was broken off is shown as far as it came, with exit code 11.
+    Rate and verdict are those that the calibration made. If a file of the run has changed since,
+    page and verdict say so, and the exit code is 30; with --accept the page shows the verdict
+    beside what changed. A calibration that was broken off is shown as far as it came, with exit
+    code 11.
     """
     from qdchar.lab.outcome import load_outcome
+    from qdchar.notation import concise
     from qdchar.report import write_report
 
     if run.is_dir() and not (run / "record.json").exists():
         return _unfinished(run, json_line)
-    page = write_report(run)
+    outcome = load_outcome(run)
+    for fault in outcome.faults:
+        click.echo(f"warning: {run}: {fault}", err=True)
+    if not accept:
+        outcome = outcome.unless_faulty()
+    page = write_report(run, outcome)
+    rate = outcome.rate
+    click.echo(
+        f"{outcome.verdict.decision}, {concise(rate.rate_per_pulse, rate.rate_per_pulse_u)} bit "
+        f"per pulse at {rate.loss_dB:g} dB"
+    )
+    for problem in outcome.record.problems:
+        click.echo(f"problem: {problem}")
     click.echo(f"report: {page}")
+    code = RecordError.exit_code if outcome.faults and not accept else 0
     if json_line:
-        outcome = load_outcome(run)
-        rate = outcome.rate
-        line = {
-            "exit_code": 0,
-            "verdict": outcome.verdict.decision,
-            "reasons": outcome.verdict.reasons,
-            "demands": outcome.verdict.demands,
-            "problems": outcome.record.problems,
-            "run": str(run),
-            "record": str(run / "record.json"),
-            "report": str(page),
-            "rate_per_pulse": rate.rate_per_pulse,
-            "rate_per_pulse_u": rate.rate_per_pulse_u,
-            "rate_bps": rate.rate_bps,
-            "advantage_dB": {c.name: c.advantage_dB for c in rate.comparators},
-        }
-        click.echo(json.dumps(line))
-    return 0
+        click.echo(json.dumps({**outcome_json(outcome, run, page), "exit_code": code}))
+    return code
 
 
 def _unfinished(folder: Path, json_line: bool) -> int:

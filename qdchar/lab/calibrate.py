@@ -14,7 +14,7 @@ from qdchar.record import SourceRecord, TakenOver, make_record
 from . import expected, preflight
 from .display import Display
 from .measurement import Registry
-from .outcome import Outcome, keep_outcome, predict_and_judge
+from .outcome import Outcome, conclude
 from .recipe import Recipe
 from .resume import Unfinished, go_on, hours_allowed, instruments, refuse_other_instruments
 from .run import Run, Step, read_log
@@ -86,11 +86,7 @@ def calibrate(
         session.light_path.select("after")  # as a key exchange wants it
     finally:
         _keep_snapshot(session)
-    record = _record(session, registry)
-    record.write(run.folder / "record.json")
-    rate, verdict = predict_and_judge(record, link, recipe)
-    keep_outcome(run, rate, verdict)
-    return Outcome(record, link, recipe, rate, verdict)
+    return conclude(run, _record(session, registry), link, recipe)
 
 
 def _make(s: Session, registry: Registry, name: str) -> None:

@@ -1,26 +1,34 @@
 """The outcome of a calibration: record, key rate and verdict, as its run folder keeps them.
 
-The calibration predicts the key rate and makes the verdict, once. `verdict.json` holds the hashes
-of the files that they were made from. Who reads the folder later gets the same rate and verdict as
-long as these files have not changed.
+The calibration predicts the key rate and makes the verdict, once; the record holds both.
+`verdict.json` holds the hashes of the files that they were made from. Who reads the folder later
+shows this rate and this verdict. Where a file has changed since, that is said in their place.
 """
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
+from pydantic import BaseModel, ValidationError
+
+from qdchar.errors import InconclusiveError, RecordError
 from qdchar.files import read_json
 from qdchar.keyrate import KeyRate, predict, source_and_link
 from qdchar.link import Link
-from qdchar.record import SourceRecord, load_record
+from qdchar.record import SourceRecord, explain, load_record
+from qdchar.record_checks import Objection
+from qdchar.verdict import Verdict
 
+from .integrity import hashes, read_key_rate, run_faults
 from .recipe import Recipe
 from .run import Run
-from .verdict import Verdict, judge
+from .verdict import judge
 
-_RESTS_ON = ("record.json", "link.json", "recipe.json", "keyrate.json")
+M = TypeVar("M", bound=BaseModel)
+_PREDICTION = ("record.json", "keyrate.json", "verdict.json")
+"""Where one of them has changed, it is not known what the run's own rate and verdict were."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +39,12 @@ class Outcome:
     ----------
     link
         As in the link file; a misalignment that the record holds is not in it.
-    changed
-        Files of the run that have changed since the run's own verdict was made. Rate and verdict
-        are then computed again, from the files as they are.
+    faults
+        What speaks against the run folder: files that have changed since the verdict was made,
+        contradictions.
+    own
+        Whether rate and verdict are the run's own; if not, they were computed from the files as
+        they are.
     """
 
     record: SourceRecord
@@ -41,7 +52,18 @@ class Outcome:
     recipe: Recipe
     rate: KeyRate
     verdict: Verdict
-    changed: tuple[str, ...] = ()
+    faults: tuple[Objection, ...] = ()
+    own: bool = True
+
+    def unless_faulty(self) -> Outcome:
+        """Return the outcome with the verdict that a run with faults has: inconclusive."""
+        if not self.faults:
+            return self
+        whose = "the run's own verdict was" if self.own else "computed from the files as they are:"
+        reasons = (*map(str, self.faults), f"{whose} {self.verdict.decision}")
+        return replace(
+            self, verdict=replace(self.verdict, decision="INCONCLUSIVE", reasons=reasons)
+        )
 
 
 def predict_and_judge(record: SourceRecord, link: Link, recipe: Recipe) -> tuple[KeyRate, Verdict]:
@@ -51,20 +73,36 @@ def predict_and_judge(record: SourceRecord, link: Link, recipe: Recipe) -> tuple
     return rate, judge(record, rate, recipe)
 
 
-def keep_outcome(run: Run, rate: KeyRate, verdict: Verdict) -> None:
-    """Write ``keyrate.json`` and ``verdict.json`` of a run whose other files are written."""
+def conclude(run: Run, record: SourceRecord, link: Link, recipe: Recipe) -> Outcome:
+    """Predict, judge, and write ``record.json``, ``keyrate.json`` and ``verdict.json`` of a run.
+
+    Raises
+    ------
+    InconclusiveError
+        If no key rate follows from the record; it is written nevertheless.
+    """
+    file = run.folder / "record.json"
+    try:
+        rate, verdict = predict_and_judge(record, link, recipe)
+    except InconclusiveError as error:
+        verdict = Verdict("INCONCLUSIVE", (*record.problems, str(error)))
+        record.judged(verdict, ()).write(file)
+        raise
+    record = record.judged(verdict, rate.assumptions)
+    record.write(file)
     run.keep_json("keyrate.json", rate.as_document())
     run.keep_json(
         "verdict.json",
         {
             "verdict": verdict.decision,
             "reasons": verdict.reasons,
-            "demands": verdict.demands,
+            "demands": verdict.demanded,
             "exit_code": verdict.exit_code,
-            "sha256": _hashes(run.folder),
+            "sha256": hashes(run.folder),
         },
     )
     run.finish(str(verdict))
+    return Outcome(record, link, recipe, rate, verdict)
 
 
 def is_finished(folder: Path) -> bool:
@@ -73,36 +111,40 @@ def is_finished(folder: Path) -> bool:
 
 
 def load_outcome(folder: Path) -> Outcome:
-    """Read the outcome of a run; a run without ``verdict.json`` is predicted and judged anew.
+    """Read the outcome of a run, with all that speaks against the folder.
+
+    Rate and verdict of a run of an earlier version, whose record holds none, or of one whose files
+    have changed, are computed from the files as they are.
 
     Raises
     ------
     RecordError
-        If the folder is not that of a finished calibration.
+        If the folder is not that of a finished calibration, or a file in it cannot be read.
+    InconclusiveError
+        If no key rate follows from the record.
     """
-    record = load_record(folder, stale_ok=True)
-    recipe = Recipe.model_validate(read_json(folder / "recipe.json"))
-    link = Link.model_validate(read_json(folder / "link.json"))
-    changed: tuple[str, ...] = ()
-    if (folder / "verdict.json").exists():
-        kept = read_json(folder / "verdict.json")
-        now = _hashes(folder)
-        changed = tuple(name for name in _RESTS_ON if kept["sha256"].get(name) != now.get(name))
-        if not changed:
-            rate = KeyRate.from_document(read_json(folder / "keyrate.json"))
-            verdict = Verdict(
-                kept["verdict"], tuple(kept["reasons"]), tuple(kept.get("demands", ()))
-            )
-            return Outcome(record, link, recipe, rate, verdict)
-    rate, verdict = predict_and_judge(record, link, recipe)
-    return Outcome(record, link, recipe, rate, verdict, changed)
+    record = load_record(folder, accept=True)
+    recipe, link = _read(Recipe, folder / "recipe.json"), _read(Link, folder / "link.json")
+    of_run = tuple(run_faults(folder, record))
+    faults = (*record.faults, *of_run)
+    touched = bool(record.faults) or any(o.field in _PREDICTION for o in of_run)
+    if record.verdict is not None and not touched:
+        if record.verdict.rate is None:
+            raise InconclusiveError("; ".join(record.verdict.reasons))
+        rate = read_key_rate(folder)
+        return Outcome(record, link, recipe, rate, record.verdict, faults)
+    try:
+        rate, verdict = predict_and_judge(record, link, recipe)
+    except InconclusiveError as error:
+        if not faults:
+            raise
+        raise RecordError(f"{folder}: {'; '.join(map(str, faults))}; {error}") from None
+    return Outcome(record, link, recipe, rate, verdict, faults, own=False)
 
 
-def _hashes(folder: Path) -> dict[str, str]:
-    """SHA-256 of the files that a verdict rests on, by name."""
-    files = {name: folder / name for name in _RESTS_ON}
-    return {
-        name: hashlib.sha256(file.read_bytes()).hexdigest()
-        for name, file in files.items()
-        if file.exists()
-    }
+def _read(kind: type[M], file: Path) -> M:
+    data = read_json(file)
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        raise RecordError(f"{file}: {explain(error)}") from None

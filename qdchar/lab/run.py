@@ -4,7 +4,7 @@
 
     2026-11-23T051207Z_QD7_calibrate_ab12cd/
       run.jsonl        start / descriptor / event / stop lines (the bluesky document vocabulary)
-      record.json      the source record
+      record.json      the source record, with the verdict and the key rate behind it
       raw/             scans (CSV), tags (HDF5), or the vendor's file untouched
       results/         estimates and fitted curves of each step, for the report
       request.json     what was asked for, for `calibrate --resume`
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import importlib.metadata
 import json
 import platform
@@ -34,7 +33,15 @@ import numpy as np
 
 from qdchar.errors import RecordError, RunFolderError, UsageError
 from qdchar.estimate import Contribution, Estimate
-from qdchar.files import cannot_be_written, read_json, read_text, to_disk, write_text, writing
+from qdchar.files import (
+    cannot_be_written,
+    read_json,
+    read_text,
+    sha256_of,
+    to_disk,
+    write_text,
+    writing,
+)
 from qdchar.fit import Curve, Fit, Result
 from qdchar.record import RawFile, current_source
 
@@ -257,9 +264,8 @@ class Run:
         found = []
         for file in sorted((self.folder / "raw").rglob("*")):
             if file.is_file():
-                with file.open("rb") as stream:
-                    digest = hashlib.file_digest(stream, "sha256").hexdigest()
-                found.append(RawFile(file=str(file.relative_to(self.folder)), sha256=digest))
+                name = file.relative_to(self.folder).as_posix()
+                found.append(RawFile(file=name, sha256=sha256_of(file)))
         return tuple(found)
 
 

@@ -13,7 +13,7 @@ from qdchar.estimate import Estimate
 from qdchar.files import read_json
 from qdchar.keyrate import predict, source_and_link
 from qdchar.keyrate.comparators import COMPARATORS
-from qdchar.lab.outcome import load_outcome
+from qdchar.lab.outcome import Outcome, load_outcome
 from qdchar.lab.run import Step, read_steps
 from qdchar.notation import concise, interval_text, text
 from qdchar.record import SourceRecord
@@ -39,11 +39,17 @@ class StepOnPage:
     raw: tuple[str, ...]
 
 
-def write_report(folder: Path) -> Path:
+def write_report(folder: Path, outcome: Outcome | None = None) -> Path:
     """Write ``report.html`` of a run from what its folder holds.
 
     Key rate and verdict are the run's own; the curve over loss is predicted from the same source
     and link.
+
+    Parameters
+    ----------
+    outcome
+        What `load_outcome` gives, where it is known already. Without it, a run that was changed
+        is inconclusive on its page.
 
     Returns
     -------
@@ -55,7 +61,8 @@ def write_report(folder: Path) -> Path:
     RecordError
         If the folder is not that of a finished calibration.
     """
-    outcome = load_outcome(folder)
+    if outcome is None:
+        outcome = load_outcome(folder).unless_faulty()
     steps = read_steps(folder)
     record, recipe, here = outcome.record, outcome.recipe, outcome.rate
     source, link = source_and_link(record, outcome.link)
@@ -70,7 +77,8 @@ def write_report(folder: Path) -> Path:
         record=record,
         folder=folder.name,
         verdict=outcome.verdict,
-        changed=outcome.changed,
+        faults=outcome.faults,
+        own=outcome.own,
         rows=table(record, link),
         provenance=provenance(record),
         rate=here,

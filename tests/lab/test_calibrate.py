@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ SETTINGS = (
     "source.collection_efficiency=0.5",
     "source.pi_power=17e-9",
     "cavity.resonance_V=24.3",
+    "modulator.misalignment=0.06",
 )
 REQUIRED = (
     "collection_efficiency",
@@ -149,6 +151,51 @@ def test_the_record_rests_on_hashed_raw_files(outcome: Outcome) -> None:
     assert len(read_scan(outcome.folder / "raw" / "rabi.csv")) > 50
     assert record.estimate("mean_photon_number").plane == "transmitter output"
     assert record.tuning["light_path"] == "after"  # a key exchange can begin
+
+
+def test_every_output_shows_the_same_rate_and_verdict(outcome: Outcome) -> None:
+    """To the last digit, on a source that is misaligned more than the link file says."""
+    line, runs = outcome.line, str(outcome.folder.parent)
+    record = json.loads((outcome.folder / "record.json").read_text())
+    rate, u = line["rate_per_pulse"], line["rate_per_pulse_u"]
+    made = record["verdict"]
+    assert (made["decision"], made["reasons"]) == (line["verdict"], line["reasons"])
+    assert (made["rate"]["rate_per_pulse"], made["rate"]["rate_per_pulse_u"]) == (rate, u)
+    assert made["rate"]["rate_bps"] == line["rate_bps"]
+    assert [d["demanded"] for d in made["demands"]] == line["demands"]
+    leads = made["rate"]["comparators"]
+    assert {n: c["advantage_dB"] for n, c in leads.items()} == line["advantage_dB"]
+    assert record["assumptions"] == line["assumptions"]
+
+    again = _last_line(_qdchar("report", str(outcome.folder), "--json"))
+    for key in ("verdict", "reasons", "demands", "rate_per_pulse", "rate_bps", "advantage_dB"):
+        assert again[key] == line[key]
+    (run,) = _last_line(history := _qdchar("history", runs, "--json"))["runs"]
+    assert (run["rate_per_pulse"], run["rate_per_pulse_u"]) == (rate, u)
+    assert run["verdict"] == line["verdict"]
+    compared = _qdchar("compare", *2 * [str(outcome.folder)], "--json")
+    for which in ("first", "second"):
+        shown = _last_line(compared)[which]
+        assert (shown["verdict"], shown["rate_per_pulse"]) == (line["verdict"], rate)
+
+    # for people: the digits that the uncertainty allows, made here from the JSON line
+    exponent = math.floor(math.log10(rate))
+    digits = 1 - math.floor(math.log10(u / 10.0**exponent))
+    text = (
+        f"{rate / 10.0**exponent:.{digits}f}({round(u * 10.0 ** (digits - exponent))})e{exponent}"
+    )
+    page = (outcome.folder / "report.html").read_text()
+    for output in (outcome.done.stdout, page, history.stdout, compared.stdout):
+        assert text in output
+        assert line["verdict"] in output
+    for demand in line["demands"]:
+        assert demand in outcome.done.stdout
+        assert demand in page
+
+
+def test_verify_finds_the_run_as_it_was_left(outcome: Outcome) -> None:
+    done = _qdchar("verify", str(outcome.folder), "--json")
+    assert (done.returncode, _last_line(done)["faults"]) == (0, [])
 
 
 def test_figures_that_share_a_certificate_are_correlated(outcome: Outcome) -> None:

@@ -29,7 +29,7 @@ from qdchar.lab.measurements import (
     transmitter,
 )
 from qdchar.lab.measurements.registry import MEASUREMENTS
-from qdchar.lab.outcome import keep_outcome, load_outcome, predict_and_judge
+from qdchar.lab.outcome import conclude, load_outcome, predict_and_judge
 from qdchar.lab.recipe import QuantityLimits, Recipe
 from qdchar.lab.run import Run, Step
 from qdchar.lab.station import Station, load_station
@@ -126,26 +126,27 @@ def finished(folder: Path) -> Path:
     with Run.create(folder, "QD7", "calibrate") as run:
         run.keep_text("recipe.json", recipe.model_dump_json())
         run.keep_text("link.json", LINK.model_dump_json())
-        record().write(run.folder / "record.json")
-        keep_outcome(run, *predict_and_judge(record(), LINK, recipe))
+        conclude(run, record(), LINK, recipe)
     return run.folder
 
 
 @pytest.mark.parametrize("name", ["recipe.json", "link.json", "record.json", "keyrate.json"])
 def test_each_file_under_a_verdict_is_missed_when_it_changes(tmp_path: Path, name: str) -> None:
     folder = finished(tmp_path)
-    assert load_outcome(folder).changed == ()
+    assert load_outcome(folder).faults == ()
     file = folder / name
     file.write_text(file.read_text() + "\n")
-    assert load_outcome(folder).changed == (name,)
+    assert [fault.field for fault in load_outcome(folder).faults] == [name]
 
 
-def test_a_stricter_recipe_changes_the_verdict_of_a_run(tmp_path: Path) -> None:
+def test_a_recipe_edited_later_leaves_no_go_to_a_run(tmp_path: Path) -> None:
     folder = finished(tmp_path)
     recipe = json.loads((folder / "recipe.json").read_text())
     recipe["limits"]["g2_zero"]["max"] = 0.01
     (folder / "recipe.json").write_text(json.dumps(recipe))
-    assert load_outcome(folder).verdict.decision == "NO-GO"
+    outcome = load_outcome(folder)
+    assert (outcome.verdict.decision, outcome.own) == ("GO", True)
+    assert outcome.unless_faulty().verdict.decision == "INCONCLUSIVE"
 
 
 STATION_TOML = 'name = "lab"\nsource = "QD7"\n'

@@ -61,7 +61,7 @@ def test_a_limit_is_judged_by_two_standard_uncertainties(
 ) -> None:
     verdict = judge(record(), key_rate(), Recipe(limits={"g2_zero": bound}))
     assert verdict.decision == decision
-    assert any("g2(0) at" in demand for demand in verdict.demands)
+    assert any("g2(0) at" in demand for demand in verdict.demanded)
 
 
 @pytest.mark.parametrize(
@@ -114,5 +114,5 @@ def test_exit_codes_are_numbers_that_scripts_know() -> None:
     go = judge(record(), key_rate(), Recipe())
     no_go = judge(record(), key_rate(), Recipe(min_rate_per_pulse=1.0))
     assert (go.exit_code, no_go.exit_code) == (0, 10)
-    assert go.demands == ("a key rate above 0 bit per pulse",)
+    assert go.demanded == ("a key rate above 0 bit per pulse",)
     assert "1.50(20) dB above wcp-ideal" in go.reasons

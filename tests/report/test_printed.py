@@ -14,7 +14,7 @@ from qdchar.cli import run as qdchar
 from qdchar.cli._summary import print_summary
 from qdchar.estimate import Contribution, Estimate
 from qdchar.fit import Result
-from qdchar.lab.outcome import Outcome, keep_outcome, predict_and_judge
+from qdchar.lab.outcome import Outcome, conclude, predict_and_judge
 from qdchar.lab.recipe import Recipe
 from qdchar.lab.run import Run, Step
 from qdchar.link import Link
@@ -79,9 +79,7 @@ def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         run.keep_text("recipe.json", recipe.model_dump_json())
         run.keep_text("link.json", LINK.model_dump_json())
         run.keep_json("snapshot_after.json", {})
-        made.write(run.folder / "record.json")
-        rate, verdict = predict_and_judge(made, LINK, recipe)
-        keep_outcome(run, rate, verdict)
+        rate = conclude(run, made, LINK, recipe).rate
     text = write_report(run.folder).read_text()
     return f"{request.param}\n{rate.rate_per_pulse!r} {rate.rate_per_pulse_u!r}\n{text}"
 
