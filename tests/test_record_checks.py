@@ -128,7 +128,7 @@ CONTRADICTIONS: list[tuple[str, Edit, str]] = [
     ("beyond 1", put("correlation.0.1", 1.01), "correlation: has an entry beyond 1"),
     ("diagonal", put("correlation.2.2", 0.9), "correlation[2][2]: is 0.9"),
     ("no zone", put("created", "2026-01-05T09:00:00"), "created"),
-    ("in the future", put("created", soon(minutes=7)), "created"),
+    ("in the future", put("created", soon(hours=3)), "created"),
     ("ends early", put("valid_until", "2020-01-01T00:00:00Z"), "valid_until: is not after created"),
     ("hash", put("raw.0.sha256", "0" * 63), "raw.0.sha256"),
     ("hash in capitals", put("raw.0.sha256", "A" * 64), "raw.0.sha256"),
@@ -205,6 +205,9 @@ def test_clocks_may_differ_by_some_minutes(tmp_path: Path) -> None:
     data = content()
     put("created", soon(minutes=3))(data)
     assert load_record(write(tmp_path, sealed(data))).objections == ()
+    put("created", soon(minutes=7))(data)
+    with pytest.raises(RecordError, match=r"created: .* is in the future"):
+        load_record(write(tmp_path, sealed(data)))
 
 
 @pytest.mark.parametrize(

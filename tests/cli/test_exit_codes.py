@@ -33,11 +33,14 @@ from qdchar.errors import (
 from qdchar.estimate import Contribution, Estimate
 from qdchar.fit import Result
 from qdchar.interrupt import Terminated
+from qdchar.keyrate import predict
 from qdchar.lab import calibrate, preflight
 from qdchar.lab.measurement import Measurement, NoSettings
+from qdchar.link import Link
 from qdchar.quantities import Quantity
 from qdchar.record import make_record
 from qdchar.roles import Identity
+from qdchar.verdict import EXIT_CODES, Verdict
 
 STATION = """
 name = "lab"
@@ -196,17 +199,17 @@ def test_a_wrong_command_line_ends_with_2(qdchar: Qdchar, words: tuple[str, ...]
 def test_a_calibration_ends_with_its_verdict(
     qdchar: Qdchar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
-    rate = SimpleNamespace(
-        rate_per_pulse=1e-4, rate_per_pulse_u=1e-6, rate_bps=8e3, comparators=(), assumptions=()
-    )
-    verdict = SimpleNamespace(decision="?", reasons=(), demands=(), exit_code=code)
+    (rate,) = predict(link=Link(block_kind="asymptotic"), comparators=())
+    decision = {code: decision for decision, code in EXIT_CODES.items()}[code]
     record = SimpleNamespace(quantities={}, problems=())
-    outcome = SimpleNamespace(rate=rate, verdict=verdict, record=record)
+    outcome = SimpleNamespace(rate=rate, verdict=Verdict(decision, ()), record=record, faults=())
     monkeypatch.setattr(preflight, "check", lambda *_, **__: None)
     monkeypatch.setattr(calibrate, "calibrate", lambda *_, **__: outcome)
-    monkeypatch.setattr("qdchar.report.write_report", lambda _: tmp_path / "report.html")
+    monkeypatch.setattr("qdchar.report.write_report", lambda *_: tmp_path / "report.html")
     monkeypatch.setattr("qdchar.cli._summary.print_summary", lambda _: None)
-    assert qdchar("calibrate", "--out", str(tmp_path / "runs"))[0] == code
+    ended, line = qdchar("calibrate", "--out", str(tmp_path / "runs"))
+    assert (ended, line["exit_code"]) == (code, code)
+    assert line["verdict"] == {0: "GO", 10: "NO-GO", 11: "INCONCLUSIVE"}[code]
 
 
 def write_record(folder: Path, valid_for: timedelta) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
 
 import pytest
@@ -12,6 +13,7 @@ from qdchar.lab.recipe import QuantityLimits, Recipe
 from qdchar.lab.verdict import judge
 from qdchar.link import Link
 from qdchar.record import SourceRecord, make_record
+from qdchar.verdict import Demand, decide
 
 G2, G2_U = 0.0125, 0.0005
 KEY, KEY_U = 3.0e-4, 1.0e-5
@@ -116,3 +118,59 @@ def test_exit_codes_are_numbers_that_scripts_know() -> None:
     assert (go.exit_code, no_go.exit_code) == (0, 10)
     assert go.demanded == ("a key rate above 0 bit per pulse",)
     assert "1.50(20) dB above wcp-ideal" in go.reasons
+
+
+@pytest.mark.parametrize(
+    ("margin", "u", "state"),
+    [
+        (2.0, 1.0, "kept"),  # at two standard uncertainties exactly
+        (1.999, 1.0, "undecided"),
+        (-2.0, 1.0, "undecided"),
+        (-2.001, 1.0, "broken"),
+        (0.0, 0.0, "kept"),
+        (-1e-9, 0.0, "broken"),
+        (math.inf, 0.0, "kept"),
+        (-math.inf, 0.0, "broken"),
+        (None, 0.0, "undecided"),
+    ],
+)
+def test_the_state_of_a_demand_at_below_and_above_each_bound(
+    margin: float | None, u: float, state: str
+) -> None:
+    demand = Demand.of("wanted", "found", margin, u)
+    assert demand.state == state
+    assert demand.margin == (None if margin is None or math.isinf(margin) else margin)
+
+
+def test_a_problem_outweighs_all_and_one_broken_demand_all_others() -> None:
+    kept, broken, between = (Demand.of("w", "f", m, 1.0) for m in (3.0, -3.0, 0.0))
+    table = [
+        ((), (kept,), "GO"),
+        ((), (kept, between), "INCONCLUSIVE"),
+        ((), (between, broken, kept), "NO-GO"),
+        (("dark",), (kept,), "INCONCLUSIVE"),
+        (("dark",), (broken,), "INCONCLUSIVE"),
+    ]
+    for problems, demands, decision in table:
+        assert decide(problems, demands) == decision
+
+
+def test_the_verdict_keeps_every_demand_and_the_rate_that_it_was_made_from() -> None:
+    recipe = Recipe(
+        limits={"g2_zero": QuantityLimits(min=0.001, max=0.02)},
+        min_rate_per_pulse=1e-4,
+        min_advantage_dB={"wcp-ideal": 1.0},
+    )
+    verdict = judge(record(), key_rate(), recipe)
+    margins = [(d.margin, d.u) for d in verdict.demands]
+    assert margins == [
+        pytest.approx((G2 - 0.001, G2_U)),
+        pytest.approx((0.02 - G2, G2_U)),
+        pytest.approx((KEY - 1e-4, KEY_U)),
+        pytest.approx((0.5, 0.2)),
+    ]
+    assert verdict.rate is not None
+    assert (verdict.rate.rate_per_pulse, verdict.rate.rate_per_pulse_u) == (KEY, KEY_U)
+    assert verdict.rate.comparators["wcp-ideal"].advantage_dB == 1.5
+    for words in ("at least 1e-3", "at most 0.02", "above 0.0001 bit", "1 dB over wcp-ideal"):
+        assert any(words in demanded for demanded in verdict.demanded), words
