@@ -9,6 +9,7 @@ the same each time.
 from __future__ import annotations
 
 import math
+import statistics
 from dataclasses import dataclass
 
 from qdchar.errors import LockLostError
@@ -38,6 +39,8 @@ class LockResult:
         it, and its standard uncertainty [V].
     rate_Hz
         Click rate of both detectors at the peak [1/s].
+    u_rate_Hz
+        Its standard uncertainty from the scatter of the readouts [1/s].
     """
 
     voltage_V: float
@@ -45,6 +48,7 @@ class LockResult:
     offset_V: float
     u_offset_V: float
     rate_Hz: float
+    u_rate_Hz: float = 0.0
 
 
 def approach(axis: VoltageAxis, voltage_V: float, overshoot_V: float) -> None:
@@ -137,7 +141,8 @@ def lock_to_peak(
                     "per point"
                 )
             approach(axis, centre, 3.0 * dither_V)
-            return LockResult(centre, scatter, *first, sum(rates) / repeats)
+            u_rate = statistics.stdev(rates) / math.sqrt(repeats)
+            return LockResult(centre, scatter, *first, statistics.fmean(rates), u_rate)
         if scatter > tolerance_V:
             repeats = min(2 * repeats, MAX_REPEATS)
     raise LockLostError(

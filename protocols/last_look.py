@@ -1,19 +1,45 @@
-"""Last look: pump power and dark counts once more, before a calibration is judged.
+"""Last look: pump, dark counts, light and polarisation once more, before a calibration is judged.
 
-Measures the mean reading of the power monitor and the clicks with the light blocked. Moves the
-light path and the pump shutter, and leaves the path at ``blocked`` and the shutter open.
+`measure` reads the power monitor and counts with the light blocked; it moves the light path and the
+pump shutter, and leaves the path at ``blocked`` and the shutter open. `record_light` records time
+tags before and after the transmitter. `count_beside_pi` counts below and above the pi pulse, and
+sets the attenuator back. `count_states` counts each polarisation state.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
-from qdchar.roles import Attenuator, Counts, LightPath, PowerMeter, TimeTagger
+from qdchar.raw_data import TagRun
+from qdchar.roles import (
+    Attenuator,
+    Counts,
+    LightPath,
+    PolarisationAnalyser,
+    PolarisationModulator,
+    PowerMeter,
+    TimeTagger,
+)
 
+from ._tags import record, run_about
 from .pump import mean_power
 
 DWELL_S = 1.0
 """Counting time for the dark counts [s]: light of 20 times their usual rate is seen at once."""
+
+BEFORE_S, AFTER_S = 0.05, 0.15
+"""Recording times [s]: the light to 0.1 %, g2(0) to some percent."""
+
+BESIDE_PI = (0.7, 1.4)
+"""Powers over that of the pi pulse: on either side of the maximum, where the light changes."""
+
+BESIDE_PI_S = 0.05
+STATE_S = 0.03
+"""Counting time per power, and per polarisation state [s]."""
 
 
 @dataclass(frozen=True)
@@ -47,3 +73,63 @@ def measure(
     finally:
         pump_attenuator.open_shutter()
     return LastLook(reading_W, dark)
+
+
+def record_light(light_path: LightPath, tagger: TimeTagger, folder: Path) -> tuple[TagRun, TagRun]:
+    """Record time tags before the transmitter, then after it; leaves the path there."""
+
+    def run(path: Literal["before", "after"], duration_s: float) -> TagRun:
+        light_path.select(path)
+        about = run_about("last_look", path, tagger, duration_s)
+        return record(tagger, folder / f"last_look_{path}.h5", duration_s, about)
+
+    return run("before", BEFORE_S), run("after", AFTER_S)
+
+
+def count_beside_pi(
+    light_path: LightPath,
+    pump_attenuator: Attenuator,
+    pump_power: PowerMeter,
+    tagger: TimeTagger,
+) -> tuple[tuple[float, Counts], ...]:
+    """Count in the source's fibre below and above the present pump power.
+
+    Returns
+    -------
+    tuple
+        Reading of the power monitor [W] and clicks, for each power.
+
+    Raises
+    ------
+    RefusedError
+        If the limits of the attenuator do not allow it; it did not move.
+    """
+    present_dB = pump_attenuator.attenuation()
+    wanted_dB = [present_dB - 10.0 * math.log10(factor) for factor in BESIDE_PI]
+    pump_attenuator.check(*wanted_dB)
+    light_path.select("before")
+    seen = []
+    try:
+        for attenuation_dB in wanted_dB:
+            pump_attenuator.set_attenuation(attenuation_dB)
+            seen.append((mean_power(pump_power), tagger.count(BESIDE_PI_S)))
+    finally:
+        pump_attenuator.set_attenuation(present_dB)
+    return tuple(seen)
+
+
+def count_states(
+    light_path: LightPath,
+    modulator: PolarisationModulator,
+    analyser: PolarisationAnalyser,
+    tagger: TimeTagger,
+    states: Sequence[str],
+) -> dict[str, Counts]:
+    """Send each state, turn the analyser to it, and count; leaves the path at ``receiver``."""
+    light_path.select("receiver")
+    counts = {}
+    for state in states:
+        modulator.select(state)
+        analyser.select(state)
+        counts[state] = tagger.count(STATE_S)
+    return counts

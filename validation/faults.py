@@ -2,10 +2,13 @@
 
     python validation/faults.py --seeds 1-3 --write
     python validation/faults.py --faults room_light,detector_a_dead@hbt_after+50% --seeds 1
+    python validation/faults.py --healthy 200
 
 ``--faults`` takes them as `qdchar calibrate --fault` does; without it, every fault of the table
-begins where `BEGINS` says. ``--lab minimum`` leaves out what a station need not have. Truth is that
-at the end of the run, at the pi pulse and on resonance: with all faults begun. Each line of
+begins where `BEGINS` says. ``--lab minimum`` leaves out what a station need not have.
+``--healthy`` calibrates labs in which nothing breaks, half of them the default one and half with
+sources of other parameters. Truth is that at the end of the run, at the pi pulse and on resonance:
+with all faults begun. Each line of
 ``faults.csv`` in the folder of draws, which git ignores, is one run; what is in that file already
 is left out, so an interrupted study goes on where it stopped. The summary is printed; with
 ``--write`` it also replaces the committed table ``validation/faults.md``.
@@ -20,6 +23,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import raw_draws
 from calibrate_pulls import NO_SINGLE_TRUTH
@@ -28,9 +32,10 @@ from qdchar.drivers.twin.broken_lab import BrokenLab, PlannedFault
 from qdchar.drivers.twin.faults import FAULTS, planned_fault
 from qdchar.drivers.twin.truth import Truth
 from qdchar.errors import QdcharError
-from qdchar.lab.calibrate import Calibration, calibrate
+from qdchar.lab.calibrate import calibrate
 from qdchar.lab.display import Display
 from qdchar.lab.measurements.registry import MEASUREMENTS
+from qdchar.lab.outcome import Outcome
 from qdchar.lab.recipe import Recipe, load_recipe
 from qdchar.lab.run import Run
 from qdchar.lab.simulated import simulated_lab
@@ -66,7 +71,7 @@ BEGINS: Mapping[str, str] = {
     "lifetime": "@etalon",
     "rabi_detuned": "@lifetime",
     "transmitter_loss": "@hbt_after",
-    "misalignment": "@hom",
+    "misalignment": "@last_look",
     "modulator_gain": "",
     "modulator_dead": "",
     "plate_stuck": "",
@@ -99,27 +104,26 @@ OPTIONAL = (
 )
 """Tables of the station file that the lab ``minimum`` does not have."""
 
-SHORT: Mapping[str, Mapping[str, float]] = {
-    "hbt": {"before_s": 0.1, "after_s": 0.3},
-    "misalignment": {"duration_s": 0.02},
-    "hom": {"duration_s": 0.05},
-}
-"""Recipe of the study: the default one with shorter recordings."""
-
 LIMIT_u = 4.0
 HEADER = ("fault", "lab", "seed", "exit", "verdict", "worst", "pull", "rate", "problems", "seconds")
 
 
 def run_one(
-    fault: str, lab_name: str, seed: int, recipe: Recipe, folder: Path
+    fault: str,
+    lab_name: str,
+    seed: int,
+    recipe: Recipe,
+    folder: Path,
+    settings: Sequence[str] = (),
 ) -> tuple[object, ...]:
-    """Calibrate one broken lab; returns one row of the draws."""
-    plan, display, began = planned_fault(fault), Display(), time.monotonic()
+    """Calibrate one lab, healthy where `fault` is empty; returns one row of the draws."""
+    planned, display, began = _planned(fault), Display(), time.monotonic()
+    truth = Truth.from_settings(dict(setting.split("=") for setting in settings))
     outcome, exit_code, text = None, 1, ""
     try:
         with (
             Run.create(folder, "simulated", "calibrate") as run,
-            simulated_lab(run.folder, seed, faults=[fault]) as lab,
+            simulated_lab(run.folder, seed, settings, [fault] if fault else []) as lab,
         ):
             if lab_name == "minimum":
                 _leave_out_optional(lab.station)
@@ -132,11 +136,49 @@ def run_one(
         exit_code, text = error.exit_code, str(error)
     except Exception as error:  # whatever is not one of ours would have been a traceback
         text = f"TRACEBACK {type(error).__name__}: {error}"
-    worst, pull = ("", 0.0) if outcome is None else _worst(outcome, plan, seed)
+    worst, pull = ("", 0.0) if outcome is None else _worst(outcome, BrokenLab(truth, seed, planned))
     verdict = "" if outcome is None else outcome.verdict.decision
     rate = 0.0 if outcome is None else outcome.rate.rate_per_pulse
     seconds = f"{time.monotonic() - began:.0f}"
     return fault, lab_name, seed, exit_code, verdict, worst, pull, rate, text, seconds
+
+
+def healthy(labs: int, recipe: Recipe, file: Path, made_by: str) -> None:
+    """Calibrate labs that do not break, each second one with another source; print who is no GO."""
+    draws = raw_draws.read(file)
+    known = set(draws["seed"]) if len(draws) else set()
+    for seed in range(1, labs + 1):
+        if seed in known:
+            continue
+        settings = other_source(seed) if seed % 2 == 0 else []
+        with tempfile.TemporaryDirectory() as folder:
+            row = run_one("", "all", seed, recipe, Path(folder), settings)
+        raw_draws.append(file, HEADER, [row], made_by)
+        print(*row, settings, sep=" | ", flush=True)
+    draws = raw_draws.read(file)
+    go = int((draws["verdict"] == "GO").sum())
+    print(f"{go} of {len(draws)} healthy labs end in GO; the others:")
+    for _, run in draws[draws["verdict"] != "GO"].iterrows():
+        print(f"seed {run['seed']}: exit {run['exit']}: {run['problems']}")
+
+
+def other_source(seed: int) -> list[str]:
+    """Draw the true parameters of another good source, as ``--set`` takes them."""
+    rng = np.random.default_rng((seed, 15))
+    blinks = rng.random() < 0.3
+    drawn = {
+        "source.lifetime": rng.uniform(55e-12, 150e-12),
+        "source.g2": rng.uniform(0.005, 0.04),
+        "source.collection_efficiency": rng.uniform(0.4, 0.75),
+        "source.pi_power": 1e-9 * 10.0 ** rng.uniform(0.7, 1.4),
+        "source.blinking_on_fraction": rng.uniform(0.7, 0.95) if blinks else 1.0,
+        "source.blinking_time": 10.0 ** rng.uniform(-5.5, -3.0),
+        "drift.brightness_per_hour": rng.uniform(-0.1, 0.1),
+        "piezo.creep": rng.uniform(0.008, 0.016),
+        "piezo.hysteresis": rng.uniform(0.04, 0.08),
+        "detector.dead_time": rng.uniform(15e-9, 40e-9),
+    }
+    return [f"{key}={value:.6g}" for key, value in drawn.items()]
 
 
 def _leave_out_optional(station: Path) -> None:
@@ -146,9 +188,12 @@ def _leave_out_optional(station: Path) -> None:
     station.write_text("".join(kept), encoding="utf-8")
 
 
-def _worst(outcome: Calibration, plan: PlannedFault, seed: int) -> tuple[str, float]:
+def _planned(fault: str) -> list[PlannedFault]:
+    return [planned_fault(fault)] if fault else []
+
+
+def _worst(outcome: Outcome, lab: BrokenLab) -> tuple[str, float]:
     """Return the quantity that is furthest from the truth at the end, and by how many u."""
-    lab = BrokenLab(Truth(), seed, [plan])
     lab.begin_all()
     pulls = {
         name: (outcome.record.quantities[name].value - truth) / outcome.record.quantities[name].u
@@ -213,20 +258,22 @@ def main() -> None:
     parser.add_argument("--faults", default="", help="separated by commas; all where not given")
     parser.add_argument("--seeds", default="1-3", help="first-last")
     parser.add_argument("--lab", choices=("all", "minimum"), help="both where not given")
-    parser.add_argument("--recipe", help="as calibrate takes it; a short one where not given")
+    parser.add_argument("--recipe", default="quick", help="as calibrate takes it")
+    parser.add_argument(
+        "--healthy", type=int, default=0, help="so many labs that do not break, half with others"
+    )
     parser.add_argument("--draws", type=Path, default=raw_draws.FOLDER, help="folder of raw draws")
     parser.add_argument("--write", action="store_true", help="replace the committed table")
     options = parser.parse_args()
     first, _, last = options.seeds.partition("-")
-    recipe = (
-        load_recipe(options.recipe, MEASUREMENTS)
-        if options.recipe
-        else Recipe.model_validate({"tables": SHORT})
-    )
+    recipe = load_recipe(options.recipe, MEASUREMENTS)
+    made_by = raw_draws.tree()
+    if options.healthy:
+        healthy(options.healthy, recipe, options.draws / "healthy.csv", made_by)
+        return
     file = options.draws / "faults.csv"
     draws = raw_draws.read(file)
     known = set(zip(*(draws[c] for c in HEADER[:3]), strict=True)) if len(draws) else set()
-    made_by = raw_draws.tree()
     for fault in _faults(options.faults):
         for lab in (options.lab,) if options.lab else ("all", "minimum"):
             for seed in range(int(first), int(last or first) + 1):

@@ -178,7 +178,7 @@ def _likeliest(n: Array, x: Array, shape: Array) -> tuple[float, float, float]:
     return max(gain, 0.0), alpha, u
 
 
-def describe(found: tuple[Afterpulsing, Afterpulsing], period_s: float) -> str:
+def describe_afterpulsing(found: tuple[Afterpulsing, Afterpulsing], period_s: float) -> str:
     """Say in words what was found; at least one of the detectors has afterpulses."""
     parts = []
     for name, each in zip("AB", found, strict=True):

@@ -236,6 +236,26 @@ def _require_clicks(run: TagRun, detector: str, counts: NDArray[np.int64]) -> No
         )
 
 
+def pulse_rms_s(run: TagRun) -> float:
+    """Return the rms width of the pulses of clicks, both detectors together [s].
+
+    Within a quarter of a period about their peak; steady light is taken off.
+    """
+    pulsed = open_run(run)
+    assert pulsed.phases is not None
+    variance = weight = 0.0
+    quarter = _PHASE_BINS // 4
+    for counts in pulsed.phases:
+        centred = np.roll(counts, _PHASE_BINS // 2 - round(_peak(counts) * _PHASE_BINS))
+        middle = slice(_PHASE_BINS // 2 - quarter, _PHASE_BINS // 2 + quarter)
+        light = centred[middle] - float(np.median(centred))
+        x = np.arange(2 * quarter) * pulsed.clock.period_ps / _PHASE_BINS
+        mean = float(light @ x) / float(light.sum())
+        variance += float(light @ (x - mean) ** 2)
+        weight += float(light.sum())
+    return 1e-12 * float(np.sqrt(variance / weight))
+
+
 def window_start_ps(phases: NDArray[np.int64], clock: PulseClock) -> float:
     """Return where a detector's pulse window begins after the clock's pulse [ps]."""
     return (_peak(phases) - 0.25) * clock.period_ps

@@ -10,7 +10,7 @@ from qdchar.estimate import Estimate, Uncertain
 from qdchar.tags.counting.after_clicks import AfterClicks
 from qdchar.tags.counting.correlation import Correlator
 
-from ..detection.afterpulsing import Afterpulsing, afterpulsing, describe
+from ..detection.afterpulsing import Afterpulsing, afterpulsing, describe_afterpulsing
 from ..detection.cross_talk import BINS, cross_talk
 from ..detection.live_gating import LiveCounts
 from ..detection.pulsed_run import PulsedRun
@@ -116,7 +116,7 @@ def detector_problems(
     """
     s, problems = counts.statistics, []
     if any(each.significant for each in found):
-        words = describe(found, s.clock.period_ps * 1e-12)
+        words = describe_afterpulsing(found, s.clock.period_ps * 1e-12)
         problems += afterpulsing_problem(words, uncorrected, g2)
     centres = delays.start_ps + delays.bin_ps * np.arange(0.5, delays.n_bins, dtype=np.float64)
     nearest = 1 + max(counts.recovery_a.recovery_pulses, counts.recovery_b.recovery_pulses)

@@ -17,7 +17,7 @@ from qdchar.tags import DelayMeasurement, TagSource, cross_correlation
 from qdchar.tags.counting.after_clicks import AfterClicks
 from qdchar.tags.timing.delay import locate_zero_peak
 
-from ..detection.afterpulsing import afterpulsing, describe
+from ..detection.afterpulsing import afterpulsing, describe_afterpulsing
 from ..detection.cross_talk import cross_talk
 from ..statistics.intervals import (
     K_95,
@@ -255,7 +255,7 @@ def _result(
     )
     problems = _problems(c, total)
     if taken_off:
-        words = describe(again, period * 1e-12)
+        words = describe_afterpulsing(again, period * 1e-12)
         problems = (*problems, *afterpulsing_problem(words, k / side, near))
     histogram = c.zero.histogram
     talk = cross_talk(

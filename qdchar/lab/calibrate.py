@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from qdchar import __version__, protocols
+from qdchar import __version__
 from qdchar.analysis.brightness import photon_numbers
 from qdchar.errors import InconclusiveError
 from qdchar.link import Link
@@ -13,6 +13,7 @@ from qdchar.record import SourceRecord, TakenOver, make_record
 
 from . import expected, preflight
 from .display import Display
+from .last_look import look_again
 from .measurement import Registry
 from .outcome import Outcome, conclude
 from .recipe import Recipe
@@ -80,7 +81,7 @@ def calibrate(
         for name in plan.measurements:
             if name not in session.made:
                 _make(session, registry, name)
-        _look_again(session)
+        look_again(session)
         if earlier is not None:
             compare_brightness(session, earlier, registry)
         session.light_path.select("after")  # as a key exchange wants it
@@ -100,19 +101,6 @@ def _make(s: Session, registry: Registry, name: str) -> None:
         s.display.say(f"    NOT MEASURED: {error}")
         if measurement.used_by_key_rate:
             s.problems.append(f"{measurement.title}: not measured: {error}")
-
-
-def _look_again(s: Session) -> None:
-    """Look once more at lock, light, pump and dark counts: what changed meanwhile is a problem."""
-    with s.display.step(expected.LAST_LOOK):
-        s.relock_cavity()
-        look = protocols.last_look.measure(s.light_path, s.pump_attenuator, s.pump_power, s.tagger)
-        s.light.add_last_look(
-            look, reading_W=s.pi_reading_W(), dark_count_rate=s.known("dark_count_rate")
-        )
-    for doubt in s.light.take_doubts():
-        s.problems.append(f"last look: {doubt}")
-        s.display.say(f"    PROBLEM: {doubt}")
 
 
 def _keep_snapshot(s: Session) -> None:

@@ -94,10 +94,12 @@ def expected_steps(
 
 def last_look(recipe: Recipe) -> ExpectedStep:
     """Say what the look before the verdict will do."""
-    dark_s = protocols.last_look.DWELL_S
-    readings_s = protocols.pump.READINGS * COMMAND_S
-    lab_s = relock_s(recipe) + readings_s + dark_s
-    return ExpectedStep("", LAST_LOOK, (), {"dark_s": dark_s}, lab_s)
+    look = protocols.last_look
+    dark_s, light_s = look.DWELL_S, look.BEFORE_S + look.AFTER_S
+    readings_s = (1 + len(look.BESIDE_PI)) * protocols.pump.READINGS * COMMAND_S
+    beside_s = len(look.BESIDE_PI) * look.BESIDE_PI_S
+    lab_s = relock_s(recipe) + readings_s + dark_s + light_s + beside_s + 4 * look.STATE_S
+    return ExpectedStep("", LAST_LOOK, (), {"dark_s": dark_s, "light_s": light_s}, lab_s)
 
 
 def relock_s(recipe: Recipe) -> float:

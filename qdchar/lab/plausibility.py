@@ -8,23 +8,39 @@ the session turns into a second measurement and then into a problem.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from qdchar.analysis.models.rabi_rotation import excitation
 from qdchar.estimate import Estimate
 from qdchar.protocols import LockResult
 from qdchar.protocols.last_look import LastLook
 from qdchar.raw_data import TagRun
+from qdchar.roles import Counts
 
 SIGNIFICANT = 5.0
 """Standard deviations of counting that a difference must exceed: of some hundred comparisons in a
 calibration none does so by chance."""
 
-LIGHT_CHANGE = 0.10
+LIGHT_CHANGE = 0.08
 """Largest relative change of the light from look to look. Re-locks, drift of the pump and of the
 fibre coupling stay below it; a changed source or path does not."""
+
+THROUGHPUT_CHANGE = 0.04
+"""Largest relative change of the light after the transmitter over that before it. The source's
+brightness cancels; what an optical switch repeats, and the etalon's lock, stay below it."""
+
+WIDTH_CHANGE = 0.08
+"""Largest relative change of the pulses' width: the lifetime or the detectors' jitter."""
+
+PULSE_AREA_CHANGE = 0.06
+"""Largest relative difference of the light above the pi pulse over that below it from the Rabi fit;
+a pi power that changed by a tenth makes 0.07."""
+
+POLARISATION_CHANGE = 0.25
+"""Largest relative change of a state's share of wrong clicks."""
 
 SPLIT_CHANGE = 0.02
 """Largest change of detector A's share of the clicks, between recordings and within one."""
@@ -59,7 +75,10 @@ class LightLog:
     doubts: list[str] = field(default_factory=list)
     _lock_rates: list[float] = field(default_factory=list)
     _last_lock: LockResult | None = None
+    _throughput: tuple[str, float, float] | None = None
+    _polarisation: dict[str, TagRun] = field(default_factory=dict)
     _runs: dict[str, TagRun] = field(default_factory=dict)
+    _rates: dict[str, list[float]] = field(default_factory=dict)
 
     def take_doubts(self) -> tuple[str, ...]:
         """Return the doubts, and forget them."""
@@ -81,6 +100,8 @@ class LightLog:
         """Compare with these looks, too: those of a run that was broken off."""
         self._lock_rates[:0] = lock_rates_Hz
         self._runs = {**self._runs, **first_runs}
+        for path, run in first_runs.items():
+            self._rates.setdefault(path, []).insert(0, _rate(run))
 
     def forget_locks(self) -> None:
         """Forget the last lock: the pump has changed since."""
@@ -91,7 +112,7 @@ class LightLog:
         if self._lock_rates:
             before = float(np.median(self._lock_rates))
             change = lock.rate_Hz / before - 1.0
-            if abs(change) > LIGHT_CHANGE:
+            if abs(change) > max(LIGHT_CHANGE, SIGNIFICANT * lock.u_rate_Hz / lock.rate_Hz):
                 self.doubts.append(
                     f"the light at the cavity lock changed by {100 * change:+.0f} %, from "
                     f"{1e-6 * before:.3g} to {1e-6 * lock.rate_Hz:.3g} Mcps: did the cavity jump "
@@ -100,12 +121,132 @@ class LightLog:
         self._lock_rates.append(lock.rate_Hz)
         self._last_lock = lock
 
+    def add_lock_after(self, lock: LockResult) -> None:
+        """Take the light at a lock behind the transmitter, over that at the last cavity lock."""
+        self.doubts.extend(
+            self._of_throughput("the etalon's lock", lock.rate_Hz, lock.u_rate_Hz / lock.rate_Hz)
+        )
+
+    def _of_throughput(self, what: str, rate_Hz: float, u_relative: float) -> Iterator[str]:
+        lock = self._last_lock
+        if lock is None:
+            return
+        ratio = rate_Hz / lock.rate_Hz
+        u = ratio * math.hypot(u_relative, lock.u_rate_Hz / lock.rate_Hz)
+        if self._throughput is None:
+            self._throughput = what, ratio, u
+            return
+        earlier, then, u_then = self._throughput
+        change = ratio / then - 1.0
+        if abs(change) > max(THROUGHPUT_CHANGE, SIGNIFICANT * math.hypot(u, u_then) / then):
+            yield (
+                f"{what}: the light after the transmitter over that before it changed by "
+                f"{100 * change:+.0f} % since {earlier}: did the emission line, the etalon, the "
+                "transmitter, or a port of the optical switch change?"
+            )
+
+    def add_polarisation(self, runs: Iterable[TagRun]) -> None:
+        """Keep the recordings of polarisation states for a look at the end."""
+        for run in runs:
+            state = str(run.about.settings.get("prepared"))
+            if state == run.about.settings.get("analysed") and run.clicks.size:
+                self._polarisation[state] = run
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """Polarisation states that were recorded."""
+        return tuple(self._polarisation)
+
+    def add_states(self, counts: Mapping[str, Counts]) -> None:
+        """Compare the shares of wrong clicks, on detector B, with those recorded earlier."""
+        for state, now in counts.items():
+            then = self._polarisation[state].clicks.sum(axis=0)
+            share, earlier = (float(b) / max(float(a + b), 1.0) for a, b in (now.clicks, then))
+            u = math.hypot(
+                math.sqrt(now.clicks[1] + 1.0) / max(sum(now.clicks), 1),
+                math.sqrt(float(then[1]) + 1.0) / max(float(then.sum()), 1.0),
+            )
+            if abs(share - earlier) > max(SIGNIFICANT * u, POLARISATION_CHANGE * earlier):
+                self.doubts.append(
+                    f"state {state}: {100 * share:.2g} % of the clicks are on the wrong detector, "
+                    f"{100 * earlier:.2g} % were when the misalignment was measured"
+                )
+
+    def add_beside_pi(
+        self,
+        points: Sequence[tuple[float, Counts]],
+        *,
+        pi_reading_W: float,
+        damping: float,
+        dead_pulses: float,
+        clock_rate_Hz: float,
+    ) -> None:
+        """Compare the light below and above the pi pulse with what the Rabi fit says.
+
+        Parameters
+        ----------
+        points
+            Reading of the power monitor [W] and clicks.
+        pi_reading_W, damping
+            Of the Rabi fit.
+        dead_pulses, clock_rate_Hz
+            To take off what dead time does to the clicks.
+        """
+        seen, expected, u = [], [], 0.0
+        for reading_W, counts in points:
+            per_pulse = [n / counts.dwell_s / clock_rate_Hz for n in counts.clicks]
+            seen.append(sum(r / (1.0 - dead_pulses * r) for r in per_pulse))
+            expected.append(float(excitation(reading_W, pi_reading_W, damping)))
+            u += 1.0 / max(sum(counts.clicks), 1)
+        if not all(seen):
+            self.doubts.append("no light below or above the pi pulse")
+            return
+        change = seen[1] / seen[0] * expected[0] / expected[1] - 1.0
+        if abs(change) > max(PULSE_AREA_CHANGE, SIGNIFICANT * math.sqrt(u)):
+            self.doubts.append(
+                f"above the pi pulse the light is {100 * change:+.0f} % off the Rabi fit, against "
+                "that below it: the pi power changed since the Rabi scan"
+            )
+
+    def add_again(self, then: Estimate, now: Estimate, smallest: float) -> None:
+        """Compare a quantity with a short measurement of it at the end.
+
+        Parameters
+        ----------
+        smallest
+            Relative change from which on it counts, if it is significant.
+        """
+        parts: dict[str, float] = {}
+        for sign, estimate in ((1.0, now), (-1.0, then)):
+            for c in estimate.budget:
+                parts[c.source] = parts.get(c.source, 0.0) + sign * c.u
+        u = math.sqrt(sum(x**2 for x in parts.values()))
+        if abs(now.value - then.value) > max(SIGNIFICANT * u, smallest * abs(then.value)):
+            self.doubts.append(
+                f"{then.quantity.words} is {now.value:.4g} now, {then.value:.4g} was measured"
+            )
+
+    def add_width(self, run: TagRun, width_s: float, first: TagRun, first_width_s: float) -> None:
+        """Compare the width of the light pulses with that in the first recording."""
+        change = width_s / first_width_s - 1.0
+        if abs(change) > WIDTH_CHANGE:
+            self.doubts.append(
+                f"{run.file.name}: the pulses are {100 * change:+.0f} % wider than in "
+                f"{first.file.name}: the lifetime or the detectors' jitter changed"
+            )
+
+    @property
+    def first_run(self) -> TagRun | None:
+        """First recording of the source's light before the transmitter."""
+        return self._runs.get("before")
+
     def add_run(self, run: TagRun) -> None:
         """Compare a recording with itself, with earlier ones, and with the counter."""
         if run.about.path not in SOURCE_PATHS or not run.clicks.size:
             return
         self.doubts.extend(self._of_run(run))
         self._runs.setdefault(run.about.path, run)
+        self._rates.setdefault(run.about.path, []).append(_rate(run))
 
     def add_correction(self, what: str, value: float) -> None:
         """Doubt a relative correction that is too large to be one."""
@@ -159,15 +300,18 @@ class LightLog:
                     f"{name}: detector A has {100 * share:.1f} % of the clicks, in "
                     f"{first.file.name} {100 * theirs:.1f} %: a detector changed"
                 )
-            change = _rate(run) / _rate(first) - 1.0
-            if abs(change) > LIGHT_CHANGE:
+            change = _rate(run) / float(np.median(self._rates[run.about.path])) - 1.0
+            u = math.hypot(_u_rate(run), _u_rate(first))
+            if abs(change) > max(LIGHT_CHANGE, SIGNIFICANT * u):
                 yield (
                     f"{name}: the light changed by {100 * change:+.0f} % since {first.file.name}"
                 )
+        if run.about.path == "after":
+            yield from self._of_throughput(name, _rate(run), _u_rate(run))
         lock = self._last_lock
         if run.about.path == "before" and lock is not None:
             change = _rate(run) / lock.rate_Hz - 1.0
-            u = 1.0 / math.sqrt(float(total.sum()))
+            u = math.hypot(_u_rate(run), lock.u_rate_Hz / lock.rate_Hz)
             if abs(change) > max(COUNT_CHANGE, SIGNIFICANT * u):
                 yield (
                     f"{name}: the time tags hold {100 * change:+.1f} % against the counter on the "
@@ -194,7 +338,7 @@ def _changes_within(run: TagRun, share: float) -> Iterator[str]:
     middle = float(np.median(rates))
     u = SIGNIFICANT * np.sqrt(np.maximum(middle * run.slice_s, 1.0)) / run.slice_s
     # slow blinking makes every slice differ, a change of the light makes a few stand out
-    usual = SIGNIFICANT * float(np.median(np.abs(rates - middle)))
+    usual = SIGNIFICANT * 1.4826 * float(np.median(np.abs(rates - middle)))
     if (np.abs(rates - middle) > np.maximum(max(LIGHT_CHANGE * middle, usual), u)).any():
         yield (
             f"{run.file.name}: the light changes within the recording, from "
@@ -204,6 +348,13 @@ def _changes_within(run: TagRun, share: float) -> Iterator[str]:
 
 def _rate(run: TagRun) -> float:
     return float(run.clicks.sum()) / run.duration_s
+
+
+def _u_rate(run: TagRun) -> float:
+    """Relative standard uncertainty of the mean light, from the scatter of slices of time."""
+    rates = run.clicks.sum(axis=1) / run.slice_s
+    scatter = float(rates.std(ddof=1)) / math.sqrt(len(rates)) / float(rates.mean())
+    return max(scatter, 1.0 / math.sqrt(float(run.clicks.sum())))
 
 
 def _u_share(clicks: float) -> float:

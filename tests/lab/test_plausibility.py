@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -118,3 +119,68 @@ def test_the_last_look(power: float, clicks: tuple[int, int], words: str | None)
         assert log.doubts == []
     else:
         assert words in log.doubts[0]
+
+
+def after_lock(factor: float) -> LockResult:
+    return LockResult(70.0, 1e-3, 0.0, 1e-3, 0.4 * float(RATE_HZ.sum()) * factor)
+
+
+@pytest.mark.parametrize(("factor", "doubted"), [(0.97, False), (0.93, True), (1.08, True)])
+def test_the_throughput_is_that_at_the_etalons_lock(factor: float, doubted: bool) -> None:
+    """The brightness may drift; the light after the transmitter over that before it may not."""
+    log = LightLog()
+    log.add_lock(lock())
+    log.add_lock_after(after_lock(1.0))
+    log.add_lock(lock(1.04))
+    log.add_run(recording("sent", 0.4 * 1.04 * factor, path="after"))
+    assert any("the optical switch" in doubt for doubt in log.doubts) is doubted
+
+
+def test_locks_on_a_source_that_blinks_slowly_scatter() -> None:
+    log = LightLog()
+    for factor in (1.0, 0.8, 1.2, 0.85):
+        log.add_lock(LockResult(10.5, 1e-4, 0.0, 1e-4, 1e7 * factor, 1e6))
+    assert log.doubts == []
+
+
+@pytest.mark.parametrize(
+    ("true_pi", "doubted"), [(1.0, False), (1.05, False), (1.4, True), (0.8, True)]
+)
+def test_a_pi_power_that_changed(true_pi: float, doubted: bool) -> None:
+    """Undamped rotation, detectors dead for two pulses after a click."""
+    log, points = LightLog(), []
+    for power in (0.7, 1.4):
+        p = 0.2 * np.sin(0.5 * np.pi * np.sqrt(power / true_pi)) ** 2
+        clicks = round(p / (1 + 2 * p) * 76e6 * 0.05)
+        points.append((9e-9 * power, Counts((clicks, clicks), 0.05)))
+    log.add_beside_pi(points, pi_reading_W=9e-9, damping=0.0, dead_pulses=2.0, clock_rate_Hz=76e6)
+    assert bool(log.doubts) is doubted
+
+
+@pytest.mark.parametrize(("wrong", "doubted"), [(2_700, False), (8_000, True), (900, True)])
+def test_a_state_that_turned(wrong: int, doubted: bool) -> None:
+    log = LightLog()
+    run = recording("H", np.array([0.975 / 0.47, 0.025 / 0.53]), path="receiver")
+    about = About("misalignment", path="receiver", settings={"prepared": "H", "analysed": "H"})
+    log.add_polarisation([replace(run, about=about)])
+    assert log.states == ("H",)
+    log.add_states({"H": Counts((97_500, wrong), 0.03)})
+    assert bool(log.doubts) is doubted
+
+
+@pytest.mark.parametrize(("now", "doubted"), [(0.0075, False), (0.0095, True)])
+def test_a_quantity_measured_again_shares_its_certificate(now: float, doubted: bool) -> None:
+    def g2(value: float, run: str) -> Estimate:
+        budget = (Contribution("certificate", 0.002), Contribution(f"coincidences, {run}", 1e-4))
+        return Estimate(name="g2_zero", value=value, method="", budget=budget)
+
+    log = LightLog()
+    log.add_again(g2(0.007, "hbt"), g2(now, "last look"), 0.2)
+    assert bool(log.doubts) is doubted
+
+
+@pytest.mark.parametrize(("now", "doubted"), [(86e-12, False), (104e-12, True)])
+def test_pulses_that_got_wider(now: float, doubted: bool) -> None:
+    log, run = LightLog(), recording("run")
+    log.add_width(run, now, run, 85e-12)
+    assert bool(log.doubts) is doubted

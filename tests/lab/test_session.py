@@ -14,8 +14,9 @@ from qdchar.errors import LockLostError
 from qdchar.estimate import Contribution, Estimate
 from qdchar.fit import Result
 from qdchar.lab import calibrate as module
-from qdchar.lab.calibrate import _look_again, _make, calibrate
+from qdchar.lab.calibrate import _make, calibrate
 from qdchar.lab.expected import ExpectedStep
+from qdchar.lab.last_look import look_again
 from qdchar.lab.measurement import Measurement, NoSettings
 from qdchar.lab.preflight import Plan
 from qdchar.lab.recipe import Recipe
@@ -219,7 +220,7 @@ def test_what_the_last_look_finds_is_a_problem(
     monkeypatch.setattr(Session, "relock_cavity", lambda _: lock)
     look = LastLook(25e-9, Counts((500, 480), 1.0))
     monkeypatch.setattr(last_look, "measure", lambda *_: look)
-    _look_again(s)
+    look_again(s)
     assert len(s.problems) == 2
     assert "pump power changed by +25 %" in s.problems[0]
     assert "980 counts/s now" in s.problems[1]
@@ -262,7 +263,7 @@ def test_the_record_of_a_calibration_holds_what_was_found_and_how_the_source_was
     registry = {"all": measurement("all", lambda *_: found)}
     monkeypatch.setattr(module.preflight, "plan_calibration", lambda *_: Plan(("all",), {}))
     monkeypatch.setattr(module.preflight, "check", lambda *_, **__: None)
-    monkeypatch.setattr(module, "_look_again", lambda _: None)
+    monkeypatch.setattr(module, "look_again", lambda _: None)
     recipe = Recipe(valid_hours=7.0, min_rate_per_pulse=1.0)
     station, link, display = WholeStation(), Link(block_kind="asymptotic"), Display()
     outcome = calibrate(station, opened, recipe, link, display, registry)  # type: ignore[arg-type]

@@ -37,7 +37,7 @@ def _run(s: Session, settings: EtalonSettings, progress: Progress) -> Result:
         lifetime=s.known("lifetime"),
         detuning_correction=off_resonance.detuning_correction(s, first_relock).lifetime,
     )
-    protocols.etalon.park(
+    parked = protocols.etalon.park(
         s.light_path,
         s.etalon_piezo,
         s.tagger,
@@ -45,6 +45,7 @@ def _run(s: Session, settings: EtalonSettings, progress: Progress) -> Result:
         settings,
         result["etalon_peak_voltage"].value,
     )
+    s.light.add_lock_after(parked)
     return result
 
 

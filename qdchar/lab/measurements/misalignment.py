@@ -22,6 +22,7 @@ def _run(s: Session, settings: MisalignmentSettings, progress: Progress) -> Resu
         s.relock_cavity,
         progress,
     )
+    s.light.add_polarisation(runs)
     return analysis.misalignment.analyse(runs, dark_count_rate=s.known("dark_count_rate"))
 
 

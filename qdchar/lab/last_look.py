@@ -1,0 +1,89 @@
+"""Before the verdict: a short look at what the results rest on. What changed is a problem.
+
+Looked at are the cavity's lock, the pump's power, the dark counts, the light before and after the
+transmitter (its rate, split, pulse width, g2(0) and throughput), the light below and above the pi
+pulse, and the polarisation states. What takes scans is not looked at again: the piezo's scales, the
+indistinguishability, and the etalon's width and the linewidth as far as they leave the throughput
+alone.
+"""
+
+from __future__ import annotations
+
+from qdchar import analysis, protocols
+from qdchar.analysis.detection.pulsed_run import pulse_rms_s
+from qdchar.errors import InconclusiveError, RefusedError
+
+from . import expected
+from .session import Session
+
+_SMALLEST = {"collection_efficiency": 0.05, "g2_zero_source": 0.2, "g2_zero": 0.2}
+"""Relative changes that count if they are significant; g2 is not corrected for detuning here."""
+
+
+def look_again(s: Session) -> None:
+    """Look once more, and take what does not hold as problems of the run."""
+    with s.display.step(expected.LAST_LOOK, "last_look"):
+        s.relock_cavity()
+        if "transmitter_efficiency" in s.found:
+            _look_at_light(s)
+        look = protocols.last_look.measure(s.light_path, s.pump_attenuator, s.pump_power, s.tagger)
+        s.light.add_last_look(
+            look, reading_W=s.pi_reading_W(), dark_count_rate=s.known("dark_count_rate")
+        )
+    for doubt in s.light.take_doubts():
+        s.problems.append(f"last look: {doubt}")
+        s.display.say(f"    PROBLEM: {doubt}")
+
+
+def _look_at_light(s: Session) -> None:
+    before, after = protocols.last_look.record_light(s.light_path, s.tagger, s.run.raw)
+    s.light.add_run(before)
+    s.light.add_run(after)
+    if s.light.states:
+        s.light.add_states(
+            protocols.last_look.count_states(
+                s.light_path, s.modulator, s.analyser, s.tagger, s.light.states
+            )
+        )
+    if "rabi_damping" in s.found:
+        _look_beside_pi(s)
+    dark = s.known("dark_count_rate")
+    try:
+        again = [
+            *analysis.brightness.analyse(
+                before,
+                detector_efficiency=s.certificate("detector_efficiency"),
+                dark_count_rate=dark,
+            ).estimates,
+            *analysis.hbt.analyse(before, dark_count_rate=dark).estimates,
+            *analysis.hbt.analyse(
+                after, name="g2_zero", plane="transmitter output", dark_count_rate=dark
+            ).estimates,
+        ]
+        first = s.light.first_run
+        if first is not None:
+            widths = (pulse_rms_s(r) for r in (before, first))
+            s.light.add_width(before, next(widths), first, next(widths))
+    except InconclusiveError as error:
+        s.light.doubts.append(str(error))
+        return
+    for now in again:
+        if now.name in _SMALLEST and now.name in s.found:
+            s.light.add_again(s.found[now.name], now, _SMALLEST[now.name])
+
+
+def _look_beside_pi(s: Session) -> None:
+    try:
+        points = protocols.last_look.count_beside_pi(
+            s.light_path, s.pump_attenuator, s.pump_power, s.tagger
+        )
+    except RefusedError as error:
+        s.display.say(f"    not looked at below and above the pi pulse: {error}")
+        return
+    s.light.add_beside_pi(
+        points,
+        pi_reading_W=s.pi_reading_W(),
+        damping=s.known("rabi_damping").value,
+        dead_pulses=s.dead_pulses(),
+        clock_rate_Hz=s.clock_rate_Hz(),
+    )
