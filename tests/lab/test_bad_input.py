@@ -1,7 +1,7 @@
 """Whatever stands in a file or an argument, it ends with a message and an exit code of its own.
 
-Sound files are changed at random, from seeds: bytes, numbers, lines. More of them are tried with
-``python tests/lab/test_bad_input.py 2000``.
+Sound files are changed at random, from seeds: bytes, numbers, lines. Thousands of them are tried by
+``python validation/mutated_input.py``.
 """
 
 from __future__ import annotations
@@ -9,9 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
-import sys
-import tempfile
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -225,32 +222,3 @@ def test_what_is_no_text_file_is_refused_at_once(
     says = {"folder": "a folder", "fifo": "a FIFO", "device": "a device", "latin-1": "line 1"}
     if what in says and not (kind == "record" and what == "folder"):
         assert says[what] in told
-
-
-def _try_many(count: int) -> None:
-    """Try many changed files of each kind, and print those that end badly."""
-    folder = Path(tempfile.mkdtemp())
-    sound = sound_files(folder / "sound")
-
-    def refuse(*_: object) -> None:
-        raise InstrumentError("nobody answers in this test")
-
-    _line._connected = refuse  # type: ignore[assignment]
-    for kind in KINDS:
-        rng = np.random.default_rng([1500, KINDS.index(kind)])
-        data, codes = sound[kind].read_bytes(), dict[int, int]()
-        for case in range(count):
-            changed = folder / f"{kind}_{case}.txt"
-            changed.write_bytes(mutated(data, rng))
-            code = run(arguments(kind, changed, sound, folder / "runs"))
-            shutil.rmtree(folder / "runs", ignore_errors=True)
-            codes[code] = codes.get(code, 0) + 1
-            if ended_well(code, ""):
-                changed.unlink()
-            else:
-                print(f"BAD {changed}: exit {code}", flush=True)
-        print(f"COUNT {kind}: {codes}", flush=True)
-
-
-if __name__ == "__main__":
-    _try_many(int(sys.argv[1]))
