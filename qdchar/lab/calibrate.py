@@ -63,7 +63,9 @@ def calibrate(
     """
     plan = preflight.plan_calibration(station, registry, recipe)
     preflight.check(station, registry, recipe, plan.measurements, folder=run.folder, link=link)
-    steps = expected.expected_steps(station, registry, recipe, plan.measurements)
+    known = () if unfinished is None else tuple(step.name for step in unfinished.steps)
+    to_make = [name for name in plan.measurements if name not in known]
+    steps = expected.expected_steps(station, registry, recipe, to_make)
     display.expect((*steps, expected.last_look(recipe)))
     for name, reason in plan.left_out.items():
         display.say(f"{name}: left out: {reason}")

@@ -70,7 +70,7 @@ def read_request(folder: Path) -> Request:
     if not (folder / FILE).exists():
         if (folder / "run.jsonl").exists():
             raise UsageError(
-                f"{folder}: cannot be resumed: it holds no {FILE}, which `calibrate` writes; "
+                f"{folder}: holds no {FILE}: it is not a calibration, or one of an older version; "
                 "start a new calibration"
             )
         raise RecordError(f"{folder}: not a run folder: it holds neither {FILE} nor run.jsonl")

@@ -202,7 +202,7 @@ def go_on(s: Session, unfinished: Unfinished) -> None:
     _tune_again(s)
     if "etalon" in s.made:
         _park_etalon(s)
-    _compare_brightness(s, unfinished.first_brightness)
+    compare_with_before(s, unfinished.first_brightness)
 
 
 def _tune_again(s: Session) -> None:
@@ -247,7 +247,14 @@ def _park_etalon(s: Session) -> None:
             s.make("etalon")
 
 
-def _compare_brightness(s: Session, before: Estimate | None) -> None:
+def compare_with_before(s: Session, before: Estimate | None) -> None:
+    """Measure the brightness, and refuse to go on if it moved.
+
+    Raises
+    ------
+    InconclusiveError
+        If it changed by more than the recipe's ``max_brightness_change``, or has a problem.
+    """
     if before is None:
         s.display.say(
             "the brightness was not measured before the interruption: the light at the cavity "
@@ -255,7 +262,6 @@ def _compare_brightness(s: Session, before: Estimate | None) -> None:
         )
         return
     result = s.make("brightness")
-    s.problems.clear()  # a problem ends the run here
     if result.problems:
         raise InconclusiveError(_refusal("; ".join(result.problems)))
     change, u = relative_change(before, result[BRIGHTNESS])

@@ -6,6 +6,7 @@ import json
 import math
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,13 +14,13 @@ import pytest
 from qdchar.cli import run as command
 from qdchar.drivers.twin.lab import Lab
 from qdchar.drivers.twin.truth import Truth
-from qdchar.errors import RecordError, UsageError
+from qdchar.errors import InconclusiveError, RecordError, UsageError
 from qdchar.estimate import Contribution, Estimate
 from qdchar.fit import Result
 from qdchar.lab.measurements.registry import MEASUREMENTS
 from qdchar.lab.recipe import Recipe
 from qdchar.lab.request import Request, read_request, refuse_other, refuse_other_station
-from qdchar.lab.resume import read_unfinished, relative_change
+from qdchar.lab.resume import compare_with_before, read_unfinished, relative_change
 from qdchar.lab.run import Run, Step, read_log, read_steps
 from qdchar.lab.session_state import SessionState, read_state
 from qdchar.lab.simulated import LabState, read_lab_state
@@ -134,7 +135,7 @@ def test_what_cannot_be_resumed_is_refused_in_words(
     stale = broken_off(tmp_path / "d", old)
     for folder, code, words in (
         (finished, 2, "is finished"),
-        (run.folder, 2, "cannot be resumed"),
+        (run.folder, 2, "it is not a calibration"),
         (other, 2, "begun by qdchar 0.0.1"),
         (stale, 30, "25.0 h ago"),
         (tmp_path / "nothing", 30, "no such folder"),
@@ -249,6 +250,51 @@ def test_the_change_of_a_quantity_counts_no_certificate() -> None:
     change, u = relative_change(brightness(0.5, 0.003), brightness(0.45, 0.0018))
     assert change == pytest.approx(-0.1)
     assert u == pytest.approx(math.hypot(0.006, 0.004))
+
+
+class FakeSession:
+    """What `resume` asks of a session to compare the brightness."""
+
+    def __init__(self, after: Estimate, problems: tuple[str, ...] = ()) -> None:
+        self.recipe = Recipe(max_brightness_change=0.04)
+        self.result = Result((after,), problems=problems)
+        self.problems: list[str] = []
+        self.said: list[str] = []
+        self.display = SimpleNamespace(say=self.said.append)
+
+    def make(self, name: str) -> Result:
+        assert name == "brightness"
+        return self.result
+
+
+@pytest.mark.parametrize(
+    ("after", "problems", "refusal"),
+    [
+        (0.500 * 1.039, (), ""),
+        (0.500 * 0.961, (), ""),
+        (0.500 * 1.041, (), r"changed by 4\.1"),
+        (0.500 * 0.959, (), r"changed by -4\.1"),
+        (0.500, ("the light changes within the recording",), "changes within the recording"),
+    ],
+)
+def test_a_brightness_that_moved_beyond_its_limit_is_refused(
+    after: float, problems: tuple[str, ...], refusal: str
+) -> None:
+    before = estimate("collection_efficiency", 0.5, 1e-4)
+    session = FakeSession(estimate("collection_efficiency", after, 1e-4), problems)
+    if refusal:
+        with pytest.raises(InconclusiveError, match=refusal) as refused:
+            compare_with_before(session, before)  # type: ignore[arg-type]
+        assert refused.value.exit_code == 11
+    else:
+        compare_with_before(session, before)  # type: ignore[arg-type]
+        assert "at most 4 % is allowed" in session.said[-1]
+
+
+def test_without_a_brightness_before_that_is_said() -> None:
+    session = FakeSession(estimate("collection_efficiency", 0.5))
+    compare_with_before(session, None)  # type: ignore[arg-type]
+    assert "the light at the cavity lock alone was compared" in session.said[-1]
 
 
 def test_the_lab_s_time_goes_on_while_it_is_not_simulated(tmp_path: Path) -> None:
