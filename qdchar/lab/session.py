@@ -89,7 +89,7 @@ class Session:
     light
         The looks at the source's light so far, and what does not hold among them.
     taken
-        Steps that were taken over instead of measured.
+        Steps that were taken over and not measured since.
     """
 
     light_path = _Role(LightPath)
@@ -136,6 +136,7 @@ class Session:
         before = set(self.run.raw.rglob("*"))
         result = self._measure(measurement)
         self.made.append(name)
+        self.taken = [step for step in self.taken if step.name != name]
         if measurement.sets_pump:
             self._pump_is_at_pi = False
             self.light.forget_locks()

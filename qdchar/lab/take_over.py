@@ -126,6 +126,8 @@ def _not_allowed(step: Step, recipe: Recipe, registry: Registry, now: datetime) 
         return "the time of its measurement is not known, or lies in the future"
     age_h = (now - step.measured).total_seconds() / 3600.0
     limit_h = hours_allowed(step, recipe, registry)
+    if limit_h == 0.0:
+        return "only a recipe may allow it, in take_over_hours"
     return "" if age_h <= limit_h else f"it is {age_h:.1f} h old, and may be {limit_h:g} h"
 
 

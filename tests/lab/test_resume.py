@@ -335,7 +335,7 @@ def test_what_is_taken_over_from_an_earlier_run_has_an_age_of_its_own(tmp_path: 
     names, left = offered()
     assert names == ["dead_time"]
     assert left["dark"] == "it is 13.0 h old, and may be 12 h"
-    assert left["transmitter"] == "it is 1.0 h old, and may be 0 h"
+    assert left["transmitter"] == "only a recipe may allow it, in take_over_hours"
     assert offered(dark=14.0, transmitter=2.0)[0] == ["dark", "dead_time", "transmitter"]
     with pytest.raises(RecordError, match="nothing of it may be taken over"):
         offered(dead_time=99.0)
