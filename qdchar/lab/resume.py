@@ -288,6 +288,6 @@ def relative_change(before: Estimate, after: Estimate) -> tuple[float, float]:
 
 def _refusal(reason: str) -> str:
     return (
-        f"resume: the source is not what it was before the interruption: {reason}. Quantities from "
-        "before and after do not belong to one record; start a new calibration"
+        "resume: quantities from before and after the interruption do not belong to one record; "
+        f"start a new calibration. The source is not what it was: {reason}"
     )
