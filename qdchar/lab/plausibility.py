@@ -96,9 +96,20 @@ class LightLog:
         """The first recording at each position of the light path."""
         return dict(self._runs)
 
-    def go_on_from(self, lock_rates_Hz: Iterable[float], first_runs: Mapping[str, TagRun]) -> None:
+    @property
+    def state_runs(self) -> Mapping[str, TagRun]:
+        """The recording of each polarisation state."""
+        return dict(self._polarisation)
+
+    def go_on_from(
+        self,
+        lock_rates_Hz: Iterable[float],
+        first_runs: Mapping[str, TagRun],
+        state_runs: Mapping[str, TagRun],
+    ) -> None:
         """Compare with these looks, too: those of a run that was broken off."""
         self._lock_rates[:0] = lock_rates_Hz
+        self._polarisation.update(state_runs)
         self._runs = {**self._runs, **first_runs}
         for path, run in first_runs.items():
             self._rates.setdefault(path, []).insert(0, _rate(run))

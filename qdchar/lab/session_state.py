@@ -29,12 +29,15 @@ class SessionState:
         Count rate at each lock of the cavity with the pump at the pi pulse [1/s].
     looks
         The first recording at each position of the light path.
+    states
+        The recording of each polarisation state.
     recordings
         Recordings that a later measurement analyses again, by the measurement that made them.
     """
 
     lock_rates_Hz: tuple[float, ...] = ()
     looks: Mapping[str, TagRun] = field(default_factory=dict)
+    states: Mapping[str, TagRun] = field(default_factory=dict)
     recordings: Mapping[str, TagRun] = field(default_factory=dict)
 
     def keep(self, run: Run) -> None:
@@ -43,6 +46,7 @@ class SessionState:
         data = {
             "lock_rates_Hz": list(self.lock_rates_Hz),
             "looks": {path: _plain(r, folder) for path, r in self.looks.items()},
+            "states": {name: _plain(r, folder) for name, r in self.states.items()},
             "recordings": {name: _plain(r, folder) for name, r in self.recordings.items()},
         }
         run.keep_text(FILE, json.dumps(data) + "\n")
@@ -55,6 +59,7 @@ def read_state(folder: Path) -> SessionState:
         return SessionState(
             tuple(float(rate) for rate in data["lock_rates_Hz"]),
             {path: _tag_run(r, folder) for path, r in data["looks"].items()},
+            {name: _tag_run(r, folder) for name, r in data["states"].items()},
             {name: _tag_run(r, folder) for name, r in data["recordings"].items()},
         )
     except (RecordError, ValueError, KeyError, TypeError, AttributeError):

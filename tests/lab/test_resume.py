@@ -18,6 +18,7 @@ from qdchar.errors import InconclusiveError, RecordError, UsageError
 from qdchar.estimate import Contribution, Estimate
 from qdchar.fit import Result
 from qdchar.lab.measurements.registry import MEASUREMENTS
+from qdchar.lab.plausibility import LightLog
 from qdchar.lab.recipe import Recipe
 from qdchar.lab.request import Request, read_request, refuse_other, refuse_other_station
 from qdchar.lab.resume import compare_with_before, read_unfinished, relative_change
@@ -229,9 +230,16 @@ def test_what_was_seen_of_the_light_comes_back(tmp_path: Path) -> None:
     recording = TagRun(
         About("lifetime", path="before"), file, 3, 5, 1, 64, 0.25, clicks, np.array([0.125, 0.125])
     )
-    SessionState((1.1e7, 1.2e7), {"before": recording}, {"lifetime": recording}).keep(run)
+    SessionState(
+        (1.1e7, 1.2e7), {"before": recording}, {"H": recording}, {"lifetime": recording}
+    ).keep(run)
     state = read_state(run.folder)
     assert state.lock_rates_Hz == (1.1e7, 1.2e7)
+    log = LightLog()
+    log.go_on_from(state.lock_rates_Hz, state.looks, state.states)
+    assert log.states == ("H",)
+    assert log.lock_rates_Hz == state.lock_rates_Hz
+    assert list(log.first_runs) == ["before"]
     back = state.recordings["lifetime"]
     assert (back.about, back.file, back.duration_s) == (recording.about, file, 0.25)
     assert (back.channel_a, back.channel_b, back.channel_sync, back.sync_divider) == (3, 5, 1, 64)
