@@ -16,6 +16,7 @@ the link's own loss then carry it, while a loss that is asked for stays exact.
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -25,6 +26,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     PrivateAttr,
+    RootModel,
     ValidationError,
     model_validator,
 )
@@ -58,6 +60,14 @@ def _exact_if_plain(given: Any) -> Any:
 
 
 _Given = Annotated[Constant, BeforeValidator(_exact_if_plain)]
+
+
+class _Part(RootModel[_Given]):
+    """A loss in the budget: a number or a table."""
+
+    @property
+    def loss(self) -> Constant:
+        return self.root
 
 
 def _as_tuple(given: Any) -> Any:
@@ -109,6 +119,9 @@ class Link(BaseModel):
     ----------
     channel_loss
         Transmitter's output to receiver's input [dB]; the receiver is not in it.
+    channel_parts
+        Losses that add up to the channel's [dB], by name, instead of `channel_loss`. Each is an
+        error source of its own.
     fiber_optics_efficiency, detector_efficiency
         The receiver's two factors [1].
     dark_count_rate
@@ -148,6 +161,7 @@ class Link(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     channel_loss: _Given = _exactly(14.6)
+    channel_parts: dict[str, _Given] = {}
     fiber_optics_efficiency: _Given = _exactly(0.6)
     detector_efficiency: _Given = _exactly(0.712)
     dark_count_rate: _Given = _exactly(43.0)
@@ -168,8 +182,31 @@ class Link(BaseModel):
     block_kind: Literal["received", "sent", "asymptotic"] = "received"
     _measured: dict[str, Estimate] = PrivateAttr(default_factory=dict)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _sum_of_the_parts(cls, given: Any) -> Any:
+        """Take the channel's loss as the sum of its parts, with their uncertainties."""
+        if not isinstance(given, dict) or not given.get("channel_parts"):
+            return given
+        parts = {n: _Part.model_validate(p).loss for n, p in given["channel_parts"].items()}
+        total = {
+            "value": sum(p.value for p in parts.values()),
+            "u": math.sqrt(sum(p.u**2 for p in parts.values())),
+        }
+        if "channel_loss" in given:
+            same = _Part.model_validate(given["channel_loss"]).loss
+            if abs(same.value - total["value"]) > 1e-9:
+                raise ValueError(
+                    f"channel_loss = {same.value:g} and the parts' sum {total['value']:g} differ; "
+                    "give one of the two"
+                )
+        return {**given, "channel_loss": total}
+
     @model_validator(mode="after")
     def _within_what_is_allowed(self) -> Link:
+        for part, loss in self.channel_parts.items():
+            if loss.u < 0 or not math.isfinite(loss.value):
+                raise ValueError(f"channel_parts.{part}: a loss in dB, its u 0 or more")
         for name, (allowed, holds) in _ALLOWED.items():
             given = getattr(self, name)
             value = given.value if isinstance(given, Constant) else given
@@ -264,12 +301,21 @@ class Link(BaseModel):
 
     def _estimate(self, name: str) -> Estimate:
         given: Constant = getattr(self, name)
+        budget: tuple[Contribution, ...] = ()
+        if given.u:
+            budget = (Contribution(f"link: {name}", given.u, "B"),)
+        if name == "channel_loss" and self.channel_parts:
+            budget = tuple(
+                Contribution(f"link: {part}", loss.u, "B")
+                for part, loss in self.channel_parts.items()
+                if loss.u
+            )
         return Estimate(
             name=name,
             value=given.value,
             method=_METHOD,
             plane="channel" if name == "channel_loss" else "receiver",
-            budget=(Contribution(f"link: {name}", given.u, "B"),) if given.u else (),
+            budget=budget,
         )
 
 

@@ -167,3 +167,21 @@ def test_a_record_without_misalignment_leaves_the_link_as_it_is() -> None:
 def test_an_impossible_misalignment_is_refused() -> None:
     with pytest.raises(InconclusiveError, match=r"misalignment was measured as 0\.7"):
         Link().measured_in(record(0.7))
+
+
+def test_a_channel_in_parts_is_their_sum_with_an_error_source_each(tmp_path: Path) -> None:
+    parts = (
+        "fibre = { value = 12.6, u = 0.3 }\nconnectors = { value = 1.2, u = 0.4 }\nfilter = 0.8\n"
+    )
+    link = load_link(write(tmp_path, f"[channel_parts]\n{parts}"))
+    assert link.channel_loss.value == pytest.approx(14.6)
+    assert link.channel_loss.u == pytest.approx(0.5)
+    (point,) = predict(link=link, comparators=())
+    u = {c.source: c.u for c in point.budget}
+    assert u["link: connectors"] / u["link: fibre"] == pytest.approx(4 / 3)
+    assert "link: filter" not in u
+    assert Link.model_validate(link.model_dump()) == link
+    with pytest.raises(UsageError, match="give one of the two"):
+        load_link(write(tmp_path, f"channel_loss = 10.0\n[channel_parts]\n{parts}"))
+    with pytest.raises(UsageError, match="u 0 or more"):
+        load_link(write(tmp_path, "[channel_parts]\na = { value = 3.0, u = -1.0 }\n"))

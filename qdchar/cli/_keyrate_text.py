@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from qdchar.estimate import Estimate
     from qdchar.keyrate import Comparison, KeyRate, SourceFigures
     from qdchar.keyrate.measured.key import SessionKey
+    from qdchar.keyrate.no_key import NoKey
     from qdchar.keyrate.published.variants import Reproduction
     from qdchar.link import Link
 
@@ -57,6 +58,23 @@ def prediction_text(
             *(f"  {sentence}" for sentence in points[0].assumptions),
         ]
     )
+
+
+def no_key_text(zeros: Mapping[float, NoKey]) -> str:
+    """Why there is no key at these losses, and what would lift it."""
+    lines = []
+    for loss, zero in zeros.items():
+        lines += [f"No key at {loss:g} dB: {zero.term}."]
+        for lift in zero.lifts:
+            unit = "" if lift.unit == "1" else f" {lift.unit}"
+            most = "at least" if lift.name == "block" else "at most"
+            lines.append(
+                f"  there is one with {lift.name} of {most} {lift.limit:.3g}{unit} "
+                f"(is {lift.value:.3g}{unit}), everything else as it is"
+            )
+        if not zero.lifts:
+            lines.append("  no change of a single quantity gives one")
+    return "\n".join(lines)
 
 
 def loss_text(loss: Estimate) -> str:
@@ -105,11 +123,17 @@ def published_text(rows: Sequence[Reproduction]) -> str:
 def _heading(first: KeyRate, source: SourceFigures, link: Link) -> list[str]:
     n, g2 = source.mean_photon_number, source.g2_zero
     block = f"block of {first.block:g} {first.block_kind} pulses"
+    channel = []
+    if link.channel_parts:
+        parts = [f"{n} {concise(p.value, p.u)} dB" for n, p in link.channel_parts.items()]
+        loss = link.channel_loss
+        channel = [f"Channel   {', '.join(parts)}; sum {concise(loss.value, loss.u)} dB"]
     return [
         f"Source    <n> = {text(n)}, g2(0) = {text(g2)}, "
         f"{source.clock_rate.value / 1e6:.6g} MHz ({n.method})",
         f"Protocol  {first.protocol}, accounting {first.accounting}, "
         f"{'asymptotic' if first.key_length is None else block}, {link.receiver} receiver",
+        *channel,
     ]
 
 

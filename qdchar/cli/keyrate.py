@@ -55,6 +55,12 @@ if TYPE_CHECKING:
     help="Loss of the fibre, for --km; 0.2 is usual at 1550 nm, 0.17 for the best fibre.",
 )
 @click.option(
+    "--pass",
+    "pass_file",
+    type=click.Path(path_type=Path),
+    help="One key of a link that changes: CSV with time_s, loss_dB and perhaps background_Hz.",
+)
+@click.option(
     "--protocol",
     type=click.Choice(
         ["efficient-bb84", "three-state", "efficient-bb84-decoy", "three-state-decoy"]
@@ -120,6 +126,7 @@ def keyrate(
     losses: tuple[float, ...],
     lengths: tuple[float, ...],
     db_per_km: float | None,
+    pass_file: Path | None,
     protocol: Any,
     accounting: Any,
     block: float | None,
@@ -153,6 +160,16 @@ def keyrate(
     from qdchar.keyrate import SourceFigures
 
     source_ = given or SourceFigures()
+    if pass_file is not None:
+        not_used = (losses, lengths, db_per_km, block, seconds, block_kind, p_z, attenuation, reach)
+        if any(not_used) or protocol.endswith("-decoy"):
+            raise UsageError(
+                "--pass takes the loss from its file, the block from its times and the best "
+                "settings, without decoy states; leave the other options out"
+            )
+        proof = {"protocol": protocol, "accounting": accounting or "alice"}
+        _show_pass(pass_file, source_, link, proof, eps_source, as_json)
+        return
     options = {
         "loss_dB": _losses(losses, lengths, db_per_km),
         **_block(source_.clock_rate.value, block, block_kind, seconds),
@@ -199,7 +216,11 @@ def _show_prediction(
     reach_asked: bool,
     as_json: bool,
 ) -> None:
-    from ._keyrate_text import loss_text, prediction_text
+    from dataclasses import asdict
+
+    from qdchar.keyrate.no_key import why_no_key
+
+    from ._keyrate_text import loss_text, no_key_text, prediction_text
 
     points = _predict(source, link, protocol, options, settings)
     limited = _at_limits(source, link, protocol, options, settings, eps_source)
@@ -213,14 +234,45 @@ def _show_prediction(
         proof: Any = {"protocol": protocol, "accounting": settings["accounting"] or "alice"}
         reach = maximum_loss(source, on_link, **proof)
         lead_ends = crossings(source, on_link, names, **proof)
+    zeros = {p.loss_dB: why_no_key(p, source, link) for p in points if p.rate_per_pulse == 0}
     click.echo(prediction_text(points, limited, source, link, lead_ends))
+    if zeros:
+        click.echo(no_key_text(zeros))
     if reach_asked:
         click.echo(f"largest loss: {loss_text(reach)}" if reach else "no key at any loss")
     if as_json:
         line = _prediction_json(points, limited, source)
+        for point in line["points"]:
+            zero = zeros.get(point["loss_dB"])
+            point["no_key"] = None if zero is None else asdict(zero)
         if reach_asked:
             line.update(_reach_json(reach, lead_ends))
         click.echo(json.dumps(line))
+
+
+def _show_pass(
+    file: Path,
+    source: SourceFigures,
+    link: Link,
+    proof: Mapping[str, Any],
+    eps_source: float | None,
+    as_json: bool,
+) -> None:
+    from dataclasses import asdict
+
+    from qdchar.keyrate.over_time import predict_over_time
+
+    from ._keyrate_over_time import pass_text, read_pass
+
+    table = read_pass(file)
+    keys = [predict_over_time(source, link, *table, **proof)]
+    if eps_source is not None or 0.0 not in (source.mean_photon_number.u, source.g2_zero.u):
+        eps = link.epsilon_secrecy if eps_source is None else eps_source
+        keys.append(predict_over_time(source, link, *table, **proof, eps_source=eps))
+    click.echo(pass_text(keys))
+    if as_json:
+        at_limit = asdict(keys[1]) if len(keys) > 1 else None
+        click.echo(json.dumps({**asdict(keys[0]), "at_source_limit": at_limit}))
 
 
 def _predict(

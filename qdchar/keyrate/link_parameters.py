@@ -120,7 +120,11 @@ class LinkParameters:
 
     @classmethod
     def from_link(
-        cls, link: Link, loss_dB: ArrayLike | None = None, clock_rate_hz: float | None = None
+        cls,
+        link: Link,
+        loss_dB: ArrayLike | None = None,
+        clock_rate_hz: float | None = None,
+        background_hz: ArrayLike | None = None,
     ) -> LinkParameters:
         """Parameters of a link, at its own loss or at others.
 
@@ -132,6 +136,8 @@ class LinkParameters:
             Channel losses [dB], any shape; None for the link's own.
         clock_rate_hz
             Pulses sent per second [Hz]; needed where the link has a dead time.
+        background_hz
+            Background counts of all detectors [Hz], the shape of `loss_dB`; None for the link's.
 
         Raises
         ------
@@ -151,7 +157,11 @@ class LinkParameters:
                     "click would count for two pulses. Give a shorter gate_width in the link file"
                 )
             outside, dead_pulses = 1 - gated, link.dead_time.value * clock_rate_hz
-        dark, light = link.dark_count_rate.value / 2, link.background_count_rate.value / 2
+        given = link.background_count_rate.value if background_hz is None else background_hz
+        background = np.asarray(given, dtype=np.float64)
+        if np.any(background * link.gate_width.value > 1):
+            raise UsageError("link: more than one background count per gate")
+        dark, light = link.dark_count_rate.value / 2, background / 2
         shares = [1.0, 1.0]
         splits = [1.0, 1.0]
         if link.receiver == "passive":
@@ -165,7 +175,7 @@ class LinkParameters:
         return cls(
             eta=np.asarray(10 ** (-loss / 10) * link.receiver_efficiency),
             p_dark=np.float64(link.dark_count_probability) * np.ones_like(loss),
-            p_background=np.float64(link.background_count_probability) * np.ones_like(loss),
+            p_background=background * link.gate_width.value * np.ones_like(loss),
             dark_share_z=np.asarray(link.dark_count_share_z),
             dead_pulses=np.asarray(dead_pulses),
             busy_z=np.asarray(busy[0]),
@@ -234,6 +244,11 @@ class LinkParameters:
         if len(rows) == self.shape[0]:
             return self
         return self._with({n: a[rows] if len(a) > 1 else a for n, a in self._arrays().items()})
+
+    def at(self, points: slice) -> LinkParameters:
+        """Return some points of parameters of shape (points,)."""
+        whole = self._arrays().items()
+        return self._with({name: a[points] if a.size > 1 else a for name, a in whole})
 
     def _arrays(self) -> dict[str, Floats]:
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _NO_ARRAYS}

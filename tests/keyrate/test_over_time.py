@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from qdchar.cli.keyrate import keyrate
+from qdchar.errors import UsageError
+from qdchar.keyrate import SourceFigures, predict
+from qdchar.keyrate.over_time import predict_over_time
+from qdchar.link import Link
+
+SOURCE, LINK = SourceFigures(), Link()
+TIME = np.arange(600.0)
+LOSS = 12 + ((TIME - 300) / 80) ** 2
+DAWN = 200 + 40 * TIME
+
+
+def test_a_link_that_stays_is_one_block() -> None:
+    """600 s at one loss: the key of a block of as many sent pulses, and no reason to stop early."""
+    key = predict_over_time(SOURCE, LINK, TIME, np.full(600, 12.0))
+    (block,) = predict(loss_dB=12.0, block=600 * 76.13e6, block_kind="sent", comparators=())
+    assert block.key_length is not None
+    assert key.key_length == pytest.approx(block.key_length, rel=1e-6)
+    assert (key.start_s, key.stop_s) == (0.0, 600.0)
+    assert key.key_length == key.key_length_of_all
+
+
+def test_the_best_window_is_that_of_an_exhaustive_search() -> None:
+    """Every window of a coarse pass, each with its own best settings."""
+    slots = TIME[::40], LOSS[::40], DAWN[::40]
+    key = predict_over_time(SOURCE, LINK, *slots)
+    found = {}
+    for i in range(15):
+        for j in range(i + 2, 16):
+            part = [x[i:j] for x in slots]
+            found[i, j] = predict_over_time(SOURCE, LINK, *part).key_length_of_all
+            if j - i > 12 and i > 1:
+                break
+    best = max(found.values())
+    assert key.key_length >= best * (1 - 1e-6)
+    assert key.key_length > 1.2 * key.key_length_of_all
+
+
+def test_dawn_moves_the_window_to_the_dark_side() -> None:
+    night = predict_over_time(SOURCE, LINK, TIME, LOSS)
+    dawn = predict_over_time(SOURCE, LINK, TIME, LOSS, DAWN)
+    assert night.start_s + night.stop_s == pytest.approx(600, abs=3)
+    assert dawn.start_s + dawn.stop_s < 599
+    assert dawn.key_length < night.key_length
+
+
+def test_a_pass_with_its_source_at_limits_and_none_at_noon() -> None:
+    best, limited = (
+        predict_over_time(SOURCE, LINK, TIME, LOSS, DAWN, eps_source=eps) for eps in (None, 1e-10)
+    )
+    assert 0 < limited.key_length < best.key_length
+    assert limited.attenuation < best.attenuation
+    assert "1e-10" in " ".join(limited.assumptions)
+    noon = predict_over_time(SOURCE, LINK, TIME, LOSS, np.full(600, 1e7))
+    assert (noon.key_length, noon.key_length_of_all) == (0, 0)
+
+
+def test_a_pass_takes_less_than_a_second() -> None:
+    before = time.process_time()
+    predict_over_time(SOURCE, Link(dead_time={"value": 2e-8}), TIME, LOSS, DAWN)
+    assert time.process_time() - before < 1
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        (([0.0], [3.0]), "two slots"),
+        (([0.0, 0.0], [3.0, 3.0]), "rise"),
+        (([0.0, 1.0], [3.0]), "one loss"),
+        (([0.0, 1.0], [3.0, -1.0]), "0 dB or more"),
+        (([0.0, 1.0], [3.0, 3.0], [1.0, -1.0]), "0 Hz or more"),
+    ],
+)
+def test_what_is_no_pass_is_refused(table: Any, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        predict_over_time(SOURCE, LINK, *table)
+
+
+def test_the_command_reads_a_csv(tmp_path: Path) -> None:
+    file = tmp_path / "pass.csv"
+    rows = zip(TIME, LOSS, DAWN, strict=True)
+    file.write_text(
+        "time_s,loss_dB,background_Hz\n" + "".join(f"{t},{x},{b}\n" for t, x, b in rows)
+    )
+    result = CliRunner().invoke(keyrate, ["--pass", str(file), "--json"])
+    assert result.exit_code == 0, result.output
+    answer = json.loads(result.stdout.splitlines()[-1])
+    expected = predict_over_time(SOURCE, LINK, TIME, LOSS, DAWN)
+    assert answer["key_length"] == expected.key_length
+    assert 0 < answer["at_source_limit"]["key_length"] < expected.key_length
+    assert f"{expected.key_length:.0f} bit from {expected.start_s:g} s" in result.stdout
+    for text, arguments, words in (
+        ("time,loss\n1,2\n", (), "time_s,loss_dB"),
+        ("time_s,loss_dB\n1,x\n", (), "row 2"),
+        ("time_s,loss_dB\n0,3\n1,3\n", ("--loss", "3"), "leave the other options out"),
+    ):
+        file.write_text(text)
+        exception = CliRunner().invoke(keyrate, ["--pass", str(file), *arguments]).exception
+        assert isinstance(exception, UsageError)
+        assert words in str(exception)
