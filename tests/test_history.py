@@ -66,7 +66,9 @@ def test_one_row_per_run_and_quantity_oldest_first(tmp_path: Path) -> None:
     ]
     assert [float(r["value"]) for r in rows] == [61e-12, 0.02, 64e-12, 0.02]
     # 3, 4, 5: the two lines of the budget add in quadrature
-    assert [float(r["u"]) for r in rows] == pytest.approx([2e-12, 0.005, 2e-12, 0.005])
+    assert [float(r["u"]) for r in rows] == pytest.approx(
+        [2e-12, 0.005, 2e-12, 0.005], rel=1e-9, abs=0.0
+    )
     assert [r["unit"] for r in rows] == ["s", "1", "s", "1"]
     assert [r["plane"] for r in rows[:2]] == ["", "transmitter output"]
     ends = ("low_68", "high_68", "low_95", "high_95")
