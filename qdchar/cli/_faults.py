@@ -51,10 +51,10 @@ def planned(faults: Sequence[str]) -> list[PlannedFault]:
 
     plans = [planned_fault(text) for text in faults]
     for plan in plans:
-        if plan.measurement and plan.measurement not in MEASUREMENTS:
+        if plan.measurement and plan.measurement not in (*MEASUREMENTS, "last_look"):
             raise UsageError(
                 f"--fault {plan.fault.name}@{plan.measurement}: no such measurement; there are "
-                f"{', '.join(MEASUREMENTS)}"
+                f"{', '.join(MEASUREMENTS)}, last_look"
             )
     return plans
 

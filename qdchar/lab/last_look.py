@@ -24,12 +24,12 @@ def look_again(s: Session) -> None:
     """Look once more, and take what does not hold as problems of the run."""
     with s.display.step(expected.LAST_LOOK, "last_look"):
         s.relock_cavity()
-        if "transmitter_efficiency" in s.found:
-            _look_at_light(s)
         look = protocols.last_look.measure(s.light_path, s.pump_attenuator, s.pump_power, s.tagger)
         s.light.add_last_look(
             look, reading_W=s.pi_reading_W(), dark_count_rate=s.known("dark_count_rate")
         )
+        if "transmitter_efficiency" in s.found:
+            _look_at_light(s)
     for doubt in s.light.take_doubts():
         s.problems.append(f"last look: {doubt}")
         s.display.say(f"    PROBLEM: {doubt}")

@@ -55,6 +55,10 @@ COUNT_CHANGE = 0.03
 POWER_CHANGE = 0.03
 """Largest relative change of the pump power's reading; ten times the tolerance of its setting."""
 
+SAME_ATTENUATION_DB = 2.0
+"""Difference over which the attenuator's scale is good enough to compare powers: 2.5 % of it, as
+such scales are off, is 1 % of the power."""
+
 CORRECTION = 0.20
 """Largest relative correction: beyond it the measurement is not the one that was meant."""
 
@@ -75,6 +79,7 @@ class LightLog:
     doubts: list[str] = field(default_factory=list)
     _lock_rates: list[float] = field(default_factory=list)
     _last_lock: LockResult | None = None
+    _pump: tuple[float, float] | None = None
     _throughput: tuple[str, float, float] | None = None
     _polarisation: dict[str, TagRun] = field(default_factory=dict)
     _runs: dict[str, TagRun] = field(default_factory=dict)
@@ -117,6 +122,27 @@ class LightLog:
     def forget_locks(self) -> None:
         """Forget the last lock: the pump has changed since."""
         self._last_lock = None
+
+    @property
+    def pump_attenuation_dB(self) -> float | None:
+        """Attenuation at which the pump's power was first read [dB]."""
+        return None if self._pump is None else self._pump[0]
+
+    def add_pump(self, attenuation_dB: float, reading_W: float) -> None:
+        """Compare the power monitor with its reading at nearly the same attenuation earlier."""
+        if self._pump is None:
+            self._pump = attenuation_dB, reading_W
+            return
+        then_dB, then_W = self._pump
+        if abs(attenuation_dB - then_dB) > SAME_ATTENUATION_DB:
+            return
+        change = reading_W / then_W * 10.0 ** (0.1 * (attenuation_dB - then_dB)) - 1.0
+        if abs(change) > POWER_CHANGE:
+            self.doubts.append(
+                f"at {attenuation_dB:.2f} dB the power monitor reads {100 * change:+.0f} % against "
+                "earlier in this run: did the pump laser, the attenuator, or the power meter "
+                "change?"
+            )
 
     def add_lock(self, lock: LockResult) -> None:
         """Compare the light at a lock with that at all earlier ones."""

@@ -184,3 +184,22 @@ def test_pulses_that_got_wider(now: float, doubted: bool) -> None:
     log, run = LightLog(), recording("run")
     log.add_width(run, now, run, 85e-12)
     assert bool(log.doubts) is doubted
+
+
+@pytest.mark.parametrize(
+    ("attenuation_dB", "reading_W", "doubted"),
+    [
+        (21.0, 0.605e-9, False),
+        (21.0, 0.54e-9, True),  # the meter lost 10 %
+        (22.14, 0.60e-9, True),  # 30 % more pump, attenuated to the same power
+        (9.0, 9.0e-9, False),  # too far: the scale is not good enough
+    ],
+)
+def test_the_power_monitor_at_one_attenuation(
+    attenuation_dB: float, reading_W: float, doubted: bool
+) -> None:
+    log = LightLog()
+    log.add_pump(21.0, 0.6e-9)
+    log.add_pump(attenuation_dB, reading_W)
+    assert bool(log.doubts) is doubted
+    assert log.pump_attenuation_dB == 21.0

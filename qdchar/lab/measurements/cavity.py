@@ -22,6 +22,7 @@ def _run(s: Session, settings: CavitySettings, progress: Progress) -> Result:
         settings,
         progress,
     )
+    s.light.add_pump(s.pump_attenuator.attenuation(), protocols.pump.mean_power(s.pump_power))
     s.make_needed("dead_time")
     return analysis.cavity.analyse_tuning(
         tuning.survey,

@@ -24,6 +24,10 @@ def _run(s: Session, settings: RabiSettings, progress: Progress) -> Result:
         s.relock_cavity,
         progress,
     )
+    attenuation_dB = s.light.pump_attenuation_dB
+    if attenuation_dB is not None:
+        s.pump_attenuator.set_attenuation(attenuation_dB)
+        s.light.add_pump(attenuation_dB, protocols.pump.mean_power(s.pump_power))
     return analysis.rabi.analyse(
         scan,
         clock_rate_Hz=s.clock_rate_Hz(),
