@@ -182,7 +182,7 @@ class Session:
         except LockLostError as error:
             if not can_repeat:
                 raise
-            doubts = (str(error),)
+            doubts = (*self.light.take_doubts(), str(error))
         if not doubts:
             return result
         if can_repeat:

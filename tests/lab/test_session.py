@@ -179,9 +179,10 @@ def test_a_doubt_means_tuning_and_measuring_once_more_then_it_is_a_problem(
 def test_a_lost_lock_is_measured_once_more(opened: Run, set_to: list[float]) -> None:
     calls: list[int] = []
 
-    def run(*_: object) -> Result:
+    def run(s: Session, *_: object) -> Result:
         calls.append(1)
         if len(calls) == 1:
+            s.light.doubts.append("the light changed")  # no problem of the tuning that follows
             raise LockLostError("no peak")
         return Result(())
 
