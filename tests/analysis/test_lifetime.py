@@ -72,8 +72,10 @@ def test_decay_moves_the_moments_exactly() -> None:
             w = h / h.sum()
             means.append(w @ t)
             variances.append(w @ t**2 - (w @ t) ** 2)
-        assert means[1] - means[0] == pytest.approx(75.8e-12 + shift, rel=1e-9)
-        assert variances[1] - variances[0] == pytest.approx(75.8e-12**2 + 2e-12**2 / 6, rel=1e-6)
+        # without `abs`, pytest allows 1e-12, of which the variances are a billionth
+        assert means[1] - means[0] == pytest.approx(75.8e-12 + shift, rel=1e-9, abs=0.0)
+        added = 75.8e-12**2 + 2e-12**2 / 6
+        assert variances[1] - variances[0] == pytest.approx(added, rel=1e-6, abs=0.0)
 
 
 def test_empty_bins_stay_empty() -> None:
