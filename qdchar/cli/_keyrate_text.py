@@ -93,6 +93,13 @@ def session_text(key: SessionKey) -> str:
     ]
     if key.p2_limit is not None:
         lines.append(f"multi-photon  {key.p2_limit:.3g} per pulse before attenuation at most")
+    how = "counted in the session" if key.leak_measured else "estimated, f h(QBER) N: not counted"
+    lines.append(f"correction    {key.leaked_bits:.0f} bit disclosed ({how})")
+    if key.key_length_at_largest_p3 is not None:
+        lines.append(
+            f"three photons {key.key_length_at_largest_p3:.0f} bit of key, if they are as likely "
+            "as g2 allows (p3_max = g2 <n>^2 / 6)"
+        )
     if key.eps_source is not None:
         lines.append(f"              exceeded with probability {key.eps_source:.2g}")
     lines += [

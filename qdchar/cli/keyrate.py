@@ -75,6 +75,12 @@ if TYPE_CHECKING:
     help="Which multi-photon pulses are given up, default alice: all that Alice prepares in a "
     "basis; joint: those that Bob also detects in it.",
 )
+@click.option(
+    "--p3-max",
+    type=float,
+    help="Protocols with decoy: largest probability of three photons in a pulse, default 0; the "
+    "rate at the largest that g2 allows stands beside.",
+)
 @click.option("--block", type=float, help="Pulses in a block; default the link's.")
 @click.option(
     "--time",
@@ -129,6 +135,7 @@ def keyrate(
     pass_file: Path | None,
     protocol: Any,
     accounting: Any,
+    p3_max: float | None,
     block: float | None,
     seconds: float | None,
     block_kind: Any,
@@ -175,6 +182,10 @@ def keyrate(
         **_block(source_.clock_rate.value, block, block_kind, seconds),
     }
     settings = {"accounting": accounting, "p_z": p_z, "attenuation": attenuation}
+    if p3_max is not None:
+        if not protocol.endswith("-decoy"):
+            raise UsageError("--p3-max is for protocols with decoy states")
+        options["p3_max"] = p3_max
     if reach and (p_z is not None or attenuation is not None):
         raise UsageError("--reach optimises the settings; leave out --p-z and --attenuation")
     _show_prediction(source_, link, protocol, options, settings, eps_source, reach, as_json)
@@ -235,7 +246,13 @@ def _show_prediction(
         reach = maximum_loss(source, on_link, **proof)
         lead_ends = crossings(source, on_link, names, **proof)
     zeros = {p.loss_dB: why_no_key(p, source, link) for p in points if p.rate_per_pulse == 0}
+    many = _at_largest_p3(source, link, protocol, options)
     click.echo(prediction_text(points, limited, source, link, lead_ends))
+    for p, worst in zip(points, many, strict=False):
+        click.echo(
+            f"Three photons in a pulse as likely as g2 allows: {worst.rate_per_pulse:.4g} instead "
+            f"of {p.rate_per_pulse:.4g} bit/pulse at {p.loss_dB:g} dB (--p3-max)"
+        )
     if zeros:
         click.echo(no_key_text(zeros))
     if reach_asked:
@@ -244,7 +261,10 @@ def _show_prediction(
         line = _prediction_json(points, limited, source)
         for point in line["points"]:
             zero = zeros.get(point["loss_dB"])
+            point["rate_at_largest_p3"] = None
             point["no_key"] = None if zero is None else asdict(zero)
+        for point, worst in zip(line["points"], many, strict=False):
+            point["rate_at_largest_p3"] = worst.rate_per_pulse
         if reach_asked:
             line.update(_reach_json(reach, lead_ends))
         click.echo(json.dumps(line))
@@ -311,6 +331,16 @@ def _at_limits(
     eps = link.epsilon_secrecy if eps_source is None else eps_source
     limits = {**options, "eps_source": eps, "comparators": ()}
     return _predict(source, link, protocol, limits, settings)
+
+
+def _at_largest_p3(
+    source: SourceFigures, link: Link, protocol: Any, options: Mapping[str, Any]
+) -> tuple[KeyRate, ...]:
+    """Predict with the largest three-photon probability; empty without decoy states."""
+    if not protocol.endswith("-decoy"):
+        return ()
+    largest = source.g2_zero.value * source.mean_photon_number.value**2 / 6
+    return _predict(source, link, protocol, {**options, "p3_max": largest, "comparators": ()}, {})
 
 
 def _prediction_json(

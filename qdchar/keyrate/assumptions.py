@@ -12,7 +12,8 @@ _GIVEN_UP: dict[str, str] = {
     "the same basis count as detected and are given up.",
     "decoy": "Multi-photon pulses: a switched attenuator shows the yield of single photons. It "
     "changes the mean photon number and nothing else: not the spectrum, the timing, the "
-    "polarisation or g2.",
+    "polarisation or g2. No pulse holds more than three photons, and three with at most the "
+    "probability p3_max, which is 0 unless it is given.",
     "coherent": "Multi-photon pulses: decoy intensities show the yield of single photons. They "
     "differ in the mean photon number and in nothing else, and the photon numbers have Poisson's "
     "distribution.",

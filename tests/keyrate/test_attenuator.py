@@ -14,6 +14,7 @@ from qdchar.keyrate.decoy.attenuated_source import (
     asymptotic_rate,
     single_yield_lower,
     single_yield_upper,
+    vacuum_yield,
 )
 from qdchar.keyrate.decoy.attenuated_source_finite import (
     AttenuatorSettings,
@@ -229,3 +230,27 @@ def test_edges_give_zero_without_a_warning() -> None:
     assert 0 < perfect.rate < 0.4272
     with pytest.raises(ValueError, match="block"):
         best_attenuator_key(N, G2, conditions(0.0, block_kind="asymptotic"))
+
+
+def test_bounds_enclose_the_yields_behind_a_leaky_block() -> None:
+    """Any yields at all, no statistics: what is true lies within what the gains allow."""
+    rng = np.random.default_rng(61)
+    for _ in range(300):
+        n, g2 = rng.uniform(0.05, 0.9), 10 ** rng.uniform(-4, -1)
+        a, blocked = rng.uniform(0.1, 0.8), 10 ** rng.uniform(-6, -2)
+        p3 = rng.uniform(0, 1) * g2 * n**2 / 6
+        behind = AttenuatedSource(
+            np.asarray(n),
+            np.asarray(g2),
+            np.array([1.0, a, blocked]),
+            np.array([0.8, 0.15, 0.05]),
+            np.asarray(p3),
+        )
+        yields = np.sort(10 ** rng.uniform(-6, 0, 4))
+        gains = behind.photons(rng.uniform(0, 1) * p3) @ yields
+        dark = vacuum_yield(gains, gains, behind)
+        # 1e-12: differences of gains of order 1
+        assert dark[0] <= yields[0] * (1 + 1e-9) + 1e-12
+        assert yields[0] <= dark[1] * (1 + 1e-9)
+        assert single_yield_lower(gains, gains, behind) <= yields[1] * (1 + 1e-9) + 1e-12
+        assert single_yield_upper(gains, gains, behind) >= yields[1] * (1 - 1e-9) - 1e-12

@@ -228,3 +228,13 @@ def test_measurements_of_the_paper_stand_beside_its_own_source_only() -> None:
     assert "measured" in run("--loss", "14.6", *QUICK, "--json").stdout
     other = run("--source", "n=0.4,g2=0.01", "--loss", "14.6", *QUICK).stdout
     assert "measured" not in other
+
+
+def test_three_photons_have_their_cost_shown() -> None:
+    decoy = ("--protocol", "efficient-bb84-decoy", "--loss", "25")
+    (point,) = points(*decoy)
+    assert 0.65 < point["rate_at_largest_p3"] / point["rate_per_pulse"] < 0.85
+    assert "Three photons in a pulse as likely as g2 allows" in run(*decoy, "--json").stdout
+    (given,) = points(*decoy, "--p3-max", "5e-5")
+    assert point["rate_at_largest_p3"] < given["rate_per_pulse"] < point["rate_per_pulse"]
+    assert isinstance(run("--p3-max", "1e-5").exception, UsageError)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from qdchar.cli.keyrate import keyrate
-from qdchar.errors import UsageError
+from qdchar.errors import InconclusiveError, UsageError
 from qdchar.keyrate import SourceFigures
 from qdchar.keyrate.decoy.attenuated_source_finite import best_attenuator_key
 from qdchar.keyrate.decoy.attenuated_source_finite import expected_counts as attenuator_counts
@@ -242,3 +243,70 @@ def test_intensities_that_the_bounds_are_not_for(
     text = toml(counts, "coherent", float(sent), 0.9, settings)
     with pytest.raises(UsageError, match=words):
         session_key(load_session(write(tmp_path, text)), SourceFigures(), Link())
+
+
+CORRECTED = """
+[correction]
+leaked_bits = {leak}
+verification_bits = {bits}
+"""
+
+
+def entropy(x: float) -> float:
+    return -x * math.log2(x) - (1 - x) * math.log2(1 - x)
+
+
+def test_what_was_disclosed_is_subtracted_bit_by_bit(tmp_path: Path) -> None:
+    plain = key_of(tmp_path, with_limit(3e-4))
+    estimated = 1.16 * 87_300_000 * entropy(2_219_039 / 87_300_000)
+    assert plain["leaked_bits"] == pytest.approx(estimated, rel=1e-9)
+    assert plain["leak_measured"] is False
+    leak = round(estimated) - 100_000
+    keys = [
+        key_of(tmp_path, with_limit(3e-4) + CORRECTED.format(leak=leak + more, bits=bits))
+        for more, bits in ((0, 50), (5000, 50), (0, 64))
+    ]
+    # the hash has 50 bits, where 1e-15 has 49.8
+    assert keys[0]["key_length"] - plain["key_length"] == pytest.approx(100_000, abs=2)
+    assert keys[0]["key_length"] - keys[1]["key_length"] == 5000
+    assert keys[0]["key_length"] - keys[2]["key_length"] == 14
+    assert keys[0]["leak_measured"] is True
+    assert keys[0]["epsilon_correctness"] == pytest.approx(2**-50)
+
+
+def test_keys_that_differ_are_no_key(tmp_path: Path) -> None:
+    text = with_limit(3e-4) + "[correction]\nverified = false\n"
+    with pytest.raises(InconclusiveError, match="the two keys differ"):
+        session_key(load_session(write(tmp_path, text)), None, Link())
+    text = with_limit(3e-4) + "[correction]\nleaked_bits = -1\n"
+    with pytest.raises(UsageError, match="leaked_bits"):
+        session_key(load_session(write(tmp_path, text)), None, Link())
+
+
+def test_three_states_need_the_crossed_counts(tmp_path: Path) -> None:
+    """Without them the phase error has no bound: it used to be "0 bit", exit code 0."""
+    three = "protocol = 'three-state'\n" + with_limit(2e-5)
+    with pytest.raises(UsageError, match="crossed_right"):
+        session_key(load_session(write(tmp_path, three)), None, Link())
+    whole = three + "crossed_right = 4_850_000\n"
+    assert session_key(load_session(write(tmp_path, whole)), None, Link()).key_length > 1e6
+
+
+def test_a_blocked_setting_may_let_light_through(tmp_path: Path) -> None:
+    link = Link(channel_loss=10.0, security="published")  # type: ignore[arg-type]
+    given = LinkParameters.from_link(link)
+    _, settings = best_attenuator_key(0.292, 0.00698, given)
+    keys = []
+    for blocked in (0.0, 1e-5, 1e-3):
+        transmission = settings.source.transmission.copy()
+        transmission[2] = blocked
+        real = replace(settings, source=replace(settings.source, transmission=transmission))
+        counts, sent = attenuator_counts(real, given)
+        behind = {"transmission": transmission, "share": settings.source.share}
+        text = toml(counts, "attenuator", float(sent), float(settings.p_z), behind)
+        keys.append(session_key(load_session(write(tmp_path, text)), SourceFigures(), link))
+    lengths = [key.key_length for key in keys]
+    assert lengths[0] >= lengths[1] >= lengths[2] > 0.9 * lengths[0]
+    worst = keys[0].key_length_at_largest_p3
+    assert worst is not None
+    assert 0.85 < worst / lengths[0] < 0.999

@@ -50,7 +50,7 @@ class AttenuatedSource:
     n, g2
         At the attenuator's input.
     transmission
-        Of each setting, shape (settings, ...): open (1), weak, blocked (0).
+        Of each setting, shape (settings, ...): open (1), weak, blocked (0, or nearly).
     share
         Probability of each setting, same shape.
     p3_max
@@ -126,14 +126,32 @@ def single_yield_lower(upper: Floats, lower: Floats, source: AttenuatedSource) -
     a, p3 = source.transmission[1], source.p3_max
     none, most = source.ends
     vacuum_weight = np.maximum(*(p[1, 0] - a**2 * p[0, 0] for p in (none, most)))
-    rest = lower[1] - a**2 * upper[0] - vacuum_weight * upper[2] - 3 * a**2 * (1 - a) * p3
+    _, dark = vacuum_yield(upper, lower, source)
+    rest = lower[1] - a**2 * upper[0] - vacuum_weight * dark - 3 * a**2 * (1 - a) * p3
     best = rest / (a * (1 - a) * source.n)
     vacuum, multi = (np.maximum(p, q) for p, q in _vacuum_and_multi(none, most))
     for j in (0, 1):
-        alone = lower[j] - vacuum[j] * upper[2] - multi[j]
+        alone = lower[j] - vacuum[j] * dark - multi[j]
         single = np.maximum(none[j, 1], most[j, 1])
         best = np.maximum(best, alone / np.where(single > 0, single, 1.0))
     return np.asarray(np.maximum(best, 0.0))
+
+
+def vacuum_yield(upper: Floats, lower: Floats, source: AttenuatedSource) -> tuple[Floats, Floats]:
+    """Least and largest yield of the vacuum, from bounds on the gains of (open, weak, blocked).
+
+    A blocked setting that lets some light through shows p0 Y0 + sum_k p_k Y_k. Its photons click at
+    most r times as often as those of the open setting, r the largest ratio of the p_k of the two.
+    """
+    none, most = source.ends
+    ratio = np.zeros(np.shape(none[0, 0]))
+    for p in (none, most):
+        for k in (1, 2, 3):
+            some = p[0, k] > 0
+            ratio = np.maximum(ratio, np.where(some, p[2, k] / np.where(some, p[0, k], 1.0), 0.0))
+    blocked = none[2, 0], most[2, 0]
+    least = (lower[2] - ratio * upper[0]) / np.maximum(*blocked)
+    return np.asarray(np.maximum(least, 0.0)), np.asarray(upper[2] / np.minimum(*blocked))
 
 
 def _vacuum_and_multi(none: Floats, most: Floats) -> tuple[tuple[Floats, Floats], ...]:
@@ -150,12 +168,13 @@ def single_yield_upper(upper: Floats, lower: Floats, source: AttenuatedSource) -
     a, p3 = source.transmission[1], source.p3_max
     none, most = source.ends
     least = np.minimum(none, most)
+    dark, _ = vacuum_yield(upper, lower, source)
     alone = [
-        (upper[j] - least[j, 0] * lower[2]) / np.where(least[j, 1] > 0, least[j, 1], 1.0)
+        (upper[j] - least[j, 0] * dark) / np.where(least[j, 1] > 0, least[j, 1], 1.0)
         for j in (0, 1)
     ]
     vacuum_weight = np.minimum(*(p[1, 0] - a**2 * p[0, 0] for p in (none, most)))
-    rest = upper[1] - a**2 * lower[0] - vacuum_weight * lower[2] + a**2 * (1 - a) * p3
+    rest = upper[1] - a**2 * lower[0] - vacuum_weight * dark + a**2 * (1 - a) * p3
     both = rest / (a * (1 - a) * (source.n - 3 * a * p3))
     return np.asarray(np.clip(np.minimum(np.minimum(*alone), both), 0.0, 1.0))
 
@@ -190,8 +209,9 @@ class AttenuatorBounds:
         """Least numbers of vacuum and of single-photon events among counts."""
         upper, lower = self.gains(counts, prepared)
         single = single_yield_lower(upper, lower, self.source)
+        dark, _ = vacuum_yield(upper, lower, self.source)
         return (
-            np.asarray(prepared * self.source.emission(0)[0] * lower[2]),
+            np.asarray(prepared * self.source.emission(0)[0] * dark),
             np.asarray(prepared * self.source.emission(1)[0] * single),
         )
 

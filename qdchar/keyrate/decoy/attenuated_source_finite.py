@@ -78,7 +78,8 @@ def attenuator_key(
     believed = settings.source
     if assumed is not None:
         n, g2 = (np.asarray(x, dtype=np.float64) for x in assumed)
-        believed = replace(believed, n=n, g2=g2)
+        most = np.minimum(believed.p3_max, g2 * n**2 / 6)
+        believed = replace(believed, n=n, g2=g2, p3_max=most)
     bounds = AttenuatorBounds(believed, elementary_eps(given))
     return decoy_key(counts, sent, settings.p_z, bounds, given, phase)
 

@@ -150,6 +150,7 @@ def decoy_key(
     bounds: DecoyBounds,
     given: LinkParameters,
     phase: Phase = "eb",
+    leaked_bits: float | None = None,
 ) -> DecoyKey:
     """Key of a block of counts, expected or observed.
 
@@ -170,6 +171,8 @@ def decoy_key(
         Security constants; the link's other constants are not used: the counts hold them.
     phase
         The proof.
+    leaked_bits
+        Bits that error correction disclosed; None for f h(QBER) N_Z.
     """
     vacuum_max_key = bounds.vacuum_upper(counts.sifted, counts.sifted_errors)
     vacuum_max_test = bounds.vacuum_upper(counts.test, counts.test_errors)
@@ -197,7 +200,7 @@ def decoy_key(
     length = (
         vacuum
         + np.where(has_basis, single * (1 - binary_entropy(phase_error)), 0.0)
-        - given.f_ec * binary_entropy(qber) * sifted
+        - (given.f_ec * binary_entropy(qber) * sifted if leaked_bits is None else leaked_bits)
         - constant
     )
     key = has_basis & (raw_phase < 0.5) & (length > 0)

@@ -15,7 +15,11 @@ Without decoy states, one number a count::
     test = 300_000
     test_errors = 7_626
     crossed = 9_700_000          # Alice in Z, Bob in the other basis
-    crossed_right = 4_850_000    # three states only: those of the outcome that Alice also sends
+    crossed_right = 4_850_000    # of the outcome that Alice also sends; three states need both
+    [correction]                 # what was disclosed; without it f h(QBER) N is taken
+    leaked_bits = 17_300_000     # by error correction, every parity counted
+    verification_bits = 50       # length of the hash that was compared
+    verified = true              # false: the keys differ, and there is none
 
 Without `p2_limit` the limit is that of the source's <n> and g2, which need their uncertainties;
 `eps_source` is then the link's secrecy parameter unless the file or the command says otherwise.
@@ -24,7 +28,8 @@ With decoy states, one number a setting, strongest first, and what the settings 
 
     light = "attenuator"         # single photons; or "coherent"
     [settings]
-    transmission = [1.0, 0.3, 0.0]   # "coherent": mean = [0.41, 0.08, 0.0]
+    transmission = [1.0, 0.3, 2e-5]  # the last is blocked: 0, or what it lets through
+    # "coherent": mean = [0.41, 0.08, 0.0]
     share = [0.93, 0.06, 0.01]
 """
 
@@ -45,7 +50,7 @@ from ..decoy.finite_key import DecoyCounts
 from ..result import Protocol
 from ..single_photon.finite_key import Accounting, BasisCounts
 from ..source import SourceFigures
-from .key import SessionKey, attenuator_session, coherent_session, single_photon_session
+from .key import Correction, SessionKey, attenuator_session, coherent_session, single_photon_session
 
 Counts = int | tuple[int, ...]
 
@@ -61,8 +66,16 @@ class CountTable(_Table):
     sifted_errors: Counts
     test: Counts
     test_errors: Counts
-    crossed: Counts = 0
-    crossed_right: Counts = 0
+    crossed: Counts | None = None
+    crossed_right: Counts | None = None
+
+
+class CorrectionTable(_Table):
+    """What error correction and verification disclosed; see the module's text."""
+
+    leaked_bits: int | None = None
+    verification_bits: int | None = None
+    verified: bool = True
 
 
 class SettingTable(_Table):
@@ -87,6 +100,7 @@ class SessionFile(_Table):
     eps_source: float | None = None
     counts: CountTable
     settings: SettingTable | None = None
+    correction: CorrectionTable = CorrectionTable()
 
 
 def load_session(path: Path) -> SessionFile:
@@ -149,7 +163,16 @@ def session_key(
         if given is not None:
             session = session.model_copy(update={name: given})
     _check_limit(session, source)
-    counts = {name: np.asarray(value) for name, value in session.counts}
+    if session.protocol == "three-state" and None in (
+        session.counts.crossed,
+        session.counts.crossed_right,
+    ):
+        raise UsageError(
+            "session: three states need the detections of Alice in Z and Bob in the other basis, "
+            "which stand in for the missing state: give counts.crossed and counts.crossed_right"
+        )
+    counts = {name: np.asarray(0 if value is None else value) for name, value in session.counts}
+    correction = Correction(**dict(session.correction))
     if session.light == "single-photon":
         if session.settings is not None:
             raise UsageError("session: [settings] is for light = 'attenuator' or 'coherent'")
@@ -164,6 +187,7 @@ def session_key(
             attenuation=session.attenuation,
             p2_limit=session.p2_limit,
             eps_source=session.eps_source,
+            correction=correction,
         )
     settings = session.settings
     asked = "transmission" if session.light == "attenuator" else "mean"
@@ -188,6 +212,7 @@ def session_key(
             p3_max=settings.p3_max,
             protocol=session.protocol,
             eps_source=session.eps_source,
+            correction=correction,
         )
     mean, share = np.asarray(settings.mean, dtype=np.float64), np.asarray(settings.share)
     return coherent_session(
@@ -197,6 +222,7 @@ def session_key(
         link,
         p_z=session.p_z,
         protocol=session.protocol,
+        correction=correction,
     )
 
 

@@ -24,9 +24,31 @@ from ..link_parameters import LinkParameters
 from ..result import PHASE, Protocol
 from ..single_photon.finite_key import Accounting, BasisCounts, key_from_counts
 from ..source import SourceFigures
+from ..tail_bounds import binary_entropy
 
 Floats = NDArray[np.float64]
 Security = Literal["published", "rigorous"]
+
+
+@dataclass(frozen=True)
+class Correction:
+    """What error correction and verification disclosed in a session.
+
+    Attributes
+    ----------
+    leaked_bits
+        Bits that error correction disclosed; None if it was not counted, so that
+        f h(QBER) N_Z is taken.
+    verification_bits
+        Length of the hash that was compared afterwards; the keys then differ unnoticed with a
+        probability of 2^-bits. None for the link's `epsilon_correctness`.
+    verified
+        Whether the hashes were equal.
+    """
+
+    leaked_bits: float | None = None
+    verification_bits: int | None = None
+    verified: bool = True
 
 
 @dataclass(frozen=True)
@@ -46,6 +68,10 @@ class SessionKey:
     secure_detections
         Least sifted detections that came from single photons (with decoy states), or not from
         multi-photon pulses (without).
+    leaked_bits, leak_measured
+        Bits of error correction that were subtracted, and whether the session counted them.
+    key_length_at_largest_p3
+        Secret bits if three photons are as likely as g2 allows; None but for an attenuator.
     security
         "rigorous" or "published" tail bounds, see `qdchar.link.Link`.
     epsilon_secrecy, epsilon_correctness
@@ -67,12 +93,15 @@ class SessionKey:
     qber: float
     phase_error: float
     secure_detections: float
+    leaked_bits: float
+    leak_measured: bool
     security: Security
     epsilon_secrecy: float
     epsilon_correctness: float
     assumptions: tuple[str, ...]
     p2_limit: float | None = None
     eps_source: float | None = None
+    key_length_at_largest_p3: float | None = None
 
 
 def single_photon_session(
@@ -87,6 +116,7 @@ def single_photon_session(
     attenuation: float = 1.0,
     p2_limit: float | None = None,
     eps_source: float | None = None,
+    correction: Correction | None = None,
 ) -> SessionKey:
     """Key of a session with a single-photon source without decoy states.
 
@@ -116,6 +146,8 @@ def single_photon_session(
     eps_source
         Probability that the multi-photon probability exceeds its limit; it adds to the secrecy
         parameter. Needed with `p2_limit`; default else the link's secrecy parameter.
+    correction
+        What error correction and verification disclosed; default not counted.
 
     Raises
     ------
@@ -125,6 +157,8 @@ def single_photon_session(
     InconclusiveError
         More detections than the source's photons can have made: <n> is not this session's.
     """
+    correction = _checked(correction)
+    link = _verified(link, correction)
     _check(counts)
     _check_setting(pulses_sent, p_z)
     if not 0 < attenuation <= 1:
@@ -158,8 +192,10 @@ def single_photon_session(
         _security_constants(link),
         PHASE[protocol],
         accounting,
+        correction.leaked_bits,
     )
     return SessionKey(
+        **_leak(counts.sifted, float(key.qber), link, correction),
         protocol=f"{protocol}, single photons, accounting {accounting}",
         key_length=float(np.floor(key.key_length)),
         rate_per_pulse=float(key.rate),
@@ -184,6 +220,7 @@ def coherent_session(
     p_z: float,
     protocol: Protocol = "efficient-bb84",
     bound: Bound = "yin",
+    correction: Correction | None = None,
 ) -> SessionKey:
     """Key of a session with coherent light and decoy states.
 
@@ -197,21 +234,35 @@ def coherent_session(
         Means and shares of the settings.
     link
         Security constants.
-    p_z, protocol
+    p_z, protocol, correction
         As in `single_photon_session`.
     bound
         Tail bounds, "yin" or "hoeffding".
     """
+    correction = _checked(correction)
+    link = _verified(link, correction)
     _check_intensities(light.mean, light.share)
     _check(counts, settings=len(light.mean))
     _check_setting(pulses_sent, p_z)
     given = _security_constants(link)
     bounds = CoherentBounds(light, elementary_eps(given), bound)
     key = decoy_key(
-        _floats(counts), np.asarray(pulses_sent), np.asarray(p_z), bounds, given, PHASE[protocol]
+        _floats(counts),
+        np.asarray(pulses_sent),
+        np.asarray(p_z),
+        bounds,
+        given,
+        PHASE[protocol],
+        correction.leaked_bits,
     )
     decoys = "vacuum + weak decoy" if len(light.mean) == 3 else "one decoy"
-    return _session(f"{protocol}, coherent light, {decoys}, {bound} bounds", key, link, None)
+    return _session(
+        f"{protocol}, coherent light, {decoys}, {bound} bounds",
+        key,
+        link,
+        None,
+        _leak(counts.sifted, float(key.qber), link, correction),
+    )
 
 
 def attenuator_session(
@@ -226,6 +277,7 @@ def attenuator_session(
     p3_max: float = 0.0,
     protocol: Protocol = "efficient-bb84",
     eps_source: float | None = None,
+    correction: Correction | None = None,
 ) -> SessionKey:
     """Key of a session with single photons and a switched attenuator as decoy.
 
@@ -240,10 +292,11 @@ def attenuator_session(
     source
         <n> and g2 with the attenuator open, with their uncertainties.
     transmission, share
-        Of the settings: (1, weak, 0), and how often each was sent.
+        Of the settings: (1, weak, blocked), and how often each was sent. The blocked one may let
+        some light through.
     link
         Security constants.
-    p_z, protocol
+    p_z, protocol, correction
         As in `single_photon_session`.
     p3_max
         Largest probability of three photons in a pulse; see
@@ -260,18 +313,24 @@ def attenuator_session(
         No photon-number yields can explain the counts: the source or the attenuator is not what
         it is said to be.
     """
+    correction = _checked(correction)
+    link = _verified(link, correction)
     _check(counts, settings=3)
     _check_setting(pulses_sent, p_z)
     a, q = (np.asarray(x, dtype=np.float64) for x in (transmission, share))
-    if a.shape != (3,) or a[0] != 1 or not 0 < a[1] < 1 or a[2] != 0:
-        raise UsageError("session: the transmissions are (1, weak, 0), weak between 0 and 1")
+    if a.shape != (3,) or a[0] != 1 or not 0 <= a[2] < a[1] < 1:
+        raise UsageError(
+            "session: the transmissions are (1, weak, blocked): weak between 0 and 1, blocked 0 or "
+            "more and less than weak"
+        )
     if q.shape != (3,) or np.any(q <= 0) or abs(q.sum() - 1) > 1e-9:
         raise UsageError("session: three shares above 0 that add up to 1")
     n, g2 = source.mean_photon_number.value, source.g2_zero.value
-    if not 0 <= p3_max <= g2 * n**2 / 6:
+    largest_p3 = g2 * n**2 / 6
+    if not 0 <= p3_max <= largest_p3:
         raise UsageError(
             f"session: p3_max = {p3_max!r}: must be between 0 and g2 <n>^2 / 6 = "
-            f"{g2 * n**2 / 6:.3g}; above it, the probability of two photons is negative"
+            f"{largest_p3:.3g}; above it, the probability of two photons is negative"
         )
     source.check_uncertain()
     eps_source = _checked_eps_source(eps_source, link)
@@ -287,27 +346,45 @@ def attenuator_session(
                 "settings; check <n>, g2, the transmission of the weak setting and the shares of "
                 "the settings"
             )
-    corners = [
-        replace(behind, n=np.asarray(n), g2=np.asarray(g2)) for n, g2 in source.limits(eps_source)
-    ]
-    keys = [
-        decoy_key(
-            whole,
-            np.asarray(pulses_sent),
-            np.asarray(p_z),
-            AttenuatorProgram(corner, eps),
-            given,
-            PHASE[protocol],
-        )
-        for corner in corners
-    ]
-    shortest = min(keys, key=lambda k: float(k.key_length))
+
+    def shortest(p3: float) -> DecoyKey:
+        keys = [
+            decoy_key(
+                whole,
+                np.asarray(pulses_sent),
+                np.asarray(p_z),
+                AttenuatorProgram(
+                    replace(
+                        behind,
+                        n=np.asarray(n_),
+                        g2=np.asarray(g2_),
+                        p3_max=np.asarray(min(p3, g2_ * n_**2 / 6)),
+                    ),
+                    eps,
+                ),
+                given,
+                PHASE[protocol],
+                correction.leaked_bits,
+            )
+            for n_, g2_ in source.limits(eps_source)
+        ]
+        return min(keys, key=lambda k: float(k.key_length))
+
+    key = shortest(p3_max)
+    worst = key if p3_max == largest_p3 else shortest(largest_p3)
     name = f"{protocol}, single photons with attenuator decoy, p3 <= {p3_max:g}"
-    return _session(name, shortest, link, eps_source)
+    leak = _leak(counts.sifted, float(key.qber), link, correction)
+    return replace(
+        _session(name, key, link, eps_source, leak),
+        key_length_at_largest_p3=float(np.floor(worst.key_length)),
+    )
 
 
-def _session(name: str, key: DecoyKey, link: Link, eps_source: float | None) -> SessionKey:
+def _session(
+    name: str, key: DecoyKey, link: Link, eps_source: float | None, leak: dict[str, Any]
+) -> SessionKey:
     return SessionKey(
+        **leak,
         protocol=name,
         key_length=float(np.floor(key.key_length)),
         rate_per_pulse=float(key.rate),
@@ -322,6 +399,35 @@ def _session(name: str, key: DecoyKey, link: Link, eps_source: float | None) -> 
         ),
         eps_source=eps_source,
     )
+
+
+def _checked(correction: Correction | None) -> Correction:
+    """Refuse what cannot have been disclosed, and keys that differ."""
+    found = correction or Correction()
+    if not found.verified:
+        raise InconclusiveError(
+            "session: verification failed: the two keys differ, and there is no key; correct the "
+            "errors again and count what that discloses as well"
+        )
+    for name in ("leaked_bits", "verification_bits"):
+        bits = getattr(found, name)
+        if bits is not None and not (bits > 0 or (name == "leaked_bits" and bits == 0)):
+            raise UsageError(f"session: {name} = {bits}: a number of bits")
+    return found
+
+
+def _verified(link: Link, correction: Correction) -> Link:
+    """Return the link with the correctness that the session's hash gives."""
+    bits = correction.verification_bits
+    return link if bits is None else link.model_copy(update={"epsilon_correctness": 2.0**-bits})
+
+
+def _leak(sifted: Any, qber: float, link: Link, correction: Correction) -> dict[str, Any]:
+    if correction.leaked_bits is not None:
+        return {"leaked_bits": float(correction.leaked_bits), "leak_measured": True}
+    detections = float(np.asarray(sifted, dtype=np.float64).sum())
+    estimated = link.error_correction_efficiency * float(binary_entropy(qber)) * detections
+    return {"leaked_bits": estimated, "leak_measured": False}
 
 
 def _security(link: Link) -> Security:

@@ -129,6 +129,7 @@ def key_from_counts(
     given: LinkParameters,
     phase: SinglePhotonPhase = "eb",
     accounting: Accounting = "alice",
+    leaked_bits: float | None = None,
 ) -> SinglePhotonKey:
     """Key of a block of counts, expected or observed.
 
@@ -150,6 +151,8 @@ def key_from_counts(
         the counts hold them.
     phase, accounting
         The proof and what it counts.
+    leaked_bits
+        Bits that error correction disclosed; None for f h(QBER) N_Z.
     """
     p_z_bob = given.bob(p_z)
     p_x, p_x_bob = 1 - p_z, 1 - p_z_bob
@@ -175,7 +178,11 @@ def key_from_counts(
     constant = -2 * np.log2(2 * given.eps_pa) - np.log2(given.eps_cor) + 1
     length = (
         np.where(has_basis, good * (1 - binary_entropy(phase_error)), 0.0)
-        - given.f_ec * binary_entropy(qber) * counts.sifted
+        - (
+            given.f_ec * binary_entropy(qber) * counts.sifted
+            if leaked_bits is None
+            else leaked_bits
+        )
         - constant
     )
     key = has_basis & (raw_phase < 0.5) & (length > 0)
