@@ -16,6 +16,7 @@ which git ignores; a study goes on where it stopped. The summary is printed afte
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import re
@@ -114,11 +115,17 @@ def uninterrupted(recipe: str, seed: int, folder: Path) -> tuple[float, SourceRe
     return float(data["duration_s"]), SourceRecord.model_validate(data["record"])
 
 
-def kill_one(recipe: str, kill: int, draws: Path) -> tuple[object, ...]:
-    """Kill one calibration and resume it; returns one row of the draws."""
+def kill_one(recipe: str, kill: int, draws: Path, attempt: int = 0) -> tuple[object, ...] | None:
+    """Kill one calibration and resume it.
+
+    Returns
+    -------
+    tuple or None
+        One row of the draws; None if the calibration ended before it was killed.
+    """
     seed = 1 + kill % LABS
     duration_s, expected = uninterrupted(recipe, seed, draws)
-    rng = np.random.default_rng([kill, sum(recipe.encode())])
+    rng = np.random.default_rng([kill, sum(recipe.encode()), attempt])
     wait_s = float(rng.uniform(0.0, duration_s))
     with tempfile.TemporaryDirectory() as out:
         log = Path(out) / "log.txt"
@@ -126,6 +133,7 @@ def kill_one(recipe: str, kill: int, draws: Path) -> tuple[object, ...]:
         with started(command, log) as process:
             try:
                 process.wait(wait_s)
+                return None
             except subprocess.TimeoutExpired:
                 process.kill()
         printed = _printed(log.read_text(encoding="utf-8", errors="replace"))
@@ -324,7 +332,8 @@ def main() -> None:
         if options.study == "tags":
             header, row = TAGS, kill_recording(kill)
         else:
-            header, row = CALIBRATIONS, kill_one(options.recipe, kill, options.draws)
+            tries = (kill_one(options.recipe, kill, options.draws, k) for k in itertools.count())
+            header, row = CALIBRATIONS, next(row for row in tries if row is not None)
         raw_draws.append(file, header, [row], made_by)
         print(*row, sep=" | ", flush=True)
     table = summary(options.draws)
