@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from qdchar.keyrate import Comparison, KeyRate, SourceFigures
     from qdchar.keyrate.measured.key import SessionKey
     from qdchar.keyrate.no_key import NoKey
+    from qdchar.keyrate.published.account import Nu, Pull
     from qdchar.keyrate.published.variants import Reproduction
     from qdchar.link import Link
 
@@ -124,6 +125,41 @@ def published_text(rows: Sequence[Reproduction]) -> str:
         name, deviation = row.closest
         if not row.reproduced:
             lines.append(f"    {row.quantity}: closest {_deviation(deviation, row.unit)}, {name}")
+    return "\n".join(lines)
+
+
+def account_text(
+    rows: Sequence[Reproduction], nu: Nu, demanded: float, pulls: Sequence[Pull]
+) -> str:
+    """Write the relation of boundary and crossing, one account of the numbers, and its pulls."""
+    from qdchar.keyrate.published.account import crossing_from_boundary
+
+    low, high = (crossing_from_boundary(x) for x in (nu.advantages, nu.threshold))
+    lines = [
+        "",
+        "Boundary and crossing: L_x = 10 log10(1.04 nu g2_4a / g2), whatever the accounting",
+        f"    nu = {nu.advantages:.2f} by the paper's advantages, {nu.threshold:.2f} by threshold "
+        "detectors",
+        f"    the published 0.41 demands {low:.2f} to {high:.2f} dB; 19 dB demand nu = "
+        f"{demanded:.2f}",
+        "",
+        f"One account: {rows[0].computed[0][0]}",
+    ]
+    for row in rows:
+        value = row.computed[0][1]
+        lines.append(
+            f"    {row.quantity:<48}{row.published:>9.4g} {row.unit:<10}{_value(row, value)}"
+        )
+    lines += [
+        "",
+        "What alone makes each measured rate exact in this account (Table 1's uncertainties away)",
+        f"{'dB':>8} {'computed/measured':>18} {'<n>':>16} {'g2':>18} {'error':>9}",
+    ]
+    for p in pulls:
+        n = "-" if p.n is None else f"{p.n:.3f} ({p.n_sigma:+.1f})"
+        g2 = "-" if p.g2 is None else f"{p.g2:.4f} ({p.g2_sigma:+.1f})"
+        error = "-" if p.e_mis is None else f"{100 * p.e_mis:.2f} %"
+        lines.append(f"{p.loss_dB:8.2f} {p.ratio_dB:>15.2f} dB {n:>16} {g2:>18} {error:>9}")
     return "\n".join(lines)
 
 

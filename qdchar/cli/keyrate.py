@@ -413,12 +413,17 @@ def _show_session(
 
 
 def _show_published(as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from qdchar.keyrate.published import account as one
     from qdchar.keyrate.published.reproduction import reproduce
 
-    from ._keyrate_text import published_text
+    from ._keyrate_text import account_text, published_text
 
-    rows = reproduce()
+    rows, account, pulls = reproduce(), one.account(), one.pulls()
+    nu, demanded = one.nu_of_the_paper(), one.nu_for_crossing()
     click.echo(published_text(rows))
+    click.echo(account_text(account, nu, demanded, pulls))
     if as_json:
         table = [
             {
@@ -429,6 +434,15 @@ def _show_published(as_json: bool) -> None:
                 "reproduced": row.reproduced,
                 "computed": dict(row.computed),
             }
-            for row in rows
+            for row in (*rows, *account)
         ]
-        click.echo(json.dumps({"published": table}))
+        relation = {
+            "nu_by_advantages": nu.advantages,
+            "nu_by_threshold_detectors": nu.threshold,
+            "nu_for_19_dB": demanded,
+            "crossing_dB_from_boundary": [
+                one.crossing_from_boundary(x) for x in (nu.advantages, nu.threshold)
+            ],
+        }
+        pulled = [asdict(p) for p in pulls]
+        click.echo(json.dumps({"published": table, "relation": relation, "pulls": pulled}))

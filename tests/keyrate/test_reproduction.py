@@ -4,6 +4,13 @@ import pytest
 
 from qdchar.keyrate.decoy.coherent_finite import best_coherent_key
 from qdchar.keyrate.link_parameters import LinkParameters
+from qdchar.keyrate.published.account import (
+    account,
+    crossing_from_boundary,
+    nu_for_crossing,
+    nu_of_the_paper,
+    pulls,
+)
 from qdchar.keyrate.published.morrison_pousa import DECOY_VARIANTS, last_leading_block
 from qdchar.keyrate.published.reproduction import linear_gain_rate, reproduce
 from qdchar.keyrate.published.values import MEASURED, measured_at
@@ -108,3 +115,41 @@ def test_measurements_are_found_by_loss() -> None:
     assert field is not None
     assert field.where == "field"
     assert measured_at(14.5) is None
+
+
+def test_boundary_and_crossing_contradict_each_other(rows: dict[str, Reproduction]) -> None:
+    """The relation predicts the crossing of every model from its boundary, within 0.09 dB."""
+    boundary = dict(rows["Fig. 4a, largest g2 at <n> = 1"].computed)
+    crossing = dict(rows["crossing with coherent light"].computed)
+    threshold = nu_of_the_paper().threshold
+    for name in RATIOS:
+        g2, loss = boundary[name], crossing[name]
+        if g2 is None:
+            continue
+        assert loss is not None
+        # the active receiver's coherent light has a nu of its own, near that of the passive one
+        assert crossing_from_boundary(threshold, g2) == pytest.approx(loss, abs=0.15)
+    assert threshold == pytest.approx(1.18, abs=0.005)
+    assert nu_of_the_paper().advantages == pytest.approx(0.98, abs=0.01)
+    assert crossing_from_boundary(0.98) == pytest.approx(17.75, abs=0.03)
+    assert nu_for_crossing() == pytest.approx(1.31, abs=0.015)
+
+
+def test_one_account_meets_the_figures_but_for_the_crossing() -> None:
+    found = {row.quantity: row for row in account()}
+    missed = [quantity for quantity, row in found.items() if not row.reproduced]
+    assert missed == ["crossing with coherent light"]
+    computed = found["crossing with coherent light"].computed[0][1]
+    assert computed == pytest.approx(17.75, abs=0.02)
+
+
+def test_what_each_measured_rate_needs() -> None:
+    """An independent derivation: ratios in dB, and single changes that make them exact."""
+    at = {pull.loss_dB: pull for pull in pulls()}
+    for loss, ratio in ((0.17, -0.13), (5.11, 0.23), (10.15, 0.64), (14.6, 0.53), (15.16, -0.53)):
+        assert at[loss].ratio_dB == pytest.approx(ratio, abs=0.02)
+    assert at[14.6].g2 == pytest.approx(0.0081, abs=1e-4)
+    assert at[14.6].g2_sigma == pytest.approx(1.75, abs=0.15)
+    assert at[15.16].g2 == pytest.approx(0.0061, abs=1e-4)
+    assert at[10.15].n == pytest.approx(0.242, abs=0.002)
+    assert at[10.15].e_mis == pytest.approx(0.032, abs=2e-4)

@@ -39,7 +39,11 @@ def linear_gain_rate(given: LinkParameters) -> Floats:
     """
     far = 1e-3
     weaker = replace(
-        given, eta=given.eta * far, p_dark=given.p_dark * far, p_background=given.p_background * far
+        given,
+        eta=given.eta * far,
+        p_dark=given.p_dark * far,
+        p_background=given.p_background * far,
+        dead_pulses=given.dead_pulses / far,
     )
     return best_coherent_key(weaker, phase="lt")[0].rate / far
 
@@ -142,8 +146,8 @@ def _boundaries() -> list[Reproduction]:
     ):
         rates = {suffix: _by_receiver(light, given) for suffix, light in lights.items()}
         for name, published, edge in (
-            ("smallest <n> at g2 = 0", smallest, _smallest_mean),
-            ("largest g2 at <n> = 1", largest, _largest_g2),
+            ("smallest <n> at g2 = 0", smallest, smallest_mean),
+            ("largest g2 at <n> = 1", largest, largest_g2),
         ):
             computed = tuple(
                 (v.name + suffix, edge(v, given, float(rate[v.receiver])))
@@ -154,11 +158,13 @@ def _boundaries() -> list[Reproduction]:
     return rows
 
 
-def _smallest_mean(variant: Variant, given: LinkParameters, light: float) -> float | None:
+def smallest_mean(variant: Variant, given: LinkParameters, light: float) -> float | None:
+    """Smallest <n> at g2 = 0 with which single photons reach a rate of coherent light."""
     return _reaches(lambda n: variant.rate(given, n, 0.0), light, 0.02, 0.6)
 
 
-def _largest_g2(variant: Variant, given: LinkParameters, light: float) -> float | None:
+def largest_g2(variant: Variant, given: LinkParameters, light: float) -> float | None:
+    """Largest g2 at <n> = 1 with which single photons reach a rate of coherent light."""
     return _reaches(lambda g2: -variant.rate(given, 1.0, g2), -light, 0.0, 1.0)
 
 
