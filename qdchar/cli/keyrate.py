@@ -425,17 +425,21 @@ def _show_published(as_json: bool) -> None:
     click.echo(published_text(rows))
     click.echo(account_text(account, nu, demanded, pulls))
     if as_json:
-        table = [
-            {
-                "quantity": row.quantity,
-                "unit": row.unit,
-                "published": row.published,
-                "source": row.source,
-                "reproduced": row.reproduced,
-                "computed": dict(row.computed),
-            }
-            for row in (*rows, *account)
-        ]
+        both = {"published": rows, "account": account}
+        tables = {
+            name: [
+                {
+                    "quantity": row.quantity,
+                    "unit": row.unit,
+                    "published": row.published,
+                    "source": row.source,
+                    "reproduced": row.reproduced,
+                    "computed": dict(row.computed),
+                }
+                for row in table
+            ]
+            for name, table in both.items()
+        }
         relation = {
             "nu_by_advantages": nu.advantages,
             "nu_by_threshold_detectors": nu.threshold,
@@ -445,4 +449,4 @@ def _show_published(as_json: bool) -> None:
             ],
         }
         pulled = [asdict(p) for p in pulls]
-        click.echo(json.dumps({"published": table, "relation": relation, "pulls": pulled}))
+        click.echo(json.dumps({**tables, "relation": relation, "pulls": pulled}))

@@ -58,6 +58,10 @@ def test_command_writes_files(tmp_path: Path) -> None:
 def test_published_table() -> None:
     result = CliRunner().invoke(keyrate, ["--published", "--json"])
     assert result.exit_code == 0
-    rows = json.loads(result.stdout.splitlines()[-1])["published"]
-    assert len(rows) == 18
+    answer = json.loads(result.stdout.splitlines()[-1])
+    assert len(answer["published"]) == 18
+    assert answer["relation"]["crossing_dB_from_boundary"] == pytest.approx([17.7, 18.6], abs=0.06)
+    assert [row["reproduced"] for row in answer["account"]].count(False) == 1
+    assert len(answer["pulls"]) == 5
+    assert "19 dB demand nu" in result.stdout
     assert "No variant within 5 %" in result.stdout
