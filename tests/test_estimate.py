@@ -5,6 +5,7 @@ import pytest
 
 from qdchar.estimate import (
     Contribution,
+    Estimate,
     Uncertain,
     budgets_of_fit,
     covariance,
@@ -68,3 +69,16 @@ def test_no_nan_leaves() -> None:
         _estimate(float("nan"))
     with pytest.raises(ValueError, match="not positive semidefinite"):
         budgets_of_fit("fit", ("a", "b"), [[1.0, 2.0], [2.0, 1.0]])
+
+
+def test_a_certificate_stays_of_type_b_in_what_is_computed_from_it() -> None:
+    gain = Estimate(
+        name="power_meter_gain",
+        value=1.2,
+        method="",
+        budget=(Contribution("certificate", 0.02, "B"), Contribution("readings", 0.01)),
+    )
+    assert propagate([(gain, 3.0)]) == (
+        Contribution("certificate", 0.06, "B"),
+        Contribution("readings", 0.03, "A"),
+    )

@@ -186,7 +186,7 @@ class _Quiet:
     def say(self, text: str) -> None: ...
 
     @contextlib.contextmanager
-    def step(self, title: str) -> Iterator[Any]:
+    def step(self, title: str, measurement: str = "") -> Iterator[Any]:
         yield lambda done, total, text: None
 
 

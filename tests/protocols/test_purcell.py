@@ -170,7 +170,7 @@ class Quiet:
     def say(self, text: str) -> None: ...
 
     @contextlib.contextmanager
-    def step(self, title: str) -> Iterator[object]:
+    def step(self, title: str, measurement: str = "") -> Iterator[object]:
         yield lambda done, total, text: None
 
 
