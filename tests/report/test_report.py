@@ -19,6 +19,7 @@ from qdchar.cli.verify import verify
 from qdchar.errors import InconclusiveError, RecordError
 from qdchar.estimate import Contribution, Estimate
 from qdchar.fit import Result
+from qdchar.lab.integrity import hashes, run_faults
 from qdchar.lab.outcome import conclude, load_outcome
 from qdchar.lab.recipe import Recipe
 from qdchar.lab.run import Run, Step
@@ -202,6 +203,18 @@ def test_verify_names_what_is_not_as_it_was_left(
     assert line["exit_code"] == 30
     assert field in [fault["field"] for fault in line["faults"]]
     assert f"FAULT {field}: " in done.stdout
+
+
+def test_a_rate_that_was_exchanged_with_its_hash_is_not_the_record_s(
+    healthy: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(healthy, folder)
+    edit_json(folder / "keyrate.json", "rate_per_pulse", 0.1)
+    edit_json(folder / "verdict.json", "sha256", hashes(folder))
+    (fault,) = run_faults(folder, load_record(folder, accept=True))
+    assert fault.field == "keyrate.json"
+    assert "not the same prediction" in fault.reason
 
 
 def test_verify_finds_nothing_at_a_run_as_it_was_left(healthy: Path, tmp_path: Path) -> None:
