@@ -17,8 +17,9 @@ from qdchar.raw_data import Scan, read_scan
 from .detection.dead_time_model import corrected_counts, fano
 from .models.find_peaks import Peak, find_peaks
 from .models.lineshapes import lorentzian
-from .statistics.excess_noise import drift_problem, fit_with_excess_noise, significance_problem
+from .statistics.excess_noise import fit_with_excess_noise, significance_problem
 from .statistics.likelihood import FitParameter, FitResult, Values, deviance_residuals
+from .statistics.model_criticism import correlated_problem
 
 Array = NDArray[np.float64]
 
@@ -90,7 +91,7 @@ def analyse(
     v = solution.as_dict()
     problems = [
         *significance_problem(_LABEL, solution, "height"),
-        *drift_problem(_LABEL, noise, solution.residuals),
+        *correlated_problem(_LABEL, solution.residuals, noise),
     ]
     if not part.x.min() + v["fwhm"] / 2 < v["centre"] < part.x.max() - v["fwhm"] / 2:
         problems.append(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import optimize
 
 from qdchar.errors import InconclusiveError, RecordError
 from qdchar.estimate import Contribution, Estimate, Uncertain, propagate
@@ -18,7 +19,7 @@ from qdchar.raw_data import Scan, read_scan
 from .detection.dead_time_model import blinking_clicks, corrected_counts, fano
 from .models.rabi_rotation import brightest, brightest_slope, excitation, reexcitation
 from .statistics.bounded_parameter import bounded_uncertainty
-from .statistics.excess_noise import drift_problem, fit_with_excess_noise
+from .statistics.excess_noise import fit_with_excess_noise
 from .statistics.likelihood import (
     FitParameter,
     FitResult,
@@ -26,10 +27,16 @@ from .statistics.likelihood import (
     deviance_residuals,
     minimise_reweighted,
 )
+from .statistics.model_criticism import correlated_problem
+from .statistics.rivals import Candidate, choose, fit_candidate
 
 Array = NDArray[np.float64]
 
 _LABEL = "rabi scan"
+_METER_ZERO = 0.02
+"""Standard uncertainty of the meter's zero, where it is fitted [highest power of the scan]."""
+_MOST_RENORMALISED = 0.3
+"""Largest relative change of the pulse area per pi power that is considered."""
 _REEXCITATION_G2 = Uncertain(0.01, (Contribution("assumed re-excitation", 0.01, "B"),))
 
 
@@ -91,8 +98,18 @@ def analyse(
     Leaked laser does not blink. With probabilities p1 and p0 of a click of a live detector while
     the dot is on and off, ``R = q p1/(1 + m p1) + (1 - q) p0/(1 + m p0)`` clicks per pulse.
 
+    Rival models are fitted as well: the zero of the power meter is off, P = reading - zero, with a
+    wide prior; and the pulse area is renormalised [1]_, in our form
+    ``theta = pi sqrt(P/P_pi) (1 + r P/P_pi)/(1 + r)``.
+    See `qdchar.analysis.statistics.rivals` for which one is reported.
+
     Two photons of the dot on one detector give one click. Re-excitation increases with the power,
     which resembles damping; it is fitted, with a wide constraint of its size.
+
+    References
+    ----------
+    .. [1] A. J. Ramsay et al., Phys. Rev. Lett. 105, 177402 (2010),
+       doi:10.1103/PhysRevLett.105.177402
     """
     if scan.x_name != "power_W":
         raise RecordError(f"{scan.file}: a Rabi scan needs power_W, not {scan.x_name}")
@@ -113,9 +130,11 @@ def analyse(
 
     def per_pulse(v: Values, at: Array) -> Array:
         q = v.get("on_fraction", usual)
-        dot = v["amplitude"] * excitation(at, v["pi_power"], v["damping"]) / q
+        at = np.maximum(at - v.get("zero", 0.0), 0.0)
+        turned = _renormalised(at, v)
         at_pi = float(v["amplitude"] * excitation(1.0, 1.0, v["damping"])) / q
-        pairs = 0.5 * v["reexcitation"] * at_pi**2 * reexcitation(at, v["pi_power"])
+        dot = v["amplitude"] * excitation(turned, v["pi_power"], v["damping"]) / q
+        pairs = 0.5 * v["reexcitation"] * at_pi**2 * reexcitation(turned, v["pi_power"])
         laser = v["leak"] * at / top
         total = np.zeros_like(at)
         for share in light.share:
@@ -157,7 +176,41 @@ def analyse(
         raise failure
     _, lowest, start = min(converged, key=lambda c: c[0])
     free = {n: replace(f, start=lowest[n]) for n, f in start.items()}
-    best, noise = fit_with_excess_noise(_LABEL, free, residuals, weights, constraints)
+    plain, noise = fit_with_excess_noise(_LABEL, free, residuals, weights, constraints)
+    near = {n: replace(f, start=plain[n]) for n, f in free.items()}
+    of_zero = Uncertain(0.0, (Contribution("zero of the power meter", _METER_ZERO * top, "B"),))
+    rivals = (
+        fit_candidate(
+            "meter zero",
+            _LABEL,
+            near | {"zero": FitParameter(0.0, _METER_ZERO * top, high=0.9 * top)},
+            residuals,
+            weights,
+            expected,
+            constraints | {"zero": of_zero},
+        ),
+        fit_candidate(
+            "renormalised area",
+            _LABEL,
+            near
+            | {
+                "renormalised": FitParameter(
+                    0.0,
+                    0.01,
+                    -min(_MOST_RENORMALISED, 0.3 * plain["pi_power"] / top),
+                    _MOST_RENORMALISED,
+                )
+            },
+            residuals,
+            weights,
+            expected,
+            constraints,
+        ),
+    )
+    v = plain.as_dict()
+    simplest = Candidate("area sqrt(P)", plain, noise, weights(v, noise) * expected(v))
+    choice = choose(simplest, rivals)
+    best, noise = choice.best.solution, choice.best.noise
     at_best = weights(best.as_dict(), noise)
     fine = np.linspace(0.0, top, 400)
     curve = Curve(
@@ -173,8 +226,18 @@ def analyse(
         y_line=clock_rate_Hz * per_pulse(best.as_dict(), fine) + dark_count_rate_Hz,
     )
     fit = best.fit("A/2 [1 - exp(-k theta^2) cos theta] + b P + c", "chi2", (curve,))
-    problems = (*drift_problem(_LABEL, noise, best.residuals), *_problems(best, power))
-    return Result(_estimates(best, noise, power_gain), (fit,), problems)
+    problems = (*correlated_problem(_LABEL, best.residuals, noise), *_problems(best, power))
+    remark = choice.remark
+    if "zero" in best.names:
+        remark += f"; zero of the meter at {best['zero']:.3g} W"
+    if "renormalised" in best.names:
+        remark += f"; area renormalised by {best['renormalised']:.2%} per pi power"
+    others = [_estimates(c.solution, c.noise, power_gain, "") for c in choice.doubtful]
+    estimates = [
+        choice.with_doubt(e, [o[k] for o in others], _LABEL)
+        for k, e in enumerate(_estimates(best, noise, power_gain, remark))
+    ]
+    return Result(tuple(estimates), (fit,), problems)
 
 
 def analyse_file(path: Path, **given: object) -> Result:
@@ -182,13 +245,44 @@ def analyse_file(path: Path, **given: object) -> Result:
     return analyse(read_scan(path, "power_W"), **given)  # type: ignore[arg-type]
 
 
-def _estimates(solution: FitResult, noise: float, gain: Estimate) -> tuple[Estimate, ...]:
+def _renormalised(power: Array, v: Values) -> Array:
+    """Return the power that would make the same pulse area without renormalisation."""
+    r = v.get("renormalised", 0.0)
+    if r == 0.0:
+        return power
+    area = np.maximum((1.0 + r * power / v["pi_power"]) / (1.0 + r), 0.0)
+    return np.asarray(power * area**2, dtype=np.float64)
+
+
+def _brightest(damping: float, r: float) -> float:
+    """Return P_max/P_pi with a pulse area that is renormalised by r per pi power."""
+    plain = brightest(damping)
+    if r == 0.0:
+        return plain
+    at = {"pi_power": 1.0, "renormalised": r}
+    return float(
+        optimize.brentq(
+            lambda x: float(_renormalised(np.array([x]), at)[0]) - plain, 0.3 * plain, 2.0
+        )
+    )
+
+
+def _estimates(
+    solution: FitResult, noise: float, gain: Estimate, remark: str
+) -> tuple[Estimate, ...]:
     pi_reading, damping = solution["pi_power"], solution["damping"]
-    ratio = brightest(damping)
+    r = solution.as_dict().get("renormalised", 0.0)
+    ratio = _brightest(damping, r)
+    of_max = {"pi_power": ratio, "damping": pi_reading * brightest_slope(damping)}
+    if r != 0.0:
+        step = 1e-3 * solution.u("renormalised")
+        slope = (_brightest(damping, r + step) - _brightest(damping, r - step)) / (2.0 * step)
+        of_max["renormalised"] = pi_reading * slope
     bounded = solution.near_bound("damping") or solution.near_bound("leak")
     method = "damped Rabi fit, effective variance of the power readings"
     if noise > 0.0:
         method += f"; excess noise of {noise:.2g} per point, from the scatter"
+    method += remark
 
     def power(
         name: str,
@@ -235,8 +329,8 @@ def _estimates(solution: FitResult, noise: float, gain: Estimate) -> tuple[Estim
         power(
             "max_power",
             ratio * pi_reading,
-            {"pi_power": ratio, "damping": pi_reading * brightest_slope(damping)},
-            lambda v, x: {"pi_power": x / brightest(v["damping"])},
+            of_max,
+            lambda v, x: {"pi_power": x / _brightest(v["damping"], v.get("renormalised", 0.0))},
         ),
         Estimate(
             name="rabi_damping",

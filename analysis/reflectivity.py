@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import constants
+from scipy import constants, stats
 
 from qdchar.errors import InconclusiveError, RecordError, UsageError
 from qdchar.estimate import Estimate, Uncertain, propagate
@@ -27,11 +28,17 @@ from .statistics.likelihood import (
     deviance_residuals,
     minimise_reweighted,
 )
+from .statistics.model_criticism import MIN_P_VALUE, correlated_problem
+from .statistics.rivals import MIN_BIC_GAIN, Candidate, choose, fit_candidate
 
 Array = NDArray[np.float64]
 
 _LABEL = "reflectivity dip"
 _METHOD = "Lorentz dip with a dispersive part on a quadratic background"
+_LEAST_SPLITTING = 0.2
+"""Least distance of two modes that are told apart [widths]."""
+_DIP = 1.0
+"""Half width of the dip, for the comparison of residuals [full widths at half maximum]."""
 _HALF_RANGE = 5.0
 """Half range of the fit [widths of the dip]: it needs the wings, not the far background."""
 
@@ -80,6 +87,11 @@ def analyse(
     correlation r are equivalent to n (1 - r)/(1 + r) points, and the errors are increased
     accordingly.
 
+    A rival model has two modes of one width, as the two polarisations of a cavity are: the same
+    form twice, at two centres. It is reported where the Bayesian information criterion of the
+    equivalent number of points favours it, see `qdchar.analysis.statistics.rivals`; the wavelength
+    is then that of the deeper dip.
+
     The width is as measured: the resolution of the spectrometer is not removed.
     """
     x, y = np.asarray(point, dtype=np.float64), np.asarray(counts, dtype=np.float64)
@@ -99,6 +111,9 @@ def analyse(
     def model(v: Values, at: Array) -> Array:
         u = 2.0 * (at - v["centre"]) / v["fwhm"]
         dip = (v["contrast"] - v["asymmetry"] * u) / (1.0 + u**2)
+        if "splitting" in v:
+            u = 2.0 * (at - v["centre"] - v["splitting"]) / v["fwhm"]
+            dip += (v["second_contrast"] - v["second_asymmetry"] * u) / (1.0 + u**2)
         return np.maximum(background(v, at) * (1.0 - dip), 1e-9)
 
     def residuals(v: Values, held: Array) -> Array:
@@ -107,7 +122,18 @@ def analyse(
     def weights(v: Values, noise: float) -> Array:
         return 1.0 + noise**2 * model(v, x)
 
-    alone, noise = fit_with_excess_noise(_LABEL, free, residuals, weights)
+    one, noise = fit_with_excess_noise(_LABEL, free, residuals, weights)
+    at_one = one.as_dict()
+    simplest = Candidate("one mode", one, noise, weights(at_one, noise) * model(at_one, x))
+    two = _two_modes(one, free, residuals, weights, lambda v: model(v, x))
+    choice = choose(simplest, [two])
+    if two is not None and choice.best is two:
+        # correlated residuals are worth fewer points
+        gain = (simplest.bic - two.bic) / _widening(two.solution.residuals) ** 2
+        if gain < MIN_BIC_GAIN:
+            choice = replace(choice, best=simplest, doubtful=())
+    alone, noise = choice.best.solution, choice.best.noise
+    free = {**free, **{n: f for n, f in _second(alone).items() if n in alone.names}}
     widened = _widening(alone.residuals)
     solution = minimise_reweighted(
         _LABEL,
@@ -115,7 +141,10 @@ def analyse(
         residuals,
         lambda v: widened**2 * weights(v, noise),
     )
-    method = f"{_METHOD}; noise of {noise:.2g} from the scatter"
+    method = f"{_METHOD}; noise of {noise:.2g} from the scatter{choice.remark}"
+    if "splitting" in solution.names:
+        nm = abs(solution["splitting"] * dispersion.value) * 1e9
+        method += f"; the second mode is {nm:.3g} nm away"
     if widened > 1.0:
         method += f", errors times {widened:.2g} because neighbouring points are correlated"
     v = solution.as_dict()
@@ -138,7 +167,8 @@ def analyse(
     )
     fit = alone.fit(_METHOD, "chi2", (curve,))
     estimates = _estimates(solution, method, dispersion, wavelength_m, at_point)
-    return Result(estimates, (fit,), alone.problems)
+    problems = (*alone.problems, *_misfit(alone, noise, x, widened))
+    return Result(estimates, (fit,), problems)
 
 
 def analyse_file(
@@ -223,6 +253,77 @@ def _start(x: Array, y: Array) -> tuple[NDArray[np.bool_], dict[str, FitParamete
         "bend": FitParameter(0.0, 0.1),
     }
     return near, free
+
+
+def _misfit(solution: FitResult, noise: float, x: Array, widened: float) -> tuple[str, ...]:
+    """Report a dip that the model does not describe.
+
+    Notes
+    -----
+    Fringes correlate the residuals everywhere, and the errors are increased for them. A misfit is
+    at the dip: there the residuals are compared with those beside it, with the numbers of points
+    that are equivalent to the correlated ones.
+    """
+    if noise == 0.0:
+        return correlated_problem(_LABEL, solution.residuals)
+    near = np.abs(x - solution["centre"]) < _DIP * solution["fwhm"]
+    if "splitting" in solution.names:
+        second = solution["centre"] + solution["splitting"]
+        near |= np.abs(x - second) < _DIP * solution["fwhm"]
+    inside, outside = solution.residuals[near] ** 2, solution.residuals[~near] ** 2
+    if len(outside) < 10 or len(inside) < 10:
+        return ()
+    ratio = float(np.mean(inside) / np.mean(outside))
+    points = len(inside) / widened**2, len(outside) / widened**2
+    if stats.f.sf(ratio, *points) > MIN_P_VALUE:
+        return ()
+    return (
+        f"{_LABEL}: the residuals in the dip are {math.sqrt(ratio):.1f} times those beside it: the "
+        "model does not describe it, and a noise of the light would be everywhere. Look at the "
+        "residuals: further modes, or a detector that saturates?",
+    )
+
+
+def _second(one: FitResult) -> dict[str, FitParameter]:
+    """Return start values of a second mode."""
+    width = one["fwhm"]
+    return {
+        "splitting": FitParameter(0.5 * width, 0.1 * width),
+        "second_contrast": FitParameter(0.5 * one["contrast"], 0.1),
+        "second_asymmetry": FitParameter(0.0, 0.1),
+    }
+
+
+def _two_modes(
+    one: FitResult,
+    free: Mapping[str, FitParameter],
+    residuals: Callable[[Values, Array], Array],
+    weights: Callable[[Values, float], Array],
+    expected: Callable[[Values], Array],
+) -> Candidate | None:
+    """Fit two modes of one width, from the fit of one; None if they are not two."""
+    tries = []
+    for side, share in ((1.0, 0.5), (-1.0, 0.3), (1.0, 0.3)):
+        apart = 0.6 * one["fwhm"]
+        start = {n: replace(f, start=one[n]) for n, f in free.items()}
+        start["fwhm"] = replace(start["fwhm"], start=0.65 * one["fwhm"])
+        start["centre"] = replace(start["centre"], start=one["centre"] - side * share * apart)
+        start["contrast"] = replace(start["contrast"], start=(1.0 - share) * one["contrast"])
+        second = _second(one)
+        second["splitting"] = replace(second["splitting"], start=side * apart)
+        second["second_contrast"] = FitParameter(share * one["contrast"], 0.1)
+        tries.append(
+            fit_candidate("two modes", _LABEL, {**start, **second}, residuals, weights, expected)
+        )
+    found = [
+        c
+        for c in tries
+        if c is not None
+        and abs(c.solution["splitting"]) > _LEAST_SPLITTING * c.solution["fwhm"]
+        and min(c.solution["contrast"], c.solution["second_contrast"])
+        > 5.0 * c.solution.u("second_contrast")
+    ]
+    return min(found, key=lambda c: c.bic, default=None)
 
 
 def _estimates(

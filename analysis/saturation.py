@@ -10,19 +10,23 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qdchar.errors import InconclusiveError, RecordError
-from qdchar.estimate import Estimate, propagate
+from qdchar.estimate import Contribution, Estimate, Uncertain, propagate
 from qdchar.fit import Curve, Result
 from qdchar.raw_data import Scan, read_scan
 
 from .detection.dead_time_model import corrected_counts, fano
 from .statistics.bounded_parameter import BoundedUncertainty, bounded_uncertainty
-from .statistics.excess_noise import drift_problem, fit_with_excess_noise
+from .statistics.excess_noise import fit_with_excess_noise
 from .statistics.likelihood import FitParameter, FitResult, Values, deviance_residuals
+from .statistics.model_criticism import correlated_problem
+from .statistics.rivals import Candidate, choose, fit_candidate
 
 Array = NDArray[np.float64]
 Pumping = Literal["pulsed", "continuous"]
 
 _LABEL = "saturation scan"
+_METER_ZERO = 0.02
+"""Standard uncertainty of the meter's zero, where it is fitted [highest power of the scan]."""
 _MAX_U_OF_NORMAL = 0.05
 """Relative uncertainty of the saturation power up to which its likelihood is a parabola."""
 
@@ -90,6 +94,9 @@ def analyse(
     ``N = N_sat filling(P) + b P + c``: the background b, from the surroundings of the dot, does not
     saturate; c are the known dark counts. Power noise enters as effective variance, excess noise is
     estimated from the scatter; see `qdchar.analysis.rabi`.
+
+    A rival model is fitted as well: the zero of the power meter is off, P = reading - zero, with a
+    wide prior. See `qdchar.analysis.statistics.rivals` for which one is reported.
     """
     if scan.x_name != "power_W":
         raise RecordError(f"{scan.file}: a power scan needs power_W, not {scan.x_name}")
@@ -106,6 +113,7 @@ def analyse(
     height = float(net.max())
 
     def rate(v: Values, at: Array) -> Array:
+        at = np.maximum(at - v.get("zero", 0.0), 0.0)
         dot = v["rate"] * filling(at, v["power"], pumping)
         return dot + v["background"] * at / top + dark_count_rate_Hz
 
@@ -127,12 +135,28 @@ def analyse(
     }
     if height <= 0.0:
         raise InconclusiveError(f"{scan.file}: the counts do not rise with the pump power")
-    solution, noise = fit_with_excess_noise(
+
+    def residuals(v: Values, held: Array) -> Array:
+        return deviance_residuals(light.counts, expected(v), held)
+
+    plain, noise = fit_with_excess_noise(_LABEL, free, residuals, weights)
+    v = plain.as_dict()
+    simplest = Candidate("meter without offset", plain, noise, weights(v, noise) * expected(v))
+    of_zero = Uncertain(0.0, (Contribution("zero of the power meter", _METER_ZERO * top, "B"),))
+    with_zero = fit_candidate(
+        "meter zero",
         _LABEL,
-        free,
-        lambda v, held: deviance_residuals(light.counts, expected(v), held),
+        {
+            **{n: replace(f, start=plain[n]) for n, f in free.items()},
+            "zero": FitParameter(0.0, _METER_ZERO * top, high=0.9 * float(power.max())),
+        },
+        residuals,
         weights,
+        expected,
+        {"zero": of_zero},
     )
+    choice = choose(simplest, [with_zero])
+    solution, noise = choice.best.solution, choice.best.noise
     v = solution.as_dict()
     fine = np.linspace(0.0, top, 400)
     curve = Curve(
@@ -147,7 +171,7 @@ def analyse(
         x_line=fine,
         y_line=rate(v, fine),
     )
-    problems = drift_problem(_LABEL, noise, solution.residuals)
+    problems = correlated_problem(_LABEL, solution.residuals, noise)
     lowest = float(power[power > 0.0].min())
     if v["power"] < lowest:
         problems += (
@@ -159,8 +183,16 @@ def analyse(
             f"{_LABEL}: the saturation power {v['power']:.4g} W is above the highest power of "
             f"the scan ({top:.4g} W): it is an extrapolation; scan to higher power",
         )
-    fit = solution.fit(f"{pumping} saturation + b P + c", "chi2", (curve,))
-    return Result(_estimates(solution, power_gain, pumping), (fit,), problems)
+    fit = solution.fit(f"{pumping} saturation + b P + c, {choice.best.name}", "chi2", (curve,))
+    remark = choice.remark
+    if "zero" in v:
+        remark += f"; zero of the meter at {v['zero']:.3g} W"
+    others = [_estimates(c.solution, power_gain, pumping, "") for c in choice.doubtful]
+    estimates = [
+        choice.with_doubt(e, [o[k] for o in others], _LABEL)
+        for k, e in enumerate(_estimates(solution, power_gain, pumping, remark))
+    ]
+    return Result(tuple(estimates), (fit,), problems)
 
 
 def analyse_file(path: Path, **given: object) -> Result:
@@ -168,8 +200,10 @@ def analyse_file(path: Path, **given: object) -> Result:
     return analyse(read_scan(path, "power_W"), **given)  # type: ignore[arg-type]
 
 
-def _estimates(solution: FitResult, gain: Estimate, pumping: Pumping) -> tuple[Estimate, Estimate]:
-    method = f"{pumping} saturation, effective variance of the power readings"
+def _estimates(
+    solution: FitResult, gain: Estimate, pumping: Pumping, remark: str
+) -> tuple[Estimate, Estimate]:
+    method = f"{pumping} saturation, effective variance of the power readings{remark}"
     # A scan that ends near saturation leaves power and rate a long upper tail.
     not_normal = solution.u("power") > _MAX_U_OF_NORMAL * solution["power"]
     bounded = not_normal or solution.near_bound("power") or solution.near_bound("rate")

@@ -15,8 +15,8 @@ from qdchar.fit import Curve, Fit, Result
 from qdchar.raw_data import Scan
 
 from .detection.dead_time_model import CorrectedCounts, corrected_counts, fano
-from .statistics.excess_noise import drift_problem
 from .statistics.intervals import LEVEL_68, LEVEL_95, Interval
+from .statistics.model_criticism import correlated_problem
 
 Array = NDArray[np.float64]
 
@@ -119,7 +119,7 @@ def analyse(
     fluctuation = _fluctuation(scan, line, dark_count_rate)
     cavity = _cavity_drift(float(scan.dwell_s.sum()), end_detuning, u_start_detuning)
     drift = _drift(scan, line, dark_count_rate, cavity)
-    problems = drift_problem(_LABEL, fluctuation.value, line.residuals)
+    problems = correlated_problem(_LABEL, line.residuals, fluctuation.value)
     return Result((drift, fluctuation), (line.fit(scan),), problems)
 
 

@@ -23,9 +23,10 @@ from ..detection.dead_time_model import (
 )
 from ..models.lineshapes import gauss_ratio, share_of_gauss, voigt_parts
 from ..statistics.bounded_parameter import bounded_uncertainty
-from ..statistics.excess_noise import drift_problem, fit_with_excess_noise
+from ..statistics.excess_noise import fit_with_excess_noise
 from ..statistics.intervals import K_95, Interval, widen
 from ..statistics.likelihood import FitParameter, FitResult, Values, deviance_residuals
+from ..statistics.model_criticism import correlated_problem
 from .scan_model import AXIS, LABEL, Axis, EtalonData, check_fringes, start_values
 
 Array = NDArray[np.float64]
@@ -183,7 +184,7 @@ def analyse(
     ]
     if lifetime is not None:
         estimates += _fourier(line[0], lifetime)
-    drift = drift_problem(LABEL, noise, solution.residuals[: len(source)])
+    drift = correlated_problem(LABEL, solution.residuals[: len(source)], noise)
     return Result(tuple(estimates), (fit,), (*problems, *drift))
 
 

@@ -10,19 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdchar.estimate import Contribution, Estimate, merge
-from qdchar.fit import Curve, Fit
+from qdchar.fit import Curve, Fit, runs_p_value
 
 from ..statistics.intervals import Interval, scaled_interval
 from ..statistics.likelihood import DELTA_68, DELTA_95, FitResult, Values
+from ..statistics.model_criticism import MIN_P_VALUE, grouped_deviance, lag_one
 from ..statistics.profile import profile
 from .dip_model import Dip
 
 Array = NDArray[np.float64]
 
-_MIN_P_VALUE = 1e-4
-"""Probability of the deviance below which the model does not describe the histogram."""
-_MIN_PAIRS_PER_BIN = 5.0
-"""Pairs per bin from which on the deviance has a chi-squared distribution."""
 _MAX_RESPONSE = 2.0
 """Response, rms over the dip's time, above which g2(0) depends on how well it is known."""
 _MAX_BUNCHING = 0.9
@@ -161,17 +158,21 @@ def _times(factor: float, interval: Interval | None) -> Interval | None:
     return None if interval is None else (factor * interval[0], factor * interval[1])
 
 
-def problems_of(found: DipFit, expected: Array, edges: Array) -> tuple[str, ...]:
+def problems_of(found: DipFit, counts: Array, expected: Array, edges: Array) -> tuple[str, ...]:
     """Return the problems of a fit of the dip."""
     s = found.solution
     v = s.as_dict()
     reach = 0.5 * float(edges[-1] - edges[0])
     problems = []
-    if expected.min() > _MIN_PAIRS_PER_BIN and s.p_value < _MIN_P_VALUE:
+    group = grouped_deviance(counts, expected, len(s.names))
+    correlation, p_correlation = lag_one(group.residuals)
+    runs = runs_p_value(group.residuals)
+    if min(group.p_value, p_correlation, runs) < MIN_P_VALUE:
         problems.append(
-            f"{s.label}: the model does not describe the histogram (deviance "
-            f"{s.minimum / s.dof:.2f} per degree of freedom): is the response not Gaussian, was "
-            "the counting start-stop, or are there several emitters?"
+            f"{s.label}: the model does not describe the histogram (deviance {group.deviance:.0f} "
+            f"for {group.dof} degrees of freedom, correlation of neighbours {correlation:.2f}, "
+            f"runs test p = {runs:.1g}): does the emitter oscillate under strong driving, is the "
+            "response not Gaussian, was the counting start-stop, or are there several emitters?"
         )
     if found.deconvolved and v.get("sigma", found.sigma_s) > _MAX_RESPONSE * v["time"]:
         problems.append(

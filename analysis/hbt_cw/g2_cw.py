@@ -210,6 +210,7 @@ def analyse(
             f"{label}: no dip: the deviance of a flat histogram is only "
             f"{flat - solution.minimum:.1f} higher; give the delay, a wider range, or record longer"
         )
+    _refuse_peak(label, counts, edges, solution)
     expected = model(solution.as_dict())
     wider = scatter_of_snapshots(solution, model, expected, histogram.counts)
     found = DipFit(solution, wider, label, sigma_s, int(counts.sum()), pair_sigma is not None)
@@ -219,8 +220,38 @@ def analyse(
     return Result(
         tuple(estimates),
         (fit_to_draw(solution, edges, counts, expected),),
-        problems_of(found, expected, edges),
+        problems_of(found, counts, expected, edges),
     )
+
+
+def _refuse_peak(label: str, counts: Array, edges: Array, dip: FitResult) -> None:
+    """Refuse a histogram that a peak describes better than a dip: the light is bunched.
+
+    Raises
+    ------
+    InconclusiveError
+        If the peak has the lower Bayesian information criterion.
+    """
+    level, n = float(np.median(counts)), len(counts)
+    centres = 0.5 * (edges[:-1] + edges[1:])
+    best, place = math.inf, 0.0
+    # A grid of widths, at each the place of the largest excess: the height then is linear.
+    for bins in np.geomspace(0.5, max(n / 8.0, 2.0), 12):
+        kernel = np.exp(-np.abs(np.arange(-(n // 2), n // 2 + 1)) / bins)
+        excess = np.convolve(counts - level, kernel, "same")
+        top = int(np.argmax(excess))
+        shape = np.exp(-np.abs(np.arange(n) - top) / bins)
+        height = max(float((counts - level) @ shape / (shape @ shape)), 0.0)
+        deviance = float(np.sum(deviance_residuals(counts, level + height * shape) ** 2))
+        if deviance < best:
+            best, place = deviance, float(centres[top])
+    gain = dip.minimum - best + (len(dip.names) - 4) * math.log(len(counts))
+    if gain > 0.0:
+        raise InconclusiveError(
+            f"{label}: a peak at {place * 1e9:.4g} ns describes the histogram better than a "
+            f"dip (BIC {-gain:+.0f}): the light is bunched there, or the detectors cross-talk. Is "
+            "it the right file, and does the range hold the dip?"
+        )
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, stats
+from scipy import optimize
 
 from qdchar.errors import InconclusiveError
 from qdchar.estimate import Uncertain
@@ -117,35 +117,4 @@ def significance_problem(label: str, solution: FitResult, height: str) -> tuple[
         f"{label}: the signal is {solution[height] / solution.u(height):.1f} standard "
         f"uncertainties high; noise alone can reach {_MIN_SIGNIFICANCE:g}. Is there light? "
         "Count longer",
-    )
-
-
-def drift_problem(label: str, noise: float, residuals: Array) -> tuple[str, ...]:
-    """Report residuals that are correlated from point to point, as by a drift or a wrong model.
-
-    Parameters
-    ----------
-    label
-        Name of the fit.
-    noise
-        Excess noise from `fit_with_excess_noise`; there is no problem where it is 0.
-    residuals
-        Of one scan, in the order measured, shape (n,).
-
-    Notes
-    -----
-    Without correlation, the correlation coefficient of neighbours has a standard deviation of
-    1/sqrt(n). The errors include noise that is independent from point to point, but no drift.
-    """
-    centred = residuals - residuals.mean()
-    power = float(centred @ centred)
-    if noise == 0.0 or power == 0.0:
-        return ()
-    correlation = float(centred[1:] @ centred[:-1]) / power
-    if stats.norm.sf(correlation * math.sqrt(len(residuals))) > 1e-4:
-        return ()
-    return (
-        f"{label}: the brightness deviates from the model by {noise:.1%} rms, and neighbouring "
-        f"points deviate alike (correlation {correlation:.2f}). It drifted or jumped during the "
-        "scan, or the model does not fit: look at the residuals, lock the cavity again and repeat",
     )
