@@ -20,9 +20,9 @@ from qdchar.fit import Curve, Fit, runs_p_value
 
 from ..models.decay import Array, decayed
 from ..statistics.likelihood import FitParameter, FitResult, Values, deviance_residuals, minimise
+from ..statistics.rivals import MIN_BIC_GAIN
 from .goodness_of_fit import Goodness, goodness_of_fit
 from .reconvolution import (
-    MIN_BIC_GAIN,
     decay_starts,
     fwhm_bins,
     quiet_level,

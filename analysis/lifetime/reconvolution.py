@@ -18,6 +18,7 @@ from ..models.decay import Array, decayed, emg_histogram
 from ..statistics.bounded_parameter import bounded_uncertainty
 from ..statistics.intervals import Interval
 from ..statistics.likelihood import FitParameter, FitResult, Values, deviance_residuals, minimise
+from ..statistics.rivals import MIN_BIC_GAIN
 
 _MIN_COUNTS = 100
 """Fewest counts of a histogram that is fitted: 10 % of a lifetime."""
@@ -30,10 +31,6 @@ _MIN_RESOLVED_SQUARE = 5.0
 
 The variance difference is that of the decay histogram and the response histogram.
 """
-
-MIN_BIC_GAIN = 10.0
-"""Least improvement of the Bayesian information criterion for a decay: "very strong" evidence
-(Kass and Raftery 1995)."""
 
 _WITHIN_FWHM = math.erf(math.sqrt(math.log(2.0)))
 """Share of a Gaussian between its half heights."""
