@@ -20,6 +20,7 @@ from qdchar.keyrate.decoy.coherent_finite import (
 )
 from qdchar.keyrate.decoy.finite_key import DecoyKey
 from qdchar.keyrate.link_parameters import LinkParameters
+from qdchar.keyrate.optimise import Effort
 from qdchar.keyrate.single_photon.finite_key import Phase
 from qdchar.link import Link
 
@@ -196,6 +197,23 @@ def test_optimum_against_differential_evolution(decoys: Decoys, phase: Phase) ->
         )
         best, _ = best_coherent_key(given, decoys, phase)
         assert best.rate >= 0.9999 * max(-found.fun, 0.0)
+
+
+@pytest.mark.parametrize(("decoys", "phase"), PROTOCOLS)
+def test_optimum_of_any_link_against_a_longer_search(decoys: Decoys, phase: Phase) -> None:
+    rng = np.random.default_rng(5)
+    size = 16
+    given = replace(
+        conditions(0.0),
+        eta=10 ** -rng.uniform(0.37, 3, size),
+        p_dark=10 ** rng.uniform(-8, -5.5, size),
+        e_mis=rng.uniform(0, 0.05, size),
+        block=10 ** rng.uniform(5.5, 11, size),
+    )
+    long = Effort(samples=1024, starts=10, steps=200, again=100, newton_steps=6, chunk=64)
+    expected = best_coherent_key(given, decoys, phase, effort=long)[0].rate
+    assert np.count_nonzero(expected) > 10
+    assert np.all(best_coherent_key(given, decoys, phase)[0].rate >= expected * (1 - 1e-4))
 
 
 def test_a_finite_protocol_needs_a_block() -> None:

@@ -28,9 +28,9 @@ Decoys = Literal["vacuum+weak", "one-decoy"]
 # share, logit of the decoy's share of the rest (vacuum + weak only).
 SEARCH_LOWER = np.array([-3.0, -2.5, -3.0, -4.0, -4.0])
 SEARCH_UPPER = np.array([12.0, 0.3, -0.02, 9.0, 9.0])
-_SMOOTH = Effort(samples=512, starts=4, steps=30, chunk=64)
-# One decoy and three states: the best settings are where two bounds are equal.
-_KINKED = Effort(samples=512, starts=4, steps=60, again=40, chunk=64)
+_SMOOTH = Effort(samples=512, starts=6, steps=40, again=20, chunk=64)
+# With three states the best settings are often where two bounds are equal, a kink.
+_KINKED = Effort(samples=512, starts=6, steps=120, again=60, chunk=64)
 _TYPICAL = np.array(
     [
         [2.5, -0.3, -0.6, 1.0, 1.0],
@@ -136,7 +136,7 @@ def best_coherent_key(
         int(np.prod(shape)),
         SEARCH_LOWER[:dimensions],
         SEARCH_UPPER[:dimensions],
-        effort or (_KINKED if dimensions == 4 and phase == "lt" else _SMOOTH),
+        effort or (_KINKED if phase == "lt" else _SMOOTH),
         known=_TYPICAL[:, :dimensions],
     )
     settings = coherent_settings(best[:, None, :], decoys)
