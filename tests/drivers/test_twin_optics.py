@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy.integrate import quad
 from scipy.special import ndtr, voigt_profile
 
 from qdchar.drivers.twin import optics
+from qdchar.drivers.twin.light import LightModel
+from qdchar.drivers.twin.truth import Truth
 
 
 def test_voigt_width_inverts_and_meets_its_limits() -> None:
@@ -84,3 +88,11 @@ def test_purcell_factor_over_orders() -> None:
     half = 0.5 * fsr / finesse
     found = optics.purcell_factor([0.0, half, -half, fsr, 3 * fsr + half], 14.0, finesse, fsr)
     assert found == pytest.approx([14.0, 7.0, 7.0, 14.0, 7.0], rel=1e-4)
+
+
+def test_the_dark_counts_are_those_of_both_detectors_together() -> None:
+    model = LightModel.__new__(LightModel)  # neither light nor errors of instruments are needed
+    model.truth = Truth.from_settings({"detector.dark_count_rate": "57"})
+    model.settings = SimpleNamespace(path="blocked")  # type: ignore[assignment]
+    dark = model.steady_Hz(SimpleNamespace(steady_Hz=0.0))  # type: ignore[arg-type]
+    assert sum(dark) == pytest.approx(57.0)
