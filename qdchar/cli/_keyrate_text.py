@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from qdchar.keyrate import Comparison, KeyRate, SourceFigures
     from qdchar.keyrate.measured.key import SessionKey
     from qdchar.keyrate.no_key import NoKey
+    from qdchar.keyrate.over_time import KeyOverTime
     from qdchar.keyrate.published.account import Nu, Pull
     from qdchar.keyrate.published.variants import Reproduction
     from qdchar.link import Link
@@ -81,6 +82,25 @@ def no_key_text(zeros: Mapping[float, NoKey]) -> str:
 def loss_text(loss: Estimate) -> str:
     """Write a loss with its uncertainty, or as the lower limit that it is."""
     return f"{loss.value:g} dB or more" if beyond_search(loss) else text(loss)
+
+
+def pass_text(keys: list[KeyOverTime]) -> str:
+    """Key of a pass with the source at its best estimates, and at its limits where it has any."""
+    first = keys[0]
+    lines = [f"{first.protocol}, accounting {first.accounting}"]
+    for key in keys:
+        if key.eps_source is None:
+            lines.append("Source at its best estimates")
+        else:
+            lines.append(f"Source at limits exceeded with probability {key.eps_source:.2g}")
+        lines += [
+            f"  secret key    {key.key_length:.0f} bit from {key.start_s:g} s to {key.stop_s:g} s, "
+            f"the best start and stop ({key.key_length_of_all:.0f} bit from all of it)",
+            f"  settings      p_z {key.p_z:.4f}, pre-attenuation {key.attenuation:.3f}",
+            f"  QBER          {100 * key.qber:.3f} %; phase error {100 * key.phase_error:.2f} % "
+            "at most",
+        ]
+    return "\n".join([*lines, "", "What the key assumes", *(f"  {s}" for s in first.assumptions)])
 
 
 def session_text(key: SessionKey) -> str:

@@ -280,9 +280,9 @@ def _show_pass(
 ) -> None:
     from dataclasses import asdict
 
-    from qdchar.keyrate.over_time import predict_over_time
+    from qdchar.keyrate.over_time import predict_over_time, read_pass
 
-    from ._keyrate_over_time import pass_text, read_pass
+    from ._keyrate_text import pass_text
 
     table = read_pass(file)
     keys = [predict_over_time(source, link, *table, **proof)]

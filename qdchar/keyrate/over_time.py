@@ -7,8 +7,10 @@ so the best start and stop leave them out.
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,6 +32,8 @@ Floats = NDArray[np.float64]
 # Starts and stops of a window that are tried in one go, and the rounds of settings and windows.
 _EDGES = 40
 _ROUNDS = 4
+_COLUMNS = ("time_s", "loss_dB", "background_Hz")
+
 _EFFORT = Effort(samples=48, starts=1, steps=25, newton_steps=2)
 
 
@@ -137,6 +141,47 @@ def predict_over_time(
         eps_source=eps_source,
         assumptions=prediction_assumptions(accounting, link.receiver, eps_source),
     )
+
+
+def read_pass(path: Path) -> tuple[Floats, Floats, Floats | None]:
+    """Read times, losses and background counts, the last None where the file has no such column.
+
+    Parameters
+    ----------
+    path
+        CSV with the header ``time_s,loss_dB`` or ``time_s,loss_dB,background_Hz``.
+
+    Raises
+    ------
+    UsageError
+        The file cannot be read, lacks a column, or holds what is not a number.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--pass {path}: cannot be read ({error})") from error
+    rows = [row for row in csv.reader(lines) if row]
+    header = [name.strip() for name in rows[0]] if rows else []
+    if not {"time_s", "loss_dB"} <= set(header) <= set(_COLUMNS):
+        raise UsageError(
+            f"--pass {path}: the first line is {','.join(header)!r}; it must be "
+            "time_s,loss_dB or time_s,loss_dB,background_Hz"
+        )
+    for number, row in enumerate(rows[1:], start=2):
+        if len(row) != len(header) or not all(_is_number(cell) for cell in row):
+            raise UsageError(f"--pass {path}: row {number} is not {len(header)} numbers: {row}")
+    table = np.array([[float(cell) for cell in row] for row in rows[1:]])
+    table = table.reshape(-1, len(header))
+    column = {name: table[:, i] for i, name in enumerate(header)}
+    return column["time_s"], column["loss_dB"], column.get("background_Hz")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 class _Block:

@@ -1,1 +1,4 @@
-"""The key of measured counts: `key` computes it, `file` reads a session's counts."""
+"""The key of measured counts.
+
+`key` computes it, `file` reads a session's counts, `correction` holds what was disclosed.
+"""

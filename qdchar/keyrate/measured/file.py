@@ -50,7 +50,8 @@ from ..decoy.finite_key import DecoyCounts
 from ..result import Protocol
 from ..single_photon.finite_key import Accounting, BasisCounts
 from ..source import SourceFigures
-from .key import Correction, SessionKey, attenuator_session, coherent_session, single_photon_session
+from .correction import Correction
+from .key import SessionKey, attenuator_session, coherent_session, single_photon_session
 
 Counts = int | tuple[int, ...]
 

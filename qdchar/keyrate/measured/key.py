@@ -24,31 +24,10 @@ from ..link_parameters import LinkParameters
 from ..result import PHASE, Protocol
 from ..single_photon.finite_key import Accounting, BasisCounts, key_from_counts
 from ..source import SourceFigures
-from ..tail_bounds import binary_entropy
+from .correction import Correction, checked, leak, with_correctness
 
 Floats = NDArray[np.float64]
 Security = Literal["published", "rigorous"]
-
-
-@dataclass(frozen=True)
-class Correction:
-    """What error correction and verification disclosed in a session.
-
-    Attributes
-    ----------
-    leaked_bits
-        Bits that error correction disclosed; None if it was not counted, so that
-        f h(QBER) N_Z is taken.
-    verification_bits
-        Length of the hash that was compared afterwards; the keys then differ unnoticed with a
-        probability of 2^-bits. None for the link's `epsilon_correctness`.
-    verified
-        Whether the hashes were equal.
-    """
-
-    leaked_bits: float | None = None
-    verification_bits: int | None = None
-    verified: bool = True
 
 
 @dataclass(frozen=True)
@@ -157,8 +136,8 @@ def single_photon_session(
     InconclusiveError
         More detections than the source's photons can have made: <n> is not this session's.
     """
-    correction = _checked(correction)
-    link = _verified(link, correction)
+    correction = checked(correction)
+    link = with_correctness(link, correction)
     _check(counts)
     _check_setting(pulses_sent, p_z)
     if not 0 < attenuation <= 1:
@@ -195,7 +174,7 @@ def single_photon_session(
         correction.leaked_bits,
     )
     return SessionKey(
-        **_leak(counts.sifted, float(key.qber), link, correction),
+        **leak(counts.sifted, float(key.qber), link, correction),
         protocol=f"{protocol}, single photons, accounting {accounting}",
         key_length=float(np.floor(key.key_length)),
         rate_per_pulse=float(key.rate),
@@ -239,8 +218,8 @@ def coherent_session(
     bound
         Tail bounds, "yin" or "hoeffding".
     """
-    correction = _checked(correction)
-    link = _verified(link, correction)
+    correction = checked(correction)
+    link = with_correctness(link, correction)
     _check_intensities(light.mean, light.share)
     _check(counts, settings=len(light.mean))
     _check_setting(pulses_sent, p_z)
@@ -261,7 +240,7 @@ def coherent_session(
         key,
         link,
         None,
-        _leak(counts.sifted, float(key.qber), link, correction),
+        leak(counts.sifted, float(key.qber), link, correction),
     )
 
 
@@ -313,8 +292,8 @@ def attenuator_session(
         No photon-number yields can explain the counts: the source or the attenuator is not what
         it is said to be.
     """
-    correction = _checked(correction)
-    link = _verified(link, correction)
+    correction = checked(correction)
+    link = with_correctness(link, correction)
     _check(counts, settings=3)
     _check_setting(pulses_sent, p_z)
     a, q = (np.asarray(x, dtype=np.float64) for x in (transmission, share))
@@ -373,18 +352,18 @@ def attenuator_session(
     key = shortest(p3_max)
     worst = key if p3_max == largest_p3 else shortest(largest_p3)
     name = f"{protocol}, single photons with attenuator decoy, p3 <= {p3_max:g}"
-    leak = _leak(counts.sifted, float(key.qber), link, correction)
+    disclosed = leak(counts.sifted, float(key.qber), link, correction)
     return replace(
-        _session(name, key, link, eps_source, leak),
+        _session(name, key, link, eps_source, disclosed),
         key_length_at_largest_p3=float(np.floor(worst.key_length)),
     )
 
 
 def _session(
-    name: str, key: DecoyKey, link: Link, eps_source: float | None, leak: dict[str, Any]
+    name: str, key: DecoyKey, link: Link, eps_source: float | None, disclosed: dict[str, Any]
 ) -> SessionKey:
     return SessionKey(
-        **leak,
+        **disclosed,
         protocol=name,
         key_length=float(np.floor(key.key_length)),
         rate_per_pulse=float(key.rate),
@@ -399,35 +378,6 @@ def _session(
         ),
         eps_source=eps_source,
     )
-
-
-def _checked(correction: Correction | None) -> Correction:
-    """Refuse what cannot have been disclosed, and keys that differ."""
-    found = correction or Correction()
-    if not found.verified:
-        raise InconclusiveError(
-            "session: verification failed: the two keys differ, and there is no key; correct the "
-            "errors again and count what that discloses as well"
-        )
-    for name in ("leaked_bits", "verification_bits"):
-        bits = getattr(found, name)
-        if bits is not None and not (bits > 0 or (name == "leaked_bits" and bits == 0)):
-            raise UsageError(f"session: {name} = {bits}: a number of bits")
-    return found
-
-
-def _verified(link: Link, correction: Correction) -> Link:
-    """Return the link with the correctness that the session's hash gives."""
-    bits = correction.verification_bits
-    return link if bits is None else link.model_copy(update={"epsilon_correctness": 2.0**-bits})
-
-
-def _leak(sifted: Any, qber: float, link: Link, correction: Correction) -> dict[str, Any]:
-    if correction.leaked_bits is not None:
-        return {"leaked_bits": float(correction.leaked_bits), "leak_measured": True}
-    detections = float(np.asarray(sifted, dtype=np.float64).sum())
-    estimated = link.error_correction_efficiency * float(binary_entropy(qber)) * detections
-    return {"leaked_bits": estimated, "leak_measured": False}
 
 
 def _security(link: Link) -> Security:
