@@ -13,8 +13,8 @@ import numpy as np
 
 from qdchar.keyrate.decoy.coherent_finite import best_coherent_key
 from qdchar.keyrate.link_parameters import LinkParameters
+from qdchar.keyrate.published.values import PAPERS_LINK
 from qdchar.keyrate.single_photon.rate import best_single_photon_key
-from qdchar.link import Link
 
 LOSSES = np.array([0.17, 5.11, 10.15, 14.6, 15.16])
 # (accounting, proof, receiver) -> computed / measured, rounded to 0.01
@@ -35,12 +35,14 @@ def main() -> None:
     """Print the interval that all notes leave for each measured rate."""
     low, high = np.zeros(5), np.full(5, np.inf)
     for (accounting, phase, receiver), ratio in RATIOS.items():
-        given = LinkParameters.from_link(Link(receiver=receiver), LOSSES)
+        link = PAPERS_LINK.model_copy(update={"receiver": receiver})
+        given = LinkParameters.from_link(link, LOSSES)
         rate = best_single_photon_key(0.292, 0.00698, given, phase, accounting).rate
         low = np.maximum(low, rate / (np.array(ratio) + 0.005))
         high = np.minimum(high, rate / (np.array(ratio) - 0.005))
     for phase, advantage in ADVANTAGES.items():
-        rate = best_coherent_key(LinkParameters.from_link(Link(), LOSSES), phase=phase)[0].rate
+        given = LinkParameters.from_link(PAPERS_LINK, LOSSES)
+        rate = best_coherent_key(given, phase=phase)[0].rate
         low = np.maximum(low, rate * 10 ** ((np.array(advantage) - 0.005) / 10))
         high = np.minimum(high, rate * 10 ** ((np.array(advantage) + 0.005) / 10))
     for loss, a, b in zip(LOSSES, low, high, strict=True):

@@ -33,7 +33,9 @@ def main(checkout: Path) -> None:
     peer = __import__(module, fromlist=["s1"])
     rng = np.random.default_rng(6)
     eps_s = 1e-9
-    given = LinkParameters.from_link(Link(block=1e10, dark_count_rate=2e4), 5.0)
+    given = LinkParameters.from_link(
+        Link(block=1e10, dark_count_rate=0.0, background_count_rate=2e4), 5.0
+    )
     worst = 0.0
     compared = 0
     while compared < 200:
