@@ -151,9 +151,7 @@ class TagServer(Listener):
                 if isinstance(error, ConnectionError | BlockingIOError):
                     return  # it has left, or does not read what it is sent
                 client.sendall(_reply("ERROR", {"code": "tagger", "text": _as_text(error)}))
-            except (
-                Exception
-            ) as error:  # a vendor's library may raise anything; it is sent to the client
+            except BaseException as error:  # a vendor's library may raise anything; it is sent
                 client.sendall(_reply("ERROR", {"code": "tagger", "text": _as_text(error)}))
 
     def _is_let_in(self, client: socket.socket, lines: LineReader) -> bool:
@@ -259,9 +257,7 @@ class TagServer(Listener):
             raise
         except BlockingIOError as error:  # the client has read nothing for STALL_S
             raise ConnectionError("the client does not read its stream") from error
-        except (
-            Exception
-        ) as error:  # a vendor's library may raise anything; it is sent to the client
+        except BaseException as error:  # a vendor's library may raise anything; it is sent
             client.sendall(tag_stream.encode_error(sequence, stop_ps, _as_text(error)))
         finally:
             if isinstance(blocks, Generator):
@@ -280,7 +276,7 @@ def _reply(state: str, answer: Mapping[str, object]) -> bytes:
     return f"{state} {json.dumps(answer)}\n".encode()
 
 
-def _as_text(error: Exception) -> str:
+def _as_text(error: BaseException) -> str:
     return str(error) if isinstance(error, QdcharError) else described(error)
 
 

@@ -19,7 +19,7 @@ def described(error: BaseException) -> str:
     """
     try:
         text = str(error)
-    except Exception:  # its own __str__ fails
+    except BaseException:  # its own __str__ fails
         text = "(without a text)"
     return f"{type(error).__name__}: {text}"
 

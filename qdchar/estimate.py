@@ -66,12 +66,12 @@ class Uncertain:
     @property
     def u(self) -> float:
         """Combined standard uncertainty."""
-        return math.sqrt(sum(c.u**2 for c in self.budget))
+        return math.hypot(*(c.u for c in self.budget))
 
     @property
     def u_statistical(self) -> float:
         """The part of `u` that repeated observation shows (type A)."""
-        return math.sqrt(sum(c.u**2 for c in self.budget if c.kind == "A"))
+        return math.hypot(*(c.u for c in self.budget if c.kind == "A"))
 
 
 @dataclass(frozen=True, kw_only=True)

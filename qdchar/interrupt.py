@@ -37,6 +37,11 @@ class Terminated(BaseException):
         return f"ended by {signal.Signals(self.number).name}"
 
 
+INTERRUPTS = (KeyboardInterrupt, Terminated)
+"""What the operator ends a program with. Anything else, of whatever base class, is an error of what
+raised it: a lab's own driver may raise SystemExit, CancelledError or a class of its own."""
+
+
 def _unwind(number: int, _frame: FrameType | None) -> None:
     for s in _SIGNALS:
         signal.signal(s, signal.SIG_IGN)

@@ -27,6 +27,9 @@ from qdchar.text_table import TextTable, parse_text_table, unit_of
 _MAGIC = "# qdchar scan 1"
 _MOST_CLICKS = 2.0**53
 """Beyond it a number in a text file no longer counts single clicks."""
+_SMALLEST, _LARGEST = 1e-30, 1e12
+"""Of what is scanned, in SI units: beyond, arithmetic overflows, and no lab is there."""
+_SHORTEST_S, _LONGEST_S = 1e-12, 1e9
 
 
 class Settings(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
@@ -295,6 +298,10 @@ def _check_row(
     """Check that clicks and dwell of one point are possible."""
     if not math.isfinite(x):
         raise RecordError(f"{place}: {x_name} is {x:g}, which is not a number")
+    if x != 0 and not _SMALLEST <= abs(x) <= _LARGEST:
+        raise RecordError(
+            f"{place}: {x_name} is {x:g}: 0, or {_SMALLEST:g} to {_LARGEST:g} is possible"
+        )
     if not all(0 <= c <= _MOST_CLICKS for c in clicks):
         raise RecordError(
             f"{place}: {clicks[0]:g} and {clicks[1]:g} clicks: from 0 to {_MOST_CLICKS:g} are "
@@ -305,8 +312,10 @@ def _check_row(
             f"{place}: {clicks[0]:g} and {clicks[1]:g} clicks: whole numbers are needed; a rate "
             "has lost its statistics, give counts and dwell_s"
         )
-    if not 0 < dwell_s < math.inf:
-        raise RecordError(f"{place}: dwell_s is {dwell_s:g}, must be more than 0 s")
+    if not _SHORTEST_S <= dwell_s <= _LONGEST_S:
+        raise RecordError(
+            f"{place}: dwell_s is {dwell_s:g}, must be {_SHORTEST_S:g} to {_LONGEST_S:g} s"
+        )
 
 
 def _about(file: Path, line: str) -> About:

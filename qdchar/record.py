@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     ConfigDict,
@@ -62,13 +63,26 @@ def current_source(source: str) -> str:
     return RENAMED_SOURCES.get(name, name) + comma + run
 
 
+_LARGEST = 1e100
+
+
+def _has_a_square(number: float) -> float:
+    """Refuse a number that no quantity has: arithmetic with it would overflow."""
+    if abs(number) > _LARGEST:
+        raise ValueError(f"at most {_LARGEST:g} is possible")
+    return number
+
+
+_Number = Annotated[FiniteFloat, AfterValidator(_has_a_square)]
+
+
 class BudgetLine(BaseModel):
     """One independent error source of a quantity."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     source: str
-    u: FiniteFloat
+    u: _Number
     kind: Kind
 
 
@@ -77,16 +91,16 @@ class RecordedQuantity(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    value: FiniteFloat
-    u: Annotated[FiniteFloat, Field(ge=0)]
+    value: _Number
+    u: Annotated[_Number, Field(ge=0)]
     unit: str
     definition: str
     method: str
     symbol: str = ""
     words: str = ""
     plane: str = ""
-    interval_68: tuple[FiniteFloat, FiniteFloat] | None = None
-    interval_95: tuple[FiniteFloat, FiniteFloat] | None = None
+    interval_68: tuple[_Number, _Number] | None = None
+    interval_95: tuple[_Number, _Number] | None = None
     budget: tuple[BudgetLine, ...] = ()
 
     @field_validator("interval_68", "interval_95")

@@ -136,7 +136,7 @@ def _times(record: SourceRecord, now: datetime) -> Iterator[Objection]:
 def _quantities(record: SourceRecord) -> Iterator[Objection]:
     for name, held in record.quantities.items():
         where = f"quantities.{name}"
-        total = math.sqrt(sum(line.u**2 for line in held.budget))
+        total = math.hypot(*(line.u for line in held.budget))
         if abs(total - held.u) > _ROUNDING * max(total, held.u):
             yield Objection(f"{where}.u", f"is {held.u:g}, but its budget adds up to {total:g}")
         yield from _range(name, held, where)
@@ -195,7 +195,8 @@ def _photon_numbers(record: SourceRecord) -> Iterator[Objection]:
         yield Objection(
             "quantities.g2_zero.plane", f"is {g2.plane!r}, that of mean_photon_number {n.plane!r}"
         )
-    due = {"p1": n.value - g2.value * n.value**2, "p2": g2.value * n.value**2 / 2}
+    pairs = g2.value * n.value * n.value  # ** raises where a float overflows
+    due = {"p1": n.value - pairs, "p2": pairs / 2}
     for name, value in due.items():
         if name in held and abs(held[name].value - value) > _ROUNDING * abs(value):
             yield Objection(

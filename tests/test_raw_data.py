@@ -64,8 +64,11 @@ def test_a_file_that_is_no_scan_is_named(tmp_path: Path) -> None:
         ("x,y\n1,2\n", "needed are power_W"),
         ("power_W,counts\n1e-9,many\n", "line 2"),
         ("power_W,counts\n1e-9\n", "line 2"),
-        ("power_W,counts,dwell_s\n1e-9,3,0.5\n1e-9,3,0\n", "line 3: dwell_s is 0, must be more"),
+        ("power_W,counts,dwell_s\n1e-9,3,0.5\n1e-9,3,0\n", "line 3: dwell_s is 0, must be 1e-12"),
         ("power_W,counts,dwell_s\n1e-9,3,inf\n", "line 2: dwell_s is inf"),
+        ("power_W,counts,dwell_s\n1e-9,3,1e308\n", "line 2: dwell_s is 1e\\+308, .* to 1e\\+09 s"),
+        ("power_W,counts\n1e300,3\n", "line 2: power_W is 1e\\+300"),
+        ("voltage_V,counts\n-1e-320,3\n", "line 2: voltage_V is -9.99989e-321"),
         ("power_W,counts\n1e-9,-1\n", "line 2: -1 and 0 clicks"),
     ],
 )

@@ -406,7 +406,11 @@ def _show_session(
 
     from ._keyrate_text import session_text
 
-    key = session_key(load_session(file), source, link, **limits)
+    session = load_session(file)
+    try:
+        key = session_key(session, source, link, **limits)
+    except UsageError as error:
+        raise UsageError(f"{file}: {error}") from None
     click.echo(session_text(key))
     if as_json:
         click.echo(json.dumps(asdict(key)))

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from qdchar import __version__
 from qdchar.analysis.brightness import photon_numbers
-from qdchar.errors import InconclusiveError
+from qdchar.errors import InconclusiveError, described
+from qdchar.interrupt import INTERRUPTS
 from qdchar.link import Link
 from qdchar.record import SourceRecord, TakenOver, make_record
 
@@ -109,8 +110,10 @@ def _keep_snapshot(s: Session) -> None:
     """Keep the state in which the station was left, without hiding an earlier error."""
     try:
         s.run.keep_json("snapshot_after.json", s.station.snapshot())
-    except Exception as error:  # a lab's own driver may raise anything
-        s.display.say(f"snapshot_after.json is not written: {error}")
+    except INTERRUPTS:
+        raise
+    except BaseException as error:  # a lab's own driver may raise anything
+        s.display.say(f"snapshot_after.json is not written: {described(error)}")
 
 
 def _record(s: Session, registry: Registry) -> SourceRecord:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from qdchar.errors import UsageError
+from qdchar.interrupt import INTERRUPTS
 
 
 def load_object(path: str, folder: Path, where: str) -> Any:
@@ -43,7 +44,7 @@ def load_object(path: str, folder: Path, where: str) -> Any:
                 f"{where}: {path!r} imports {loaded.__file__} instead of {file}; rename {file.name}"
             )
         return getattr(loaded, name)
-    except UsageError:
+    except (*INTERRUPTS, UsageError):
         raise
-    except Exception as error:  # a lab's module may raise anything
+    except BaseException as error:  # a lab's module may raise anything
         raise UsageError(f"{where}: {path!r}: {type(error).__name__}: {error}") from None

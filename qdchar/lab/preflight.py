@@ -140,7 +140,7 @@ def plan_calibration(station: Station, registry: Registry, recipe: Recipe) -> Pl
             continue
         chosen.extend(closure(registry, measurement.name, made=chosen))
     if faults := list(_left_out_in_vain(registry, recipe, chosen)):
-        raise UsageError(f"recipe: nothing was opened or moved: {'; '.join(faults)}")
+        raise UsageError(f"{recipe.origin}: nothing was opened or moved: {'; '.join(faults)}")
     return Plan(tuple(chosen), left_out)
 
 
@@ -224,14 +224,17 @@ def _unknown_demands(
     found = {*OF_THE_RECORD, *(q for m in chosen for q in m.quantities)}
     for name in recipe.limits:
         if not is_known(name):
-            yield f"recipe: limits.{name}: not a known quantity; qdchar/quantities.py lists them"
+            yield (
+                f"{recipe.origin}: limits.{name}: not a known quantity; qdchar/quantities.py "
+                "lists them"
+            )
         elif name not in found:
-            yield f"recipe: limits.{name}: no measurement of this calibration provides it"
+            yield f"{recipe.origin}: limits.{name}: no measurement of this calibration provides it"
     comparators = comparators_for(link.block_kind)
     for name in recipe.min_advantage_dB:
         if name not in comparators:
             yield (
-                f"recipe: min_advantage_dB: {name!r} is not a comparator on this link; "
+                f"{recipe.origin}: min_advantage_dB: {name!r} is not a comparator on this link; "
                 f"it has {', '.join(comparators)}"
             )
 

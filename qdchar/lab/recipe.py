@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from qdchar.errors import UsageError
 from qdchar.files import read_toml
@@ -78,6 +78,7 @@ class Recipe(Settings):
     take_over_hours: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     tag_rate_Hz: float = Field(2e7, gt=0)
     tables: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    _origin: str = PrivateAttr("recipe")
 
     @model_validator(mode="before")
     @classmethod
@@ -91,7 +92,15 @@ class Recipe(Settings):
             if key not in cls.model_fields and isinstance(value, dict)
         }
         rest = {key: value for key, value in data.items() if key not in tables}
-        return {**rest, "tables": {**rest.get("tables", {}), **tables}} if tables else rest
+        given = rest.get("tables", {})
+        if not tables or not isinstance(given, dict):
+            return data
+        return {**rest, "tables": {**given, **tables}}
+
+    @property
+    def origin(self) -> str:
+        """Where it was read from, for messages."""
+        return self._origin
 
     def table(self, name: str, kind: type[S]) -> S:
         """Return the settings of one table."""
@@ -137,7 +146,9 @@ def load_recipe(name: str | Path | None, registry: Registry) -> Recipe:
             f"--recipe {name}: neither a file nor one of the recipes that come with qdchar: "
             f"{', '.join(SHIPPED)}"
         )
-    return _read(file, registry)
+    recipe = _read(file, registry)
+    recipe._origin = str(file)
+    return recipe
 
 
 def _read(file: Path, registry: Registry) -> Recipe:

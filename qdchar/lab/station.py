@@ -18,7 +18,7 @@ from typing import Any, Self, TypeVar, cast
 
 from qdchar.errors import InstrumentError, MakeSafeError, QdcharError, UsageError, described
 from qdchar.estimate import Contribution, Estimate
-from qdchar.interrupt import Terminated, signals_held, signals_unwind
+from qdchar.interrupt import INTERRUPTS, signals_held, signals_unwind
 from qdchar.quantities import Quantity, define, is_known, quantity
 from qdchar.roles import Identity, Instrument, Reading
 
@@ -108,11 +108,11 @@ class Station:
             try:
                 if kind is None:
                     self._leave("on_success", failures)
-                elif issubclass(kind, KeyboardInterrupt | Terminated):
+                elif issubclass(kind, INTERRUPTS):
                     self._leave("on_interrupt", failures)
                 else:
                     self._leave("on_error", failures)
-            except (KeyboardInterrupt, Terminated):  # it arrived on the way out
+            except INTERRUPTS:  # it arrived on the way out
                 self._leave("on_interrupt", failures)
                 if not failures:
                     raise
@@ -121,7 +121,7 @@ class Station:
             if error is not None:
                 text += f". The run had ended with {described(error)}"
             raise MakeSafeError(text) from error
-        if isinstance(error, Exception | SystemExit) and not isinstance(error, QdcharError):
+        if error is not None and not isinstance(error, (*INTERRUPTS, QdcharError)):
             self._blame_the_instrument(error)
 
     def _blame_the_instrument(self, error: BaseException) -> None:
@@ -157,7 +157,9 @@ class Station:
         """Close an instrument; one that cannot be closed costs neither the others nor the run."""
         try:
             device.close()
-        except (Exception, SystemExit) as error:
+        except INTERRUPTS:
+            raise
+        except BaseException as error:
             self._tell(f"{type(device).__name__} could not be closed: {described(error)}")
 
     def _tell(self, text: str) -> None:
@@ -285,18 +287,24 @@ class Station:
         place of its identity and state.
         """
         for role in self._roles.values():
-            link = self._links.get(role.table.link or "")
-            try:
-                with ExitStack() as stack:
-                    for device in (link, role.device):
-                        if device is not None:
-                            stack.callback(self._close, device)
-                            _open(device)
-                    yield role.name, (role.device.identify(), role.device.snapshot())
-            except InstrumentError as error:
-                yield role.name, error
-            except (Exception, SystemExit) as error:  # a lab's own driver may raise anything
-                yield role.name, InstrumentError(described(error))
+            yield role.name, self._identity_and_state(role)
+
+    def _identity_and_state(
+        self, role: _Role
+    ) -> tuple[Identity, Mapping[str, Reading]] | InstrumentError:
+        try:
+            with ExitStack() as stack:
+                for device in (self._links.get(role.table.link or ""), role.device):
+                    if device is not None:
+                        stack.callback(self._close, device)
+                        _open(device)
+                return role.device.identify(), role.device.snapshot()
+        except InstrumentError as error:
+            return error
+        except INTERRUPTS:
+            raise
+        except BaseException as error:  # a lab's own driver may raise anything
+            return InstrumentError(described(error))
 
     def identities(self) -> dict[str, Identity]:
         """Ask every instrument who it is."""
@@ -349,9 +357,9 @@ def _open(device: Any) -> None:
     """Open an instrument; any error of a lab's own driver means that it cannot be reached."""
     try:
         device.open()
-    except QdcharError:
+    except (*INTERRUPTS, QdcharError):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         raise InstrumentError(
             f"{type(device).__name__} cannot be opened: {described(error)}"
         ) from error

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError,
 
 from qdchar.errors import UsageError
 from qdchar.files import read_toml
+from qdchar.interrupt import INTERRUPTS
 from qdchar.record import explain
 
 from .dotted_path import load_object
@@ -42,7 +43,7 @@ class Certificate(BaseModel):
 
     @model_validator(mode="after")
     def _shared_is_part_of_u(self) -> Certificate:
-        if sum(u**2 for u in self.shared.values()) > self.u**2 * (1.0 + 1e-9):
+        if math.hypot(*self.shared.values()) > self.u * (1.0 + 1e-9):
             raise ValueError("the shared parts make more than u")
         return self
 
@@ -51,7 +52,8 @@ class Certificate(BaseModel):
         """The part of `u` that no other certificate shares."""
         if not self.shared:
             return self.u
-        return math.sqrt(max(self.u**2 - sum(u**2 for u in self.shared.values()), 0.0))
+        shared = min(math.hypot(*self.shared.values()), self.u)
+        return math.sqrt(self.u - shared) * math.sqrt(self.u + shared)  # no square may overflow
 
 
 class InstrumentTable(BaseModel):
@@ -138,7 +140,9 @@ def build_driver(
         return driver(first, **arguments)
     except UsageError as error:
         raise UsageError(f"{origin}: {where}: {error}") from None
-    except (Exception, SystemExit) as error:  # a lab's own driver may raise anything
+    except INTERRUPTS:
+        raise
+    except BaseException as error:  # a lab's own driver may raise anything
         kind = "" if isinstance(error, TypeError | ValueError) else f"{type(error).__name__}: "
         raise UsageError(f"{origin}: {where}: {table.driver} refuses: {kind}{error}") from None
 

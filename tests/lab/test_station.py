@@ -208,3 +208,11 @@ def test_a_calibration_is_one_shared_error(tmp_path: Path) -> None:
     gain = _load(tmp_path, text).calibration("power_meter_gain")
     assert (gain.value, gain.u) == (1.0, 0.005)
     assert gain.budget[0].kind == "B"
+
+
+def test_parts_of_a_certificate_are_judged_without_squaring_them(tmp_path: Path) -> None:
+    table = '[calibrations.x]\nvalue = 1.0\nu = 5e-200\nunit = "1"\nshared = { a = SHARED }\n'
+    station = _load(tmp_path, _HEAD + table.replace("SHARED", "-3e-200") + _ROLE)
+    assert station.file.calibrations["x"].u_own == pytest.approx(4e-200)
+    with pytest.raises(UsageError, match="more than u"):
+        _load(tmp_path, _HEAD + table.replace("SHARED", "1e300") + _ROLE)
