@@ -31,14 +31,14 @@ class StationLock:
     addresses
         Of its instruments; the same one twice counts once.
     folder
-        Where the lock files are; a folder of the user in the system's folder for temporary files
-        by default.
+        Where the lock files are; by default what the environment variable ``QDCHAR_LOCKS`` says,
+        or else a folder of the user in the system's folder for temporary files.
     """
 
     def __init__(self, station: str, addresses: Iterable[str], folder: Path | None = None) -> None:
         self._station = station
         self._addresses = sorted(set(addresses))
-        self._folder = _users_folder() if folder is None else folder
+        self._folder = _default_folder() if folder is None else folder
         self._held: list[IO[str]] = []
 
     def acquire(self) -> None:
@@ -99,7 +99,9 @@ class StationLock:
                 self._held.pop().close()
 
 
-def _users_folder() -> Path:
+def _default_folder() -> Path:
+    if "QDCHAR_LOCKS" in os.environ:
+        return Path(os.environ["QDCHAR_LOCKS"])
     user = os.getuid() if sys.platform != "win32" else os.environ.get("USERNAME", "")
     return Path(tempfile.gettempdir()) / f"qdchar-{user}"
 
