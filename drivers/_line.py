@@ -184,9 +184,15 @@ class Line:
             )
         self._socket.setblocking(False)
         try:
-            while received := self._socket.recv(65536):
+            while len(self._buffer) <= MAX_REPLY_BYTES:
+                received = self._socket.recv(65536)
+                if not received:
+                    raise self._lost(None)
                 self._buffer += received
-            raise self._lost(None)
+            raise ConnectionLostError(
+                f"{self.label}: {bytes(self._buffer[:80])!r} and more than {MAX_REPLY_BYTES} bytes "
+                f"arrived before {self._asked} was sent. Check the port in the station file"
+            )
         except BlockingIOError:
             pass  # nothing more: in step
         except OSError as error:

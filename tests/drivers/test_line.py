@@ -229,3 +229,33 @@ def _until_readable(line: Line) -> None:
     """Wait until what the instrument sent, or that it hung up, has arrived."""
     assert line._socket is not None
     assert line._buffer or select.select([line._socket], [], [], 5.0)[0]
+
+
+class _Endless:
+    """A socket of an instrument that sends faster than anybody reads."""
+
+    def __init__(self) -> None:
+        self.received = 0
+
+    def setblocking(self, _: bool) -> None:
+        pass
+
+    def recv(self, size: int) -> bytes:
+        self.received += size
+        assert self.received < 100 * _line.MAX_REPLY_BYTES, "it is read for ever"
+        return bytes(size)
+
+    def close(self) -> None:
+        pass
+
+
+def test_an_instrument_that_never_stops_sending_is_hung_up_on(conversation, monkeypatch):
+    with line_to(conversation([])) as line:
+        endless = [_Endless(), _Endless()]
+        monkeypatch.setattr(line, "_connect", lambda: setattr(line, "_socket", endless[1]))
+        line._socket.close()
+        line._socket = endless[0]
+        with pytest.raises(InstrumentError, match=r"more than .* bytes arrived before 'a\?'"):
+            line.query("a?", line.read_line)  # asks once more after it has connected again
+        assert line._socket is None
+        assert all(e.received <= 2 * _line.MAX_REPLY_BYTES for e in endless)
