@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,14 @@ def test_counts_without_a_limit_of_p2_are_refused(tmp_path: Path, source: tuple[
     assert result.exception.exit_code == 2
     for way_out in ("p2_limit", "record", "n_u", "g2_u"):
         assert way_out in str(result.exception)
+
+
+@pytest.mark.parametrize("key", ["sifted", "test_errors", "crossed", "pulses_sent"])
+def test_a_count_that_no_session_has_is_refused(tmp_path: Path, key: str) -> None:
+    text = re.sub(rf"(?m)^{key} = .*$", f"{key} = {'9' * 400}", with_limit(3e-4))
+    assert "999" in text
+    with pytest.raises(UsageError, match=key):
+        session_key(load_session(write(tmp_path, text)), None, Link())
 
 
 def test_rigorous_bounds_are_the_default(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ def test_picoquant_export(tmp_path: Path) -> None:
         (PICOHARP.replace("3\t8", "3"), "line 14: 1 numbers where"),
         (PICOHARP.replace("3\t8", "3\t0.5"), "line 14: .*whole numbers"),
         (PICOHARP.replace("3\t8", "3\t-8"), "line 14: .*not negative"),
+        (PICOHARP.replace("3\t8", f"3\t{'9' * 20}"), "line 14: .*at most 9007199254740992"),
         (PICOHARP.replace("#ns/channel", "#nothing"), "gives the bin width"),
         (PICOHARP.replace("0.0040\t0.0040", "0.0040\t0.0080"), "different bin widths"),
         (PICOHARP.replace("0.0040\t0.0040", "x"), "line 9: no bin width"),

@@ -36,10 +36,10 @@ With decoy states, one number a setting, strongest first, and what the settings 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from qdchar.errors import UsageError
 from qdchar.files import read_toml
@@ -53,7 +53,17 @@ from ..source import SourceFigures
 from .correction import Correction
 from .key import SessionKey, attenuator_session, coherent_session, single_photon_session
 
-Counts = int | tuple[int, ...]
+_MOST_COUNTS = 2**53
+
+
+def _counts_single_clicks(number: int) -> int:
+    if abs(number) > _MOST_COUNTS:
+        raise ValueError(f"at most 2^53 = {_MOST_COUNTS} can be counted to the last one")
+    return number
+
+
+Count = Annotated[int, AfterValidator(_counts_single_clicks)]
+Counts = Count | tuple[Count, ...]
 
 
 class _Table(BaseModel):
@@ -74,8 +84,8 @@ class CountTable(_Table):
 class CorrectionTable(_Table):
     """What error correction and verification disclosed; see the module's text."""
 
-    leaked_bits: int | None = None
-    verification_bits: int | None = None
+    leaked_bits: Count | None = None
+    verification_bits: Count | None = None
     verified: bool = True
 
 

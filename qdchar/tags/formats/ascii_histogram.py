@@ -16,6 +16,7 @@ from qdchar.files import refuse_irregular
 _WIDTH_KEYS: Final = ("#ns/channel", "#ns/bin")
 _CURVES_KEY: Final = "#display curve no."
 _COUNTS_KEY: Final = "#counts"
+_MOST_COUNTS: Final = 1 << 53  # beyond, a sum of bins would overflow
 _MAX_FILE_BYTES: Final = 1 << 28  # bytes; a histogram of 65 536 bins and 512 curves has less
 
 
@@ -111,6 +112,10 @@ def _counts(file: Path, lines: list[str], first: int) -> NDArray[np.int64]:
             )
         if min(rows[-1]) < 0:
             raise RecordError(f"{file}, line {number}: {line[:60]!r}: counts are not negative")
+        if max(rows[-1]) > _MOST_COUNTS:
+            raise RecordError(
+                f"{file}, line {number}: {line[:60]!r}: a bin has at most {_MOST_COUNTS} counts"
+            )
     return np.array(rows, dtype=np.int64).reshape(len(rows), -1)
 
 
