@@ -47,7 +47,7 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if not cannot_be_written(error):
+        if error.errno is None:  # of HDF5, and of something else
             raise
         raise RunFolderError(
             f"{path}: cannot be written: {error.strerror}. Free some space or choose another "

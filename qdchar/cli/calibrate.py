@@ -153,6 +153,7 @@ def calibrate(
             plan = preflight.plan_calibration(station, registry, recipe)
             folder = out if resume_folder is None else resume_folder
             preflight.check(station, registry, recipe, plan.measurements, folder=folder, link=link)
+            stack.callback(station.release)  # the run folder may not be writable
             station.reserve()
         if resume_folder is None:
             source = "simulated" if station is None else station.file.source

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ._options import as_json
+from ._outputs import refuse_output
 
 if TYPE_CHECKING:
     from qdchar.tags import TagSource
@@ -76,6 +77,7 @@ def convert(
     from qdchar.tags.convert import write_hdf5
     from qdchar.tags.formats.ptu_writer import write_ptu
 
+    refuse_output("OUT", target, new=True)
     tags = open_tags(source)
     suffix = target.suffix.lower()
     refuse_loss(tags, suffix, mode)

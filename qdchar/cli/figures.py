@@ -9,6 +9,7 @@ import click
 
 from qdchar.errors import UsageError
 
+from ._outputs import writing_output
 from ._records import accept_option
 from ._source import given_source_and_link
 
@@ -48,15 +49,17 @@ def figures(
     star = given or SourceFigures()
     try:
         out.mkdir(parents=True, exist_ok=True)
-        files = []
-        for name in names:
-            figure = FIGURES[name](star, link)
-            for suffix in ("png", "pdf"):
-                file = out / f"{name}.{suffix}"
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"--out {out}: cannot be written ({reason})") from error
+    files = []
+    for name in names:
+        figure = FIGURES[name](star, link)
+        for suffix in ("png", "pdf"):
+            file = out / f"{name}.{suffix}"
+            with writing_output("--out", file):
                 figure.savefig(file, dpi=200)
-                files.append(str(file))
-                click.echo(file)
-    except OSError as error:
-        raise UsageError(f"--out {out}: cannot be written ({error.strerror})") from error
+            files.append(str(file))
+            click.echo(file)
     if as_json:
         click.echo(json.dumps({"files": files}))

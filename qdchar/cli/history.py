@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from qdchar.errors import UsageError
-
 from ._options import as_json
+from ._outputs import refuse_output, writing_output
 from ._records import verdict_json, verdict_text
 
 if TYPE_CHECKING:
@@ -60,6 +59,8 @@ def history(
     from qdchar.notation import text
     from qdchar.quantities import is_known, quantity
 
+    refuse_output("--figure", figure_file)
+    refuse_output("--csv", csv_file)
     skipped: list[str] = []
 
     def skip(reason: str) -> None:
@@ -81,15 +82,13 @@ def history(
     if figure_file is not None:
         from qdchar.report.figures import draw_history
 
-        draw_history(records, shown).savefig(figure_file)
+        with writing_output("--figure", figure_file):
+            draw_history(records, shown).savefig(figure_file)
         click.echo(f"figure: {figure_file}")
     if csv_file is not None:
-        try:
-            history_table(records, names).to_csv(csv_file, index=False)
-        except OSError as error:
-            # pandas raises OSError with a text only where the folder does not exist
-            reason = error.strerror or error
-            raise UsageError(f"--csv {csv_file}: cannot be written ({reason})") from error
+        table = history_table(records, names)
+        with writing_output("--csv", csv_file):
+            table.to_csv(csv_file, index=False)
         click.echo(f"table: {csv_file}")
     if json_line:
         series = {

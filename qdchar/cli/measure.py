@@ -108,6 +108,7 @@ def measure(
         return 0
     display.expect(steps)
     with ExitStack() as stack:
+        stack.callback(station.release)  # the run folder may not be writable
         station.reserve()
         run = stack.enter_context(Run.create(out, station.file.source, name))
         station.note_run(run.folder)

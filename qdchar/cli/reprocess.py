@@ -14,6 +14,7 @@ import click
 from qdchar.errors import InconclusiveError, RecordError
 
 from ._options import as_json
+from ._outputs import refuse_output, writing_output
 
 
 def fit_file(analysis: str, file: Path) -> dict[str, Any]:
@@ -73,12 +74,11 @@ def reprocess(
     from qdchar.tags.archive import map_files, open_executor
 
     done: list[dict[str, Any]] = []
-    try:
-        sink = None if out is None else out.open("x")
-    except OSError as error:
-        raise RecordError(
-            f"--out {out} cannot be written: {error.strerror}; give a file that does not exist yet"
-        ) from error
+    sink = None
+    if out is not None:
+        refuse_output("--out", out, new=True)
+        with writing_output("--out", out):
+            sink = out.open("x")
     try:
         with open_executor(executor) as pool:
             for number, result in enumerate(map_files(ANALYSES[analysis], files, pool), start=1):

@@ -13,6 +13,7 @@ import click
 from qdchar.errors import UsageError
 
 from ._options import as_json, fault_option
+from ._outputs import refuse_output, writing_output
 
 if TYPE_CHECKING:
     from qdchar.drivers.twin.lab import Lab
@@ -85,6 +86,7 @@ def twin(
         return 0
     if seed < 0:
         raise UsageError(f"--seed {seed}: a seed is an integer of 0 or more")
+    refuse_output("--station", station_file)
     truth, plans = Truth.from_settings(_parsed(settings)), planned(faults)
     if truth_only:
         lab = BrokenLab(truth, seed, plans)
@@ -99,7 +101,8 @@ def twin(
     ):
         station = station_toml(served)
         if station_file is not None:
-            station_file.write_text(station, encoding="utf-8")
+            with writing_output("--station", station_file):
+                station_file.write_text(station, encoding="utf-8")
         if json_line:
             where = station if station_file is None else str(station_file)
             click.echo(json.dumps({"station": where, "ports": served.ports}))

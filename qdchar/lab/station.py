@@ -82,6 +82,10 @@ class Station:
         """
         self._lock.acquire()
 
+    def release(self) -> None:
+        """Let other runs use the instruments; idempotent. Leaving the station does it, too."""
+        self._lock.release()
+
     def note_run(self, folder: Path) -> None:
         """Let those who are refused know which run holds the station."""
         self._lock.note(str(folder))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qdchar.estimate import Estimate
-from qdchar.files import read_json
+from qdchar.files import read_json, write_text
 from qdchar.keyrate import predict, source_and_link
 from qdchar.keyrate.comparators import COMPARATORS
 from qdchar.lab.outcome import Outcome, load_outcome
@@ -92,7 +92,7 @@ def write_report(folder: Path, outcome: Outcome | None = None) -> Path:
         snapshot=read_json(folder / "snapshot_after.json"),
     )
     file = folder / "report.html"
-    file.write_text(page, encoding="utf-8")
+    write_text(file, page)
     return file
 
 

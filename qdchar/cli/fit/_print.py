@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from qdchar.errors import InconclusiveError, RecordError
+from qdchar.errors import InconclusiveError
+
+from .._outputs import writing_output
 
 if TYPE_CHECKING:
     from qdchar.fit import Result
@@ -55,8 +57,6 @@ def _draw(result: Result, file: Path) -> None:
     curves = [curve for f in result.fits for curve in f.curves]
     for k, curve in enumerate(curves, start=1):
         target = file if len(curves) == 1 else file.with_stem(f"{file.stem}_{k}")
-        try:
+        with writing_output("--figure", target):
             draw_curve(curve).savefig(target)
-        except (OSError, ValueError) as error:
-            raise RecordError(f"{target}: cannot be drawn: {error}") from None
         click.echo(f"figure: {target}")
