@@ -60,6 +60,7 @@ CASES = (
     Case(_fit("hbt", "delay200ns.ptu"), "g2_zero", 0.0802),
     Case(_fit("hbt", "delay200ns.ptu", "--delay", "200e-9"), "g2_zero", 0.0802),
     Case(_fit("hbt", "crosstalk.ptu"), "g2_zero", 0.02),
+    Case(_fit("hbt", "crosstalk.ptu", "--window", "1e-9"), "g2_zero", 0.02),
     Case(("info", "tcspc.hdf5")),
     Case(_fit("hbt", "tcspc.hdf5"), "g2_zero", 0.05),
     Case(_fit("lifetime", "tcspc.hdf5"), "lifetime", 0.9e-9),

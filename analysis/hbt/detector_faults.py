@@ -92,11 +92,13 @@ def recovered_after(gaps: AfterClicks) -> int:
     """Return the first pulse after a click at which both detectors have recovered.
 
     Without a clock: the pulses on which a detector clicks much less often after its own click than
-    after one of the other.
+    after one of the other, from the click on until it is seen to be live.
     """
     own = np.stack([gaps.counts[0, :, 0, 0], gaps.counts[1, :, 1, 0]])
     other = np.stack([gaps.counts[1, :, 0, 0], gaps.counts[0, :, 1, 0]])
-    dead = (other >= _FEWEST) & (own < 0.5 * other)
+    known, low = other >= _FEWEST, own < 0.5 * other
+    known[:, 0] = False  # on the pulse of the click itself no detector clicks twice
+    dead = known & low & (np.cumsum(known & ~low, axis=1) == 0)
     return 1 + int(np.flatnonzero(dead.any(axis=0)).max(initial=0))
 
 

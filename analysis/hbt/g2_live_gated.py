@@ -187,6 +187,7 @@ def analyse_file(
     period_s: float | None = None,
     channels: tuple[int, int] | None = None,
     window_s: float | None = None,
+    range_s: float | None = None,
     choice: CurveChoice = AS_IN_THE_FILE,
 ) -> Result:
     """Find g2(0) from a file of time tags or a histogram.
@@ -207,6 +208,9 @@ def analyse_file(
     window_s
         Take pairs within this distance of a peak's centre [s]; half a period by default. For time
         tags only: the peaks of a histogram are fitted.
+    range_s
+        Delays looked at to both sides of the zero peak [s]; by default 150 ns, or ten periods if
+        that is too few. For time tags only.
     choice
         Column or curve and unit, where a histogram leaves them open.
 
@@ -229,24 +233,31 @@ def analyse_file(
     Notes
     -----
     A run of qdchar's own, which knows its clock channel, is counted on live pulses as in
-    `analyse`, unless period, channels or window are given. Other tags are taken by the areas of
+    `analyse`, unless period, channels, window or range are given. Other tags are taken by the areas
+    of
     their peaks (`g2_peak_areas.analyse_tags`), a histogram is fitted
     (`g2_comb_fit.analyse_histogram`).
     """
     if is_histogram(path):
-        if channels is not None or window_s is not None:
+        if any(given is not None for given in (channels, window_s, range_s)):
             raise UsageError(
-                f"{path} is a histogram: its channels are fixed, and its peaks are fitted, so that "
-                "there is no window; leave out both options"
+                f"{path} is a histogram: its channels and its range are fixed, and its peaks are "
+                "fitted, so that there is no window; leave out these options"
             )
         return analyse_histogram(read_histogram(path, choice), path.name, delay_s, period_s)
     if choice != AS_IN_THE_FILE:
         raise UsageError(f"{path} holds time tags: columns, curves and units are of histograms")
     tags = open_tags(path)
     run = wired_run(path, tags)
-    if run is None or any(given is not None for given in (period_s, channels, window_s)):
+    if run is None or any(g is not None for g in (period_s, channels, window_s, range_s)):
         return analyse_tags(
-            tags, path, delay_s=delay_s, period_s=period_s, channels=channels, window_s=window_s
+            tags,
+            path,
+            delay_s=delay_s,
+            period_s=period_s,
+            channels=channels,
+            window_s=window_s,
+            range_s=range_s,
         )
     pulsed = open_run(run, delay_s, tags=tags)
     result = _of_pulses(pulsed, "g2_zero", "detectors")

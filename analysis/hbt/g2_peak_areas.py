@@ -16,6 +16,7 @@ from qdchar.fit import Curve, Fit, Result
 from qdchar.tags import DelayMeasurement, TagSource, cross_correlation
 from qdchar.tags.counting.after_clicks import AfterClicks
 from qdchar.tags.timing.delay import locate_zero_peak
+from qdchar.tags.timing.delay_survey import survey
 
 from ..detection.afterpulsing import afterpulsing, describe_afterpulsing
 from ..detection.cross_talk import cross_talk
@@ -30,12 +31,21 @@ from ..statistics.intervals import (
     upper_limit_ratio,
     widen,
 )
-from ..statistics.jackknife import jackknife
+from ..statistics.jackknife import Statistic, Table, jackknife
 from .detector_faults import afterpulsing_problem, recovered_after
+from .overlap import Overlap, most_overlap, overlap
+from .uncertainty import K_ONE_SIDED_95
 
 _BLOCKS = 40
 _MOST_BINS = 1 << 15
-_RANGE_S = 150e-9
+_RANGE_PS = 150_000.0
+_LONGEST_PERIOD = 1.0 / 3.5
+"""Longest period over the range of delays such that this holds six complete peaks anyway."""
+_PERIODS = 10.0
+_SMALL_OVERLAP = 0.3
+"""Overlap of the peaks that is left in their areas, over the standard uncertainty of g2."""
+_DISAGREE = 4.0
+"""Standard uncertainties between the areas and the comb from which on they disagree."""
 _TAGS_FOR_GAPS = 4_000_000
 
 
@@ -47,7 +57,7 @@ def analyse_tags(
     period_s: float | None = None,
     channels: tuple[int, int] | None = None,
     window_s: float | None = None,
-    range_s: float = _RANGE_S,
+    range_s: float | None = None,
 ) -> Result:
     """Find g2(0) from the peak areas of a correlation; arguments as in `hbt.analyse_file`.
 
@@ -60,16 +70,20 @@ def analyse_tags(
     that uses the time-averaged photon number needs the other normalisation, by the product of the
     singles of time blocks, ``g2_zero_time_averaged``; it is larger by 1 + b.
     """
-    picoseconds = tuple(None if x is None else x * 1e12 for x in (period_s, delay_s))
+    wanted = _Wanted(*(None if x is None else x * 1e12 for x in (period_s, delay_s, range_s)))
     pairs = [channels] if channels else _candidate_pairs(source, path)
     found, reasons = [], []
-    for a, b in pairs:
-        try:
-            found.append(_correlate(source, a, b, range_s * 1e12, *picoseconds))
-        except InconclusiveError as error:
-            if len(pairs) == 1:
-                raise
-            reasons.append(f"{a} and {b}: {error}")
+    # a look at delays near zero is enough for most files, a survey finds the rest
+    for look in (_correlate, _survey_and_correlate):
+        for a, b in pairs:
+            try:
+                found.append(look(source, a, b, wanted))
+            except InconclusiveError as error:
+                if len(pairs) == 1 and look is _survey_and_correlate:
+                    raise
+                reasons.append(f"{a} and {b}: {error}")
+        if found:
+            break
     if len(found) != 1:
         raise UsageError(
             f"{path}: {len(found)} pairs of its channels show a zero peak; name the channels of "
@@ -117,35 +131,68 @@ class _Correlation:
     block_s: float
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """What the user said about a file [ps]."""
+
+    period_ps: float | None
+    delay_ps: float | None
+    range_ps: float | None
+
+    def range_for(self, period_ps: float | None) -> float:
+        """Return the range of delays about the zero peak: 150 ns, or ten periods if longer."""
+        if self.range_ps is not None:
+            return self.range_ps
+        if period_ps is not None and period_ps > _LONGEST_PERIOD * _RANGE_PS:
+            return _PERIODS * period_ps
+        return _RANGE_PS
+
+
 def _correlate(
     source: TagSource,
     channel_a: int,
     channel_b: int,
-    range_ps: float,
-    period_ps: float | None,
-    delay_ps: float | None,
+    wanted: _Wanted,
+    period_ps: float | None = None,
+    centre_ps: float = 0.0,
 ) -> _Correlation:
+    """Correlate about a delay; `period_ps` is what a survey found, for the range alone."""
+    given_ps = wanted.period_ps
+    if given_ps is None:
+        given_ps = source.metadata.sync_period_ps
+    range_ps = wanted.range_for(given_ps if period_ps is None else period_ps)
+    if wanted.delay_ps is not None and abs(wanted.delay_ps) > 0.5 * range_ps:
+        centre_ps = wanted.delay_ps
     step = max(round(source.resolution_ps), 1)
     bin_ps = step * math.ceil(2 * range_ps / step / _MOST_BINS)
+    half = -(-math.ceil(range_ps) // bin_ps)
     histogram = cross_correlation(
         source,
         channel_a,
         channel_b,
         bin_ps=bin_ps,
-        range_ps=math.ceil(range_ps),
+        range_ps=2 * half * bin_ps,
+        start_ps=(round(centre_ps / bin_ps) - half) * bin_ps,
         uneven_bins=True,
         n_blocks=_BLOCKS,
     )
     if histogram.block_counts is None or histogram.block_clicks is None:
         raise RuntimeError("the correlation was asked for by block")
-    zero = locate_zero_peak(
-        histogram,
-        period_ps=period_ps if period_ps is not None else source.metadata.sync_period_ps,
-        delay_ps=delay_ps,
-    )
+    zero = locate_zero_peak(histogram, period_ps=given_ps, delay_ps=wanted.delay_ps)
     return _Correlation(
         zero, histogram.block_counts, histogram.block_clicks, source.duration_s / _BLOCKS
     )
+
+
+def _survey_and_correlate(
+    source: TagSource, channel_a: int, channel_b: int, wanted: _Wanted
+) -> _Correlation:
+    """Look for period and delay up to 10 us and 1 ms first."""
+    given_ps = wanted.period_ps
+    if given_ps is None:
+        given_ps = source.metadata.sync_period_ps
+    found = survey(source, channel_a, channel_b, period_ps=given_ps, delay_ps=wanted.delay_ps)
+    return _correlate(source, channel_a, channel_b, wanted, found.period_ps, found.delay_ps)
 
 
 def _result(
@@ -167,15 +214,20 @@ def _result(
         raise InconclusiveError(f"{label}: no pairs in the side peaks; record longer")
     # pulsed light is not even in time: a window holds what it holds of a side peak
     held = total / int(_areas(c, period / 2)[:, ~is_zero].sum())
-    by_chance = np.prod(c.singles, axis=1) * (period * 1e-12 / c.block_s) * held
-    table = np.column_stack([zero, sides / n_sides, by_chance]).astype(np.float64)
+    per_pair = period * 1e-12 / c.block_s * held
+
+    def by_chance(t: Table) -> float:
+        """Pairs of independent clicks at the count rates of all blocks together."""
+        return float(t[:, 2].sum() * t[:, 3].sum()) * per_pair / len(t)
+
+    table = np.column_stack([zero, sides / n_sides, c.singles]).astype(np.float64)
     window_text = ""
     if window_s is not None:
         window_text = (
             f" within {window / 1000:.3g} ns of their centres, {100 * held:.4g} % of a side peak's"
         )
 
-    side, chance = total / n_sides, float(by_chance.sum())
+    side, chance = total / n_sides, by_chance(table)
     again = afterpulsing(gaps.counts, gaps.clicks, recovered_after(gaps))
     # they fall anywhere between two pulses, and pair with the other detector's clicks
     taken_off = [
@@ -184,50 +236,67 @@ def _result(
         if each.significant
     ]
 
-    def g2(name: str, column: int, mean: float, method: str) -> tuple[Estimate, float]:
+    low, high = jeffreys_ratio(k, total, LEVEL_68)
+    comb = _overlap(c, window, label, k / side, 0.5 * total / side * (high - low))
+
+    def mean_side(t: Table) -> float:
+        return float(t[:, 1].sum())
+
+    def g2(name: str, mean_of: Statistic, method: str) -> tuple[Estimate, float]:
+        mean = mean_of(table)
         ends = [exact_ratio(k, total, level) for level in (LEVEL_68, LEVEL_95)]
         scale = total / mean  # from k/total to k/mean
         poisson = [(low * scale, high * scale) for low, high in ends]
         likely = jeffreys_ratio(k, total, LEVEL_68)
         u = 0.5 * scale * (likely[1] - likely[0])
-        blocks = jackknife(lambda t: float(t[:, 0].sum() / t[:, column].sum()), table)
-        larger, raw = max(1.0, blocks / u), k / mean
+        u_blocks = jackknife(lambda t: float(t[:, 0].sum()) / mean_of(t), table)
+        larger, raw = max(1.0, u_blocks / u), k / mean
+        limit = raw + larger * (scale * upper_limit_ratio(k, total, LEVEL_95) - raw)
+        ends_of = [scaled_interval(raw, each, larger) for each in poisson]
+        u, what = larger * u, "coincidences"
         off = side / mean * sum(t.value for t in taken_off)
         others = [replace(c, u=side / mean * c.u) for t in taken_off for c in t.budget]
+        if comb is not None:
+            raw, u, what = comb.g2 * side / mean, comb.u * side / mean, "comb"
+            ends_of = [
+                (low * side / mean, high * side / mean)
+                for low, high in (comb.interval_68, comb.interval_95)
+            ]
+            limit = raw + K_ONE_SIDED_95 / K_95 * (ends_of[1][1] - raw)
+            method += f"; {comb.remark}"
+            u_level = jackknife(lambda t: mean_side(t) / mean_of(t), table)
+            others.append(Contribution(f"side peaks, {label}", raw * mean / side * u_level))
         value = raw - off
         if taken_off:
             method += f"; {off:.3g} taken off for afterpulses"
 
         def interval(which: int) -> Interval:
-            low, high = scaled_interval(raw, poisson[which], larger)
+            low, high = ends_of[which]
             u_others = math.sqrt(sum(c.u**2 for c in others))
             low, high = widen(value, (low - off, high - off), (1.0, K_95)[which], u_others)
             return max(low, 0.0), max(high, 0.0)
 
-        limit = scale * upper_limit_ratio(k, total, LEVEL_95)
         estimate = Estimate(
             name=name,
             value=value,
             method=method + remarks,
             plane="detectors",
-            budget=(Contribution(f"coincidences, {label}", u * larger), *others),
+            budget=(Contribution(f"{what}, {label}", u), *others),
             interval_68=interval(0),
             interval_95=interval(1),
         )
-        return estimate, value + larger * (limit - raw)
+        return estimate, value + limit - raw
 
     pairs = f"{k} pair{'s' if k != 1 else ''} in the zero peak{window_text}"
     amplitude = side / chance - 1.0
     near, _ = g2(
         "g2_zero",
-        1,
-        side,
+        mean_side,
         f"{pairs} against {side:.1f} a side peak ({n_sides} peaks)",
     )
     averaged, upper = g2(
         "g2_zero_time_averaged",
-        2,
-        chance,
+        by_chance,
         f"{pairs} against {chance:.1f} of independent light at the same count rates",
     )
     estimates = (
@@ -236,24 +305,28 @@ def _result(
         Estimate(
             name="g2_zero_upper",
             value=upper,
-            method="Clopper-Pearson limit of the pairs, stretched to the scatter of time blocks",
+            method="Clopper-Pearson limit of the pairs, stretched to the scatter of time blocks"
+            if comb is None
+            else "from the 95 % interval of the comb fit",
             plane="detectors",
         ),
         Estimate(
             name="blinking_amplitude",
             value=amplitude,
-            method="side peaks over singles products of time blocks",
+            method=_blinking_method(c, table, per_pair),
             plane="detectors",
             budget=(
                 Contribution(
                     f"side peaks, {label}",
-                    jackknife(lambda t: float(t[:, 1].sum() / t[:, 2].sum()), table),
+                    jackknife(lambda t: mean_side(t) / by_chance(t), table),
                 ),
             ),
         ),
         *delay_and_period(c.zero, label),
     )
-    problems = _problems(c, total)
+    problems = _problems(c, total, gaps)
+    if comb is not None:
+        problems = (*problems, *comb.problems)
     if taken_off:
         words = describe_afterpulsing(again, period * 1e-12)
         problems = (*problems, *afterpulsing_problem(words, k / side, near))
@@ -261,9 +334,47 @@ def _result(
     talk = cross_talk(
         histogram.centres_ps - c.zero.delay_ps, histogram.counts, period, int(c.singles.sum())
     )
-    if talk is not None:
+    if talk is not None and np.abs(talk.delays_s).min() * 1e12 > window:
+        near = replace(near, method=f"{near.method}; outside of the windows there is {talk}")
+        estimates = (near, *estimates[1:])
+    elif talk is not None:
         problems = (*problems, str(talk))
     return Result(estimates, (_peaks(c.zero, areas.sum(axis=0), k / side),), problems)
+
+
+def _overlap(
+    c: _Correlation, window_ps: float, label: str, by_area: float, u_by_area: float
+) -> Overlap | None:
+    """Return the fit of the comb where the peaks' overlap matters, None where areas are right."""
+    if most_overlap(c.zero) < _SMALL_OVERLAP * u_by_area:
+        return None
+    comb = overlap(c.zero, c.pairs, window_ps, label)
+    if comb is None or comb.excess < _SMALL_OVERLAP * u_by_area:
+        return None
+    if abs(comb.g2 + comb.excess - by_area) > _DISAGREE * u_by_area:
+        return replace(
+            comb,
+            problems=(
+                *comb.problems,
+                f"{label}: the peaks overlap, and the fit of the comb does not explain the areas: "
+                f"{by_area:.3g} of a side peak is in the window of the zero peak, the fit has "
+                f"{comb.g2 + comb.excess:.3g}. Give the pulse clock to the tagger as well",
+            ),
+        )
+    return comb
+
+
+def _blinking_method(c: _Correlation, table: Table, per_pair: float) -> str:
+    """Say how the amplitude depends on the length of time blocks, and what the run cannot see."""
+    blocks = len(table)
+    within = float(np.prod(table[:, 2:], axis=1).sum()) * per_pair
+    reach_s = 1e-12 * c.zero.period_ps * float(np.abs(c.zero.lags).max())
+    return (
+        f"side peaks over the product of the count rates of the whole run; within blocks of "
+        f"{c.block_s:.2g} s it is {float(table[:, 1].sum()) / within - 1.0:.3g}, and the "
+        f"difference is drift or slow blinking. Fluctuations faster than {reach_s * 1e9:.3g} ns "
+        f"are seen in part, those slower than {0.1 * blocks * c.block_s:.2g} s hardly"
+    )
 
 
 def delay_and_period(zero: DelayMeasurement, label: str) -> tuple[Estimate, Estimate]:
@@ -293,18 +404,19 @@ def _areas(c: _Correlation, window_ps: float) -> NDArray[np.int64]:
     """Pairs in each peak and block, shape (blocks, peaks)."""
     centres = c.zero.histogram.centres_ps - c.zero.delay_ps
     lag = np.floor(centres / c.zero.period_ps + 0.5).astype(np.int64)
-    near = np.abs(centres - lag * c.zero.period_ps) <= window_ps
-    areas = np.zeros((len(c.pairs), len(c.zero.lags)), np.int64)
-    for i, n in enumerate(c.zero.lags):
-        areas[:, i] = c.pairs[:, near & (lag == n)].sum(axis=1)
-    return areas
+    place = lag - c.zero.lags[0]
+    use = (np.abs(centres - lag * c.zero.period_ps) <= window_ps) & (place >= 0)
+    use &= place < len(c.zero.lags)
+    n_peaks = len(c.zero.lags)
+    by_block = [np.bincount(place[use], row[use], n_peaks) for row in c.pairs]
+    return np.stack(by_block).astype(np.int64)
 
 
-def _problems(c: _Correlation, total: int) -> tuple[str, ...]:
-    """Say where dead time would shape the near peaks by more than their statistics."""
+def _problems(c: _Correlation, total: int, gaps: AfterClicks) -> tuple[str, ...]:
+    """Say where dead time shapes the near peaks by more than their statistics."""
     period_s = c.zero.period_ps * 1e-12
     clicks = float(c.singles.sum(axis=0).max()) * period_s / (c.block_s * len(c.singles))
-    if clicks < 1.0 / math.sqrt(total):
+    if clicks < 1.0 / math.sqrt(total) or recovered_after(gaps) == 1:
         return ()
     return (
         f"{clicks:.2g} clicks per pulse and detector: after a click a detector is dead and the "

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @click.option("--period", "period_s", type=float, help="Pulse period [s].")
 @channels_option
 @click.option("--window", "window_s", type=float, help="Half width of a peak's window [s].")
+@click.option("--range", "range_s", type=float, help="Delays to each side of the zero peak [s].")
 @histogram_options
 @figure_option
 @as_json
@@ -30,6 +31,7 @@ def hbt(
     period_s: float | None,
     channels: tuple[int, int] | None,
     window_s: float | None,
+    range_s: float | None,
     choice: CurveChoice,
     figure: Path | None,
     json_line: bool,
@@ -46,6 +48,7 @@ def hbt(
         period_s=period_s,
         channels=channels,
         window_s=window_s,
+        range_s=range_s,
         choice=choice,
     )
     return show(result, figure, json_line)

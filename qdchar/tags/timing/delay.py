@@ -22,6 +22,9 @@ from ..source import TagSource
 
 _MOST_BINS: Final = 1 << 17
 _SIGNIFICANCE: Final = 1e-4
+_FULL_PEAK: Final = 20
+_EMPTY: Final = 10.0
+"""A peak with so many times fewer pairs than the highest one is empty."""
 
 
 @dataclass(frozen=True)
@@ -173,8 +176,9 @@ def locate_zero_peak(
         place[inside], weights=counts[inside], minlength=len(lags)
     ).astype(np.int64)  # fmt: skip
 
+    _check_no_fraction(areas, period)
     if delay_ps is None:
-        zero, chance = _the_low_peak(areas, centre + np.asarray(lags * period, np.float64))
+        zero, chance = the_low_peak(areas, centre + np.asarray(lags * period, np.float64))
     else:
         if not lags[0] <= 0 <= lags[-1]:
             raise InconclusiveError(
@@ -247,6 +251,15 @@ def _check_clear(comb: Comb) -> None:
         )
 
 
+def _check_no_fraction(areas: NDArray[np.int64], period: float) -> None:
+    """Refuse a fraction of the true period, of whose peaks most or every second one is empty."""
+    if areas.max() >= _FULL_PEAK and _EMPTY * np.quantile(areas, 0.25) < areas.max():
+        raise InconclusiveError(
+            f"of the peaks every {period / 1000:.3f} ns a quarter or more are nearly empty: the "
+            "pulse period is a multiple of that; give it, or take a wider range of delays"
+        )
+
+
 def _find_comb(
     delays: NDArray[np.float64],
     counts: NDArray[np.float64],
@@ -276,6 +289,11 @@ def _find_comb(
         turned = np.exp(2j * np.pi * (near - position) / period)
         contrast = abs(complex(np.dot(weights, turned))) / pairs
         spread = float(np.dot(weights, lags**2))
+        if spread == 0.0 or contrast == 0.0:
+            raise InconclusiveError(
+                f"all pairs lie in one peak of {period / 1000:.3f} ns, or show no peaks at all: "
+                "widen the range of delays"
+            )
         # A pair's displacement from its peak, unbiased by the width of the peak; the period that
         # maximises the contrast is too long, for a longer period blurs a peak of given width less.
         off = turned.imag * period / (2 * np.pi * contrast)
@@ -323,7 +341,19 @@ def _chance(areas: NDArray[np.int64], which: int) -> float:
     return min(1.0, len(areas) * once)
 
 
-def _the_low_peak(areas: NDArray[np.int64], positions_ps: NDArray[np.float64]) -> tuple[int, float]:
+def the_low_peak(areas: NDArray[np.int64], positions_ps: NDArray[np.float64]) -> tuple[int, float]:
+    """Return the number of the one significantly low peak, and how probable it is by chance.
+
+    Parameters
+    ----------
+    areas, positions_ps
+        Pairs in each peak, and its delay [ps], shape (n_peaks,).
+
+    Raises
+    ------
+    InconclusiveError
+        If no peak is low, or more than one.
+    """
     order = np.argsort(areas, kind="stable")
     lowest = int(order[0])
     chance = _chance(areas, lowest)

@@ -1,0 +1,167 @@
+"""g2(0) of tag files from elsewhere: any rate and delay, peaks that overlap, slow blinking."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from qdchar.analysis import hbt
+from qdchar.tags import TagWriter
+
+Times = NDArray[np.float64]
+
+
+def write(path: Path, a: Times, b: Times, span_ps: float) -> Path:
+    times = np.concatenate([a, b])
+    channels = np.repeat(np.array([0, 1], np.uint8), [len(a), len(b)])
+    keep = (times >= 0) & (times < span_ps)
+    ticks = np.floor(times[keep]).astype(np.int64)
+    order = np.argsort(ticks, kind="stable")
+    with TagWriter(path, resolution_ps=1.0) as writer:
+        writer.append(ticks[order], channels[keep][order], covered_until_ps=int(span_ps))
+    return path
+
+
+def clicks(
+    rng: np.random.Generator,
+    pulses: int,
+    *,
+    period_ps: float,
+    g2: float,
+    p: float,
+    lifetime_ps: float,
+    delay_ps: float = 0.0,
+    on: NDArray[np.bool_] | None = None,
+) -> tuple[Times, Times]:
+    """Clicks of two detectors: each clicks with probability p, both with g2 p**2."""
+    both = g2 * p**2
+    draw = rng.random(pulses)
+    if on is not None:
+        draw[~on] = 1.0
+    on_a, on_b = draw < p, (draw < both) | ((draw >= p) & (draw < 2 * p - both))
+    a, b = (
+        period_ps * k + 1_000.0 + rng.exponential(lifetime_ps, len(k))
+        for k in (np.flatnonzero(on_a), np.flatnonzero(on_b))
+    )
+    return a, b + delay_ps
+
+
+@pytest.mark.parametrize(
+    ("period_ps", "delay_ps", "lifetime_ps", "pulses", "p"),
+    [
+        (70_000.0, 0.0, 700.0, 2_000_000, 0.02),
+        (130_000.0, -90_000.0, 700.0, 2_000_000, 0.02),
+        (830_000.0, 2_300.0, 900.0, 1_000_000, 0.03),
+        (9_700_000.0, 40_000.0, 900.0, 400_000, 0.05),
+        (12_900.0, 331_000.0, 500.0, 4_000_000, 0.015),
+        (12_900.0, -870_000_000.0, 500.0, 4_000_000, 0.015),
+        (520.0, 3_100.0, 40.0, 2_500_000, 0.01),
+    ],
+)
+def test_any_pulse_rate_and_delay(
+    tmp_path: Path,
+    period_ps: float,
+    delay_ps: float,
+    lifetime_ps: float,
+    pulses: int,
+    p: float,
+) -> None:
+    rng = np.random.default_rng(31)
+    a, b = clicks(
+        rng, pulses, period_ps=period_ps, g2=0.15, p=p, lifetime_ps=lifetime_ps, delay_ps=delay_ps
+    )
+    file = write(tmp_path / "tags.h5", a, b, pulses * period_ps)
+    result = hbt.analyse_file(file)
+    assert result["pulse_period"].value == pytest.approx(1e-12 * period_ps, rel=1e-4)
+    assert result["electronic_delay"].value == pytest.approx(1e-12 * delay_ps, abs=50e-12)
+    g2 = result["g2_zero"]
+    assert g2.value == pytest.approx(0.15, abs=3.0 * g2.u)
+    assert g2.u < 0.03
+    assert not result.problems
+    # and where period and delay are known beforehand
+    told = hbt.analyse_file(file, period_s=1e-12 * period_ps, delay_s=1e-12 * delay_ps)
+    assert told["g2_zero"].value == pytest.approx(g2.value, abs=0.3 * g2.u)
+
+
+def test_given_delay_does_not_hide_a_fraction_of_the_period(tmp_path: Path) -> None:
+    # of 80 ns, 150 ns to each side show 40 ns: every second peak is empty
+    rng = np.random.default_rng(32)
+    a, b = clicks(rng, 2_000_000, period_ps=80_000.0, g2=0.15, p=0.02, lifetime_ps=500.0)
+    result = hbt.analyse_file(write(tmp_path / "t.h5", a, b, 1.6e11), delay_s=0.0)
+    assert result["pulse_period"].value == pytest.approx(80e-9, rel=1e-4)
+    assert result["g2_zero"].value == pytest.approx(0.15, abs=3 * result["g2_zero"].u)
+
+
+@pytest.mark.parametrize("lifetime_ps", [1_300.0, 2_300.0])
+def test_peaks_that_overlap(tmp_path: Path, lifetime_ps: float) -> None:
+    period, pulses = 12_500.0, 10_000_000
+    rng = np.random.default_rng(33)
+    a, b = clicks(
+        rng, pulses, period_ps=period, g2=0.03, p=0.025, lifetime_ps=lifetime_ps, delay_ps=5_000.0
+    )
+    result = hbt.analyse_file(write(tmp_path / "tags.h5", a, b, pulses * period))
+    g2 = result["g2_zero"]
+    assert g2.value == pytest.approx(0.03, abs=3.0 * g2.u)
+    assert g2.u < 0.01
+    assert "overlap" in g2.method
+    assert not result.problems
+
+
+def test_blinking_slower_than_a_time_block(tmp_path: Path) -> None:
+    # 40 blocks of 50 ms; the source goes off and on every 150 ms or so
+    period, pulses, p = 100_000.0, 20_000_000, 0.004
+    rng = np.random.default_rng(34)
+    switches = np.cumsum(rng.exponential(1.5e6, 40))
+    on = np.searchsorted(switches, np.arange(pulses)) % 2 == 0
+    a, b = clicks(rng, pulses, period_ps=period, g2=0.1, p=p, lifetime_ps=500.0, on=on)
+    result = hbt.analyse_file(write(tmp_path / "tags.h5", a, b, pulses * period))
+    share = float(on.mean())
+    averaged, b = result["g2_zero_time_averaged"], result["blinking_amplitude"]
+    # all of it: <n(n-1)>/<n>^2 over the run, as a key rate needs it
+    assert averaged.value == pytest.approx(0.1 / share, abs=3 * 0.1 / share / 0.1**0.5 * 0.05)
+    assert b.value == pytest.approx(1 / share - 1, rel=0.05)
+    assert "slower than 0.2 s hardly" in b.method
+
+
+def test_dead_time_shorter_than_a_period_raises_no_alarm(tmp_path: Path) -> None:
+    period, pulses = 1_000_000.0, 300_000
+    rng = np.random.default_rng(35)
+    a, b = clicks(rng, pulses, period_ps=period, g2=0.1, p=0.1, lifetime_ps=500.0)
+    result = hbt.analyse_file(write(tmp_path / "tags.h5", a, b, pulses * period))
+    assert not result.problems
+
+
+def test_cross_talk_outside_of_the_window_is_told_but_no_problem(tmp_path: Path) -> None:
+    period, pulses = 12_500.0, 4_000_000
+    rng = np.random.default_rng(36)
+    a, b = clicks(rng, pulses, period_ps=period, g2=0.03, p=0.015, lifetime_ps=300.0)
+    talk = a[rng.random(len(a)) < 0.003] + 3_100.0 + rng.normal(0.0, 60.0)
+    file = write(tmp_path / "tags.h5", a, np.concatenate([b, talk]), pulses * period)
+    assert "cross-talk" in hbt.analyse_file(file).problems[0]
+    result = hbt.analyse_file(file, window_s=1.5e-9)
+    assert not result.problems
+    assert "cross-talk" in result["g2_zero"].method
+    assert result["g2_zero"].value == pytest.approx(0.03, abs=3 * result["g2_zero"].u)
+
+
+CASES = {
+    "overlap.ptu": ({}, 0.010),
+    "rep10MHz.ptu": ({}, 0.1227),
+    "rep1MHz.ptu": ({}, 0.1101),
+    "delay200ns.ptu": ({}, 0.0802),
+    "crosstalk.ptu": ({"window_s": 1e-9}, 0.02),
+}
+
+
+@pytest.mark.parametrize("name", list(CASES))
+def test_files_from_independent_samplers(real_data: Path, name: str) -> None:
+    file = real_data / "cases" / name
+    if not file.exists():
+        pytest.skip(f"{file} is not here")
+    options, right = CASES[name]
+    result = hbt.analyse_file(file, **options)
+    assert result["g2_zero"].value == pytest.approx(right, abs=2.5 * result["g2_zero"].u)
+    assert not result.problems
