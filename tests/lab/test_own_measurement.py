@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+import qdchar.lab
+
 STATION = """
 [measurements]
 cryostat = "my_cryostat:MEASUREMENT"
@@ -71,14 +73,9 @@ TEMPERATURE = Quantity("cryostat_temperature", "K", "T_c", "cryostat temperature
 MEASUREMENT = Measurement(name="cryostat", title="cryostat", run=run, settings=CryostatSettings,
                           provides=(TEMPERATURE,), roles=("thermometer",))
 '''
-QUICK = """
-[cryostat]
-readings = 5
-[hbt]
-after_s = 0.3
-[etalon]
-settle_s = 2.0
-"""
+GIVEN = ("--station", "station.toml", "--recipe", "recipe.toml")
+QUICK = Path(qdchar.lab.__file__).parent / "recipes" / "quick.toml"
+RECIPE = QUICK.read_text() + "\n[cryostat]\nreadings = 5\n"
 
 
 def test_the_three_files_are_short() -> None:
@@ -103,13 +100,13 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         file.write_text(file.read_text() + STATION)
         (folder / "my_thermometer.py").write_text(DRIVER)
         (folder / "my_cryostat.py").write_text(MEASUREMENT)
-        (folder / "recipe.toml").write_text(QUICK)
+        (folder / "recipe.toml").write_text(RECIPE)
         yield folder
         twin.stdin.close()
         twin.wait(10)
 
 
-def qdchar(lab: Path, *words: str) -> dict[str, Any]:
+def run_qdchar(lab: Path, *words: str) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, "-m", "qdchar", *words, "--json"],
         capture_output=True,
@@ -124,37 +121,41 @@ def qdchar(lab: Path, *words: str) -> dict[str, Any]:
 
 
 def test_check_and_measure_know_it(lab: Path) -> None:
-    checked = qdchar(lab, "check", "--station", "station.toml")
+    checked = run_qdchar(lab, "check", "--station", "station.toml")
     assert checked["instruments"]["thermometer"]["state"] == {"temperature_K": 4.25}
     assert checked["measurements"]["cryostat"] == {"possible": True, "missing": []}
     assert checked["station_file"] == []
-    measured = qdchar(lab, "measure", "cryostat", "--station", "station.toml")
+    measured = run_qdchar(lab, "measure", "cryostat", "--station", "station.toml")
     assert measured["quantities"]["cryostat_temperature"]["value"] == pytest.approx(4.25)
     assert measured["measured"] == ["cryostat"]
 
 
-def test_it_is_a_step_of_a_calibration(lab: Path) -> None:
-    given = ("--station", "station.toml", "--recipe", "recipe.toml")
-    line = qdchar(lab, "calibrate", *given, "--out", "own")
-    quantity = line["quantities"]["cryostat_temperature"]
+@pytest.fixture(scope="module")
+def calibrated(lab: Path) -> dict[str, Any]:
+    """What a calibration of this lab, in the folder ``own``, ends with."""
+    return run_qdchar(lab, "calibrate", *GIVEN, "--out", "own")
+
+
+def test_it_is_a_step_of_a_calibration(lab: Path, calibrated: dict[str, Any]) -> None:
+    quantity = calibrated["quantities"]["cryostat_temperature"]
     assert (quantity["value"], quantity["u"]) == (pytest.approx(4.25), pytest.approx(0.05))
     assert (quantity["unit"], quantity["definition"]) == ("K", "cold finger")
-    run = Path(line["report"])
+    run = Path(calibrated["report"])
     page = (lab / run).read_text()
     assert "cryostat" in page
     assert "T_c" in page or "cryostat temperature" in page
     raw = (lab / run).parent / "raw" / "cryostat.csv"
     assert raw.read_text().split() == ["4.25"] * 5
     # a program that has never heard of this measurement reads the record
-    told = qdchar(lab, "history", "own", "--quantity", "cryostat_temperature")
+    told = run_qdchar(lab, "history", "own", "--quantity", "cryostat_temperature")
     assert [r["value"] for r in told["quantities"]["cryostat_temperature"]] == [4.25]
 
 
+@pytest.mark.usefixtures("calibrated")
 def test_alone_takes_what_the_calibration_found(lab: Path) -> None:
-    given = ("--station", "station.toml", "--recipe", "recipe.toml", "--out", "own")
-    line = qdchar(lab, "measure", "brightness", *given, "--alone")
+    line = run_qdchar(lab, "measure", "brightness", *GIVEN, "--out", "own", "--alone")
     assert line["measured"] == ["brightness"]
-    before = qdchar(lab, "history", "own", "--quantity", "collection_efficiency")
+    before = run_qdchar(lab, "history", "own", "--quantity", "collection_efficiency")
     (calibrated,) = before["quantities"]["collection_efficiency"]
     again = line["quantities"]["collection_efficiency"]
     # the detector's certificate moves both alike; 1 % is what drift and re-locks may do
