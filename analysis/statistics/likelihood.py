@@ -421,15 +421,17 @@ def _lmfit(
     # dogbox is the quicker where a parameter rests at its bound, trf the surer
     for method in ("dogbox", "trf"):
         try:
-            tried = minimiser.least_squares(
-                method=method,
-                jac=jacobian,
-                x_scale="jac",
-                ftol=1e-10,
-                xtol=1e-10,
-                gtol=1e-10,
-                max_nfev=400 * (len(free) + 1),
-            )
+            # lmfit's own standard errors, which nothing uses, may be roots of negative numbers
+            with np.errstate(invalid="ignore", divide="ignore"):
+                tried = minimiser.least_squares(
+                    method=method,
+                    jac=jacobian,
+                    x_scale="jac",
+                    ftol=1e-10,
+                    xtol=1e-10,
+                    gtol=1e-10,
+                    max_nfev=400 * (len(free) + 1),
+                )
         except ValueError as error:  # a step to where the model is not finite
             reason = str(error)
             continue

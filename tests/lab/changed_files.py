@@ -251,8 +251,9 @@ def _scan() -> str:
 
 def _histogram() -> str:
     bins = np.arange(2000)
-    distance_ns = np.abs((bins * 0.064 + 6.5) % 13.0 - 6.5)
-    heights = np.where(np.abs(bins * 0.064 - 65.0) < 6.5, 20.0, 1000.0)
+    delay_ns = (bins + 0.5) * 0.064
+    distance_ns = np.abs((delay_ns + 6.5) % 13.0 - 6.5)
+    heights = np.where(np.abs(delay_ns - 65.0) < 6.5, 20.0, 1000.0)
     counts = np.random.default_rng(3).poisson(heights * np.exp(-distance_ns / 0.5))
     head = "#PicoHarp 300\n#channels per curve\n2000\n#display curve no.\n0\t\n"
     return head + "#ns/channel\n0.0640\t\n#counts\n" + "".join(f"{c}\t\n" for c in counts)

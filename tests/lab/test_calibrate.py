@@ -109,7 +109,7 @@ def test_the_lab_time_is_the_expected_one(outcome: Outcome) -> None:
     expected_s = sum(s.lab_s for s in steps) + expected.last_look(recipe).lab_s
     assert outcome.line["lab_s"] == pytest.approx(expected_s, rel=0.2)
     assert f"lab time: {outcome.line['lab_s']:.1f} s" in outcome.done.stdout
-    assert f"step {len(steps) + 1} of {len(steps) + 1}: last look ... 1 s" in outcome.done.stderr
+    assert f"step {len(steps) + 1} of {len(steps) + 1}: last look ... 2 s" in outcome.done.stderr
 
 
 def test_table_1_is_printed_beside_the_paper(outcome: Outcome) -> None:
