@@ -179,34 +179,17 @@ def analyse(
     plain, noise = fit_with_excess_noise(_LABEL, free, residuals, weights, constraints)
     near = {n: replace(f, start=plain[n]) for n, f in free.items()}
     of_zero = Uncertain(0.0, (Contribution("zero of the power meter", _METER_ZERO * top, "B"),))
-    rivals = (
-        fit_candidate(
-            "meter zero",
-            _LABEL,
-            near | {"zero": FitParameter(0.0, _METER_ZERO * top, high=0.9 * top)},
-            residuals,
-            weights,
-            expected,
-            constraints | {"zero": of_zero},
-        ),
-        fit_candidate(
-            "renormalised area",
-            _LABEL,
-            near
-            | {
-                "renormalised": FitParameter(
-                    0.0,
-                    0.01,
-                    -min(_MOST_RENORMALISED, 0.3 * plain["pi_power"] / top),
-                    _MOST_RENORMALISED,
-                )
-            },
-            residuals,
-            weights,
-            expected,
-            constraints,
-        ),
+    names = "meter zero", "renormalised area"
+    most = _MOST_RENORMALISED
+    parameters = (
+        {"zero": FitParameter(0.0, _METER_ZERO * top, high=0.9 * top)},
+        {"renormalised": FitParameter(0.0, 0.01, -min(most, 0.3 * plain["pi_power"] / top), most)},
     )
+    known = constraints | {"zero": of_zero}, constraints
+    rivals = {
+        name: fit_candidate(name, _LABEL, near | own, residuals, weights, expected, given)
+        for name, own, given in zip(names, parameters, known, strict=True)
+    }
     v = plain.as_dict()
     simplest = Candidate("area sqrt(P)", plain, noise, weights(v, noise) * expected(v))
     choice = choose(simplest, rivals)

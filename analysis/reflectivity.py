@@ -126,7 +126,7 @@ def analyse(
     at_one = one.as_dict()
     simplest = Candidate("one mode", one, noise, weights(at_one, noise) * model(at_one, x))
     two = _two_modes(one, free, residuals, weights, lambda v: model(v, x))
-    choice = choose(simplest, [two])
+    choice = choose(simplest, {"two modes": two})
     if two is not None and choice.best is two:
         # correlated residuals are worth fewer points
         gain = (simplest.bic - two.bic) / _widening(two.solution.residuals) ** 2

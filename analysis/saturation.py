@@ -155,7 +155,7 @@ def analyse(
         expected,
         {"zero": of_zero},
     )
-    choice = choose(simplest, [with_zero])
+    choice = choose(simplest, {"meter zero": with_zero})
     solution, noise = choice.best.solution, choice.best.noise
     v = solution.as_dict()
     fine = np.linspace(0.0, top, 400)

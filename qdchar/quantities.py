@@ -96,6 +96,13 @@ _BUILT_IN = (
         "full width at half maximum of the line's Gaussian part, time-averaged, etalon removed",
     ),
     Quantity(
+        "line_splitting",
+        "Hz",
+        "δ",
+        "splitting of the line",
+        "distance of the two lines of the emission, where its etalon scan shows two",
+    ),
+    Quantity(
         "fourier_linewidth",
         "Hz",
         "Δν_FL",

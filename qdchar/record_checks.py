@@ -44,6 +44,7 @@ _SHARES = (
 """Quantities between 0 and 1."""
 _NOT_NEGATIVE = (
     *("clock_rate", "pulse_period", "lifetime", "temporal_fwhm", "response_fwhm", "linewidth"),
+    "line_splitting",
     *("linewidth_lorentz", "linewidth_gauss", "fourier_linewidth", "linewidth_ratio"),
     *("mean_photon_number", "p2", "g2_zero", "g2_zero_source", "g2_zero_upper"),
     *("g2_zero_source_upper", "g2_zero_on", "g2_zero_source_on", "pi_power", "max_power"),

@@ -82,8 +82,8 @@ CASES = (
     Case(_fit("reflectivity", "reflectivity_two_modes.txt"), "cavity_quality_factor", 12636.0),
     Case(_fit("saturation", "saturation_zero_plus3pc.csv"), "saturation_power", 10e-9),
     Case(_fit("rabi", "rabi_renorm1pc.csv", "--gain", "1", "0.005"), "pi_power", 9.807e-9),
-    # each line 2.1 GHz Lorentz and 1.276 GHz Gauss: 2.77 GHz wide by (2.28) of the usual formula
-    Case(_fit("etalon", "etalon_doublet3GHz.csv", *ETALON), "linewidth", 5.70e9),
+    # width of each line, 2.1 GHz Lorentz and 1.276 GHz Gauss; the two are 3 GHz apart
+    Case(_fit("etalon", "etalon_doublet3GHz.csv", *ETALON), "linewidth", 2.73e9),
 )
 
 

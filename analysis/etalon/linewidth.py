@@ -27,7 +27,9 @@ from ..statistics.excess_noise import fit_with_excess_noise
 from ..statistics.intervals import K_95, Interval, widen
 from ..statistics.likelihood import FitParameter, FitResult, Values, deviance_residuals
 from ..statistics.model_criticism import correlated_problem
+from ..statistics.rivals import Candidate, choose
 from .scan_model import AXIS, LABEL, Axis, EtalonData, check_fringes, start_values
+from .two_lines import brightest_place, fit_two_lines, splitting, two_lines_problem
 
 Array = NDArray[np.float64]
 
@@ -80,7 +82,8 @@ def analyse(
     Result
         ``linewidth`` (full width of the Voigt line, etalon removed), ``linewidth_lorentz``,
         ``linewidth_gauss``, ``etalon_fwhm``, ``etalon_fsr`` [Hz], ``etalon_finesse``,
-        ``etalon_peak_voltage`` [V]; with a lifetime ``fourier_linewidth`` [Hz] and
+        ``etalon_peak_voltage`` [V]; where two lines are found ``line_splitting`` [Hz], with the
+        widths of each line; with a lifetime ``fourier_linewidth`` [Hz] and
         ``linewidth_ratio``.
 
     Raises
@@ -103,6 +106,11 @@ def analyse(
     The background is constant light and laser light. The laser is far wider than the etalon, but
     its transmission varies a little with the order, as a cosine centred on the line; a leak of
     0.8 % that is assumed constant would bias the width by 3 %. Both are free and not bounded at 0.
+
+    A rival model has two lines of one width, as the two fine-structure components of an exciton,
+    or the lines of two dots. It is reported, with a problem, where the Bayesian information
+    criterion favours it, see `qdchar.analysis.statistics.rivals`. One line would take the
+    splitting for its Gauss part.
 
     Excess noise of a blinking or vibrating source is estimated from the scatter.
     """
@@ -165,7 +173,15 @@ def analyse(
         own[: len(source)] += noise**2 * parts[0]
         return own
 
-    solution, noise = fit_with_excess_noise(LABEL, free, residuals, weights, constraints)
+    def expected(v: Values) -> Array:
+        return np.concatenate([s.expected(v, axis) for s in scans])
+
+    one, noise = fit_with_excess_noise(LABEL, free, residuals, weights, constraints)
+    v = one.as_dict()
+    simplest = Candidate("one line", one, noise, weights(v, noise) * expected(v))
+    two = fit_two_lines(simplest, free, residuals, weights, expected, constraints)
+    choice = choose(simplest, {"two lines": two})
+    solution, noise = choice.best.solution, choice.best.noise
     held = weights(solution.as_dict(), noise)
     curves = []
     start = 0
@@ -174,18 +190,25 @@ def analyse(
         curves.append(s.curve(solution.as_dict(), axis, held[part], -solution.residuals[part]))
         start = part.stop
     fit = solution.fit("Airy * Voigt + background", "chi2", tuple(curves))
-    line = _line(solution, fsr, noise)
+    others = [_line(c.solution, fsr, c.noise, "") for c in choice.doubtful]
+    full, lorentz, gauss = (
+        choice.with_doubt(e, [o[k] for o in others], LABEL)
+        for k, e in enumerate(_line(solution, fsr, noise, choice.remark))
+    )
+    line = full, lorentz, gauss
     if detuning_correction is not None and lifetime is not None:
         line = _line_on_resonance(line, detuning_correction, lifetime)
     estimates = [
         *line,
+        *splitting(solution, fsr, choice.remark),
         *_etalon(solution, fsr),
         _parking(solution, axis, source),
     ]
     if lifetime is not None:
         estimates += _fourier(line[0], lifetime)
     drift = correlated_problem(LABEL, solution.residuals[: len(source)], noise)
-    return Result(tuple(estimates), (fit,), (*problems, *drift))
+    found = two_lines_problem(solution, fsr)
+    return Result(tuple(estimates), (fit,), (*problems, *found, *drift))
 
 
 def analyse_file(path: Path, *, narrow: Path | None = None, **given: object) -> Result:
@@ -202,11 +225,14 @@ def analyse_file(path: Path, *, narrow: Path | None = None, **given: object) -> 
     return analyse(laser, read_scan(path, "voltage_V"), **given)  # type: ignore[arg-type]
 
 
-def _line(solution: FitResult, fsr: Estimate, noise: float) -> tuple[Estimate, Estimate, Estimate]:
-    """Return full, Lorentz and Gauss widths of the line."""
+def _line(
+    solution: FitResult, fsr: Estimate, noise: float, remark: str
+) -> tuple[Estimate, Estimate, Estimate]:
+    """Return full, Lorentz and Gauss widths of the line, of each line if there are two."""
     method = _METHOD
     if noise > 0.0:
         method += f"; excess noise of {noise:.2g} per point, from the scatter"
+    method += remark
     line, share = solution["line"], solution["lorentz_share"]
     lorentz, gauss = voigt_parts(line, share)
     ratio = gauss_ratio(share)
@@ -320,7 +346,8 @@ def _parking(solution: FitResult, axis: Axis, source: Scan) -> Estimate:
     v = solution.as_dict()
     low, high = float(source.x.min()), float(source.x.max())
     grid = np.linspace(low, high, 200)
-    order = axis.order(v, grid, v["source_order"])
+    offset = v["source_order"] - brightest_place(v)
+    order = axis.order(v, grid, offset)
     if np.any(np.diff(order) <= 0):
         raise InconclusiveError(
             f"{LABEL}: the fitted frequency does not increase with the voltage over the whole "
@@ -329,7 +356,7 @@ def _parking(solution: FitResult, axis: Axis, source: Scan) -> Estimate:
     peaks = [
         float(
             optimize.brentq(
-                lambda x, k=k: float(axis.order(v, np.array([x]), v["source_order"])[0]) - k,
+                lambda x, k=k: float(axis.order(v, np.array([x]), offset)[0]) - k,
                 low,
                 high,
             )

@@ -49,6 +49,11 @@ class Axis:
         )
 
 
+def line_places(v: Values) -> tuple[float, float]:
+    """Return the places of two lines about their centre of mass [orders]."""
+    return -v["second_share"] * v["splitting"], (1.0 - v["second_share"]) * v["splitting"]
+
+
 @dataclass(frozen=True)
 class EtalonData:
     """One of the two scans, ``"source"`` or ``"narrow"``, with its part of the model."""
@@ -64,7 +69,13 @@ class EtalonData:
         order = axis.order(v, volts, v[f"{self.name}_order"])
         if self.name == "source":
             lorentz, gauss = voigt_parts(v["line"], v["lorentz_share"])
-            shape = airy_voigt(order, v["etalon"], lorentz, gauss)
+            if "splitting" in v:
+                low, high = (order - place for place in line_places(v))
+                share = v["second_share"]
+                shape = (1.0 - share) * airy_voigt(low, v["etalon"], lorentz, gauss)
+                shape += share * airy_voigt(high, v["etalon"], lorentz, gauss)
+            else:
+                shape = airy_voigt(order, v["etalon"], lorentz, gauss)
             pump = v["source_pump"] * (1.0 + np.cos(2.0 * np.pi * order)) / 2.0
         else:
             shape = airy(order, v["etalon"])

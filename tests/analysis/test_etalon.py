@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -307,3 +308,25 @@ def test_unusable_data_are_refused() -> None:
         _fit(_scans(rng, volts=np.arange(20, 60, 0.7)))
     with pytest.raises(InconclusiveError, match="one voltage"):
         _fit((replace(narrow, x=0 * narrow.x), replace(source, x=0 * source.x)))
+
+
+def test_two_lines_are_told_from_one() -> None:
+    """Two lines, 3 GHz apart: not one of 5 GHz with a wide Gauss part."""
+    rng = np.random.default_rng(15)
+    volts = np.arange(0, 150, 0.7)
+    nu = _order(volts) - 0.13
+    half = 1.5e9 / FSR
+    light = 0.5 * (_periodic(nu - half, LORENTZ, GAUSS) + _periodic(nu + half, LORENTZ, GAUSS))
+    p = 0.125 * light + DARK_HZ / 2 / CLOCK_HZ
+    source = pulsed(rng, "voltage_V", volts, (0.96 * p, 1.04 * p), 0.02, BLIND)
+    result = _fit((_scans(rng)[0], source))
+    assert re.search(r"two lines, (2.9|3.0)\d \+- 0.0\d GHz apart", result.problems[0])
+    for name, right in (
+        ("line_splitting", 3e9),
+        ("linewidth", LINE),
+        ("linewidth_lorentz", LORENTZ),
+        ("linewidth_gauss", GAUSS),
+    ):
+        assert result[name].value == pytest.approx(right, abs=3 * result[name].u), name
+    assert result["line_splitting"].u < 0.1e9
+    assert result["linewidth"].u < 0.3e9
