@@ -242,12 +242,12 @@ def _brightest(damping: float, r: float) -> float:
     plain = brightest(damping)
     if r == 0.0:
         return plain
-    at = {"pi_power": 1.0, "renormalised": r}
-    return float(
-        optimize.brentq(
-            lambda x: float(_renormalised(np.array([x]), at)[0]) - plain, 0.3 * plain, 2.0
-        )
+    # area over that of the pi pulse, in a = sqrt(P/P_pi): (a + r a^3)/(1 + r)
+    area = (1.0 + r) * math.sqrt(plain)
+    root = optimize.brentq(
+        lambda a: a + r * a**3 - area, math.sqrt(0.3 * plain), math.sqrt(2.0), xtol=1e-12
     )
+    return float(root) ** 2
 
 
 def _estimates(

@@ -95,7 +95,7 @@ def test_importing_protocols_and_analyses_loads_no_driver() -> None:
 
 
 LAYERS = {
-    "etalon.scan_model": "model of a scan and its start values, beneath the fit",
+    "etalon.two_lines": "the rival model of the line, with its fits",
     "hbt.expected_peaks": "peak areas of a source and of a run, beneath the results",
     "hbt.g2_peak_areas": "method for files without a pulse clock, beside live gating",
     "hbt.overlap": "model of overlapping peaks, beneath the areas",
