@@ -9,7 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 from qdchar.analysis import hbt
+from qdchar.analysis.hbt.g2_comb_fit import analyse_histogram
 from qdchar.tags import TagWriter
+from qdchar.tags.formats.delay_histogram import DelayHistogram
 
 Times = NDArray[np.float64]
 
@@ -149,6 +151,8 @@ def test_cross_talk_outside_of_the_window_is_told_but_no_problem(tmp_path: Path)
 
 CASES = {
     "overlap.ptu": ({}, 0.010),
+    "overlap.txt": ({}, 0.010),
+    "hole.txt": ({}, 0.016),
     "rep10MHz.ptu": ({}, 0.1227),
     "rep1MHz.ptu": ({}, 0.1101),
     "delay200ns.ptu": ({}, 0.0802),
@@ -165,3 +169,43 @@ def test_files_from_independent_samplers(real_data: Path, name: str) -> None:
     result = hbt.analyse_file(file, **options)
     assert result["g2_zero"].value == pytest.approx(right, abs=2.5 * result["g2_zero"].u)
     assert not result.problems
+
+
+def histogram_of(rng: np.random.Generator, in_zero_ps: Times) -> DelayHistogram:
+    """Side peaks of 800 pairs every 12.7 ns, and what lies in the zero peak."""
+    sides = [
+        lag * 12_700.0 + rng.choice([-1, 1], 800) * rng.exponential(450.0, 800)
+        for lag in range(-9, 10)
+        if lag
+    ]
+    delays = np.concatenate([*sides, in_zero_ps]) + 3_000.0
+    counts, _ = np.histogram(delays, bins=-110_000.0 + 50.0 * np.arange(4_501))
+    return DelayHistogram(-110e-9, 50e-12, counts[:, None])
+
+
+def test_a_hole_in_the_zero_peak_leaves_its_area() -> None:
+    # 20 pairs against 800, none of them within 0.6 ns of the middle
+    rng = np.random.default_rng(37)
+    hole = rng.choice([-1, 1], 20) * rng.uniform(600.0, 1_700.0, 20)
+    result = analyse_histogram(histogram_of(rng, hole), "hole")
+    g2 = result["g2_zero"]
+    assert g2.value == pytest.approx(20 / 800, rel=0.02)
+    assert g2.interval_68 is not None
+    assert 2 * g2.u == pytest.approx(np.diff(g2.interval_68)[0], rel=0.2)
+    assert not result.problems
+
+
+def test_cross_talk_in_a_histogram_is_no_area() -> None:
+    rng = np.random.default_rng(38)
+    result = analyse_histogram(histogram_of(rng, 2_900.0 + rng.normal(0.0, 60.0, 30)), "talk")
+    assert "cross-talk" in result.problems[0]
+
+
+def test_uncertainty_of_a_sparse_histogram_is_that_of_its_interval() -> None:
+    rng = np.random.default_rng(39)
+    few = rng.choice([-1, 1], 3) * rng.exponential(450.0, 3)
+    g2 = analyse_histogram(histogram_of(rng, few), "few")["g2_zero"]
+    assert g2.interval_68 is not None
+    assert 2 * g2.u == pytest.approx(np.diff(g2.interval_68)[0], rel=0.05)
+    # three pairs of 800: no less than Poisson leaves
+    assert g2.u > 0.7 * 3**0.5 / 800
