@@ -29,7 +29,14 @@ from .statistics.likelihood import (
     minimise_reweighted,
 )
 from .statistics.model_criticism import MIN_P_VALUE, correlated_problem
-from .statistics.rivals import MIN_BIC_GAIN, Candidate, choose, fit_candidate
+from .statistics.rivals import (
+    MIN_BIC_GAIN,
+    MIN_POSSIBLE_GAIN,
+    Candidate,
+    choose,
+    fit_candidate,
+    possible_gain,
+)
 
 Array = NDArray[np.float64]
 
@@ -125,7 +132,7 @@ def analyse(
     one, noise = fit_with_excess_noise(_LABEL, free, residuals, weights)
     at_one = one.as_dict()
     simplest = Candidate("one mode", one, noise, weights(at_one, noise) * model(at_one, x))
-    two = _two_modes(one, free, residuals, weights, lambda v: model(v, x))
+    two = _two_modes(simplest, free, residuals, weights, lambda v: model(v, x))
     choice = choose(simplest, {"two modes": two})
     if two is not None and choice.best is two:
         # correlated residuals are worth fewer points
@@ -295,13 +302,29 @@ def _second(one: FitResult) -> dict[str, FitParameter]:
 
 
 def _two_modes(
-    one: FitResult,
+    simplest: Candidate,
     free: Mapping[str, FitParameter],
     residuals: Callable[[Values, Array], Array],
     weights: Callable[[Values, float], Array],
     expected: Callable[[Values], Array],
 ) -> Candidate | None:
     """Fit two modes of one width, from the fit of one; None if they are not two."""
+    one = simplest.solution
+    held = weights(one.as_dict(), simplest.noise)
+    rivals = [
+        {
+            "fwhm": width * one["fwhm"],
+            "centre": one["centre"] - share * apart * one["fwhm"],
+            "contrast": (1.0 - share) * one["contrast"],
+            "splitting": apart * one["fwhm"],
+            "second_contrast": share * one["contrast"],
+            "second_asymmetry": 0.0,
+        }
+        for width, apart in ((0.9, 0.4), (0.65, 0.6), (0.5, 0.9), (1.0, 1.5))
+        for share in (0.15, 0.3, 0.5, 0.7, 0.85)
+    ]
+    if possible_gain(one, lambda v: residuals(v, held), rivals) < MIN_POSSIBLE_GAIN:
+        return None
     tries = []
     for side, share in ((1.0, 0.5), (-1.0, 0.3), (1.0, 0.3)):
         apart = 0.6 * one["fwhm"]
