@@ -47,7 +47,8 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno is None:  # of HDF5, and of something else
+        # of HDF5 and of something else; or raw data that must never be overwritten
+        if error.errno is None or isinstance(error, FileExistsError):
             raise
         raise RunFolderError(
             f"{path}: cannot be written: {error.strerror}. Free some space or choose another "

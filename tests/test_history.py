@@ -88,7 +88,7 @@ def test_a_table_that_cannot_be_written_is_an_error(
     _write_run(tmp_path, "a", 61.0)
     missing = tmp_path / "nowhere" / "history.csv"
     assert run(["history", str(tmp_path), "--csv", str(missing)]) == 2
-    assert f"--csv {missing}: cannot be written" in capsys.readouterr().err
+    assert f"--csv {missing}: the folder {missing.parent} does not" in capsys.readouterr().err
 
 
 def test_a_folder_without_records_is_an_error(tmp_path: Path) -> None:

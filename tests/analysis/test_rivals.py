@@ -98,7 +98,7 @@ def test_reflectivity_of_one_and_of_two_modes(apart_pm: float) -> None:
     assert result.problems == ()
 
 
-def test_a_hole_in_the_zero_peak_is_noticed() -> None:
+def test_a_hole_in_the_zero_peak_is_no_comb() -> None:
     """16 pairs 1 to 2 ns off the middle of the zero peak, side peaks of 1000 within 0.2 ns."""
     rng = np.random.default_rng(4)
     peaks = [
@@ -107,8 +107,11 @@ def test_a_hole_in_the_zero_peak_is_noticed() -> None:
     zero = rng.choice([-1.0, 1.0], 16) * rng.uniform(1.0, 2.0, 16)
     counts = np.histogram(np.concatenate([*peaks, zero]), 0.064 * np.arange(-1850, 1851))[0]
     histogram = DelayHistogram(-1850 * 0.064e-9, 0.064e-9, counts[:, None])
-    (problem,) = analyse_histogram(histogram, "hole").problems
-    assert "zero peak has not the shape" in problem
+    result = analyse_histogram(histogram, "hole")
+    g2 = result["g2_zero"]  # a comb's height has less than 0.001
+    assert result.problems == ()
+    assert g2.value == pytest.approx(16 / 1000, abs=2.0 * g2.u)
+    assert g2.u < 0.006
 
 
 def _dip(shape: np.ndarray, seed: int) -> DelayHistogram:
