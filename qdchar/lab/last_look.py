@@ -10,7 +10,7 @@ alone.
 from __future__ import annotations
 
 from qdchar import analysis, protocols
-from qdchar.analysis.detection.pulsed_run import pulse_rms_s
+from qdchar.analysis.detection.pulsed_run import pulse_width_s
 from qdchar.errors import InconclusiveError, RefusedError
 
 from . import expected
@@ -62,7 +62,7 @@ def _look_at_light(s: Session) -> None:
         ]
         first = s.light.first_run
         if first is not None:
-            widths = (pulse_rms_s(r) for r in (before, first))
+            widths = (pulse_width_s(r) for r in (before, first))
             s.light.add_width(before, next(widths), first, next(widths))
     except InconclusiveError as error:
         s.light.doubts.append(str(error))
