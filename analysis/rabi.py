@@ -17,6 +17,7 @@ from qdchar.fit import Curve, Result
 from qdchar.raw_data import Scan, read_scan
 
 from .detection.dead_time_model import blinking_clicks, corrected_counts, fano
+from .models.meter_zero import zero_prior
 from .models.rabi_rotation import brightest, brightest_slope, excitation, reexcitation
 from .statistics.bounded_parameter import bounded_uncertainty
 from .statistics.excess_noise import fit_with_excess_noise
@@ -33,8 +34,6 @@ from .statistics.rivals import Candidate, choose, fit_candidate
 Array = NDArray[np.float64]
 
 _LABEL = "rabi scan"
-_METER_ZERO = 0.02
-"""Standard uncertainty of the meter's zero, where it is fitted [highest power of the scan]."""
 _MOST_RENORMALISED = 0.3
 """Largest relative change of the pulse area per pi power that is considered."""
 _REEXCITATION_G2 = Uncertain(0.01, (Contribution("assumed re-excitation", 0.01, "B"),))
@@ -178,11 +177,11 @@ def analyse(
     free = {n: replace(f, start=lowest[n]) for n, f in start.items()}
     plain, noise = fit_with_excess_noise(_LABEL, free, residuals, weights, constraints)
     near = {n: replace(f, start=plain[n]) for n, f in free.items()}
-    of_zero = Uncertain(0.0, (Contribution("zero of the power meter", _METER_ZERO * top, "B"),))
+    of_zero = zero_prior(top)
     names = "meter zero", "renormalised area"
     most = _MOST_RENORMALISED
     parameters = (
-        {"zero": FitParameter(0.0, _METER_ZERO * top, high=0.9 * top)},
+        {"zero": FitParameter(0.0, of_zero.u, high=0.9 * top)},
         {"renormalised": FitParameter(0.0, 0.01, -min(most, 0.3 * plain["pi_power"] / top), most)},
     )
     known = constraints | {"zero": of_zero}, constraints

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qdchar.errors import InconclusiveError, RecordError
-from qdchar.estimate import Contribution, Estimate, Uncertain, propagate
+from qdchar.estimate import Estimate, propagate
 from qdchar.fit import Curve, Result
 from qdchar.raw_data import Scan, read_scan
 
 from .detection.dead_time_model import corrected_counts, fano
+from .models.meter_zero import zero_prior
 from .statistics.bounded_parameter import BoundedUncertainty, bounded_uncertainty
 from .statistics.excess_noise import fit_with_excess_noise
 from .statistics.likelihood import FitParameter, FitResult, Values, deviance_residuals
@@ -25,8 +26,6 @@ Array = NDArray[np.float64]
 Pumping = Literal["pulsed", "continuous"]
 
 _LABEL = "saturation scan"
-_METER_ZERO = 0.02
-"""Standard uncertainty of the meter's zero, where it is fitted [highest power of the scan]."""
 _MAX_U_OF_NORMAL = 0.05
 """Relative uncertainty of the saturation power up to which its likelihood is a parabola."""
 
@@ -142,13 +141,13 @@ def analyse(
     plain, noise = fit_with_excess_noise(_LABEL, free, residuals, weights)
     v = plain.as_dict()
     simplest = Candidate("meter without offset", plain, noise, weights(v, noise) * expected(v))
-    of_zero = Uncertain(0.0, (Contribution("zero of the power meter", _METER_ZERO * top, "B"),))
+    of_zero = zero_prior(top)
     with_zero = fit_candidate(
         "meter zero",
         _LABEL,
         {
             **{n: replace(f, start=plain[n]) for n, f in free.items()},
-            "zero": FitParameter(0.0, _METER_ZERO * top, high=0.9 * float(power.max())),
+            "zero": FitParameter(0.0, of_zero.u, high=0.9 * float(power.max())),
         },
         residuals,
         weights,

@@ -153,9 +153,7 @@ def read_text(
         Of class `error`: not a regular file, too large, or not UTF-8; names the line and offset.
     """
     try:
-        descriptor = os.open(
-            path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-        )
+        descriptor = os.open(path, _READ_ONLY)
     except (OSError, ValueError) as fault:  # ValueError: a NUL in the name
         reason = getattr(fault, "strerror", None) or fault
         raise error(f"{path}: cannot be read: {reason}") from None

@@ -6,8 +6,9 @@ and from nowhere else. A lab adds quantities of its own with `define`.
 
 from __future__ import annotations
 
+import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Quantity:
         What a person reads, e.g. ``"mean photon number <n>"``.
     definition
         What the number is, in one line.
+    low, high
+        What is possible, in its unit. A measured value may lie beyond by its uncertainty.
 
     Raises
     ------
@@ -38,27 +41,30 @@ class Quantity:
     symbol: str
     words: str
     definition: str
+    low: float = field(default=-math.inf, compare=False)
+    high: float = field(default=math.inf, compare=False)
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9_]*", self.name):
             raise ValueError(
                 f"quantity {self.name!r}: a name is lower-case letters, digits and underscores"
             )
-        for field in ("unit", "symbol", "words", "definition"):
-            if not getattr(self, field):
-                raise ValueError(f"quantity {self.name}: its {field} is empty")
+        for text in ("unit", "symbol", "words", "definition"):
+            if not getattr(self, text):
+                raise ValueError(f"quantity {self.name}: its {text} is empty")
 
 
 _BUILT_IN = (
     # the source
-    Quantity("clock_rate", "Hz", "R", "clock rate", "excitation pulses per second"),
-    Quantity("pulse_period", "s", "T", "pulse period", "time between excitation pulses"),
+    Quantity("clock_rate", "Hz", "R", "clock rate", "excitation pulses per second", low=0.0),
+    Quantity("pulse_period", "s", "T", "pulse period", "time between excitation pulses", low=0.0),
     Quantity(
         "lifetime",
         "s",
         "T1",
         "lifetime",
         "1/e decay time of the emission, detector response removed",
+        low=0.0,
     ),
     Quantity(
         "temporal_fwhm",
@@ -66,6 +72,7 @@ _BUILT_IN = (
         "t_FWHM",
         "temporal width",
         "full width at half maximum of the emitted intensity, detector response removed",
+        low=0.0,
     ),
     Quantity(
         "response_fwhm",
@@ -73,6 +80,7 @@ _BUILT_IN = (
         "t_IRF",
         "response width",
         "full width at half maximum of the instrument response",
+        low=0.0,
     ),
     Quantity(
         "linewidth",
@@ -80,6 +88,7 @@ _BUILT_IN = (
         "Δν",
         "linewidth",
         "full width at half maximum of the emission line, time-averaged, etalon removed",
+        low=0.0,
     ),
     Quantity(
         "linewidth_lorentz",
@@ -87,6 +96,7 @@ _BUILT_IN = (
         "f_L",
         "Lorentzian linewidth",
         "full width at half maximum of the line's Lorentzian part, time-averaged, etalon removed",
+        low=0.0,
     ),
     Quantity(
         "linewidth_gauss",
@@ -94,6 +104,7 @@ _BUILT_IN = (
         "f_G",
         "Gaussian linewidth",
         "full width at half maximum of the line's Gaussian part, time-averaged, etalon removed",
+        low=0.0,
     ),
     Quantity(
         "line_splitting",
@@ -101,6 +112,7 @@ _BUILT_IN = (
         "δ",
         "splitting of the line",
         "distance of the two lines of the emission, where its etalon scan shows two",
+        low=0.0,
     ),
     Quantity(
         "fourier_linewidth",
@@ -108,6 +120,7 @@ _BUILT_IN = (
         "Δν_FL",
         "Fourier-limited linewidth",
         "1/(2 pi T1), with T1 the 1/e lifetime",
+        low=0.0,
     ),
     Quantity(
         "linewidth_ratio",
@@ -115,6 +128,7 @@ _BUILT_IN = (
         "Δν/Δν_FL",
         "linewidth over Fourier limit",
         "linewidth divided by its Fourier limit",
+        low=0.0,
     ),
     Quantity(
         "collection_efficiency",
@@ -122,6 +136,8 @@ _BUILT_IN = (
         "η_QD",
         "source efficiency",
         "mean photon number per pulse in the single-mode fibre, no multi-photon correction",
+        low=0.0,
+        high=1.0,
     ),
     Quantity(
         "mean_photon_number",
@@ -129,10 +145,16 @@ _BUILT_IN = (
         "<n>",
         "mean photon number <n>",
         "mean photon number per pulse at the stated plane, no multi-photon correction",
+        low=0.0,
     ),
     Quantity("p1", "1", "p1", "single-photon probability", "<n> - 2 p2: a lower bound of P(1)"),
     Quantity(
-        "p2", "1", "p2", "multi-photon probability", "g2(0) <n>^2 / 2: an upper bound of P(n >= 2)"
+        "p2",
+        "1",
+        "p2",
+        "multi-photon probability",
+        "g2(0) <n>^2 / 2: an upper bound of P(n >= 2)",
+        low=0.0,
     ),
     # second-order correlation
     Quantity(
@@ -141,6 +163,7 @@ _BUILT_IN = (
         "g2(0)",
         "g2(0)",
         "coincidences in one pulse over those of independent photons; raw, time-averaged",
+        low=0.0,
     ),
     Quantity(
         "g2_zero_source",
@@ -148,6 +171,7 @@ _BUILT_IN = (
         "g2(0)_s",
         "g2(0) in the fibre",
         "g2(0) in the source's fibre, before the transmitter; raw, time-averaged",
+        low=0.0,
     ),
     Quantity(
         "g2_zero_upper",
@@ -155,6 +179,7 @@ _BUILT_IN = (
         "g2(0)_95",
         "upper limit of g2(0)",
         "one-sided 95 % upper limit of g2_zero; it carries no uncertainty of its own",
+        low=0.0,
     ),
     Quantity(
         "g2_zero_source_upper",
@@ -162,6 +187,7 @@ _BUILT_IN = (
         "g2(0)_s,95",
         "upper limit of g2(0) in the fibre",
         "one-sided 95 % upper limit of g2_zero_source; it carries no uncertainty of its own",
+        low=0.0,
     ),
     Quantity(
         "g2_zero_on",
@@ -169,6 +195,7 @@ _BUILT_IN = (
         "g2(0)_on",
         "g2(0) of the on-state",
         "g2_zero against photons of neighbouring pulses: that of the on-state if the source blinks",
+        low=0.0,
     ),
     Quantity(
         "g2_zero_source_on",
@@ -176,6 +203,7 @@ _BUILT_IN = (
         "g2(0)_s,on",
         "g2(0) of the on-state, in the fibre",
         "g2_zero_source of the on-state of a blinking source",
+        low=0.0,
     ),
     Quantity(
         "g2_zero_corrected",
@@ -253,6 +281,8 @@ _BUILT_IN = (
         "q",
         "on-fraction",
         "part of the time in which a blinking source is on: 1/(1 + b)",
+        low=0.0,
+        high=1.0,
     ),
     Quantity(
         "electronic_delay",
@@ -262,13 +292,14 @@ _BUILT_IN = (
         "delay of detector B against detector A at which zero delay appears",
     ),
     # excitation
-    Quantity("pi_power", "W", "P_pi", "pi-pulse power", "pump power of pulse area pi"),
+    Quantity("pi_power", "W", "P_pi", "pi-pulse power", "pump power of pulse area pi", low=0.0),
     Quantity(
         "max_power",
         "W",
         "P_max",
         "power of highest brightness",
         "pump power of the highest brightness; below the pi power if the oscillation is damped",
+        low=0.0,
     ),
     Quantity(
         "rabi_damping",
@@ -283,6 +314,7 @@ _BUILT_IN = (
         "P_sat",
         "saturation power",
         "pump power P_sat in 1 - exp(-P/P_sat), pulsed, or P/(P + P_sat), continuous",
+        low=0.0,
     ),
     Quantity(
         "saturated_rate",
@@ -290,6 +322,7 @@ _BUILT_IN = (
         "R_sat",
         "saturated count rate",
         "detected rate of the dot at full saturation, dead time removed",
+        low=0.0,
     ),
     Quantity(
         "laser_leakage",
@@ -371,6 +404,7 @@ _BUILT_IN = (
         "kappa_c",
         "cavity width",
         "full width at half maximum of the cavity mode in frequency, kappa/(2 pi)",
+        low=0.0,
     ),
     Quantity(
         "cavity_finesse",
@@ -378,6 +412,7 @@ _BUILT_IN = (
         "F",
         "cavity finesse",
         "half a wavelength over the mode's full width at half maximum in displacement",
+        low=0.0,
     ),
     Quantity(
         "cavity_quality_factor",
@@ -402,6 +437,8 @@ _BUILT_IN = (
         "C_R",
         "reflectivity contrast",
         "depth of the dip in the cavity's reflectivity over the level beside it",
+        low=0.0,
+        high=1.0,
     ),
     Quantity(
         "purcell_factor",
@@ -417,6 +454,8 @@ _BUILT_IN = (
         "β",
         "beta factor",
         "share of the emission that goes into the mode, on resonance",
+        low=0.0,
+        high=1.0,
     ),
     Quantity(
         "lifetime_on_resonance",
@@ -467,6 +506,8 @@ _BUILT_IN = (
         "η_T",
         "transmitter efficiency",
         "photons per pulse at the transmitter output over those in the source's fibre",
+        low=0.0,
+        high=1.0,
     ),
     Quantity(
         "transmitter_efficiency_chain",
@@ -474,6 +515,8 @@ _BUILT_IN = (
         "η_T,c",
         "transmitter efficiency from parts",
         "product of the transmissions of the transmitter's parts",
+        low=0.0,
+        high=1.0,
     ),
     Quantity(
         "collection_efficiency_chain",
@@ -481,6 +524,8 @@ _BUILT_IN = (
         "η_QD,c",
         "source efficiency from parts",
         "product of the efficiencies from emission to fibre",
+        low=0.0,
+        high=1.0,
     ),
     Quantity(
         "etalon_overlap",
@@ -488,6 +533,8 @@ _BUILT_IN = (
         "O_e",
         "etalon overlap",
         "share of the source's light that the etalon passes at its peak, its own loss aside",
+        low=0.0,
+        high=1.0,
     ),
     Quantity(
         "etalon_fwhm",
@@ -495,14 +542,18 @@ _BUILT_IN = (
         "kappa",
         "etalon width",
         "full width at half maximum of the etalon's transmission",
+        low=0.0,
     ),
-    Quantity("etalon_fsr", "Hz", "FSR", "etalon free spectral range", "distance between orders"),
+    Quantity(
+        "etalon_fsr", "Hz", "FSR", "etalon free spectral range", "distance between orders", low=0.0
+    ),
     Quantity(
         "etalon_finesse",
         "1",
         "F_e",
         "etalon finesse",
         "free spectral range over full width at half maximum of the etalon",
+        low=0.0,
     ),
     Quantity(
         "etalon_peak_voltage",
@@ -517,6 +568,8 @@ _BUILT_IN = (
         "p_mis",
         "misalignment",
         "wrong clicks over all clicks, dark counts removed; mean of the prepared states",
+        low=0.0,
+        high=1.0,
     ),
     Quantity(
         "misalignment_worst",
@@ -524,6 +577,8 @@ _BUILT_IN = (
         "p_mis,w",
         "misalignment of the worst state",
         "wrong clicks over all clicks, dark counts removed; the worst of the prepared states",
+        low=0.0,
+        high=1.0,
     ),
     # interference
     Quantity(
@@ -532,6 +587,8 @@ _BUILT_IN = (
         "V",
         "two-photon visibility",
         "1 - C_parallel/C_orthogonal of consecutive photons, raw; receiver's dark counts removed",
+        low=0.0,
+        high=1.0,
     ),
     Quantity(
         "indistinguishability",
@@ -539,6 +596,8 @@ _BUILT_IN = (
         "M",
         "indistinguishability",
         "overlap of two photons from consecutive pulses",
+        low=0.0,
+        high=1.0,
     ),
     Quantity(
         "phase_visibility",
@@ -546,15 +605,19 @@ _BUILT_IN = (
         "V_φ",
         "phase visibility",
         "first-order coherence of consecutive pulses",
+        low=0.0,
+        high=1.0,
     ),
     # receiver, detectors, link
-    Quantity("channel_loss", "dB", "loss", "channel loss", "loss of the channel"),
+    Quantity("channel_loss", "dB", "loss", "channel loss", "loss of the channel", low=0.0),
     Quantity(
         "fiber_optics_efficiency",
         "1",
         "η_FO",
         "receiver optics",
         "transmission of the receiver's optics, detectors excluded",
+        low=0.0,
+        high=1.0,
     ),
     Quantity(
         "detector_efficiency",
@@ -562,6 +625,8 @@ _BUILT_IN = (
         "η_D",
         "detector efficiency",
         "probability that a photon at the detector's input makes a click",
+        low=0.0,
+        high=1.0,
     ),
     Quantity(
         "detector_efficiency_measured",
@@ -569,6 +634,8 @@ _BUILT_IN = (
         "η_D,m",
         "detector efficiency by substitution",
         "probability that a photon at the detector's input makes a click, both detectors' mean",
+        low=0.0,
+        high=1.0,
     ),
     Quantity(
         "dark_count_rate",
@@ -576,6 +643,7 @@ _BUILT_IN = (
         "DC",
         "dark count rate",
         "clicks per second with the light blocked, total of all detectors",
+        low=0.0,
     ),
     Quantity(
         "background_count_rate",
@@ -584,13 +652,15 @@ _BUILT_IN = (
         "background count rate",
         "clicks per second from background light at the receiver, total of all detectors",
     ),
-    Quantity("gate_width", "s", "t_GW", "gate width", "width of the receiver's time gate"),
+    Quantity("gate_width", "s", "t_GW", "gate width", "width of the receiver's time gate", low=0.0),
     Quantity(
         "gate_captured_fraction",
         "1",
         "ε_g",
         "share of the signal in the gate",
         "share of the signal's clicks that fall into the time gate",
+        low=0.0,
+        high=1.0,
     ),
     Quantity(
         "dark_count_probability",
@@ -598,6 +668,8 @@ _BUILT_IN = (
         "p_DC",
         "dark count probability",
         "dark counts per pulse within the time gate, total of all detectors",
+        low=0.0,
+        high=1.0,
     ),
     Quantity(
         "dead_time",
@@ -605,6 +677,7 @@ _BUILT_IN = (
         "t_d",
         "dead time",
         "time after a click at which the detector's efficiency is back at one half",
+        low=0.0,
     ),
     # prediction
     Quantity("rate_per_pulse", "1", "K", "key rate", "secret key bits per sent pulse"),
@@ -664,6 +737,8 @@ _BUILT_IN = (
         "R_i",
         "reflectance of the interferometer's splitters",
         "share of the power that a splitter of the unbalanced interferometer reflects",
+        low=0.0,
+        high=1.0,
     ),
     Quantity(
         "interferometer_overlap",
@@ -671,6 +746,8 @@ _BUILT_IN = (
         "1 - ε",
         "overlap in the interferometer",
         "classical fringe visibility of the interferometer: overlap of its two modes",
+        low=0.0,
+        high=1.0,
     ),
     Quantity(
         "interferometer_fringe",

@@ -33,29 +33,6 @@ _FAR = 4.0
 _NEAR = 2.0
 """Within so many standard uncertainties of a bound an interval need not contain the value."""
 
-_SHARES = (
-    *("collection_efficiency", "transmitter_efficiency", "transmitter_efficiency_chain"),
-    *("collection_efficiency_chain", "detector_efficiency", "detector_efficiency_measured"),
-    *("fiber_optics_efficiency", "etalon_overlap", "gate_captured_fraction", "beta_factor"),
-    *("visibility", "indistinguishability", "phase_visibility", "on_fraction"),
-    *("misalignment", "misalignment_worst", "dark_count_probability"),
-    *("reflectivity_contrast", "interferometer_reflectance", "interferometer_overlap"),
-)
-"""Quantities between 0 and 1."""
-_NOT_NEGATIVE = (
-    *("clock_rate", "pulse_period", "lifetime", "temporal_fwhm", "response_fwhm", "linewidth"),
-    "line_splitting",
-    *("linewidth_lorentz", "linewidth_gauss", "fourier_linewidth", "linewidth_ratio"),
-    *("mean_photon_number", "p2", "g2_zero", "g2_zero_source", "g2_zero_upper"),
-    *("g2_zero_source_upper", "g2_zero_on", "g2_zero_source_on", "pi_power", "max_power"),
-    *("saturation_power", "saturated_rate", "cavity_fwhm", "cavity_finesse", "etalon_fwhm"),
-    *("etalon_fsr", "etalon_finesse", "channel_loss", "dark_count_rate", "gate_width", "dead_time"),
-)
-_POSSIBLE: Mapping[str, tuple[float, float]] = {
-    **dict.fromkeys(_NOT_NEGATIVE, (0.0, math.inf)),
-    **dict.fromkeys(_SHARES, (0.0, 1.0)),
-}
-
 
 @dataclass(frozen=True)
 class Objection:
@@ -151,7 +128,7 @@ def _quantities(record: SourceRecord) -> Iterator[Objection]:
 
 
 def _range(name: str, held: RecordedQuantity, where: str) -> Iterator[Objection]:
-    low, high = _POSSIBLE.get(name, (-math.inf, math.inf))
+    low, high = quantity(name).low, quantity(name).high
     if held.value < low - _FAR * held.u or held.value > high + _FAR * held.u:
         span = f"{low:g} to {high:g}" if math.isfinite(high) else f"{low:g} or more"
         yield Objection(
@@ -168,7 +145,7 @@ def _intervals(name: str, held: RecordedQuantity, where: str) -> Iterator[Object
     """
     slack = _ROUNDING * max(held.u, abs(held.value) * _ROUNDING)
     bounds = (0.0, 1.0) if held.unit == "1" else (0.0,)
-    low, high = _POSSIBLE.get(name, (-math.inf, math.inf))
+    low, high = quantity(name).low, quantity(name).high
     near = held.value <= low or held.value >= high
     near = near or any(abs(held.value - bound) <= _NEAR * held.u for bound in bounds)
     for level in ("interval_68", "interval_95"):

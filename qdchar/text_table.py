@@ -13,7 +13,6 @@ import csv
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -292,7 +291,7 @@ def equal_step(path: Path, positions: NDArray[np.float64], unit: str) -> float:
     RecordError
         If a step differs from the mean by more than one part in 1000.
     """
-    steps = np.array([b - a for a, b in pairwise(positions)])
+    steps = np.diff(positions)
     mean = float(positions[-1] - positions[0]) / len(steps)
     if not mean > 0 or np.any(np.abs(steps - mean) > 1e-3 * mean):
         where = int(np.argmax(np.abs(steps - mean)))

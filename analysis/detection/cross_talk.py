@@ -88,8 +88,9 @@ def cross_talk(
     -----
     At each delay the side peaks S(x) hold what their own pulse makes, and V that lies between the
     peaks: background and late photons of other pulses. The zero peak holds at most
-    ``min(S, 5 g (S - V) + V)``, g its area over theirs; the factor is for zero peaks with a hole in
-    the middle. Light that is bunched or Poissonian (g near 1) is compared with g S.
+    ``min(S, 5 g (S - V) + 1.5 V)``, g its area over theirs; the first factor is for zero peaks with
+    a hole in the middle, the second for tails of the zero peak itself. For light of g above 0.5
+    it holds at most ``max(g, 1) S``.
     """
     turns = centres_ps / period_ps
     lag = np.floor(turns + 0.5).astype(np.int64)

@@ -70,9 +70,8 @@ def afterpulses(
     live, off = float(s.n_live.sum()), 0.0
     if counts.blinking.significant:
         off = (1.0 - counts.blinking.on_fraction) * float(s.n_pulses.sum())
-    crowded = live / (
-        live - off
-    )  # light and its afterpulses meet in the time that the source is on
+    # light and its afterpulses meet in the time that the source is on
+    crowded = live / (live - off)
     clicks = []
     for name, each, gaps, own, shares in zip(
         "AB", found, (s.gaps_a, s.gaps_b), (s.s_a, s.s_b), ((1.0, 0.0), (0.0, 1.0)), strict=True

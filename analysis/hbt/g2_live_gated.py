@@ -234,8 +234,7 @@ def analyse_file(
     -----
     A run of qdchar's own, which knows its clock channel, is counted on live pulses as in
     `analyse`, unless period, channels, window or range are given. Other tags are taken by the areas
-    of
-    their peaks (`g2_peak_areas.analyse_tags`), a histogram is fitted
+    of their peaks (`g2_peak_areas.analyse_tags`), a histogram is fitted
     (`g2_comb_fit.analyse_histogram`).
     """
     if is_histogram(path):

@@ -108,10 +108,9 @@ def _from_text(
     """Read decay and response, if there is one, from text; and the response's name."""
     curves = read_curves(path, choice.unit)
     own = _response_of(curves, response, choice, response_column)
-    if own is not None and choice == CurveChoice(unit=choice.unit):
-        index = next(k for k in range(len(curves.names)) if k != own)
-        if len(curves.names) > 2:
-            index = curves.chosen(choice)  # asks
+    nothing_asked = choice == CurveChoice(unit=choice.unit)
+    if own is not None and nothing_asked and len(curves.names) == 2:
+        index = 1 - own
     else:
         index = curves.chosen(choice)
     decay = _histogram(curves, index, period_s)

@@ -400,10 +400,13 @@ def _lmfit(
     for name, f in free.items():
         parameters.add(name, f.start / f.scale, min=f.low / f.scale, max=f.high / f.scale)
 
+    warned = np.geterr()
+
     def objective(p: lmfit.Parameters) -> Array:
         values = {n: p[n].value * f.scale for n, f in free.items()}
         pulls = [(values[n] - e.value) / e.u for n, e in constraints.items()]
-        return np.concatenate([residuals(values), pulls])
+        with np.errstate(**warned):
+            return np.concatenate([residuals(values), pulls])
 
     first = objective(parameters)
     if not np.all(np.isfinite(first)):

@@ -139,9 +139,7 @@ def lag_one(residuals: Array) -> tuple[float, float]:
     return correlation, float(stats.norm.sf(correlation * math.sqrt(len(residuals))))
 
 
-def correlated_problem(
-    label: str, residuals: Array, noise: float = 0.0, looks_like: str = ""
-) -> tuple[str, ...]:
+def correlated_problem(label: str, residuals: Array, noise: float = 0.0) -> tuple[str, ...]:
     """Report residuals that are correlated from point to point, as by a drift or a wrong model.
 
     Parameters
@@ -152,8 +150,6 @@ def correlated_problem(
         Of one scan, in the order measured, shape (n,).
     noise
         Excess noise of the fit, which such residuals may have been taken for.
-    looks_like
-        What else the residuals may show, a clause for the message.
     """
     correlation, p = lag_one(residuals)
     runs = runs_p_value(residuals)
@@ -163,6 +159,6 @@ def correlated_problem(
     return (
         f"{label}: the data deviate from the model{size}, and neighbouring points deviate alike "
         f"(correlation {correlation:.2f}, runs test p = {runs:.1g}). Something drifted or jumped "
-        f"during the scan, or the model does not fit{looks_like}: look at the residuals, lock the "
+        f"during the scan, or the model does not fit: look at the residuals, lock the "
         "cavity again and repeat",
     )

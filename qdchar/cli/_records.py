@@ -71,8 +71,6 @@ def verdict_json(record: SourceRecord) -> dict[str, Any]:
 
 def outcome_json(outcome: Outcome, run: Path, report: Path) -> dict[str, Any]:
     """Outcome of a run for ``--json``: the same from ``calibrate`` and ``report``."""
-    from qdchar.keyrate.comparators import comparator_of
-
     rate, verdict = outcome.rate, outcome.verdict
     return {
         "verdict": verdict.decision,
@@ -88,6 +86,6 @@ def outcome_json(outcome: Outcome, run: Path, report: Path) -> dict[str, Any]:
         "rate_bps": rate.rate_bps,
         "advantage_dB": {c.name: c.advantage_dB for c in rate.comparators},
         "advantage_dB_u": {c.name: c.advantage_dB_u for c in rate.comparators},
-        "comparator": comparator_of(rate.protocol, rate.block_kind),
+        "comparator": rate.comparator_name,
         "assumptions": rate.assumptions,
     }

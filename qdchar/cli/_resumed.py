@@ -6,15 +6,13 @@ from pathlib import Path
 
 import click
 from click.core import ParameterSource
-from pydantic import ValidationError
 
-from qdchar.errors import RecordError, UsageError
-from qdchar.files import read_json
+from qdchar.errors import UsageError
 from qdchar.lab.measurement import Registry
 from qdchar.lab.recipe import Recipe, load_recipe
 from qdchar.lab.request import Request, read_request, refuse_other, refuse_other_station
+from qdchar.lab.run import read_kept
 from qdchar.link import Link, load_link
-from qdchar.record import explain
 
 _OF_A_NEW_RUN = {
     "out": "--out",
@@ -68,11 +66,8 @@ def resumed_settings(
     RecordError
         If the run's own copy is damaged.
     """
-    try:
-        recipe = Recipe.model_validate(read_json(folder / "recipe.json"))
-        link = Link.model_validate(read_json(folder / "link.json"))
-    except ValidationError as error:
-        raise RecordError(f"{folder}: recipe.json or link.json: {explain(error)}") from None
+    recipe = read_kept(Recipe, folder / "recipe.json")
+    link = read_kept(Link, folder / "link.json")
     if recipe_name is not None:
         now = load_recipe(recipe_name, registry).complete(registry)
         refuse_other("recipe", folder, recipe.model_dump(), now.model_dump())

@@ -27,9 +27,9 @@ def report(run: Path, accept: bool, json_line: bool) -> int:
     """
     from qdchar.lab.outcome import load_outcome
     from qdchar.notation import concise
-    from qdchar.report import write_report
+    from qdchar.report import is_unfinished, write_report
 
-    if run.is_dir() and not (run / "record.json").exists():
+    if run.is_dir() and is_unfinished(run):
         return _unfinished(run, json_line)
     outcome = load_outcome(run)
     for fault in outcome.faults:

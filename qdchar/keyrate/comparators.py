@@ -144,17 +144,3 @@ def comparators_for(block_kind: BlockKind) -> tuple[str, ...]:
     """Names of the comparators that are defined for this kind of block."""
     asymptotic = block_kind == "asymptotic"
     return tuple(c.name for c in COMPARATORS.values() if not (asymptotic and c.finite))
-
-
-def comparator_of(protocol: str, block_kind: str) -> str:
-    """Name of the comparator that proves its key as a protocol for single photons does.
-
-    Examples
-    --------
-    >>> comparator_of("three-state", "received")
-    'wcp-vacuum-weak-three-state'
-    """
-    if block_kind == "asymptotic":
-        return "wcp-infinite-decoy"
-    states = "three-state" if protocol.startswith("three-state") else "bb84"
-    return f"wcp-vacuum-weak-{states}"

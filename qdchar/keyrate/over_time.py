@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qdchar.errors import UsageError
+from qdchar.files import read_text
 from qdchar.link import Link
 
 from .assumptions import prediction_assumptions
@@ -24,7 +25,7 @@ from .optimise import Effort, Rows, maximise
 from .photon_statistics import multiphoton_probability
 from .result import PHASE, Protocol
 from .single_photon.finite_key import Accounting, BasisCounts, SinglePhotonKey, key_from_counts
-from .single_photon.rate import SEARCH_LOWER, SEARCH_UPPER, detection
+from .single_photon.rate import SEARCH_LOWER, SEARCH_UPPER, detection, expected_counts
 from .source import SourceFigures
 
 Floats = NDArray[np.float64]
@@ -156,10 +157,7 @@ def read_pass(path: Path) -> tuple[Floats, Floats, Floats | None]:
     UsageError
         The file cannot be read, lacks a column, or holds what is not a number.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--pass {path}: cannot be read ({error})") from error
+    lines = read_text(path).splitlines()
     rows = [row for row in csv.reader(lines) if row]
     header = [name.strip() for name in rows[0]] if rows else []
     if not {"time_s", "loss_dB"} <= set(header) <= set(_COLUMNS):
@@ -260,17 +258,9 @@ class _Block:
         p_z_bob = given.bob(p_z)
         clicks = detection(a * self._n, self._g2, p_z_bob, given)
         sent = self._sent[slots]
-        in_z, in_x = sent * p_z * p_z_bob, sent * (1 - p_z_bob)
-        test, crossed = in_x * (1 - p_z), in_x * p_z * clicks.x
-        counts = (
-            in_z * clicks.z,
-            in_z * clicks.wrong_z,
-            test * clicks.x,
-            test * clicks.wrong_x,
-            crossed,
-            crossed / 2,
-        )
-        return np.stack(np.broadcast_arrays(*counts)), sent
+        counts = expected_counts(clicks, sent, p_z, p_z_bob)
+        each = [getattr(counts, f.name) for f in fields(BasisCounts)]
+        return np.stack(np.broadcast_arrays(*each)), sent
 
     def _key(self, counts: Floats, sent: ArrayLike, p_z: Floats, a: Floats) -> SinglePhotonKey:
         whole = BasisCounts(**dict(zip((f.name for f in fields(BasisCounts)), counts, strict=True)))

@@ -23,6 +23,12 @@ def multiphoton_probability(n: ArrayLike, g2: ArrayLike) -> Floats:
     return np.asarray(np.asarray(g2, dtype=np.float64) * n**2 / 2)
 
 
+def largest_three_photon(n: ArrayLike, g2: ArrayLike) -> Floats:
+    """Largest P(N = 3) without larger photon numbers, g2 <n>^2 / 6; P(N = 2) is then 0."""
+    n = np.asarray(n, dtype=np.float64)
+    return np.asarray(np.asarray(g2, dtype=np.float64) * n**2 / 6)
+
+
 def two_photon_distribution(n: ArrayLike, g2: ArrayLike) -> tuple[Floats, Floats, Floats]:
     """p0, p1, p2 of a source that never emits three photons."""
     n, g2 = np.broadcast_arrays(np.asarray(n, dtype=np.float64), np.asarray(g2, dtype=np.float64))

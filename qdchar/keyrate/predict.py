@@ -22,6 +22,7 @@ from .operating_point import (
     attenuator_operating_point,
     single_photon_operating_point,
 )
+from .photon_statistics import largest_three_photon
 from .result import PHASE, Comparison, DecoyProtocol, KeyRate, Protocol, advantage_dB
 from .single_photon.finite_key import Accounting
 from .source import SourceFigures
@@ -149,10 +150,11 @@ def predict_with_decoy(
     phases = {f"{name}-decoy": phase for name, phase in PHASE.items()}
     if protocol not in phases:
         raise UsageError(f"key rate: protocol {protocol!r}: allowed is {' or '.join(phases)}")
-    if not 0 <= p3_max <= g2 * n**2 / 6:
+    largest_p3 = float(largest_three_photon(n, g2))
+    if not 0 <= p3_max <= largest_p3:
         raise UsageError(
             f"key rate: p3_max = {p3_max!r}: must be between 0 and g2 <n>^2 / 6 = "
-            f"{g2 * n**2 / 6:.3g}; above it, the probability of two photons is negative"
+            f"{largest_p3:.3g}; above it, the probability of two photons is negative"
         )
     if link.block_kind == "asymptotic" and (
         protocol != "efficient-bb84-decoy" or eps_source is not None

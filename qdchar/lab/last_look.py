@@ -62,8 +62,7 @@ def _look_at_light(s: Session) -> None:
         ]
         first = s.light.first_run
         if first is not None:
-            widths = (pulse_width_s(r) for r in (before, first))
-            s.light.add_width(before, next(widths), first, next(widths))
+            s.light.add_width(before, pulse_width_s(before), first, pulse_width_s(first))
     except InconclusiveError as error:
         s.light.doubts.append(str(error))
         return

@@ -9,24 +9,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
-
-from pydantic import BaseModel, ValidationError
 
 from qdchar.errors import InconclusiveError, RecordError
-from qdchar.files import read_json
 from qdchar.keyrate import KeyRate, predict, source_and_link
 from qdchar.link import Link
-from qdchar.record import SourceRecord, explain, load_record
+from qdchar.record import SourceRecord, load_record
 from qdchar.record_checks import Objection
 from qdchar.verdict import Verdict
 
 from .integrity import hashes, read_key_rate, run_faults
 from .recipe import Recipe
-from .run import Run
+from .run import Run, read_kept
 from .verdict import judge
 
-M = TypeVar("M", bound=BaseModel)
 _PREDICTION = ("record.json", "keyrate.json", "verdict.json")
 """Where one of them has changed, it is not known what the run's own rate and verdict were."""
 
@@ -124,7 +119,8 @@ def load_outcome(folder: Path) -> Outcome:
         If no key rate follows from the record.
     """
     record = load_record(folder, accept=True)
-    recipe, link = _read(Recipe, folder / "recipe.json"), _read(Link, folder / "link.json")
+    recipe = read_kept(Recipe, folder / "recipe.json")
+    link = read_kept(Link, folder / "link.json")
     of_run = tuple(run_faults(folder, record))
     faults = (*record.faults, *of_run)
     touched = bool(record.faults) or any(o.field in _PREDICTION for o in of_run)
@@ -140,11 +136,3 @@ def load_outcome(folder: Path) -> Outcome:
             raise
         raise RecordError(f"{folder}: {'; '.join(map(str, faults))}; {error}") from None
     return Outcome(record, link, recipe, rate, verdict, faults, own=False)
-
-
-def _read(kind: type[M], file: Path) -> M:
-    data = read_json(file)
-    try:
-        return kind.model_validate(data)
-    except ValidationError as error:
-        raise RecordError(f"{file}: {explain(error)}") from None

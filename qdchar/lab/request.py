@@ -7,16 +7,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from qdchar import __version__
 from qdchar.errors import RecordError, UsageError
-from qdchar.files import read_json, read_text, shown
+from qdchar.files import read_text, shown
 from qdchar.link import Link
-from qdchar.record import explain
 
 from .measurement import Registry
 from .recipe import Recipe
+from .run import read_kept
 
 FILE = "request.json"
 
@@ -74,10 +74,7 @@ def read_request(folder: Path) -> Request:
                 "start a new calibration"
             )
         raise RecordError(f"{folder}: not a run folder: it holds neither {FILE} nor run.jsonl")
-    try:
-        request = Request.model_validate(read_json(folder / FILE))
-    except ValidationError as error:
-        raise RecordError(f"{folder / FILE}: {explain(error)}") from None
+    request = read_kept(Request, folder / FILE)
     if request.qdchar_version != __version__:
         raise UsageError(
             f"{folder}: was begun by qdchar {request.qdchar_version}, this is {__version__}, and "

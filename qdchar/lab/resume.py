@@ -87,7 +87,12 @@ def read_unfinished(
         left["cavity"] = "there is no pi pulse at which the tuning could be checked"
         del newest["cavity"]
         _drop_what_rests_on_others(newest, left, registry)
-    return Unfinished(folder, tuple(newest.values()), left, read_state(folder), first)
+    try:
+        state = read_state(folder)
+    except RecordError as error:
+        state = SessionState()
+        left["session.json"] = f"the light before the interruption is not compared: {error}"
+    return Unfinished(folder, tuple(newest.values()), left, state, first)
 
 
 def _complete_steps(folder: Path, registry: Registry) -> tuple[list[Step], dict[str, str]]:
@@ -277,13 +282,8 @@ def relative_change(before: Estimate, after: Estimate) -> tuple[float, float]:
 
     Only statistical uncertainties (type A) count: what certificates contribute is common to both.
     """
-    statistical = [
-        c.u / estimate.value
-        for estimate in (before, after)
-        for c in estimate.budget
-        if c.kind == "A"
-    ]
-    return after.value / before.value - 1.0, math.hypot(*statistical)
+    u = math.hypot(*(e.u_statistical / e.value for e in (before, after)))
+    return after.value / before.value - 1.0, u
 
 
 def _refusal(reason: str) -> str:

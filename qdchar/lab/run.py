@@ -27,9 +27,10 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Any, Self, TypeVar
 
 import numpy as np
+from pydantic import BaseModel, ValidationError
 
 from qdchar.errors import RecordError, RunFolderError, UsageError
 from qdchar.estimate import Contribution, Estimate
@@ -43,9 +44,11 @@ from qdchar.files import (
     writing,
 )
 from qdchar.fit import Curve, Fit, Result
-from qdchar.record import RawFile, current_source
+from qdchar.record import RawFile, current_source, explain
 
 from .station_lock import lock_file
+
+M = TypeVar("M", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -291,6 +294,21 @@ def read_log(folder: Path) -> tuple[tuple[str, Mapping[str, Any]], ...]:
         except (ValueError, KeyError, TypeError, RecursionError):
             continue
     return tuple(documents)
+
+
+def read_kept(kind: type[M], file: Path) -> M:
+    """Read what a run kept of a model, such as its recipe.
+
+    Raises
+    ------
+    RecordError
+        If the file cannot be read or is damaged; names the field.
+    """
+    data = read_json(file)
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        raise RecordError(f"{file}: {explain(error)}") from None
 
 
 def read_step(file: Path) -> Step:

@@ -53,7 +53,15 @@ class SessionState:
 
 
 def read_state(folder: Path) -> SessionState:
-    """Read what a session kept; nothing if it kept nothing, or if the file is damaged."""
+    """Read what a session kept; nothing if it kept nothing.
+
+    Raises
+    ------
+    RecordError
+        If the file is damaged, or a recording that it names is missing.
+    """
+    if not (folder / FILE).exists():
+        return SessionState()
     try:
         data = read_json(folder / FILE)
         return SessionState(
@@ -62,8 +70,8 @@ def read_state(folder: Path) -> SessionState:
             {name: _tag_run(r, folder) for name, r in data["states"].items()},
             {name: _tag_run(r, folder) for name, r in data["recordings"].items()},
         )
-    except (RecordError, ValueError, KeyError, TypeError, AttributeError):
-        return SessionState()
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RecordError(f"{folder / FILE}: damaged: {error!r}") from None
 
 
 def _plain(run: TagRun, folder: Path) -> dict[str, Any]:

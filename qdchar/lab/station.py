@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from traceback import walk_tb
@@ -203,14 +203,20 @@ class Station:
                 )
         return done
 
+    @contextmanager
+    def _opened(self, role: _Role) -> Iterator[None]:
+        """Open one instrument alone, and the link that it needs; close both at the end."""
+        with ExitStack() as stack:
+            for device in (self._links.get(role.table.link or ""), role.device):
+                if device is not None:
+                    stack.callback(self._close, device)
+                    _open(device)
+            yield
+
     def _open_and_make_safe(self, role: _Role, done: list[str], failures: list[str]) -> None:
         self._tell(f"bringing {role.name} to safety ...")
         try:
-            with ExitStack() as stack:
-                for device in (self._links.get(role.table.link or ""), role.device):
-                    if device is not None:
-                        stack.callback(self._close, device)
-                        _open(device)
+            with self._opened(role):
                 role.device.make_safe()
             done.append(role.name)
         except BaseException as error:  # signals are held: it comes from the driver
@@ -297,11 +303,7 @@ class Station:
         self, role: _Role
     ) -> tuple[Identity, Mapping[str, Reading]] | InstrumentError:
         try:
-            with ExitStack() as stack:
-                for device in (self._links.get(role.table.link or ""), role.device):
-                    if device is not None:
-                        stack.callback(self._close, device)
-                        _open(device)
+            with self._opened(role):
                 return role.device.identify(), role.device.snapshot()
         except InstrumentError as error:
             return error

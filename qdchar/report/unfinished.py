@@ -8,6 +8,7 @@ from pathlib import Path
 
 from qdchar.errors import RecordError
 from qdchar.files import write_text
+from qdchar.lab.outcome import is_finished
 from qdchar.lab.request import FILE
 from qdchar.lab.run import Step, read_log, read_step
 
@@ -32,6 +33,17 @@ class UnfinishedRun:
     steps: tuple[Step, ...]
     damaged: tuple[str, ...]
     reason: str
+
+
+def is_unfinished(folder: Path) -> bool:
+    """Whether a run has not come to its verdict: it was ended before, or still runs.
+
+    A finished run that lacks its verdict was changed: its log tells the two apart.
+    """
+    if not (folder / "record.json").exists():
+        return True
+    log = read_log(folder)
+    return not is_finished(folder) and bool(log) and log[-1][0] != "stop"
 
 
 def read_unfinished_run(folder: Path) -> UnfinishedRun:

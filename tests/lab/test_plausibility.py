@@ -179,11 +179,23 @@ def test_a_quantity_measured_again_shares_its_certificate(now: float, doubted: b
     assert bool(log.doubts) is doubted
 
 
-@pytest.mark.parametrize(("now", "doubted"), [(86e-12, False), (104e-12, True)])
-def test_pulses_that_got_wider(now: float, doubted: bool) -> None:
-    log, run = LightLog(), recording("run")
+@pytest.mark.parametrize(
+    ("now", "light", "doubted"),
+    [(86e-12, 1.0, False), (104e-12, 1.0, True), (104e-12, 2e-5, False)],
+)
+def test_pulses_that_got_wider(now: float, light: float, doubted: bool) -> None:
+    """By 22 %: of 2e6 clicks, or of 44, whose width is known to 15 %."""
+    log, run = LightLog(), recording("run", light)
     log.add_width(run, now, run, 85e-12)
     assert bool(log.doubts) is doubted
+
+
+def test_a_recording_without_a_click_is_doubted_and_no_reference() -> None:
+    log = LightLog()
+    log.add_run(recording("dark", 0.0))
+    assert log.take_doubts() == ("dark.h5: no clicks at all",)
+    log.add_run(recording("lit"))
+    assert log.doubts == []
 
 
 @pytest.mark.parametrize(

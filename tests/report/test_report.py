@@ -70,6 +70,16 @@ def make_run(parent: Path, misalignment: float) -> Path:
     return run.folder
 
 
+def test_a_run_killed_before_its_verdict_is_unfinished(tmp_path: Path) -> None:
+    folder = make_run(tmp_path, 0.02)
+    (folder / "verdict.json").unlink()
+    log = folder / "run.jsonl"
+    log.write_text("".join(log.read_text().splitlines(keepends=True)[:-1]))
+    line = line_of_report(folder, code=11)
+    assert line["verdict"] is None
+    assert "UNFINISHED" in (folder / "report.html").read_text()
+
+
 def rate_of_verb(folder: Path) -> tuple[float, float]:
     arguments = [str(folder / "record.json"), "--block-kind", "asymptotic", "--accept", "--json"]
     done = CliRunner().invoke(keyrate, arguments)

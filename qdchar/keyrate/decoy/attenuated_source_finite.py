@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..link_parameters import LinkParameters
 from ..optimise import Effort, Rows, maximise
+from ..photon_statistics import largest_three_photon
 from ..single_photon.finite_key import Phase
 from .attenuated_source import AttenuatedSource, AttenuatorBounds
 from .coherent_bounds import elementary_eps
@@ -78,7 +79,7 @@ def attenuator_key(
     believed = settings.source
     if assumed is not None:
         n, g2 = (np.asarray(x, dtype=np.float64) for x in assumed)
-        most = np.minimum(believed.p3_max, g2 * n**2 / 6)
+        most = np.minimum(believed.p3_max, largest_three_photon(n, g2))
         believed = replace(believed, n=n, g2=g2, p3_max=most)
     bounds = AttenuatorBounds(believed, elementary_eps(given))
     return decoy_key(counts, sent, settings.p_z, bounds, given, phase)

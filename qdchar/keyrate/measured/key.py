@@ -21,6 +21,7 @@ from ..decoy.coherent_bounds import Bound, CoherentBounds, Intensities, elementa
 from ..decoy.finite_key import DecoyCounts, DecoyKey, decoy_key
 from ..decoy.linear_program import AttenuatorProgram
 from ..link_parameters import LinkParameters
+from ..photon_statistics import largest_three_photon
 from ..result import PHASE, Protocol
 from ..single_photon.finite_key import Accounting, BasisCounts, key_from_counts
 from ..source import SourceFigures
@@ -305,7 +306,7 @@ def attenuator_session(
     if q.shape != (3,) or np.any(q <= 0) or abs(q.sum() - 1) > 1e-9:
         raise UsageError("session: three shares above 0 that add up to 1")
     n, g2 = source.mean_photon_number.value, source.g2_zero.value
-    largest_p3 = g2 * n**2 / 6
+    largest_p3 = float(largest_three_photon(n, g2))
     if not 0 <= p3_max <= largest_p3:
         raise UsageError(
             f"session: p3_max = {p3_max!r}: must be between 0 and g2 <n>^2 / 6 = "
@@ -337,7 +338,7 @@ def attenuator_session(
                         behind,
                         n=np.asarray(n_),
                         g2=np.asarray(g2_),
-                        p3_max=np.asarray(min(p3, g2_ * n_**2 / 6)),
+                        p3_max=np.minimum(p3, largest_three_photon(n_, g2_)),
                     ),
                     eps,
                 ),

@@ -103,9 +103,25 @@ def single_photon_key(
     if given.block_kind == "asymptotic":
         return _asymptotic(p2, clicks, p_z, attenuation, given, phase, accounting)
     sent = given.pulses_sent(clicks.total(p_z_bob))
+    counts = expected_counts(clicks, sent, p_z, p_z_bob)
+    return key_from_counts(counts, sent, p2, p_z, attenuation, given, phase, accounting)
+
+
+def expected_counts(clicks: Clicks, sent: Floats, p_z: Floats, p_z_bob: Floats) -> BasisCounts:
+    """Return the counts that are expected of some pulses.
+
+    Parameters
+    ----------
+    clicks
+        Per pulse.
+    sent
+        Pulses.
+    p_z, p_z_bob
+        Z probabilities of Alice and of Bob.
+    """
     in_z, in_x = sent * p_z * p_z_bob, sent * (1 - p_z_bob)
     test, crossed = in_x * (1 - p_z), in_x * p_z * clicks.x
-    counts = BasisCounts(
+    return BasisCounts(
         in_z * clicks.z,
         in_z * clicks.wrong_z,
         test * clicks.x,
@@ -113,7 +129,6 @@ def single_photon_key(
         crossed,
         crossed / 2,
     )
-    return key_from_counts(counts, sent, p2, p_z, attenuation, given, phase, accounting)
 
 
 def _asymptotic(

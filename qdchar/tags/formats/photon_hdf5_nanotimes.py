@@ -8,6 +8,7 @@ than the pulses, the two do not add up to a time.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,7 @@ def read_nanotimes(path: Path, file: h5py.File, unit_ps: float) -> tuple[Nanotim
     return Nanotimes(unit_ps, step_ps), ""
 
 
-def _blocks(nanotimes: h5py.Dataset) -> list[NDArray[np.integer[Any]]]:
+def _blocks(nanotimes: h5py.Dataset) -> Iterator[NDArray[np.integer[Any]]]:
     size = 1 << 22
-    return [nanotimes[k : k + size] for k in range(0, len(nanotimes), size)]
+    for k in range(0, len(nanotimes), size):
+        yield nanotimes[k : k + size]

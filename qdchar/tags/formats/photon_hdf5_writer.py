@@ -130,7 +130,7 @@ class TagWriter:
         identity["format_version"] = "0.5"
         identity["format_url"] = "http://photon-hdf5.readthedocs.io/"
         user = file.create_group("user/qdchar")
-        identity = secrets.token_bytes(16)
+        tail_identity = secrets.token_bytes(16)
         # Tags and object headers have checksums in the file. A plain dataset has none, so the span
         # carries its own and the unit is kept a second time; strings of variable length lie in a
         # heap without one, on which a damaged byte can send the HDF5 library round in circles, so
@@ -143,13 +143,13 @@ class TagWriter:
             "comment": comment,
             "sync_period_ps": None if sync_period_ps is None else float(sync_period_ps),
             "attributes": dict(attributes or {}),
-            "tail": identity.hex(),
+            "tail": tail_identity.hex(),
         }
         user.attrs["about"] = np.bytes_(json.dumps(about, default=np.generic.item).encode())
         self._span = user.create_dataset("span_ps", data=_checked_span(start_ps, start_ps))
         file.swmr_mode = True
         with writing(self.path):
-            self._tail = TailWriter(self.path, identity)
+            self._tail = TailWriter(self.path, tail_identity)
 
     def append(
         self,

@@ -11,9 +11,9 @@ import click
 
 from qdchar.errors import UsageError
 
-from ._many_numbers import ManyLosses
-from ._records import accept_option
-from ._source import given_source_and_link
+from .._many_numbers import ManyLosses
+from .._records import accept_option
+from .._source import given_source_and_link
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -231,7 +231,7 @@ def _show_prediction(
 
     from qdchar.keyrate.no_key import why_no_key
 
-    from ._keyrate_text import loss_text, no_key_text, prediction_text
+    from ._text import loss_text, no_key_text, prediction_text
 
     points = _predict(source, link, protocol, options, settings)
     limited = _at_limits(source, link, protocol, options, settings, eps_source)
@@ -282,7 +282,7 @@ def _show_pass(
 
     from qdchar.keyrate.over_time import predict_over_time, read_pass
 
-    from ._keyrate_text import pass_text
+    from ._text import pass_text
 
     table = read_pass(file)
     keys = [predict_over_time(source, link, *table, **proof)]
@@ -339,7 +339,9 @@ def _at_largest_p3(
     """Predict with the largest three-photon probability; empty without decoy states."""
     if not protocol.endswith("-decoy"):
         return ()
-    largest = source.g2_zero.value * source.mean_photon_number.value**2 / 6
+    from qdchar.keyrate.photon_statistics import largest_three_photon
+
+    largest = float(largest_three_photon(source.mean_photon_number.value, source.g2_zero.value))
     return _predict(source, link, protocol, {**options, "p3_max": largest, "comparators": ()}, {})
 
 
@@ -404,7 +406,7 @@ def _show_session(
 
     from qdchar.keyrate.measured.file import load_session, session_key
 
-    from ._keyrate_text import session_text
+    from ._text import session_text
 
     session = load_session(file)
     try:
@@ -422,7 +424,7 @@ def _show_published(as_json: bool) -> None:
     from qdchar.keyrate.published import account as one
     from qdchar.keyrate.published.reproduction import reproduce
 
-    from ._keyrate_text import account_text, published_text
+    from ._text import account_text, published_text
 
     rows, account, pulls = reproduce(), one.account(), one.pulls()
     nu, demanded = one.nu_of_the_paper(), one.nu_for_crossing()
