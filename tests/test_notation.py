@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from qdchar.estimate import Contribution, Estimate
-from qdchar.notation import concise, interval_text, number_text, text
+from qdchar.notation import age_text, concise, interval_text, number_text, text
 
 
 @pytest.mark.parametrize(
@@ -74,3 +74,9 @@ def test_a_limit_has_a_prefix_and_a_unit() -> None:
     assert number_text(884.5e-9, "m") == "884.5 nm"
     assert number_text(14.6, "dB") == "14.6 dB"
     assert number_text(0.05, "1") == "0.05"
+
+
+def test_an_age_is_in_minutes_below_an_hour() -> None:
+    assert [age_text(hours) for hours in (0.25, 0.99, 1.0, 30.04)] == [
+        *("15 min", "59 min", "1.0 h", "30.0 h")
+    ]

@@ -9,9 +9,11 @@ from __future__ import annotations
 import errno
 import json
 import signal
+import subprocess
 import sys
 import types
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -36,6 +38,7 @@ from qdchar.interrupt import Terminated
 from qdchar.keyrate import predict
 from qdchar.lab import calibrate, preflight
 from qdchar.lab.measurement import Measurement, NoSettings
+from qdchar.lab.recipe import Recipe
 from qdchar.link import Link
 from qdchar.quantities import Quantity
 from qdchar.record import make_record
@@ -210,6 +213,62 @@ def test_a_calibration_ends_with_its_verdict(
     ended, line = qdchar("calibrate", "--out", str(tmp_path / "runs"))
     assert (ended, line["exit_code"]) == (code, code)
     assert line["verdict"] == {0: "GO", 10: "NO-GO", 11: "INCONCLUSIVE"}[code]
+
+
+def test_a_calibration_of_the_simulated_lab_is_given_its_options(
+    qdchar: Qdchar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, tuple[str, ...], tuple[str, ...]]] = []
+    judged: list[tuple[Recipe, Link]] = []
+
+    @contextmanager
+    def lab(_: Path, seed: int, settings: tuple[str, ...], faults: tuple[str, ...]) -> Any:
+        asked.append((seed, settings, faults))
+        yield SimpleNamespace(station=tmp_path / "station.toml", lab_s=lambda: 3.0)
+
+    def run(_station: Any, _run: Any, recipe: Recipe, link: Link, *_: Any, **__: Any) -> Any:
+        judged.append((recipe, link))
+        raise InconclusiveError("enough")
+
+    monkeypatch.setattr("qdchar.lab.simulated.simulated_lab", lab)
+    monkeypatch.setattr(calibrate, "calibrate", run)
+    (tmp_path / "link.toml").write_text("channel_loss = 21.5\n")
+    (tmp_path / "recipe.toml").write_text("min_rate_per_pulse = 3e-4\n")
+    files = ("--link", str(tmp_path / "link.toml"), "--recipe", str(tmp_path / "recipe.toml"))
+    lab_of = ("--seed", "41", "--set", "source.g2=0.05", "--fault", "room_light")
+    out = ("--out", str(tmp_path / "runs"))
+    code, line = qdchar("calibrate", *files, *lab_of, *out, station=False)
+    assert (code, line["error"]) == (11, "enough")
+    assert asked == [(41, ("source.g2=0.05",), ("room_light",))]
+    ((recipe, link),) = judged
+    assert (recipe.min_rate_per_pulse, link.channel_loss.value) == (3e-4, 21.5)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--set", "source.g2=0.05"), "--set changes the simulated lab"),
+        (("--fault", "room_light"), "--fault changes the simulated lab"),
+        (("--dry-run", "--resume", "run"), "--dry-run shows a calibration that measures"),
+        (("--dry-run", "--take-over", "run"), "--dry-run shows a calibration that measures"),
+    ],
+    ids=lambda words: " ".join(words) if isinstance(words, tuple) else "",
+)
+def test_options_that_would_be_ignored_are_refused(
+    qdchar: Qdchar, words: tuple[str, ...], says: str
+) -> None:
+    code, line = qdchar("calibrate", *words)
+    assert code == 2
+    assert says in line["error"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_output_that_is_lost_ends_with_23() -> None:
+    command = [sys.executable, "-m", "qdchar", "--version"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 23
+    assert "standard output cannot be written" in done.stderr
 
 
 def write_record(folder: Path, valid_for: timedelta) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,7 +26,7 @@ from qdchar.lab.resume import compare_with_before, read_unfinished, relative_cha
 from qdchar.lab.run import Run, Step, read_log, read_steps
 from qdchar.lab.session_state import SessionState, read_state
 from qdchar.lab.simulated import LabState, read_lab_state
-from qdchar.lab.take_over import read_earlier
+from qdchar.lab.take_over import Earlier, compare_brightness, read_earlier, take
 from qdchar.link import Link
 from qdchar.raw_data import About, TagRun
 
@@ -262,7 +263,7 @@ def test_the_change_of_a_quantity_counts_no_certificate() -> None:
 
 
 class FakeSession:
-    """What `resume` asks of a session to compare the brightness."""
+    """What `resume` and `take_over` ask of a session to compare the brightness."""
 
     def __init__(self, after: Estimate, problems: tuple[str, ...] = ()) -> None:
         self.recipe = Recipe(max_brightness_change=0.04)
@@ -270,6 +271,9 @@ class FakeSession:
         self.problems: list[str] = []
         self.said: list[str] = []
         self.display = SimpleNamespace(say=self.said.append)
+        self.taken: list[Step] = []
+        self.found: dict[str, Estimate] = {}
+        self.station = SimpleNamespace()
 
     def make(self, name: str) -> Result:
         assert name == "brightness"
@@ -350,6 +354,40 @@ def test_what_is_taken_over_from_an_earlier_run_has_an_age_of_its_own(tmp_path: 
         offered(dead_time=99.0)
     with pytest.raises(UsageError, match="of another lab: it has the simulated lab of seed 1"):
         read_earlier(folder, Request(seed=2), Recipe(), MEASUREMENTS, NOW)
+
+
+def offered_by(folder: Path, source: str, brightness: float) -> Earlier:
+    """A lifetime of an earlier run, and the brightness on which it rests."""
+    station = SimpleNamespace(name="bench", source=source, calibrations={})
+    found = estimate("collection_efficiency", brightness, 1e-4)
+    return Earlier(folder, station, (step("lifetime"),), {}, found)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("after", "change"), [(0.519, ""), (0.481, ""), (0.521, "+4.2 %"), (0.479, "-4.2 %")]
+)
+def test_what_was_taken_over_from_brighter_or_fainter_light_is_a_problem(
+    tmp_path: Path, after: float, change: str
+) -> None:
+    session = FakeSession(estimate("collection_efficiency", after, 1e-4))
+    session.taken = [replace(step("lifetime"), taken_from="monday")]
+    session.found = {"collection_efficiency": session.result["collection_efficiency"]}
+    compare_brightness(session, offered_by(tmp_path, "QD7", 0.5), MEASUREMENTS)  # type: ignore[arg-type]
+    if change:
+        assert f"brightness changed by {change}" in session.problems[0]
+        assert "lifetime" in session.problems[0]
+    else:
+        assert session.problems == []
+
+
+@pytest.mark.parametrize(("name", "source"), [("bench", "QD8"), ("attic", "QD7")])
+def test_nothing_is_taken_over_from_another_station_or_source(
+    tmp_path: Path, name: str, source: str
+) -> None:
+    session = FakeSession(estimate("collection_efficiency", 0.5))
+    session.station = SimpleNamespace(file=SimpleNamespace(name=name, source=source))
+    with pytest.raises(UsageError, match=f"this is {name} and {source}"):
+        take(session, offered_by(tmp_path, "QD7", 0.5), MEASUREMENTS, ("lifetime",))  # type: ignore[arg-type]
 
 
 def test_a_recipe_cannot_allow_what_must_be_measured(

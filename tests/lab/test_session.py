@@ -8,15 +8,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
-from qdchar.errors import LockLostError
+from qdchar import analysis
+from qdchar.errors import InconclusiveError, LockLostError
 from qdchar.estimate import Contribution, Estimate
 from qdchar.fit import Result
 from qdchar.lab import calibrate as module
 from qdchar.lab.calibrate import _make, calibrate
 from qdchar.lab.expected import ExpectedStep
-from qdchar.lab.last_look import look_again
+from qdchar.lab.last_look import _look_at_light, look_again
 from qdchar.lab.measurement import Measurement, NoSettings
 from qdchar.lab.preflight import Plan
 from qdchar.lab.recipe import Recipe
@@ -25,6 +27,7 @@ from qdchar.lab.session import Session
 from qdchar.link import Link
 from qdchar.protocols import LockResult, last_look, pump
 from qdchar.protocols.last_look import LastLook
+from qdchar.raw_data import About, TagRun
 from qdchar.record import load_record
 from qdchar.roles import Counts
 
@@ -144,6 +147,14 @@ def test_dead_pulses_of_a_blinking_source_are_more(opened: Run) -> None:
     assert s.dead_pulses() == pytest.approx(2.0 * 1.25)
 
 
+def test_the_pulse_rate_is_the_measured_one_as_soon_as_it_is_known(opened: Run) -> None:
+    s = session(opened)
+    assert s.clock_rate_Hz() == 80e6  # nominal, of the station file
+    s.found["clock_rate"] = estimate("clock_rate", 111e6)
+    assert s.clock_rate_Hz() == 111e6
+    assert s.dead_pulses(of_source=False) == 3.0  # 30 ns are 3.3 of these periods
+
+
 def doubtful(times: int) -> tuple[Callable[..., Result], list[int]]:
     """A measurement that is doubted the first times."""
     calls: list[int] = []
@@ -225,6 +236,42 @@ def test_what_the_last_look_finds_is_a_problem(
     assert len(s.problems) == 2
     assert "pump power changed by +25 %" in s.problems[0]
     assert "980 counts/s now" in s.problems[1]
+
+
+def test_the_last_look_compares_the_light_on_both_sides_of_the_transmitter(
+    opened: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both are at half of what they were; too faint for more than that."""
+
+    def recorded(name: str, path: str, clicks: int) -> TagRun:
+        return TagRun(
+            about=About("hbt", path=path),
+            file=opened.raw / f"{name}.h5",
+            channel_a=1,
+            channel_b=2,
+            channel_sync=0,
+            sync_divider=64,
+            duration_s=0.2,
+            clicks=np.full((10, 2), clicks),
+            slice_s=np.full(10, 0.02),
+        )
+
+    def too_faint(*_: object, **__: object) -> Result:
+        raise InconclusiveError("too faint")
+
+    s = session(opened)
+    s.light.add_run(recorded("brightness", "before", 100_000))
+    s.light.add_run(recorded("hbt_after", "after", 40_000))
+    light = recorded("look_before", "before", 50_000), recorded("look_after", "after", 20_000)
+    monkeypatch.setattr(last_look, "record_light", lambda *_: light)
+    monkeypatch.setattr(analysis.brightness, "analyse", too_faint)
+    s.certificate = lambda name: estimate(name, 0.7)  # type: ignore[method-assign]
+    _look_at_light(s)
+    assert s.light.take_doubts() == (
+        "look_before.h5: the light changed by -50 % since brightness.h5",
+        "look_after.h5: the light changed by -50 % since hbt_after.h5",
+        "too faint",
+    )
 
 
 class WholeStation(Station):

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import json
+import math
 import re
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from qdchar.cli import run as qdchar
+from qdchar.cli._records import outcome_json
 from qdchar.cli._summary import print_summary
 from qdchar.estimate import Contribution, Estimate
 from qdchar.fit import Result
+from qdchar.keyrate import KeyRate
 from qdchar.lab.outcome import Outcome, conclude, predict_and_judge
 from qdchar.lab.recipe import Recipe
 from qdchar.lab.run import Run, Step
 from qdchar.link import Link
 from qdchar.notation import prefixed
-from qdchar.record import SourceRecord, make_record
+from qdchar.record import SourceRecord, TakenOver, make_record
 from qdchar.report import write_report
 from qdchar.report.comparison import compare_records
 from qdchar.report.figures import draw_history
-from qdchar.report.table1 import PUBLISHED, table
+from qdchar.report.table1 import PUBLISHED, provenance, table
 
 LINK = Link(
     channel_loss={"value": 8.5, "u": 0.2},
@@ -136,6 +140,7 @@ def test_the_terminal_shows_rate_table_and_demands_of_the_run(
     recipe = Recipe(min_rate_per_pulse=2e-3)
     made = record(simulated=True)
     rate, verdict = predict_and_judge(made, LINK, recipe)
+    rate = replace(rate, p_z=0.83, attenuation=0.61)  # without a block both are 1
     print_summary(Outcome(made, LINK, recipe, rate, verdict))
     out = capsys.readouterr().out
     found = re.search(r"key rate at 8.5 dB: (\S+) bit per pulse, (\S+) kbit/s", out)
@@ -146,12 +151,95 @@ def test_the_terminal_shows_rate_table_and_demands_of_the_run(
     assert number(found[2])[0] == pytest.approx(81e3 * rate.rate_per_pulse, rel=0.01)
     (lifetime,) = (line for line in out.splitlines() if "lifetime" in line)
     cells = [cell.strip() for cell in re.split(r"[|│┃]", lifetime)]
-    assert cells[2:6] == ["63.20(40) ps", "75.8 ps", "0.8 ps", "measured"]
+    assert cells[1:6] == ["lifetime", "63.20(40) ps", "75.8 ps", "0.8 ps", "measured"]
+    assert "p_z 0.830, pre-attenuation 0.610)" in out
     assert "SIMULATED LAB" in out
     assert "a GO demands a key rate above 0.002 bit per pulse" in out
     assert verdict.decision in out
     for light in rate.comparators:
         assert f"against {light.name}: {light.rate_per_pulse:.3g} bit per pulse" in out
+
+
+def test_the_page_shows_the_settings_and_leads_and_a_curve_through_its_rate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[KeyRate] = []
+    monkeypatch.setattr("qdchar.report.page.draw_key_rate", lambda points, _: drawn.extend(points))
+    monkeypatch.setattr("qdchar.report.page.embedded", lambda _: "")
+    recipe = Recipe(accounting="joint")
+    with Run.create(tmp_path, "QD7", "calibrate") as run:
+        run.keep_step(Step("dark", "dark counts", Result((), (), ()), ()))
+        run.keep_text("recipe.json", recipe.model_dump_json())
+        run.keep_text("link.json", LINK.model_dump_json())
+        run.keep_json("snapshot_after.json", {})
+        outcome = conclude(run, record(), LINK, recipe)
+    shown = replace(outcome.rate, p_z=0.83, attenuation=0.61)
+    page = write_report(run.folder, replace(outcome, rate=shown)).read_text()
+    assert "basis ratio p_z = 0.830, pre-attenuation 0.610," in page
+    for light in outcome.rate.comparators:
+        assert f"{light.advantage_dB:+.2f} &plusmn; {light.advantage_dB_u:.2f} dB" in page
+        assert f'<td class="num">{light.rate_per_pulse:.3g}</td>' in page
+    (here,) = (point for point in drawn if point.loss_dB == 8.5)  # as the link has it
+    assert here.accounting == "joint"
+    assert here.rate_per_pulse == pytest.approx(outcome.rate.rate_per_pulse, rel=1e-9)
+
+
+def test_what_was_taken_over_is_not_called_measured() -> None:
+    when = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
+    made = record().model_copy(
+        update={
+            "taken_over": (
+                TakenOver(
+                    measurement="lifetime",
+                    quantities=("lifetime",),
+                    run="run_of_monday",
+                    measured=when,
+                    age_hours=3.24,
+                    why="earlier run",
+                ),
+                TakenOver(
+                    measurement="hbt_after",
+                    quantities=("g2_zero",),
+                    run="this_run",
+                    measured=when,
+                    age_hours=0.5,
+                    why="resumed",
+                ),
+            ),
+            "resumed": (when,),
+        }
+    )
+    origins = {row.name: row.origin for row in table(made, LINK)}
+    assert origins["lifetime"] == "taken over, 3.2 h old"
+    assert origins["g2_zero"] == origins["clock_rate"] == "measured"
+    assert provenance(made) == (
+        "The calibration was broken off, and went on at 2026-01-05 09:30:00 UTC.",
+        "lifetime: taken over, measured in the run run_of_monday, 3.2 h old.",
+        "hbt_after: taken over, measured before the interruption, 30 min old.",
+    )
+
+
+def test_the_lines_of_json_hold_the_run_s_numbers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = Recipe(min_rate_per_pulse=2e-3)
+    made = record().model_copy(update={"problems": ("the light was unsteady",)})
+    rate, verdict = predict_and_judge(made, LINK, recipe)
+    line = outcome_json(Outcome(made, LINK, recipe, rate, verdict), tmp_path, tmp_path / "page")
+    assert (line["verdict"], line["problems"]) == ("INCONCLUSIVE", ("the light was unsteady",))
+    assert line["demands"] == ("a key rate above 0.002 bit per pulse",)
+    assert line["rate_bps"] == pytest.approx(81e6 * line["rate_per_pulse"], rel=1e-12)
+    for light in rate.comparators:
+        lead = 10 * math.log10(rate.rate_per_pulse / light.rate_per_pulse)
+        assert line["advantage_dB"][light.name] == pytest.approx(lead, rel=1e-9)
+        assert line["advantage_dB_u"][light.name] == light.advantage_dB_u
+    made.judged(verdict, rate.assumptions).write(tmp_path / "record.json")
+    assert qdchar(["verify", str(tmp_path / "record.json"), "--json"]) == 0
+    of_record = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert of_record["verdict"] == "INCONCLUSIVE"
+    assert of_record["problems"] == ["the light was unsteady"]
+    assert of_record["rate_per_pulse"] == rate.rate_per_pulse
+    assert of_record["rate_per_pulse_u"] == rate.rate_per_pulse_u
 
 
 def test_history_prints_value_and_u(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
