@@ -2,8 +2,9 @@
 
 `measure` reads the power monitor and counts with the light blocked; it moves the light path and the
 pump shutter, and leaves the path at ``blocked`` and the shutter open. `record_light` records time
-tags before and after the transmitter. `count_beside_pi` counts below and above the pi pulse, and
-sets the attenuator back. `count_states` counts each polarisation state.
+tags before and after the transmitter. `count_beside_pi` counts below and above the pi pulse,
+`count_laser` counts the laser on the detectors; both set the attenuator back. `count_states` counts
+each polarisation state.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from qdchar.roles import (
 )
 
 from ._tags import record, run_about
-from .pump import mean_power
+from .pump import mean_power, response_fault, set_power
 
 DWELL_S = 1.0
 """Counting time for the dark counts [s]: light of 20 times their usual rate is seen at once."""
@@ -39,7 +40,8 @@ BESIDE_PI = (0.7, 1.4)
 
 BESIDE_PI_S = 0.05
 STATE_S = 0.03
-"""Counting time per power, and per polarisation state [s]."""
+LASER_S = 0.05
+"""Counting time per power, per polarisation state, and for the laser [s]."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,32 @@ class LastLook:
 
     reading_W: float
     dark: Counts
+
+
+@dataclass(frozen=True)
+class Level:
+    """Light at one power of the pump.
+
+    Attributes
+    ----------
+    attenuation_dB
+        Of the pump attenuator [dB].
+    reading_W
+        Mean reading of the power monitor [W].
+    counts
+        Clicks of both detectors.
+    """
+
+    attenuation_dB: float
+    reading_W: float
+    counts: Counts
+
+
+def level_fault(low: Level, high: Level) -> str:
+    """Return what is wrong if the power monitor did not follow the attenuator; else nothing."""
+    return response_fault(
+        low.attenuation_dB, high.attenuation_dB, low.reading_W, high.reading_W, 0.0
+    )
 
 
 def measure(
@@ -91,13 +119,8 @@ def count_beside_pi(
     pump_attenuator: Attenuator,
     pump_power: PowerMeter,
     tagger: TimeTagger,
-) -> tuple[tuple[float, Counts], ...]:
+) -> tuple[Level, Level]:
     """Count in the source's fibre below and above the present pump power.
-
-    Returns
-    -------
-    tuple
-        Reading of the power monitor [W] and clicks, for each power.
 
     Raises
     ------
@@ -108,14 +131,53 @@ def count_beside_pi(
     wanted_dB = [present_dB - 10.0 * math.log10(factor) for factor in BESIDE_PI]
     pump_attenuator.check(*wanted_dB)
     light_path.select("before")
-    seen = []
+
+    def level(attenuation_dB: float) -> Level:
+        pump_attenuator.set_attenuation(attenuation_dB)
+        return Level(attenuation_dB, mean_power(pump_power), tagger.count(BESIDE_PI_S))
+
     try:
-        for attenuation_dB in wanted_dB:
-            pump_attenuator.set_attenuation(attenuation_dB)
-            seen.append((mean_power(pump_power), tagger.count(BESIDE_PI_S)))
+        low, high = map(level, wanted_dB)
     finally:
         pump_attenuator.set_attenuation(present_dB)
-    return tuple(seen)
+    return low, high
+
+
+def count_laser(
+    light_path: LightPath,
+    pump_attenuator: Attenuator,
+    pump_power: PowerMeter,
+    tagger: TimeTagger,
+    power_W: float,
+) -> tuple[float, Counts]:
+    """Count the laser on the detectors at a power that they were measured at; leaves ``before``.
+
+    Parameters
+    ----------
+    power_W
+        Wanted reading of the power monitor [W].
+
+    Returns
+    -------
+    tuple
+        Mean reading of the power monitor [W], and clicks.
+
+    Raises
+    ------
+    RefusedError
+        If the limits of the attenuator do not allow the power; it did not move beyond them.
+    InconclusiveError
+        If the power monitor does not follow the attenuator.
+    """
+    present_dB = pump_attenuator.attenuation()
+    try:
+        pump_attenuator.set_attenuation(pump_attenuator.limits_dB[1])
+        light_path.select("laser")
+        set_power(pump_attenuator, pump_power, power_W)
+        return mean_power(pump_power), tagger.count(LASER_S)
+    finally:
+        light_path.select("before")
+        pump_attenuator.set_attenuation(present_dB)
 
 
 def count_states(

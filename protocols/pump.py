@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Iterable
 
-from qdchar.errors import InconclusiveError
+from qdchar.errors import InconclusiveError, RefusedError
 from qdchar.roles import Attenuator, PowerMeter
 
 TOLERANCE = 0.003
@@ -23,10 +24,78 @@ ATTEMPTS = 20
 STEP_WITHOUT_READING_DB = 5.0
 """How far to open the attenuator in one step while the monitor reads only its noise [dB]."""
 
+RESPONSE = (0.7, 1.3)
+"""Change of the reading over that of the attenuation, both in dB: scales that are off by some
+percent stay inside."""
+
+SMALLEST_CHANGE_DB = 1.0
+"""Change of the attenuation from which on the response is looked at [dB]."""
+
+BRIGHT_DB, BETWEEN_DB = 20.0, 2.0
+"""Of a scan, the range below full light over which the response is looked at, and the distance of
+the points that are compared [dB]."""
+
 
 def mean_power(pump_power: PowerMeter, readings: int = READINGS) -> float:
     """Return the mean of some readings of the power monitor [W]."""
     return statistics.fmean(pump_power.power_W() for _ in range(readings))
+
+
+def response_fault(
+    from_dB: float, to_dB: float, from_W: float, to_W: float, u_relative: float
+) -> str:
+    """Return what is wrong if the power monitor does not follow the attenuator; else nothing.
+
+    Parameters
+    ----------
+    from_dB, to_dB
+        Attenuation before and after [dB].
+    from_W, to_W
+        Reading of the power monitor before and after [W].
+    u_relative
+        Relative standard uncertainty of the readings' ratio.
+    """
+    asked_dB = from_dB - to_dB
+    if abs(asked_dB) < SMALLEST_CHANGE_DB or from_W <= 0.0:
+        return ""
+    low, high = sorted(factor * asked_dB for factor in RESPONSE)
+    noise = 1.0 + 5.0 * u_relative
+    low_W, high_W = (from_W * 10.0 ** (0.1 * limit_dB) for limit_dB in (low, high))
+    if low_W / noise <= to_W <= high_W * noise:
+        return ""
+    return (
+        f"the attenuator went from {from_dB:.2f} to {to_dB:.2f} dB, but the power monitor from "
+        f"{from_W:.4g} to {to_W:.4g} W: is the attenuator stuck, is the power meter stuck or "
+        "saturated, or is its zero off (dark reading not subtracted)?"
+    )
+
+
+def require_response(powers: Iterable[tuple[float, float]], u_relative: float) -> None:
+    """Refuse a scan over which the power monitor does not follow the attenuator.
+
+    Parameters
+    ----------
+    powers
+        Attenuation [dB] and reading of the monitor [W] at each point. Looked at are the brightest
+        20 dB, where a reading is far above its noise, from each point to the next one at least
+        2 dB away.
+    u_relative
+        Relative standard uncertainty of a reading.
+
+    Raises
+    ------
+    InconclusiveError
+        With the attenuations and readings that contradict each other.
+    """
+    points = sorted(powers)
+    bright = [point for point in points if point[0] <= points[0][0] + BRIGHT_DB]
+    for i, (from_dB, from_W) in enumerate(bright):
+        far = next((p for p in bright[i + 1 :] if p[0] >= from_dB + BETWEEN_DB), None)
+        if far is None:
+            return
+        fault = response_fault(from_dB, far[0], from_W, far[1], u_relative)
+        if fault:
+            raise InconclusiveError(f"power scan: {fault}")
 
 
 def set_power(pump_attenuator: Attenuator, pump_power: PowerMeter, power_W: float) -> float:
@@ -49,17 +118,31 @@ def set_power(pump_attenuator: Attenuator, pump_power: PowerMeter, power_W: floa
     InconclusiveError
         If the power monitor does not follow the attenuator.
     """
+    earlier: tuple[float, float] | None = None
     for _ in range(ATTEMPTS):
         readings = [pump_power.power_W() for _ in range(READINGS)]
         seen, noise = statistics.fmean(readings), statistics.stdev(readings)
+        present_dB = pump_attenuator.attenuation()
+        significant = seen > 3.0 * noise
+        if earlier is not None and significant:
+            fault = response_fault(earlier[0], present_dB, earlier[1], seen, noise / seen)
+            if fault:
+                raise InconclusiveError(f"pump power: {power_W:.4g} W was asked for, but {fault}")
         if abs(seen / power_W - 1.0) <= TOLERANCE:
             return seen
-        present_dB = pump_attenuator.attenuation()
-        if seen > 3.0 * noise:
+        earlier = (present_dB, seen) if significant else None
+        if significant:
             wanted_dB = present_dB + 10.0 * math.log10(seen / power_W)
         else:
             wanted_dB = max(present_dB - STEP_WITHOUT_READING_DB, pump_attenuator.limits_dB[0])
-        pump_attenuator.check(wanted_dB)
+        try:
+            pump_attenuator.check(wanted_dB)
+        except RefusedError as error:
+            raise RefusedError(
+                f"pump power: {power_W:.4g} W was asked for, and the monitor reads {seen:.4g} W at "
+                f"{present_dB:.2f} dB; {error}. Is the attenuator stuck, is the power meter's zero "
+                "off (dark reading not subtracted), or is the power out of reach?"
+            ) from error
         pump_attenuator.set_attenuation(wanted_dB)
     raise InconclusiveError(
         f"pump power: {power_W:.4g} W was asked for, but after {ATTEMPTS} corrections the monitor "

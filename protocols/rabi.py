@@ -18,7 +18,7 @@ from qdchar.raw_data import Progress, Scan, Settings, silent
 from qdchar.roles import Attenuator, Counts, LightPath, PowerMeter, TimeTagger
 
 from ._scan import ScanLoop, scan_about, total_rate
-from .pump import mean_power
+from .pump import mean_power, require_response
 
 
 class RabiSettings(Settings):
@@ -103,6 +103,8 @@ def measure(
     ------
     RefusedError
         If the limits of the attenuator do not allow the range; nothing was moved.
+    InconclusiveError
+        If the power monitor does not follow the attenuator; the scan is on disk.
     """
     lowest_dB, highest_dB = sweep_range(settings, pump_attenuator.limits_dB)
     pump_attenuator.check(lowest_dB, highest_dB)
@@ -111,6 +113,7 @@ def measure(
     pump_attenuator.open_shutter()
     about = scan_about("rabi", "before", tagger, settings, channels=2)
     seen: list[tuple[float, float]] = []  # click rate [1/s] and attenuation [dB]
+    powers: list[tuple[float, float]] = []  # attenuation [dB] and reading [W]
 
     def count(attenuation_dB: float) -> Counts:
         pump_attenuator.set_attenuation(attenuation_dB)
@@ -120,7 +123,9 @@ def measure(
 
     def measure_point(attenuation_dB: float) -> tuple[float, Counts]:
         counts = count(attenuation_dB)
-        return mean_power(pump_power, settings.readings), counts
+        power_W = mean_power(pump_power, settings.readings)
+        powers.append((attenuation_dB, power_W))
+        return power_W, counts
 
     def relock_and_scan(attenuations_dB: Sequence[float]) -> None:
         _, brightest_dB = max(seen)
@@ -140,6 +145,7 @@ def measure(
         top_dB = max(lowest_dB, brightest_dB - 20.0 * math.log10(1.7))
         for attenuations_dB in up_and_down(top_dB, highest_dB, settings.fine_points):
             relock_and_scan(attenuations_dB)
+    require_response(powers, settings.reading_u_rel)
     return loop.scan()
 
 

@@ -10,8 +10,9 @@ begins where `BEGINS` says. ``--lab minimum`` leaves out what a station need not
 sources of other parameters. Truth is that at the end of the run, at the pi pulse and on resonance:
 with all faults begun. Each line of
 ``faults.csv`` in the folder of draws, which git ignores, is one run; what is in that file already
-is left out, so an interrupted study goes on where it stopped. The summary is printed; with
-``--write`` it also replaces the committed table ``validation/faults.md``.
+is left out, so an interrupted study goes on where it stopped. Each fault has simulated labs of its
+own: with the same random numbers, one rare draw would count for all faults. The summary is
+printed; with ``--write`` it also replaces the committed table ``validation/faults.md``.
 """
 
 from __future__ import annotations
@@ -118,12 +119,15 @@ def run_one(
 ) -> tuple[object, ...]:
     """Calibrate one lab, healthy where `fault` is empty; returns one row of the draws."""
     planned, display, began = _planned(fault), Display(), time.monotonic()
+    own_seed = lab_seed(fault, seed)
     truth = Truth.from_settings(dict(setting.split("=") for setting in settings))
     outcome, exit_code, text = None, 1, ""
     try:
         with (
             Run.create(folder, "simulated", "calibrate") as run,
-            simulated_lab(run.folder, seed, settings, [fault] if fault else []) as lab,
+            simulated_lab(
+                run.folder, lab_seed(fault, seed), settings, [fault] if fault else []
+            ) as lab,
         ):
             if lab_name == "minimum":
                 _leave_out_optional(lab.station)
@@ -136,11 +140,20 @@ def run_one(
         exit_code, text = error.exit_code, str(error)
     except Exception as error:  # whatever is not one of ours would have been a traceback
         text = f"TRACEBACK {type(error).__name__}: {error}"
-    worst, pull = ("", 0.0) if outcome is None else _worst(outcome, BrokenLab(truth, seed, planned))
+    worst, pull = (
+        ("", 0.0) if outcome is None else _worst(outcome, BrokenLab(truth, own_seed, planned))
+    )
     verdict = "" if outcome is None else outcome.verdict.decision
     rate = 0.0 if outcome is None else outcome.rate.rate_per_pulse
     seconds = f"{time.monotonic() - began:.0f}"
     return fault, lab_name, seed, exit_code, verdict, worst, pull, rate, text, seconds
+
+
+def lab_seed(fault: str, seed: int) -> int:
+    """Seed of the simulated lab in which a fault begins; `seed` itself without a fault."""
+    if not fault:
+        return seed
+    return 1000 * seed + list(FAULTS).index(fault.partition("@")[0])
 
 
 def healthy(labs: int, recipe: Recipe, file: Path, made_by: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from qdchar import __version__
 from qdchar.analysis.brightness import photon_numbers
-from qdchar.errors import InconclusiveError, described
+from qdchar.errors import InconclusiveError, QdcharError, described
 from qdchar.interrupt import INTERRUPTS
 from qdchar.link import Link
 from qdchar.record import SourceRecord, TakenOver, make_record
@@ -88,6 +88,12 @@ def calibrate(
         if earlier is not None:
             compare_brightness(session, earlier, registry)
         session.light_path.select("after")  # as a key exchange wants it
+    except QdcharError as error:
+        if session.problems:  # they may be why it could not go on
+            raise type(error)(
+                f"{error}. Earlier in this run: {'; '.join(session.problems)}"
+            ) from error
+        raise
     finally:
         _keep_snapshot(session)
     return conclude(run, _record(session, registry), link, recipe)

@@ -96,8 +96,9 @@ def last_look(recipe: Recipe) -> ExpectedStep:
     """Say what the look before the verdict will do."""
     look = protocols.last_look
     dark_s, light_s = look.DWELL_S, look.BEFORE_S + look.AFTER_S
-    readings_s = (1 + len(look.BESIDE_PI)) * protocols.pump.READINGS * COMMAND_S
-    beside_s = len(look.BESIDE_PI) * look.BESIDE_PI_S
+    # of the laser, its power is set with about three corrections, and is then read
+    readings_s = (5 + len(look.BESIDE_PI)) * protocols.pump.READINGS * COMMAND_S
+    beside_s = len(look.BESIDE_PI) * look.BESIDE_PI_S + look.LASER_S
     lab_s = relock_s(recipe) + readings_s + dark_s + light_s + beside_s + 4 * look.STATE_S
     return ExpectedStep("", LAST_LOOK, (), {"dark_s": dark_s, "light_s": light_s}, lab_s)
 

@@ -2,9 +2,9 @@
 
 Looked at are the cavity's lock, the pump's power, the dark counts, the light before and after the
 transmitter (its rate, split, pulse width, g2(0) and throughput), the light below and above the pi
-pulse, and the polarisation states. What takes scans is not looked at again: the piezo's scales, the
-indistinguishability, and the etalon's width and the linewidth as far as they leave the throughput
-alone.
+pulse, the polarisation states, and the laser on the detectors. What takes scans is not looked at
+again: the piezo's scales, the indistinguishability, and the etalon's width and the linewidth as far
+as they leave the throughput alone.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ def look_again(s: Session) -> None:
         )
         if "transmitter_efficiency" in s.found:
             _look_at_light(s)
+        if s.light.laser_reading_W is not None:
+            _look_at_laser(s, s.light.laser_reading_W)
     for doubt in s.light.take_doubts():
         s.problems.append(f"last look: {doubt}")
         s.display.say(f"    PROBLEM: {doubt}")
@@ -73,16 +75,27 @@ def _look_at_light(s: Session) -> None:
 
 def _look_beside_pi(s: Session) -> None:
     try:
-        points = protocols.last_look.count_beside_pi(
+        levels = protocols.last_look.count_beside_pi(
             s.light_path, s.pump_attenuator, s.pump_power, s.tagger
         )
     except RefusedError as error:
         s.display.say(f"    not looked at below and above the pi pulse: {error}")
         return
     s.light.add_beside_pi(
-        points,
+        levels,
         pi_reading_W=s.pi_reading_W(),
         damping=s.known("rabi_damping").value,
         dead_pulses=s.dead_pulses(),
         clock_rate_Hz=s.clock_rate_Hz(),
     )
+
+
+def _look_at_laser(s: Session, power_W: float) -> None:
+    try:
+        seen = protocols.last_look.count_laser(
+            s.light_path, s.pump_attenuator, s.pump_power, s.tagger, power_W
+        )
+    except (InconclusiveError, RefusedError) as error:
+        s.light.doubts.append(str(error))
+        return
+    s.light.add_laser(*seen)

@@ -8,7 +8,7 @@ the session turns into a second measurement and then into a problem.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy as np
 from qdchar.analysis.models.rabi_rotation import excitation
 from qdchar.estimate import Estimate, Uncertain, propagate
 from qdchar.protocols import LockResult
-from qdchar.protocols.last_look import LastLook
+from qdchar.protocols.last_look import LastLook, Level, level_fault
 from qdchar.raw_data import TagRun
 from qdchar.roles import Counts
 
@@ -52,6 +52,10 @@ of 47:53 and unequal fibres stay inside."""
 COUNT_CHANGE = 0.03
 """Largest relative difference between the counter and the time tags of the same light."""
 
+LASER_CHANGE = 0.04
+"""Largest relative change of the clicks that the laser makes on the detectors, for the same reading
+of its power; what an optical switch repeats stays below it."""
+
 POWER_CHANGE = 0.03
 """Largest relative change of the pump power's reading; ten times the tolerance of its setting."""
 
@@ -80,6 +84,7 @@ class LightLog:
     _lock_rates: list[float] = field(default_factory=list)
     _last_lock: LockResult | None = None
     _pump: tuple[float, float] | None = None
+    _laser: tuple[float, Counts] | None = None
     _throughput: tuple[str, float, float] | None = None
     _polarisation: dict[str, TagRun] = field(default_factory=dict)
     _runs: dict[str, TagRun] = field(default_factory=dict)
@@ -142,6 +147,27 @@ class LightLog:
                 f"at {attenuation_dB:.2f} dB the power monitor reads {100 * change:+.0f} % against "
                 "earlier in this run: did the pump laser, the attenuator, or the power meter "
                 "change?"
+            )
+
+    @property
+    def laser_reading_W(self) -> float | None:
+        """Reading of the power monitor at which the laser was first on the detectors [W]."""
+        return None if self._laser is None else self._laser[0]
+
+    def add_laser(self, reading_W: float, counts: Counts) -> None:
+        """Compare the clicks that the laser makes with those it made at the same power earlier."""
+        if self._laser is None:
+            self._laser = reading_W, counts
+            return
+        then_W, then = self._laser
+        now_Hz, then_Hz = (sum(c.clicks) / c.dwell_s for c in (counts, then))
+        change = now_Hz / reading_W / (then_Hz / then_W) - 1.0
+        u = math.sqrt(sum(1.0 / max(sum(c.clicks), 1) for c in (counts, then)))
+        if abs(change) > max(LASER_CHANGE, SIGNIFICANT * u):
+            self.doubts.append(
+                f"the laser at {1e9 * reading_W:.3g} nW makes {100 * change:+.0f} % clicks against "
+                "when the detectors' efficiency was measured: did a detector, the port `laser` of "
+                "the optical switch, or the attenuation of the laser's path change?"
             )
 
     def add_lock(self, lock: LockResult) -> None:
@@ -211,7 +237,7 @@ class LightLog:
 
     def add_beside_pi(
         self,
-        points: Sequence[tuple[float, Counts]],
+        levels: tuple[Level, Level],
         *,
         pi_reading_W: float,
         damping: float,
@@ -222,18 +248,23 @@ class LightLog:
 
         Parameters
         ----------
-        points
-            Reading of the power monitor [W] and clicks.
+        levels
+            Light below and above the pi pulse.
         pi_reading_W, damping
             Of the Rabi fit.
         dead_pulses, clock_rate_Hz
             To take off what dead time does to the clicks.
         """
+        fault = level_fault(*levels)
+        if fault:
+            self.doubts.append(fault)
+            return
         seen, expected, u = [], [], 0.0
-        for reading_W, counts in points:
+        for level in levels:
+            counts = level.counts
             per_pulse = [n / counts.dwell_s / clock_rate_Hz for n in counts.clicks]
             seen.append(sum(r / (1.0 - dead_pulses * r) for r in per_pulse))
-            expected.append(float(excitation(reading_W, pi_reading_W, damping)))
+            expected.append(float(excitation(level.reading_W, pi_reading_W, damping)))
             u += 1.0 / max(sum(counts.clicks), 1)
         if not all(seen):
             self.doubts.append("no light below or above the pi pulse")

@@ -11,7 +11,7 @@ import pytest
 from qdchar.estimate import Contribution, Estimate
 from qdchar.lab.plausibility import LightLog
 from qdchar.protocols import LockResult
-from qdchar.protocols.last_look import LastLook
+from qdchar.protocols.last_look import LastLook, Level
 from qdchar.raw_data import About, TagRun
 from qdchar.roles import Counts
 
@@ -150,12 +150,34 @@ def test_locks_on_a_source_that_blinks_slowly_scatter() -> None:
 )
 def test_a_pi_power_that_changed(true_pi: float, doubted: bool) -> None:
     """Undamped rotation, detectors dead for two pulses after a click."""
-    log, points = LightLog(), []
+    log, levels = LightLog(), []
     for power in (0.7, 1.4):
         p = 0.2 * np.sin(0.5 * np.pi * np.sqrt(power / true_pi)) ** 2
         clicks = round(p / (1 + 2 * p) * 76e6 * 0.05)
-        points.append((9e-9 * power, Counts((clicks, clicks), 0.05)))
-    log.add_beside_pi(points, pi_reading_W=9e-9, damping=0.0, dead_pulses=2.0, clock_rate_Hz=76e6)
+        levels.append(
+            Level(25.0 - 10 * np.log10(power), 9e-9 * power, Counts((clicks, clicks), 0.05))
+        )
+    log.add_beside_pi(
+        (levels[0], levels[1]), pi_reading_W=9e-9, damping=0.0, dead_pulses=2.0, clock_rate_Hz=76e6
+    )
+    assert bool(log.doubts) is doubted
+
+
+def test_an_attenuator_that_stays_where_it_is() -> None:
+    """Both powers read alike, and on either side of the pi pulse the light is alike anyway."""
+    log, counts = LightLog(), Counts((700_000, 700_000), 0.05)
+    log.add_beside_pi(
+        (Level(26.55, 9e-9, counts), Level(23.54, 9.02e-9, counts)),
+        pi_reading_W=9e-9, damping=0.01, dead_pulses=2.0, clock_rate_Hz=76e6,
+    )  # fmt: skip
+    assert "is the attenuator stuck" in log.doubts[0]
+
+
+@pytest.mark.parametrize(("part", "doubted"), [(0.99, False), (0.9, True), (1.07, True)])
+def test_the_laser_that_makes_other_clicks(part: float, doubted: bool) -> None:
+    log = LightLog()
+    log.add_laser(3e-9, Counts((160_000, 150_000), 0.05))
+    log.add_laser(3.01e-9, Counts((round(160_000 * part), round(150_000 * part)), 0.05))
     assert bool(log.doubts) is doubted
 
 

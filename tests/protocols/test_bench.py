@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from qdchar.errors import InconclusiveError, InstrumentError, LockLostError
+from qdchar.errors import InconclusiveError, InstrumentError, LockLostError, RefusedError
 from qdchar.protocols import (
     brightness,
     cavity,
@@ -47,6 +47,7 @@ class Bench:
     overflow: bool = False
     orders_V: tuple[float, ...] = (PEAK_V, 45.0)
     flat: bool = False
+    reads: Callable[[float], float] = float  # power meter: what it shows of the power
     channel_a, channel_b, channel_sync, sync_divider, resolution_ps = 1, 2, 0, 100, 1.0
     limits_V = (0.0, 60.0)
     limits_dB = (0.0, 60.0)
@@ -66,7 +67,9 @@ class Bench:
         self.log.append(("shutter", "closed"))
         self.is_open = False
 
-    def check(self, *_: float) -> None: ...
+    def check(self, *levels: float) -> None:
+        if not all(0.0 <= level <= 60.0 for level in levels):
+            raise RefusedError(f"{levels} was asked for")
 
     def set_attenuation(self, dB: float) -> None:
         self.log.append(("dB", dB))
@@ -79,7 +82,7 @@ class Bench:
         self.log.append(("power", self.is_open))
         if not self.is_open:
             return 1e-13 * (-1) ** len(self.log)  # the monitor's noise
-        return 1e-6 * float(10 ** (-self.dB / 10))
+        return self.reads(1e-6 * float(10 ** (-self.dB / 10)))
 
     def set_voltage(self, voltage_V: float) -> None:
         self.log.append(("V", voltage_V))
@@ -128,6 +131,22 @@ def test_the_last_look_reads_the_power_with_light_and_counts_without() -> None:
     assert look.reading_W == pytest.approx(1e-6 * 10**-1.3)
     assert {seen for _, seen in bench.of("power")} == {True}
     assert bench.of("count") == [("count", ("blocked", False, last_look.DWELL_S))]
+
+
+def test_the_laser_is_looked_at_behind_the_highest_attenuation_and_leaves_the_detectors() -> None:
+    bench = Bench(is_open=True, path="after", dB=23.0)
+    reading_W, counts = last_look.count_laser(bench, bench, bench, bench, 3e-9)
+    assert reading_W == pytest.approx(3e-9, rel=0.003)
+    assert counts.dwell_s == last_look.LASER_S
+    assert bench.log[:2] == [("dB", 60.0), ("path", "laser")]
+    assert bench.log[-2:] == [("path", "before"), ("dB", 23.0)]
+
+
+def test_the_laser_leaves_the_detectors_if_its_power_cannot_be_set() -> None:
+    bench = Bench(is_open=True, path="after", dB=23.0, reads=lambda _: 4e-9)
+    with pytest.raises((InconclusiveError, RefusedError)):
+        last_look.count_laser(bench, bench, bench, bench, 3e-9)
+    assert (bench.path, bench.dB) == ("before", 23.0)
     assert bench.is_open  # as the key exchange wants it
 
 
@@ -270,6 +289,45 @@ def test_a_closed_shutter_is_not_taken_for_low_power() -> None:
     with pytest.raises(InconclusiveError, match="Check that the shutter is open"):
         pump.set_power(bench, bench, 2e-9)
     assert min(float(dB) for _, dB in bench.of("dB")) >= 0.0  # type: ignore[arg-type]
+
+
+def test_a_power_meter_whose_zero_is_off_is_named() -> None:
+    """The monitor shows 1 nW without light: at the upper limit of the attenuator, and before it."""
+    bench = Bench(is_open=True, dB=13.0, reads=lambda power_W: 1e-9 + power_W)
+    with pytest.raises(InconclusiveError, match="is its zero off"):
+        pump.set_power(bench, bench, 0.5e-9)
+    bench.dB = 60.0
+    with pytest.raises(RefusedError, match="power meter's zero off"):
+        pump.set_power(bench, bench, 0.5e-9)
+    assert bench.dB == 60.0
+
+
+def test_a_stuck_attenuator_is_named() -> None:
+    bench = Bench(is_open=True, dB=13.0, reads=lambda _: 1e-6 * 10**-1.3)
+    with pytest.raises(InconclusiveError, match="is the attenuator stuck"):
+        pump.set_power(bench, bench, 2e-9)
+
+
+@pytest.mark.parametrize(
+    ("monitor", "named"),
+    [
+        (lambda power_W: power_W, ""),
+        (lambda power_W: min(power_W, 0.5e-6), "saturated"),
+        (lambda _: 3e-8, "stuck"),
+        (lambda power_W: power_W + 5e-8, "zero"),
+        (lambda power_W: 3.0 * power_W**1.05, ""),
+    ],
+)
+def test_a_scan_tells_a_monitor_that_does_not_follow(
+    monitor: Callable[[float], float], named: str
+) -> None:
+    """Attenuations from 0 to 40 dB, full light is 1 uW."""
+    scan = [(dB, monitor(1e-6 * 10 ** (-dB / 10))) for dB in np.linspace(0.0, 40.0, 33)]
+    if not named:
+        pump.require_response(scan, 0.005)
+        return
+    with pytest.raises(InconclusiveError, match=named):
+        pump.require_response(scan, 0.005)
 
 
 def test_the_leak_is_scanned_as_far_as_the_attenuator_goes_and_the_cavity_goes_back(

@@ -8,6 +8,7 @@ from qdchar import analysis, protocols
 from qdchar.fit import Result
 from qdchar.protocols.detector_efficiency import DetectorEfficiencySettings
 from qdchar.raw_data import Progress
+from qdchar.roles import Counts
 
 from ..measurement import COMMAND_S, MOVE_S, Measurement
 from ..session import Session
@@ -18,6 +19,9 @@ def _run(s: Session, settings: DetectorEfficiencySettings, progress: Progress) -
     scan = protocols.detector_efficiency.measure(
         s.light_path, s.pump_attenuator, s.pump_power, s.tagger, file, settings, progress
     )
+    brightest = int(scan.x.argmax())
+    a, b = scan.clicks[brightest].tolist()
+    s.light.add_laser(float(scan.x[brightest]), Counts((a, b), float(scan.dwell_s[brightest])))
     return analysis.detector_efficiency.analyse(
         scan,
         clock_rate_Hz=s.clock_rate_Hz(),
