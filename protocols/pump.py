@@ -127,7 +127,7 @@ def set_power(pump_attenuator: Attenuator, pump_power: PowerMeter, power_W: floa
         if earlier is not None and significant:
             fault = response_fault(earlier[0], present_dB, earlier[1], seen, noise / seen)
             if fault:
-                raise InconclusiveError(f"pump power: {power_W:.4g} W was asked for, but {fault}")
+                raise InconclusiveError(f"pump power: {power_W:.4g} W was asked for; {fault}")
         if abs(seen / power_W - 1.0) <= TOLERANCE:
             return seen
         earlier = (present_dB, seen) if significant else None

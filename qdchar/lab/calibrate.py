@@ -91,7 +91,7 @@ def calibrate(
     except QdcharError as error:
         if session.problems:  # they may be why it could not go on
             raise type(error)(
-                f"{error}. Earlier in this run: {'; '.join(session.problems)}"
+                f"{error}\nEarlier in this run: {'; '.join(session.problems)}"
             ) from error
         raise
     finally:

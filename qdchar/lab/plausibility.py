@@ -301,7 +301,8 @@ class LightLog:
         if abs(change) > max(WIDTH_CHANGE, SIGNIFICANT * u):
             self.doubts.append(
                 f"{run.file.name}: the width of the pulses is {100 * change:+.0f} % against that "
-                f"in {first.file.name}: the lifetime or the detectors' jitter changed"
+                f"in {first.file.name}: is the cavity off resonance (drift since its lock), or did "
+                "the lifetime or the detectors' jitter change?"
             )
 
     @property

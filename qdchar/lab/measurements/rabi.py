@@ -5,12 +5,19 @@ from __future__ import annotations
 import math
 
 from qdchar import analysis, protocols
+from qdchar.errors import InconclusiveError
 from qdchar.fit import Result
 from qdchar.protocols.rabi import RabiSettings
 from qdchar.raw_data import Progress
 
 from ..measurement import COMMAND_S, MOVE_S, Measurement
 from ..session import Session
+
+_WHAT_ELSE = (
+    "If the light against the power is a smooth curve, something else than the dot's rotation "
+    "changes with the power: does the pump heat the cavity off its resonance, is the laser "
+    "detuned from the dot, does a detector saturate?"
+)
 
 
 def _run(s: Session, settings: RabiSettings, progress: Progress) -> Result:
@@ -28,15 +35,18 @@ def _run(s: Session, settings: RabiSettings, progress: Progress) -> Result:
     if attenuation_dB is not None:
         s.pump_attenuator.set_attenuation(attenuation_dB)
         s.light.add_pump(attenuation_dB, protocols.pump.mean_power(s.pump_power))
-    return analysis.rabi.analyse(
-        scan,
-        clock_rate_Hz=s.clock_rate_Hz(),
-        dead_pulses=s.dead_pulses(),
-        on_fraction=s.on_fraction(),
-        power_gain=s.certificate("power_meter_gain"),
-        reading_u_rel=settings.reading_u_rel / math.sqrt(settings.readings),
-        dark_count_rate_Hz=s.known("dark_count_rate").value,
-    )
+    try:
+        return analysis.rabi.analyse(
+            scan,
+            clock_rate_Hz=s.clock_rate_Hz(),
+            dead_pulses=s.dead_pulses(),
+            on_fraction=s.on_fraction(),
+            power_gain=s.certificate("power_meter_gain"),
+            reading_u_rel=settings.reading_u_rel / math.sqrt(settings.readings),
+            dark_count_rate_Hz=s.known("dark_count_rate").value,
+        )
+    except InconclusiveError as error:
+        raise InconclusiveError(f"{error}. {_WHAT_ELSE} ({scan.file})") from error
 
 
 MEASUREMENT = Measurement(
