@@ -23,11 +23,11 @@ _SMALLEST = {"collection_efficiency": 0.05, "g2_zero_source": 0.2, "g2_zero": 0.
 def look_again(s: Session) -> None:
     """Look once more, and take what does not hold as problems of the run."""
     with s.display.step(expected.LAST_LOOK, "last_look"):
-        s.relock_cavity()
         look = protocols.last_look.measure(s.light_path, s.pump_attenuator, s.pump_power, s.tagger)
         s.light.add_last_look(
             look, reading_W=s.pi_reading_W(), dark_count_rate=s.known("dark_count_rate")
         )
+        s.relock_cavity()  # at once before the light, whose decay tells how far off resonance it is
         if "transmitter_efficiency" in s.found:
             _look_at_light(s)
         if s.light.laser_reading_W is not None:
