@@ -26,7 +26,7 @@ from qdchar.protocols import (
 )
 from qdchar.protocols._peak_lock import approach, lock_to_peak
 from qdchar.protocols._tags import record
-from qdchar.raw_data import About, ScanWriter
+from qdchar.raw_data import About, Scan, ScanWriter
 from qdchar.roles import Counts, Identity, TagBlock
 
 Entry = tuple[str, object]
@@ -150,6 +150,23 @@ def test_the_laser_leaves_the_detectors_if_its_power_cannot_be_set() -> None:
     assert bench.is_open  # as the key exchange wants it
 
 
+def test_the_last_look_beside_the_pi_pulse_leaves_the_pump_where_it_was() -> None:
+    bench = Bench(is_open=True, path="after", dB=13.0)
+    points = last_look.count_beside_pi(bench, bench, bench, bench)
+    pi_W = 1e-6 * 10**-1.3
+    assert [W for W, _ in points] == pytest.approx([0.7 * pi_W, 1.4 * pi_W])
+    assert bench.of("count") == [("count", ("before", True, last_look.BESIDE_PI_S))] * 2
+    assert bench.dB == 13.0
+
+
+def test_the_last_look_sends_each_state_and_turns_the_analyser_to_it() -> None:
+    bench, modulator, analyser = Bench(), Bench(), Bench()
+    counts = last_look.count_states(bench, modulator, analyser, bench, ("V", "D"))  # type: ignore[arg-type]
+    assert modulator.log == analyser.log == [("path", "V"), ("path", "D")]
+    assert bench.of("count") == [("count", ("receiver", False, last_look.STATE_S))] * 2
+    assert list(counts) == ["V", "D"]
+
+
 def test_recordings_are_made_on_their_light_path_for_their_time(tmp_path: Path) -> None:
     times = hbt.HbtSettings(before_s=0.3, after_s=0.7)
     bench = Bench()
@@ -164,7 +181,10 @@ def test_recordings_are_made_on_their_light_path_for_their_time(tmp_path: Path) 
         ("after", 0.7),
     ]
     assert (run.about.path, run.duration_s) == ("after", 0.7)
-    assert run.clicks.sum(axis=0).tolist() == [1, 1]
+    # a click of A at the beginning, one of B just after the middle of ten slices
+    assert np.argwhere(run.clicks).tolist() == [[0, 0], [5, 1]]
+    assert run.clicks.sum() == 2
+    assert run.slice_s == pytest.approx(np.full(10, 0.07))
 
 
 def test_the_transmitter_is_recorded_between_two_recordings_before_it(tmp_path: Path) -> None:
@@ -248,6 +268,29 @@ def test_a_lock_goes_to_the_peak_at_once(tmp_path: Path, off_V: float) -> None:
 def test_light_without_a_peak_is_no_lock(tmp_path: Path) -> None:
     with pytest.raises(LockLostError):
         lock(Bench(flat=True), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("top", "found"),
+    [
+        (165, False),  # 6.5 standard deviations above the median of 100
+        (149, False),
+        (205, True),
+    ],
+)
+def test_a_resonance_must_stand_out_of_the_noise(tmp_path: Path, top: int, found: bool) -> None:
+    clicks = np.random.default_rng(4).poisson(100, size=(61, 1))
+    clicks[30] = top
+    voltages = np.arange(61.0)
+    both = np.hstack([clicks, np.zeros_like(clicks)])
+    survey = Scan(
+        About("cavity"), "voltage_V", voltages, both, np.full(61, 0.02), tmp_path / "s.csv"
+    )
+    if found:
+        assert cavity._resonance_to_use(survey, 2.0) == 30.0
+    else:
+        with pytest.raises(InconclusiveError, match="no resonance was found"):
+            cavity._resonance_to_use(survey, 2.0)
 
 
 def test_the_order_with_room_below_it_is_used(tmp_path: Path) -> None:

@@ -130,6 +130,16 @@ def test_detunings_count_from_the_resonance_as_it_drifts(tmp_path: Path) -> None
     assert min(found.u_voltage_V) == pytest.approx(least)
 
 
+def test_the_fainter_the_longer_each_recording_within_its_limits(tmp_path: Path) -> None:
+    settings = QUICK.model_copy(update={"clicks": 1e4, "longest_s": 1e-2})
+    lab = Lab()
+    lab.drift_V = 0.0
+    found = purcell.measure(lab, lab, lab, lab, tmp_path, settings, WIDTH_V, lab.relock)
+    # 1e7 clicks a second on resonance, fainter by 1 + (2 x)^2 at x widths from it
+    wanted = [min(1e-3 * (1 + (2 * x) ** 2), 1e-2) for x in settings.detunings]
+    assert [run.duration_s for run in found.runs] == pytest.approx(wanted, rel=0.01)
+
+
 def test_the_response_is_taken_at_the_count_rate_on_resonance(tmp_path: Path) -> None:
     lab = Lab()
     found = _measure(lab, tmp_path)

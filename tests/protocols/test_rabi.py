@@ -95,4 +95,7 @@ def test_the_cavity_is_relocked_where_the_source_is_bright(tmp_path: Path) -> No
     result = analysis.analyse(scan, clock_rate_Hz=CLOCK_HZ, dead_pulses=0.0, power_gain=GAIN)
     assert relocked_W[0] == pytest.approx(PI_W, rel=0.2)  # the brightest of the first points
     assert relocked_W[1:] == pytest.approx([PI_W] * 3, rel=0.1)
+    # the fine points reach from dark beyond the pi pulse, to 1.7 times its area
+    assert scan.x[48:].max() == pytest.approx(1.7**2 * PI_W, rel=0.1)
+    assert scan.x[48:].min() < 0.01 * PI_W
     assert not result.problems
