@@ -43,6 +43,25 @@ def test_dead_time_lies_between_two_pulses(tmp_path: Path, dead_ns: float, blind
     assert not result.problems
 
 
+def test_limits_embrace_two_unlike_detectors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One is dead for two pulses after a click, the other one for four."""
+    run = record(tmp_path, "run", np.random.default_rng(4), 100_000, BRIGHT)
+    two, four = (
+        recovery_from_gaps(
+            gaps_of(0.3 * np.concatenate([np.zeros(m), np.ones(60)]), 1_000_000), 1_000_000
+        )
+        for m in (2, 4)
+    )
+    period = PERIOD_PS * 1e-12
+    for both in ((two, four), (four, two)):
+        monkeypatch.setattr(dead_time, "detector_recoveries", lambda _, both=both: both)
+        found = dead_time.analyse(run)["dead_time"]
+        assert found.value == pytest.approx(3.5 * period, rel=1e-6)
+        assert found.u == pytest.approx(3.0 * period / np.sqrt(12), rel=1e-6)
+
+
 @pytest.mark.parametrize("mean", [0.7, 0.03, 0.003])
 def test_gate_covers_the_dead_time_at_any_brightness(tmp_path: Path, mean: float) -> None:
     rng = np.random.default_rng(5)

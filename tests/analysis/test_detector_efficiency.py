@@ -107,9 +107,10 @@ def test_counting_alone_covers_too() -> None:
 def test_a_certificate_that_is_off_is_a_problem() -> None:
     rng = np.random.default_rng(1)
     assert not experiment(rng).problems
-    (problem,) = experiment(rng, certified=0.60).problems
-    assert "by substitution, 0.6000 by certificate" in problem
-    assert "standard uncertainties apart" in problem
+    for certified in (0.60, 0.85):
+        (problem,) = experiment(rng, certified=certified).problems
+        assert f"by substitution, {certified:.4f} by certificate" in problem
+        assert "standard uncertainties apart" in problem
 
 
 def test_detectors_that_are_not_linear_are_a_problem() -> None:

@@ -218,6 +218,24 @@ def test_coincidences_with_dark_counts_are_removed(tmp_path: Path) -> None:
     assert all(e.interval_95 is not None and e.interval_95[0] >= 0 for e in found)
 
 
+def test_off_resonance_g2_was_too_low(tmp_path: Path) -> None:
+    """By 4 %, known to 1 %: a slower source is excited twice less often in one pulse."""
+    correction = Estimate(
+        name="g2_detuning_correction",
+        value=0.04,
+        method="",
+        budget=(Contribution("detuning", 0.01, "B"),),
+    )
+    run = record(tmp_path, "run", np.random.default_rng(15), 300_000, SOURCE)
+    was, now = g2(run), g2(run, detuning_correction=correction)
+    assert now.value == pytest.approx(1.04 * was.value, rel=1e-12)
+    part = {c.source: c.u for c in now.budget}["detuning"]
+    assert part == pytest.approx(0.01 * was.value, rel=1e-9)
+    assert was.interval_95 is not None
+    assert now.interval_95 is not None
+    assert now.interval_95[1] > 1.04 * was.interval_95[1]
+
+
 def test_no_coincidence_is_an_upper_limit(tmp_path: Path) -> None:
     rng = np.random.default_rng(7)
     light = replace(SOURCE, g2=0.0, dark_hz=0.0, dead_ps=0.0)

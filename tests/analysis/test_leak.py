@@ -175,6 +175,14 @@ def test_remaining_light_of_the_dot_is_reported(tmp_path: Path) -> None:
     assert any("detuned the dot still makes" in p for p in result.problems)
 
 
+def test_a_leak_that_is_not_seen_is_reported(tmp_path: Path) -> None:
+    """No light of the laser and none of the dot, dark counts alone."""
+    rng = np.random.default_rng(7)
+    none = replace(LIGHT, background_per_pulse=0.0)
+    result = analyse(tuned(tmp_path, rng, none), detuned(rng, none, dot=0.0))
+    assert any("the leak is not significant" in p for p in result.problems)
+
+
 def test_a_run_without_its_power_is_refused(tmp_path: Path) -> None:
     rng = np.random.default_rng(4)
     run = record(tmp_path, "run", rng, 50_000, LIGHT)

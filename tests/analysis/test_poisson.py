@@ -9,6 +9,7 @@ import pytest
 from scipy import optimize, stats
 
 from qdchar.analysis.statistics.bounded_parameter import bounded_uncertainty
+from qdchar.analysis.statistics.intervals import widen
 from qdchar.analysis.statistics.likelihood import (
     FitParameter,
     deviance_residuals,
@@ -116,6 +117,12 @@ def test_least_squares_with_root_n_is_biased_and_likelihood_is_not() -> None:
     assert np.mean(found["Neyman"]) - tau < -1.5 * u
     assert abs(np.mean(found["likelihood"]) - tau) < 3 * u / 60**0.5
     assert np.std(found["likelihood"]) == pytest.approx(u, rel=0.25)
+
+
+def test_an_interval_is_widened_by_its_own_number_of_standard_errors() -> None:
+    # distances of 2 and 4, and 1.96 times an error of 2, in quadrature
+    assert widen(5.0, (3.0, 9.0), 1.96, 2.0) == pytest.approx((5.0 - 4.400727, 5.0 + 5.600571))
+    assert widen(5.0, (3.0, 9.0), 1.0, 0.0) == pytest.approx((3.0, 9.0))
 
 
 def test_profile_interval_of_three_counts() -> None:

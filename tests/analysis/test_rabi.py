@@ -36,6 +36,7 @@ def _scan(
     leak: float = 0.008,
     reexcitation: float = 0.005,
     flicker: float = 0.0,
+    dark_Hz: float = DARK_HZ,
 ) -> Scan:
     """Powers evenly spaced in pulse area up to `top` pi powers.
 
@@ -51,7 +52,7 @@ def _scan(
     p = [
         1
         - (1 - s * n + s**2 * pairs) * np.exp(-s * brightness * leak * true / pi_W)
-        + DARK_HZ / 2 / CLOCK_HZ
+        + dark_Hz / 2 / CLOCK_HZ
         for s in SHARES
     ]
     reading = true * (1 + noise * rng.standard_normal(points))
@@ -71,15 +72,26 @@ def _second_photon(theta: np.ndarray) -> np.ndarray:
     return np.array([integral(a) for a in theta]) / integral(math.pi)
 
 
-def _fit(scan: Scan, noise: float = 0.005, gain: Estimate | None = None) -> Result:
+def _fit(
+    scan: Scan, noise: float = 0.005, gain: Estimate | None = None, dark_Hz: float = DARK_HZ
+) -> Result:
     return rabi.analyse(
         scan,
         clock_rate_Hz=CLOCK_HZ,
         dead_pulses=BLIND,
         power_gain=gain or given("power_meter_gain", 1.0, 0.0),
         reading_u_rel=noise,
-        dark_count_rate_Hz=DARK_HZ,
+        dark_count_rate_Hz=dark_Hz,
     )
+
+
+def test_dark_counts_are_not_taken_for_damping() -> None:
+    """0.5 M of them a second, a fortieth of the clicks at the pi pulse."""
+    found = _fit(_scan(np.random.default_rng(13), 4.5, dark_Hz=5e5), dark_Hz=5e5)
+    damping = found["rabi_damping"]
+    assert damping.value == pytest.approx(DAMPING, abs=3 * damping.u)
+    assert found["pi_power"].value == pytest.approx(PI_W, abs=3 * found["pi_power"].u)
+    assert not found.problems
 
 
 @pytest.mark.parametrize("damping", [DAMPING, 0.0], ids=["normal", "near a bound"])
