@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -70,6 +70,26 @@ SOURCE_PATHS = ("before", "after")
 """Positions of the light path at which both detectors see the source behind one splitter."""
 
 
+@dataclass(frozen=True)
+class References:
+    """First looks, with which later ones are compared; none where there was no look yet.
+
+    Attributes
+    ----------
+    pump
+        Attenuation [dB] and reading of the power monitor [W].
+    laser
+        Reading of the power monitor [W], clicks of A and of B, and dwell time [s].
+    throughput
+        What was looked at, the light after the transmitter over that before it, and its standard
+        uncertainty.
+    """
+
+    pump: tuple[float, float] | None = None
+    laser: tuple[float, int, int, float] | None = None
+    throughput: tuple[str, float, float] | None = None
+
+
 @dataclass
 class LightLog:
     """The looks at the light so far, each compared with the earlier ones.
@@ -78,14 +98,14 @@ class LightLog:
     ----------
     doubts
         What did not hold, since they were last taken.
+    references
+        First looks at pump, laser and transmitter.
     """
 
     doubts: list[str] = field(default_factory=list)
+    references: References = field(default_factory=References)
     _lock_rates: list[float] = field(default_factory=list)
     _last_lock: LockResult | None = None
-    _pump: tuple[float, float] | None = None
-    _laser: tuple[float, Counts] | None = None
-    _throughput: tuple[str, float, float] | None = None
     _polarisation: dict[str, TagRun] = field(default_factory=dict)
     _runs: dict[str, TagRun] = field(default_factory=dict)
     _rates: dict[str, list[float]] = field(default_factory=dict)
@@ -116,8 +136,10 @@ class LightLog:
         lock_rates_Hz: Iterable[float],
         first_runs: Mapping[str, TagRun],
         state_runs: Mapping[str, TagRun],
+        references: References,
     ) -> None:
         """Compare with these looks, too: those of a run that was broken off."""
+        self.references = references
         self._lock_rates[:0] = lock_rates_Hz
         self._polarisation.update(state_runs)
         self._runs = {**self._runs, **first_runs}
@@ -131,14 +153,15 @@ class LightLog:
     @property
     def pump_attenuation_dB(self) -> float | None:
         """Attenuation at which the pump's power was first read [dB]."""
-        return None if self._pump is None else self._pump[0]
+        pump = self.references.pump
+        return None if pump is None else pump[0]
 
     def add_pump(self, attenuation_dB: float, reading_W: float) -> None:
         """Compare the power monitor with its reading at nearly the same attenuation earlier."""
-        if self._pump is None:
-            self._pump = attenuation_dB, reading_W
+        if self.references.pump is None:
+            self.references = replace(self.references, pump=(attenuation_dB, reading_W))
             return
-        then_dB, then_W = self._pump
+        then_dB, then_W = self.references.pump
         if abs(attenuation_dB - then_dB) > SAME_ATTENUATION_DB:
             return
         change = reading_W / then_W * 10.0 ** (0.1 * (attenuation_dB - then_dB)) - 1.0
@@ -152,17 +175,19 @@ class LightLog:
     @property
     def laser_reading_W(self) -> float | None:
         """Reading of the power monitor at which the laser was first on the detectors [W]."""
-        return None if self._laser is None else self._laser[0]
+        laser = self.references.laser
+        return None if laser is None else laser[0]
 
     def add_laser(self, reading_W: float, counts: Counts) -> None:
         """Compare the clicks that the laser makes with those it made at the same power earlier."""
-        if self._laser is None:
-            self._laser = reading_W, counts
+        if self.references.laser is None:
+            seen = reading_W, *counts.clicks, counts.dwell_s
+            self.references = replace(self.references, laser=seen)
             return
-        then_W, then = self._laser
-        now_Hz, then_Hz = (sum(c.clicks) / c.dwell_s for c in (counts, then))
-        change = now_Hz / reading_W / (then_Hz / then_W) - 1.0
-        u = math.sqrt(sum(1.0 / max(sum(c.clicks), 1) for c in (counts, then)))
+        then_W, *then_clicks, then_s = self.references.laser
+        now, then = sum(counts.clicks), sum(then_clicks)
+        change = now / counts.dwell_s / reading_W / (then / then_s / then_W) - 1.0
+        u = math.sqrt(1.0 / max(now, 1) + 1.0 / max(then, 1))
         if abs(change) > max(LASER_CHANGE, SIGNIFICANT * u):
             self.doubts.append(
                 f"the laser at {1e9 * reading_W:.3g} nW makes {100 * change:+.0f} % clicks against "
@@ -196,10 +221,10 @@ class LightLog:
             return
         ratio = rate_Hz / lock.rate_Hz
         u = ratio * math.hypot(u_relative, lock.u_rate_Hz / lock.rate_Hz)
-        if self._throughput is None:
-            self._throughput = what, ratio, u
+        if self.references.throughput is None:
+            self.references = replace(self.references, throughput=(what, ratio, u))
             return
-        earlier, then, u_then = self._throughput
+        earlier, then, u_then = self.references.throughput
         change = ratio / then - 1.0
         if abs(change) > max(THROUGHPUT_CHANGE, SIGNIFICANT * math.hypot(u, u_then) / then):
             yield (

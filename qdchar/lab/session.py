@@ -144,7 +144,11 @@ class Session:
         new = set(self.run.raw.rglob("*")) - before
         raw = sorted(str(f.relative_to(folder)) for f in new if f.is_file())
         SessionState(
-            self.light.lock_rates_Hz, self.light.first_runs, self.light.state_runs, self._runs
+            self.light.lock_rates_Hz,
+            self.light.first_runs,
+            self.light.state_runs,
+            self._runs,
+            self.light.references,
         ).keep(self.run)
         now = datetime.now(UTC)
         self.run.keep_step(Step(name, measurement.title, result, tuple(raw), now))
@@ -171,7 +175,7 @@ class Session:
     def go_on_from(self, state: SessionState) -> None:
         """Take what a session that was broken off has seen of the light."""
         self._runs.update(state.recordings)
-        self.light.go_on_from(state.lock_rates_Hz, state.looks, state.states)
+        self.light.go_on_from(state.lock_rates_Hz, state.looks, state.states, state.references)
 
     def _measure(self, measurement: Measurement[Any]) -> Result:
         """Measure, and once more after tuning again if what was seen does not hold together."""

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from qdchar.errors import RecordError
 from qdchar.files import read_json
 from qdchar.raw_data import About, TagRun
 
+from .plausibility import References
 from .run import Run
 
 FILE = "session.json"
@@ -33,12 +35,15 @@ class SessionState:
         The recording of each polarisation state.
     recordings
         Recordings that a later measurement analyses again, by the measurement that made them.
+    references
+        First looks at pump, laser and transmitter.
     """
 
     lock_rates_Hz: tuple[float, ...] = ()
     looks: Mapping[str, TagRun] = field(default_factory=dict)
     states: Mapping[str, TagRun] = field(default_factory=dict)
     recordings: Mapping[str, TagRun] = field(default_factory=dict)
+    references: References = field(default_factory=References)
 
     def keep(self, run: Run) -> None:
         """Write it to a run folder."""
@@ -48,6 +53,7 @@ class SessionState:
             "looks": {path: _plain(r, folder) for path, r in self.looks.items()},
             "states": {name: _plain(r, folder) for name, r in self.states.items()},
             "recordings": {name: _plain(r, folder) for name, r in self.recordings.items()},
+            "references": asdict(self.references),
         }
         run.keep_text(FILE, json.dumps(data) + "\n")
 
@@ -69,8 +75,9 @@ def read_state(folder: Path) -> SessionState:
             {path: _tag_run(r, folder) for path, r in data["looks"].items()},
             {name: _tag_run(r, folder) for name, r in data["states"].items()},
             {name: _tag_run(r, folder) for name, r in data["recordings"].items()},
+            TypeAdapter(References).validate_python(data["references"]),
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:  # pydantic's is a ValueError
         raise RecordError(f"{folder / FILE}: damaged: {error!r}") from None
 
 

@@ -19,7 +19,7 @@ from qdchar.errors import InconclusiveError, RecordError, UsageError
 from qdchar.estimate import Contribution, Estimate
 from qdchar.fit import Result
 from qdchar.lab.measurements.registry import MEASUREMENTS
-from qdchar.lab.plausibility import LightLog
+from qdchar.lab.plausibility import LightLog, References
 from qdchar.lab.recipe import Recipe
 from qdchar.lab.request import Request, read_request, refuse_other, refuse_other_station
 from qdchar.lab.resume import compare_with_before, read_unfinished, relative_change
@@ -29,6 +29,7 @@ from qdchar.lab.simulated import LabState, read_lab_state
 from qdchar.lab.take_over import Earlier, compare_brightness, read_earlier, take
 from qdchar.link import Link
 from qdchar.raw_data import About, TagRun
+from qdchar.roles import Counts
 
 NOW = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)
 ORDER = ("dark", "dead_time", "cavity", "rabi", "lifetime", "etalon", "hbt_before", "brightness")
@@ -231,13 +232,17 @@ def test_what_was_seen_of_the_light_comes_back(tmp_path: Path) -> None:
     recording = TagRun(
         About("lifetime", path="before"), file, 3, 5, 1, 64, 0.25, clicks, np.array([0.125, 0.125])
     )
+    references = References((25.5, 9.7e-9), (3e-9, 41_000, 39_500, 0.05), ("lock", 0.41, 1e-3))
     SessionState(
-        (1.1e7, 1.2e7), {"before": recording}, {"H": recording}, {"lifetime": recording}
+        (1.1e7, 1.2e7), {"before": recording}, {"H": recording}, {"lifetime": recording}, references
     ).keep(run)
     state = read_state(run.folder)
     assert state.lock_rates_Hz == (1.1e7, 1.2e7)
     log = LightLog()
-    log.go_on_from(state.lock_rates_Hz, state.looks, state.states)
+    log.go_on_from(state.lock_rates_Hz, state.looks, state.states, state.references)
+    assert log.references == references
+    log.add_laser(3e-9, Counts((36_900, 35_550), 0.05))
+    assert "the laser at 3 nW makes -10 % clicks" in log.doubts[0]
     assert log.states == ("H",)
     assert log.lock_rates_Hz == state.lock_rates_Hz
     assert list(log.first_runs) == ["before"]
