@@ -65,11 +65,13 @@ def _driver() -> Iterator[None]:
     del sys.modules["vendors_driver"]
 
 
-def station(folder: Path, *names: str, more: str = "") -> Station:
+def station(folder: Path, *names: str, more: str = "", keys: str = "") -> Station:
     text = HEAD + more
     for k, name in enumerate(names):
         text += f'[roles.{name}]\ndriver = "vendors_driver:Axis"\n'
-        text += f'address = "test {name}"\nlimits_V = [{2 + k}.0, {60 + k}.0]\nname = "{name}"\n'
+        text += (
+            f'address = "test {name}"\nlimits_V = [{2 + k}.0, {60 + k}.0]\nname = "{name}"\n{keys}'
+        )
     file = folder / "station.toml"
     file.write_text(text)
     return load_station(file, say=lambda _: None)
@@ -119,6 +121,47 @@ def test_safe_reaches_all_that_answer_and_names_what_does_not(tmp_path: Path) ->
     assert Axis.log == ["b safe"]
 
 
+@pytest.mark.parametrize("error", [SystemExit(3), GeneratorExit(), ValueError("its library")])
+def test_a_make_safe_that_raises_anything_does_not_keep_the_others_from_safety(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    def make_safe(axis: Axis) -> None:
+        if axis.name == "a":
+            raise error
+        axis.log.append(f"{axis.name} safe")
+
+    def fail() -> None:
+        with station(tmp_path, "a", "b") as lab:
+            for name in ("a", "b"):
+                lab.role(name, VoltageAxis)
+            raise KeyError("x")
+
+    monkeypatch.setattr(Axis, "make_safe", make_safe)
+    with pytest.raises(MakeSafeError, match=rf"a .*{type(error).__name__}.*ended with KeyError"):
+        fail()
+    assert Axis.log == ["b safe"]
+
+
+def test_ctrl_c_on_the_way_to_safety_comes_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a run that went well: all are safe, and the interrupt is not forgotten."""
+
+    def make_safe(axis: Axis) -> None:
+        signal.raise_signal(signal.SIGINT)
+        axis.log.append(f"{axis.name} safe")
+
+    def leave() -> None:
+        with station(tmp_path, "a", "b", keys='on_success = "make_safe"\n') as lab:
+            for name in ("a", "b"):
+                lab.role(name, VoltageAxis)
+
+    monkeypatch.setattr(Axis, "make_safe", make_safe)
+    with pytest.raises(KeyboardInterrupt):
+        leave()
+    assert Axis.log == ["a safe", "b safe"]
+
+
 def test_limits_are_handed_out_lowest_first(tmp_path: Path) -> None:
     lab = station(tmp_path, "a", "b")
     assert (lab.limits("a"), lab.limits("b")) == ((2.0, 60.0), (3.0, 61.0))
@@ -138,6 +181,14 @@ def test_what_certificates_share_is_part_of_u(tmp_path: Path) -> None:
     }
     assert found.u == pytest.approx(0.005)
     assert {c.kind for c in found.budget} == {"B"}
+
+
+def test_a_shared_part_keeps_its_sign(tmp_path: Path) -> None:
+    """What raises one certificate may lower another one: they are anticorrelated."""
+    text = 'value = 29.0\nu = 0.05\nunit = "dB"\nshared = { meter = -0.03 }'
+    found = certificate(tmp_path, "laser_path_attenuation", text)
+    assert {c.source: c.u for c in found.budget}["shared calibration meter"] == -0.03
+    assert found.u == pytest.approx(0.05)
 
 
 def test_a_shared_part_larger_than_u_is_refused(tmp_path: Path) -> None:
@@ -171,6 +222,39 @@ def test_a_lock_keeps_the_second_out_until_the_first_has_left(tmp_path: Path) ->
     first.release()
     second.acquire()
     second.release()
+
+
+def test_each_address_of_a_station_is_locked(tmp_path: Path) -> None:
+    ours = StationLock("ours", ["tcp://opm:5025", "tcp://anc:7230", "tcp://voa:5025"], tmp_path)
+    ours.acquire()
+    for address in ("tcp://opm:5025", "tcp://anc:7230", "tcp://voa:5025"):
+        with pytest.raises(InstrumentError, match="in use by process"):
+            StationLock("theirs", [address], tmp_path).acquire()
+    ours.release()
+
+
+def test_what_moves_is_locked_and_a_tagger_serves_several(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = station(tmp_path, "a"), station(tmp_path, "a")
+    first.reserve()
+    with pytest.raises(InstrumentError, match="test a is in use"):
+        second.reserve()
+    first.release()
+    monkeypatch.setattr(Axis, "stream", lambda *_: None, raising=False)
+    for lab in (station(tmp_path, "a"), station(tmp_path, "a")):
+        lab.reserve()
+
+
+def test_a_secret_comes_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QDCHAR_TEST_SECRET", "a-123456")
+    file = tmp_path / "station.toml"
+    station(tmp_path, "a")
+    file.write_text(file.read_text().replace('name = "a"', 'name = "env:QDCHAR_TEST_SECRET"'))
+    axis: Any = load_station(file).look("a", VoltageAxis)
+    assert axis.name == "a-123456"
 
 
 def test_a_hang_up_that_is_ignored_stays_ignored() -> None:
