@@ -9,6 +9,7 @@ from qdchar.estimate import (
     Uncertain,
     budgets_of_fit,
     covariance,
+    draw,
     merge,
     propagate,
 )
@@ -62,6 +63,23 @@ def test_propagation_agrees_with_monte_carlo() -> None:
 def test_contributions_of_one_source_add_with_their_signs() -> None:
     merged = merge([Contribution("s", 0.3), Contribution("s", -0.1), Contribution("t", 0.2)])
     assert {c.source: c.u for c in merged} == pytest.approx({"s": 0.2, "t": 0.2})
+
+
+def test_what_repetition_shows_is_of_type_a_alone() -> None:
+    parts = (Contribution("a", 3.0), Contribution("b", -4.0), Contribution("c", 12.0, "B"))
+    estimate = _estimate(1.0, *parts)
+    assert (estimate.u_statistical, estimate.u) == (5.0, 13.0)
+
+
+def test_drawn_values_have_the_covariance_of_their_sources() -> None:
+    a = _estimate(7.0, Contribution("x", 0.3), Contribution("y", 0.4))
+    b = _estimate(-2.0, Contribution("x", -0.2))
+    drawn = draw([a, b], 200_000, np.random.default_rng(5))
+    # 200 000 draws fix means to 0.2 % and variances to 0.3 % of a standard deviation and variance
+    assert drawn.mean(axis=1) == pytest.approx([7.0, -2.0], abs=0.005)
+    assert np.cov(drawn) == pytest.approx(
+        np.array([[0.25, -0.06], [-0.06, 0.04]]), rel=0.02, abs=1e-3
+    )
 
 
 def test_no_nan_leaves() -> None:

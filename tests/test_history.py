@@ -10,7 +10,8 @@ import pytest
 
 from qdchar.cli import run
 from qdchar.estimate import Contribution, Estimate
-from qdchar.record import make_record
+from qdchar.record import load_record, make_record
+from qdchar.verdict import PredictedRate, Verdict
 
 
 def _write_run(folder: Path, name: str, lifetime_ps: float, problems: tuple[str, ...] = ()) -> str:
@@ -75,6 +76,26 @@ def test_one_row_per_run_and_quantity_oldest_first(tmp_path: Path) -> None:
     assert [rows[0][end] for end in ends] == ["", "", "", ""]
     assert [float(rows[1][end]) for end in ends] == [0.016, 0.026, 0.011, 0.031]
     assert [r["problems"] for r in rows[::2]] == ["", "laser unstable; stale certificate, 2026-03"]
+
+
+def test_verdict_and_rate_of_the_record_are_in_each_row(tmp_path: Path) -> None:
+    _write_run(tmp_path, "a", 61.0)
+    file = tmp_path / "a" / "record.json"
+    rate = PredictedRate(
+        loss_dB=14.6,
+        protocol="efficient-bb84",
+        accounting="alice",
+        block=1e8,
+        block_kind="received",
+        rate_per_pulse=1.3e-3,
+        rate_per_pulse_u=1.2e-4,
+        rate_bps=9.9e4,
+        comparators={},
+    )
+    load_record(file).judged(Verdict("GO", ("enough",), (), rate), ()).write(file)
+    for row in _history(tmp_path):
+        assert (row["verdict"], row["rate_per_pulse"]) == ("GO", "0.0013")
+        assert float(row["rate_per_pulse_u"]) == 1.2e-4
 
 
 def test_only_the_quantities_that_are_named(tmp_path: Path) -> None:

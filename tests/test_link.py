@@ -185,3 +185,14 @@ def test_a_channel_in_parts_is_their_sum_with_an_error_source_each(tmp_path: Pat
         load_link(write(tmp_path, f"channel_loss = 10.0\n[channel_parts]\n{parts}"))
     with pytest.raises(UsageError, match="u 0 or more"):
         load_link(write(tmp_path, "[channel_parts]\na = { value = 3.0, u = -1.0 }\n"))
+
+
+def test_shares_and_failure_probabilities_add_up_from_their_own_parts() -> None:
+    link = Link(
+        detector_dark_shares=(0.1, 0.15, 0.35, 0.4),
+        epsilon_parameter_estimation=3e-11,
+        epsilon_privacy_amplification=5e-12,
+        epsilon_error_correction=7e-13,
+    )
+    assert link.dark_count_share_z == pytest.approx(0.25)  # of the first two detectors
+    assert link.epsilon_secrecy == pytest.approx(3.57e-11, rel=1e-9, abs=0.0)

@@ -103,6 +103,16 @@ def test_a_stale_record_is_refused_and_names_the_field(tmp_path: Path) -> None:
     assert load_record(file, now=later, stale_ok=True).source == "QD7"
 
 
+@pytest.mark.parametrize(("taken_over_h", "valid_h"), [(3.0, 3.0), (50.0, 24.0)])
+def test_a_record_is_valid_no_longer_than_what_was_taken_over(
+    taken_over_h: float, valid_h: float
+) -> None:
+    until = datetime.now(UTC) + timedelta(hours=taken_over_h)
+    made = _record(valid_until=until)
+    hours = (made.valid_until - made.created).total_seconds() / 3600.0
+    assert hours == pytest.approx(valid_h, abs=0.01)
+
+
 def test_a_missing_figure_is_an_error_that_lists_what_is_there() -> None:
     with pytest.raises(RecordError, match="holds no lifetime; it holds mean_photon_number"):
         _record().estimate("lifetime")

@@ -43,6 +43,15 @@ def test_turns_byte_for_byte(conversation, cut):
         device.select("H")
 
 
+def test_a_plate_a_little_below_zero_is_where_it_should_be(conversation):
+    """Positions are signed: FFFFFFF6 is ten pulses below zero, 0.025 degrees."""
+    places = [(b"0gp", b"0POFFFFFFF6\r\n"), (b"1gp", b"1PO00000007\r\n")]
+    instrument = conversation([who(b"0"), who(b"1"), *places, *places])
+    with WavePlateAnalyser(instrument.address, zeros_deg=[0.0, 0.0]) as device:
+        assert device.selected() == "H"
+        assert device.snapshot()["quarter_wave_deg"] == pytest.approx(-10 / 143360 * 360)
+
+
 def test_goes_where_it_is_told(lab):
     with AnalyserEmulator(lab) as served:
         with WavePlateAnalyser(served.address, zeros_deg=[31.5, 118.2]) as device:

@@ -73,8 +73,8 @@ def test_safe_is_off_from_any_state(lab):
     with ModulatorEmulator(lab) as served:
         device = modulator(served.address)
         device.make_safe()
-        device.select("V")
-        assert lab.modulator_V[1] == pytest.approx(2.5)
+        device.select("L")
+        assert lab.modulator_V == {1: pytest.approx(1.25), 2: pytest.approx(-1.25)}
         device.make_safe()
         device.make_safe()
         assert lab.modulator_V == {1: 0.0, 2: 0.0}

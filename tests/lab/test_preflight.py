@@ -21,6 +21,7 @@ from qdchar.lab.extensions import measurements_of
 from qdchar.lab.measurements.registry import MEASUREMENTS
 from qdchar.lab.recipe import Recipe
 from qdchar.lab.station import Station, StationFile, load_station
+from qdchar.link import Link
 
 OPTIONAL = [m.name for m in MEASUREMENTS.values() if m.calibration == "if possible"]
 
@@ -112,6 +113,14 @@ def test_a_calibration_names_all_that_is_wrong_at_once(
         "GB free",
     ):
         assert word in error
+
+
+def test_a_lead_over_light_that_the_link_does_not_have_is_refused() -> None:
+    """Without a block there is no finite-key protocol to compare with."""
+    recipe = Recipe(min_advantage_dB={"wcp-vacuum-weak-bb84": 1.0, "wcp-infinite-decoy": 1.0})
+    (fault,) = preflight._unknown_demands(recipe, (), Link(block_kind="asymptotic"))
+    assert "'wcp-vacuum-weak-bb84' is not a comparator on this link" in fault
+    assert not list(preflight._unknown_demands(recipe, (), Link(block_kind="sent")))
 
 
 def test_a_driver_without_a_method_of_its_role_is_named(tmp_path: Path, station_text: str) -> None:
