@@ -24,6 +24,10 @@ MAX_REPEATS = 48
 PEAK_SIGNIFICANCE = 5.0
 """Standard deviations of counting by which the middle of a lock must be brighter than its sides."""
 
+UNSTEADY = 5.0
+"""Scatter of the light at the middle point, in standard deviations of counting, that is remarked
+on."""
+
 
 @dataclass(frozen=True)
 class LockResult:
@@ -137,8 +141,8 @@ def lock_to_peak(
                 raise LockLostError(
                     f"peak lock: no peak near {centre:.3f} V: the middle is brighter than its "
                     f"sides by {excess / math.sqrt(noise):.1f} standard deviations of counting, "
-                    f"{PEAK_SIGNIFICANCE:g} are needed. Tune the cavity again, or count longer "
-                    "per point"
+                    f"{PEAK_SIGNIFICANCE:g} are needed{_of_blinking(rates, dwell_s)}. Tune the "
+                    "cavity again, or count longer per point"
                 )
             approach(axis, centre, 3.0 * dither_V)
             u_rate = statistics.stdev(rates) / math.sqrt(repeats)
@@ -147,8 +151,21 @@ def lock_to_peak(
             repeats = min(2 * repeats, MAX_REPEATS)
     raise LockLostError(
         f"peak lock: no lock on the resonance near {centre:.3f} V: after {attempts} corrections "
-        f"the peak is still {1e3 * mean:.3g} mV away, {1e3 * tolerance_V:.3g} mV are allowed. Wait "
-        "until the piezo creeps less, count longer per point, or allow a larger tolerance"
+        f"the peak is still {1e3 * mean:.3g} mV away, {1e3 * tolerance_V:.3g} mV are allowed"
+        f"{_of_blinking(rates, dwell_s)}. Wait until the piezo creeps less, count longer per "
+        "point, or allow a larger tolerance"
+    )
+
+
+def _of_blinking(rates_Hz: list[float], dwell_s: float) -> str:
+    """Say so where the light at the middle point scatters far more than counting explains."""
+    mean_Hz = statistics.fmean(rates_Hz)
+    scatter = statistics.stdev(rates_Hz) / mean_Hz
+    if scatter < UNSTEADY * math.sqrt(1.0 / (mean_Hz * dwell_s)):
+        return ""
+    return (
+        f"; the light there scatters by {100.0 * scatter:.2g} % in {dwell_s:g} s: does the source "
+        "blink, or does the cavity vibrate?"
     )
 
 

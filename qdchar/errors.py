@@ -6,7 +6,8 @@ the calibration can act on it without reading the text.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import ClassVar, Self
 
 
 def described(error: BaseException) -> str:
@@ -28,6 +29,10 @@ class QdcharError(Exception):
     """Anything that qdchar itself reports; its text is complete without a traceback."""
 
     exit_code: ClassVar[int] = 1
+
+    def after(self, words: str, reasons: Sequence[str]) -> Self:
+        """Return this error with what was seen before it, which may be its cause."""
+        return type(self)(f"{self}\n{words}: {'; '.join(reasons)}" if reasons else str(self))
 
 
 class UsageError(QdcharError):

@@ -89,11 +89,7 @@ def calibrate(
             compare_brightness(session, earlier, registry)
         session.light_path.select("after")  # as a key exchange wants it
     except QdcharError as error:
-        if session.problems:  # they may be why it could not go on
-            raise type(error)(
-                f"{error}\nEarlier in this run: {'; '.join(session.problems)}"
-            ) from error
-        raise
+        raise error.after("Earlier in this run", session.problems) from error
     finally:
         _keep_snapshot(session)
     return conclude(run, _record(session, registry), link, recipe)

@@ -82,7 +82,7 @@ def conclude(run: Run, record: SourceRecord, link: Link, recipe: Recipe) -> Outc
     except InconclusiveError as error:
         verdict = Verdict("INCONCLUSIVE", (*record.problems, str(error)))
         record.judged(verdict, ()).write(file)
-        raise
+        raise error.after("Problems of this run", record.problems) from error
     record = record.judged(verdict, rate.assumptions)
     record.write(file)
     run.keep_json("keyrate.json", rate.as_document())

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar, overload
 
 from qdchar import analysis, protocols
-from qdchar.errors import LockLostError, UsageError
+from qdchar.errors import LockLostError, QdcharError, UsageError
 from qdchar.estimate import Estimate
 from qdchar.fit import Result
 from qdchar.link import Link
@@ -192,11 +192,15 @@ class Session:
         if can_repeat:
             self.display.say(f"    DOUBT: {'; '.join(doubts)}")
             self.display.say("    tuning again, and measuring once more")
-            with self.run.another_attempt(f"again_{measurement.name}"):
-                self.make("cavity")
-                self.set_pump_to_pi()
-                self.light.take_doubts()
-                result = self._attempt(measurement)
+            try:
+                with self.run.another_attempt(f"again_{measurement.name}"):
+                    self.make("cavity")
+                    self.set_pump_to_pi()
+                    self.light.take_doubts()
+                    result = self._attempt(measurement)
+            except QdcharError as error:
+                words = f"{measurement.title} was measured again, because"
+                raise error.after(words, doubts) from error
             doubts = self.light.take_doubts()
         return replace(result, problems=(*result.problems, *doubts))
 

@@ -132,6 +132,30 @@ def test_the_pump_is_set_by_the_meter_s_reading_before_what_needs_the_pi_pulse(
     assert len(set_to) == 2  # the scan has moved it
 
 
+def test_an_error_on_measuring_again_tells_why_it_was_measured_again(
+    opened: Run, set_to: list[float]
+) -> None:
+    def doubtful(s: Session, *_: object) -> Result:
+        s.light.doubts.append("the light changed by -60 %")
+        return Result(())
+
+    def cavity(*_: object) -> Result:
+        raise InconclusiveError("no resonance was found")
+
+    s = session(
+        opened,
+        measurement("cavity", cavity),
+        measurement("hbt", doubtful, at_pi_pulse=True),
+    )
+    with pytest.raises(InconclusiveError) as raised:
+        s.make("hbt")
+    assert str(raised.value).splitlines() == [
+        "no resonance was found",
+        "HBT was measured again, because: the light changed by -60 %",
+    ]
+    assert set_to == [pytest.approx(20e-9)]
+
+
 def test_what_this_run_has_found_goes_before_an_earlier_run_s(opened: Run) -> None:
     found = Result((estimate("dead_time", 55e-9, 1e-9),))
     s = session(opened, measurement("dead_time", lambda *_: found, provides=("dead_time",)))

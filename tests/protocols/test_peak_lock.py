@@ -113,3 +113,15 @@ def test_without_light_the_error_says_so(tmp_path: Path) -> None:
     with pytest.raises(InconclusiveError, match="neither detector clicked"):
         _lock(bench, 31.0, tmp_path)
     assert not math.isnan(bench.voltage())
+
+
+def test_a_lock_that_fails_on_unsteady_light_says_so(tmp_path: Path) -> None:
+    """Light that is full or a tenth, at random from count to count, as a dot that blinks slowly."""
+
+    class Blinking(Bench):
+        def count(self, dwell_s: float) -> Counts:
+            self.light = float(self._rng.choice([1.0, 0.1]))
+            return super().count(dwell_s)
+
+    with pytest.raises(InconclusiveError, match="does the source blink"):
+        _lock(Blinking(31.0), 31.0, tmp_path, tolerance_V=1e-5)
