@@ -31,6 +31,17 @@ def test_a_link_that_stays_is_one_block() -> None:
     assert key.key_length == key.key_length_of_all
 
 
+def test_a_source_that_is_attenuated_is_thinned_as_in_one_block() -> None:
+    """Of its pairs both photons must get through: the square of the attenuation is left."""
+    source = SourceFigures.from_values(0.3, 0.05)
+    key = predict_over_time(source, LINK, TIME, np.full(600, 10.0))
+    (block,) = predict(source, loss_dB=10.0, block=600 * 76.13e6, block_kind="sent", comparators=())
+    assert block.attenuation < 0.8
+    assert key.attenuation == pytest.approx(block.attenuation, rel=0.02)
+    assert block.key_length is not None
+    assert key.key_length == pytest.approx(block.key_length, rel=1e-4)
+
+
 def test_the_best_window_is_that_of_an_exhaustive_search() -> None:
     """Every window of a coarse pass, each with its own best settings."""
     slots = TIME[::40], LOSS[::40], DAWN[::40]
