@@ -340,7 +340,10 @@ class LightLog:
         if run.about.path not in SOURCE_PATHS or not run.clicks.size:
             return
         if not run.clicks.any():
-            self.doubts.append(f"{run.file.name}: no clicks at all")
+            self.doubts.append(
+                f"{run.file.name}: no clicks at all: is the light blocked, or do detectors and "
+                "tagger not run?"
+            )
             return
         self.doubts.extend(self._of_run(run))
         self._runs.setdefault(run.about.path, run)
@@ -402,7 +405,8 @@ class LightLog:
             u = math.hypot(_u_rate(run), _u_rate(first))
             if abs(change) > max(LIGHT_CHANGE, SIGNIFICANT * u):
                 yield (
-                    f"{name}: the light changed by {100 * change:+.0f} % since {first.file.name}"
+                    f"{name}: the light changed by {100 * change:+.0f} % since {first.file.name}: "
+                    "did the source, the cavity, the pump or the light path change?"
                 )
         if run.about.path == "after":
             yield from self._of_throughput(name, _rate(run), _u_rate(run))
@@ -422,7 +426,10 @@ def _changes_within(run: TagRun, share: float) -> Iterator[str]:
     per_slice = run.clicks.sum(axis=1)
     lit = per_slice > 0
     if not lit.all():
-        yield f"{run.file.name}: no clicks in {int((~lit).sum())} of {len(lit)} stretches of time"
+        yield (
+            f"{run.file.name}: no clicks in {int((~lit).sum())} of {len(lit)} stretches of time: "
+            "did the detectors latch, or did the tagger lose tags?"
+        )
     shares = run.clicks[lit, 0] / per_slice[lit]
     beyond = np.abs(shares - share) > np.maximum(
         SPLIT_CHANGE, SIGNIFICANT * 0.5 / np.sqrt(per_slice[lit])
@@ -440,7 +447,8 @@ def _changes_within(run: TagRun, share: float) -> Iterator[str]:
     if (np.abs(rates - middle) > np.maximum(max(LIGHT_CHANGE * middle, usual), u)).any():
         yield (
             f"{run.file.name}: the light changes within the recording, from "
-            f"{1e-6 * rates.min():.3g} to {1e-6 * rates.max():.3g} Mcps"
+            f"{1e-6 * rates.min():.3g} to {1e-6 * rates.max():.3g} Mcps: does the source blink or "
+            "fade, or did the cavity or the pump move?"
         )
 
 
