@@ -15,6 +15,7 @@ from qdchar.analysis.detection.detector_recovery import (
     veto_pulses,
 )
 from qdchar.errors import InconclusiveError
+from qdchar.estimate import Estimate
 
 BRIGHT = Light()
 
@@ -60,6 +61,15 @@ def test_limits_embrace_two_unlike_detectors(
         found = dead_time.analyse(run)["dead_time"]
         assert found.value == pytest.approx(3.5 * period, rel=1e-6)
         assert found.u == pytest.approx(3.0 * period / np.sqrt(12), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("dead_s", "on", "pulses"), [(30e-9, 1.0, 2.0), (60e-9, 0.8, 5.0), (10e-9, 0.5, 0.0)]
+)
+def test_a_dead_time_takes_whole_pulses(dead_s: float, on: float, pulses: float) -> None:
+    """At 80 MHz, of 12.5 ns; over the part of the time that the source is on."""
+    dead = Estimate(name="dead_time", value=dead_s, method="")
+    assert dead_time.dead_pulses(dead, 80e6, on) == pytest.approx(pulses)
 
 
 @pytest.mark.parametrize("mean", [0.7, 0.03, 0.003])

@@ -169,6 +169,8 @@ def test_the_gain_s_budget_line_against_a_finite_difference() -> None:
     line = {c.source: c.u for c in efficiency(scan, 1.2, u=0.01).budget}
     assert line["power_meter_gain certificate"] == pytest.approx(slope * 0.01, rel=1e-5)
     assert slope == pytest.approx(-ETA / 1.2, rel=1e-3)
+    # 0.05 dB of the path are 1.158 %
+    assert line["laser_path_attenuation certificate"] == pytest.approx(0.011513 * ETA, rel=1e-3)
 
 
 def test_no_light_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,22 @@ def test_dark_count_probability_is_that_of_the_paper(tmp_path) -> None:
     )["dark_count_probability"]
     assert found.value == pytest.approx(1.4706e-7)
     assert found.u == pytest.approx(1.4706e-7 / 43)
+
+
+def test_dark_counts_outside_are_those_of_the_rest_of_the_period(tmp_path) -> None:
+    """Of 0.2 M a second in 0.79 ms, 158; the gate takes 2 ns of a period of 13.1 ns."""
+    light = Light(dark_hz=200_000.0, dead_ps=0.0)
+    run = record(tmp_path, "run", np.random.default_rng(6), 60_000, light)
+    found = gate.analyse(
+        run,
+        gate_width=given("gate_width", 2e-9, 0.0),
+        dark_count_rate=given("dark_count_rate", 200_000.0, 0.0),
+        dead_time=given("dead_time", 0.0, 0.0),
+    )["gate_captured_fraction"]
+    expected = 200_000.0 * 60_000 * PERIOD_PS * 1e-12 * (1 - 2000.0 / PERIOD_PS)
+    outside, dark = re.findall(r"([\d.]+) (?:of|of them)", found.method)
+    assert float(dark) == pytest.approx(expected, abs=0.1)
+    assert float(outside) == pytest.approx(expected, abs=4 * expected**0.5)
 
 
 def test_a_gate_that_cuts_off_signal_is_reported(tmp_path) -> None:

@@ -10,7 +10,7 @@ from scipy import stats
 
 from qdchar.analysis import hbt
 from qdchar.analysis.hbt.expected_peaks import expected_areas
-from qdchar.analysis.hbt.g2_live_gated import double_click_bias
+from qdchar.analysis.hbt.g2_live_gated import _g2, double_click_bias
 from qdchar.analysis.statistics.intervals import (
     exact_interval,
     exact_ratio,
@@ -216,6 +216,27 @@ def test_coincidences_with_dark_counts_are_removed(tmp_path: Path) -> None:
     # a value below zero is reported as it is; an interval ends at zero
     assert values.min() < 0
     assert all(e.interval_95 is not None and e.interval_95[0] >= 0 for e in found)
+
+
+def test_chance_coincidences_with_other_clicks_are_taken_off_by_count() -> None:
+    """A million live pulses; of 30 000 and 20 000 clicks 1000 and 3000 are not the light's."""
+    halves = np.array([[5e5, 15_000.0, 10_000.0, 350.0]] * 2)
+    others = np.array([1e-3, 3e-3])
+    # 1000 x 17 000, 29 000 x 3000 and 1000 x 3000 over a million meet by chance
+    light = 700.0 - 17.0 - 87.0 - 3.0
+    assert _g2(halves, others) == pytest.approx(light * 1e6 / (29_000 * 17_000), rel=1e-9)
+
+
+def test_half_of_the_dark_counts_is_on_each_detector(tmp_path: Path) -> None:
+    """What an error of their rate does to g2: -(1/p_A + 1/p_B) (1 - g2) for half of it on each."""
+    darks = replace(DARKS, budget=(Contribution("dark counts", 2000.0, "B"),))
+    light = replace(SOURCE, mean_photons=0.3, split=0.4, dead_ps=0.0)
+    run = record(tmp_path, "run", np.random.default_rng(16), 300_000, light)
+    found = g2(run, dark_count_rate=darks)
+    half = 0.5 * 2000.0 * PERIOD_PS * 1e-12
+    detected = 0.3 * light.efficiency
+    expected = -half * (1 / (0.4 * detected) + 1 / (0.6 * detected)) * (1 - found.value)
+    assert {c.source: c.u for c in found.budget}["dark counts"] == pytest.approx(expected, rel=0.03)
 
 
 def test_off_resonance_g2_was_too_low(tmp_path: Path) -> None:

@@ -86,6 +86,28 @@ def test_intervals_cover(tmp_path, light, arms, dimmer) -> None:
         assert np.std(pulls[name]) < 1.25, name
 
 
+def test_coincidences_with_a_dark_count_are_counted_once() -> None:
+    """Half of 0.02 a pulse on each detector: with 300 and 500 clicks of the other one, 8 meet."""
+    halves = np.array([[5e4, 100.0, 350.0, 4.0], [5e4, 200.0, 150.0, 26.0]])
+    assert hom._coincidences(halves, 0.02) == pytest.approx((22.0, 8.0))
+
+
+def test_unequal_splitters_and_overlap_are_taken_out_of_the_visibility() -> None:
+    arms = Arms(alike=0.6, reflectance=0.42, overlap=0.95)
+    light = replace(LIGHT, g2=0.0)
+    v = raw(light, arms)
+    assert v == pytest.approx(0.6 * 0.4872 / 0.5128 * 0.9025)
+    found = hom._indistinguishability(
+        given("visibility", v, 0.01),
+        given("g2_zero", 0.0, 0.0),
+        given("interferometer_reflectance", 0.42, 0.0),
+        given("interferometer_overlap", 0.95, 0.0),
+        None,
+    )
+    assert found.value == pytest.approx(0.6, rel=1e-9)
+    assert found.u == pytest.approx(0.01 * 0.6 / v, rel=1e-6)
+
+
 def test_one_long_run_finds_the_visibility(tmp_path) -> None:
     rng = np.random.default_rng(6)
     arms = Arms(alike=0.5)

@@ -127,6 +127,18 @@ def _channels(run: TagRun):
     return np.concatenate([c.channels[c.channels != SYNC] for c in open_tags(run.file).chunks()])
 
 
+def test_dark_counts_are_no_misalignment(tmp_path) -> None:
+    """0.2 M a second: on the wrong detector one in five of what comes from the light."""
+    rng = np.random.default_rng(12)
+    light = replace(FAINT, dark_hz=200_000.0)
+    darks = replace(DARKS, value=200_000.0)
+    runs = both_ways(tmp_path, rng, 100_000, light, {"H": 0.03})
+    found = misalignment.analyse(runs, dark_count_rate=darks)["misalignment"]
+    assert found.value == pytest.approx(0.03, abs=3.5 * found.u)
+    with_darks = misalignment.analyse(runs)["misalignment"]
+    assert with_darks.value > 0.03 + 4 * found.u
+
+
 def test_the_worst_state_is_named(tmp_path) -> None:
     rng = np.random.default_rng(7)
     runs = both_ways(tmp_path, rng, 100_000, FAINT, {"H": 0.01, "D": 0.02, "R": 0.05})

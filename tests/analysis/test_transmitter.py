@@ -115,6 +115,25 @@ def test_both_results_are_those_on_resonance(tmp_path: Path) -> None:
         assert part == pytest.approx(-was.value / 1.04**2 * 0.01, rel=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("last", "drift"),
+    [(0.730, 0.02645751), (0.705, 0.0), (0.678, 0.01685230)],
+)
+def test_drift_is_what_exceeds_the_noise_of_both_runs(last: float, drift: float) -> None:
+    """From 0.700: in quadrature less a noise of 0.010 in each; the certificate is in both."""
+
+    def run(name: str, value: float) -> Estimate:
+        shared = Contribution("calibration detector_efficiency", 0.3, "B")
+        return Estimate(
+            name="collection_efficiency",
+            value=value,
+            method="",
+            budget=(Contribution(f"counting {name}", 0.010), shared),
+        )
+
+    assert transmitter._drift([run("1", 0.7), run("2", last)]) == pytest.approx(drift, abs=2e-8)
+
+
 def test_both_sides_are_needed(tmp_path: Path) -> None:
     with pytest.raises(InconclusiveError, match="before and after"):
         transmitter.analyse([], [], detector_efficiency=ETA)
