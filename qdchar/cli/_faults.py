@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 from qdchar.errors import UsageError
-from qdchar.lab.display import Display
-from qdchar.lab.simulated import SimulatedLab
 
 if TYPE_CHECKING:
     from qdchar.drivers.twin.broken_lab import PlannedFault
+    from qdchar.lab.display import Display
+    from qdchar.lab.simulated import SimulatedLab
 
 
 def list_asked(faults: Sequence[str], json_line: bool) -> bool:
@@ -47,9 +47,12 @@ def planned(faults: Sequence[str]) -> list[PlannedFault]:
         If one cannot be read, or begins with a measurement that is not known.
     """
     from qdchar.drivers.twin.faults import planned_fault
-    from qdchar.lab.measurements.registry import MEASUREMENTS
 
     plans = [planned_fault(text) for text in faults]
+    if not any(plan.measurement for plan in plans):
+        return plans  # a simulated lab starts without the measurements and their analyses
+    from qdchar.lab.measurements.registry import MEASUREMENTS
+
     for plan in plans:
         if plan.measurement and plan.measurement not in (*MEASUREMENTS, "last_look"):
             raise UsageError(
