@@ -88,7 +88,8 @@ def analyse(run: TagRun) -> Result:
     low, high = min(a for a, _ in limits), max(b for _, b in limits)
     problems = [
         f"detector {name} recovers gradually: {100 * r.relative[j]:.0f} % of its efficiency "
-        f"{j + 1} pulses after a click; dead-time formulas do not hold, live gating does"
+        f"{j + 1} pulses after a click; dead-time formulas do not hold, live gating does. Or are "
+        "some clicks recorded twice, or the clock's divider wrong?"
         for name, r in zip("AB", both, strict=True)
         for j in range(r.recovery_pulses)
         if r.relative[j] > 0.1

@@ -41,7 +41,7 @@ def analyse(
     dead_pulses: float,
     wavelength_m: float,
     power_gain: Estimate,
-    path_attenuation: Estimate,
+    path_attenuation: Estimate | None,
     dark_count_rate: Estimate,
     reading_u_rel: float,
     certificate: Estimate | None = None,
@@ -60,6 +60,7 @@ def analyse(
         True power over the reading of the monitor, from its certificate.
     path_attenuation
         From the monitor's plane to the fibre before the detectors, from its certificate [dB].
+        Without it there is no efficiency: only whether the clicks are proportional to the power.
     dark_count_rate
         Total of both detectors [Hz].
     reading_u_rel
@@ -73,7 +74,7 @@ def analyse(
     -------
     Result
         ``detector_efficiency_measured`` [1]. Its budget names the monitor's gain as those of the
-        powers do, so that they are correlated.
+        powers do, so that they are correlated. Empty without `path_attenuation`.
 
     Raises
     ------
@@ -97,7 +98,10 @@ def analyse(
     detected = -np.log1p(-p).sum(axis=1) - dark
     counting = (p * (1.0 + dead_pulses * p) / (1.0 - p)).sum(axis=1) / pulses
     per_reading = _photons_per_reading(
-        wavelength_m, clock_rate_Hz, power_gain.value, path_attenuation.value
+        wavelength_m,
+        clock_rate_Hz,
+        power_gain.value,
+        0.0 if path_attenuation is None else path_attenuation.value,
     )
     photons = scan.x * per_reading
     value, variance, weights = _slope(photons, detected, counting, reading_u_rel)
@@ -108,10 +112,13 @@ def analyse(
     if dof > 0 and stats.chi2.sf(chi2, dof) < _MIN_P_VALUE:
         problems.append(
             f"detected photons are not proportional to the power (chi2 {chi2:.0f} for {dof} "
-            "degrees of freedom): does the monitor have an offset, do the detectors recover "
-            "gradually?"
+            "degrees of freedom): does the monitor have an offset, do the detectors lose "
+            "efficiency with their rate, do they recover gradually?"
         )
         variance *= chi2 / dof
+    fit = _fit(scan, detected, value, per_reading, weights, pulls, variance)
+    if path_attenuation is None:
+        return Result((), (fit,), tuple(problems))
     slope_dark = float(-np.sum(weights * photons) / np.sum(weights * photons**2)) / clock_rate_Hz
     estimate = Estimate(
         name="detector_efficiency_measured",
@@ -143,7 +150,6 @@ def analyse(
                 "connector, attenuation or polarisation has changed since the certificate?"
             )
     measured = replace(estimate, method=method)
-    fit = _fit(scan, detected, value, per_reading, weights, pulls, variance)
     return Result((measured,), (fit,), tuple(problems))
 
 

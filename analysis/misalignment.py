@@ -342,7 +342,8 @@ def _probability(low: float, high: float) -> Interval:
 def _problems(states: Sequence[_State], turned: float) -> tuple[str, ...]:
     problems = [
         f"photons in state {s.name} reach the wrong detector with probability {s.value:.3f}: are "
-        "the modulator's voltages or the wave plates' angles of two states exchanged?"
+        "the modulator's voltages or the wave plates' angles of two states, or the channels of the "
+        "detectors, exchanged?"
         for s in states
         if s.value > 0.5
     ]

@@ -153,7 +153,8 @@ def lock_to_peak(
         f"peak lock: no lock on the resonance near {centre:.3f} V: after {attempts} corrections "
         f"the peak is still {1e3 * mean:.3g} mV away, {1e3 * tolerance_V:.3g} mV are allowed"
         f"{_of_blinking(rates, dwell_s)}. Wait until the piezo creeps less, count longer per "
-        "point, or allow a larger tolerance"
+        "point, or allow a larger tolerance; look whether the counter answers with the counts of "
+        "the point before"
     )
 
 

@@ -26,8 +26,8 @@ class DetectorEfficiencySettings(Settings):
     ----------
     lowest_W, highest_W
         Range of powers that the monitor reads [W]. Behind the attenuation of the laser path they
-        should give 0.01 to 0.5 photons per pulse, where the detectors see enough light and do not
-        saturate.
+        should give from 0.01 photons per pulse to as many clicks as the source gives: where the
+        efficiency depends on the rate, it shows here.
     points
         Number of powers, evenly spaced on a logarithmic scale.
     dwell_s
@@ -39,7 +39,7 @@ class DetectorEfficiencySettings(Settings):
     """
 
     lowest_W: float = Field(0.5e-9, gt=0)
-    highest_W: float = Field(3e-9, gt=0)
+    highest_W: float = Field(10e-9, gt=0)
     points: int = Field(5, ge=3)
     dwell_s: float = Field(0.05, gt=0)
     readings: int = Field(25, ge=2)

@@ -22,6 +22,11 @@ _MAX_STATIONARY_CHANGE = 1e-12
 _MAX_SIMULATED_PULSES = 100_000
 """Largest number of simulated pulses until the detectors' state must be stationary."""
 
+_BESIDE = 8
+_LOW, _MANY_u = 0.8, 8.0
+"""Lags [pulses] at which a side peak is looked at, and the part of its expected area, by so many
+standard deviations of counting, below which it is a problem."""
+
 
 def peaks(counts: LiveCounts, g2: Estimate) -> tuple[Fit, tuple[str, ...]]:
     """Raw areas of all peaks, beside those expected from the light, dead time and blinking."""
@@ -73,6 +78,15 @@ def peaks(counts: LiveCounts, g2: Estimate) -> tuple[Fit, tuple[str, ...]]:
         return fit, (
             f"the peak at {lags[lowest]:+d} pulses is lower than the one at zero: is there an "
             "electronic delay between the detectors? Give it",
+        )
+    beside = np.abs(lags) <= _BESIDE
+    low = (lags != 0) & beside & (y < _LOW * model) & (pulls < -_MANY_u)
+    if low.any():
+        n = int(lags[np.argmin(np.where(low, y / model, np.inf))])
+        return fit, (
+            f"the peak at {n:+d} pulses has {100 * float((y / model)[lags == n][0]):.0f} % of the "
+            "expected area: did the electronic delay between the detectors jump by whole pulse "
+            "periods in the recording?",
         )
     return fit, ()
 

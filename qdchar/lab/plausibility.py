@@ -66,6 +66,22 @@ such scales are off, is 1 % of the power."""
 CORRECTION = 0.20
 """Largest relative correction: beyond it the measurement is not the one that was meant."""
 
+CHANGES: Mapping[str, str] = {
+    "collection_efficiency": (
+        "did the source, the cavity's lock or a detector change, does the laser lose pulses, did "
+        "the delay between the detectors jump"
+    ),
+    "g2_zero_source": (
+        "does laser light leak, did the pump's power change, did the delay between the detectors "
+        "jump"
+    ),
+    "g2_zero": (
+        "does light get in behind the source, did the etalon move, did the delay between the "
+        "detectors jump"
+    ),
+}
+"""What to look at where a quantity is not what it was, by its name."""
+
 SOURCE_PATHS = ("before", "after")
 """Positions of the light path at which both detectors see the source behind one splitter."""
 
@@ -204,7 +220,7 @@ class LightLog:
                 self.doubts.append(
                     f"the light at the cavity lock changed by {100 * change:+.0f} %, from "
                     f"{1e-6 * before:.3g} to {1e-6 * lock.rate_Hz:.3g} Mcps: did the cavity jump "
-                    "to another mode, did the pump or the source change?"
+                    "to another mode, did pump, source or detectors (dead time) change?"
                 )
         self._lock_rates.append(lock.rate_Hz)
         self._last_lock = lock
@@ -312,7 +328,8 @@ class LightLog:
         u = Uncertain(now.value - then.value, propagate([(now, 1.0), (then, -1.0)])).u
         if abs(now.value - then.value) > max(SIGNIFICANT * u, smallest * abs(then.value)):
             self.doubts.append(
-                f"{then.quantity.words} is {now.value:.4g} now, {then.value:.4g} was measured"
+                f"{then.quantity.words} is {now.value:.4g} now, {then.value:.4g} was measured: "
+                f"{CHANGES[then.name]}?"
             )
 
     def add_width(self, run: TagRun, width_s: float, first: TagRun, first_width_s: float) -> None:

@@ -150,6 +150,29 @@ def efficiency(scan: Scan, gain: float, u: float = 0.01) -> Estimate:
     )["detector_efficiency_measured"]
 
 
+@pytest.mark.parametrize(("loss_per_Mcps", "named"), [(0.0, False), (0.002, True)])
+def test_without_the_path_s_certificate_there_is_its_linearity(
+    loss_per_Mcps: float, named: bool
+) -> None:
+    """Detectors that lose 0.2 % of their efficiency per Mcps, on up to 20 Mcps."""
+    scan = scan_of_readings(np.geomspace(0.5e-9, 10e-9, 5), 1.2)
+    rate_Mcps = 1e-6 * scan.clicks / scan.dwell_s[:, None]
+    clicks = np.rint(scan.clicks * (1.0 - loss_per_Mcps * rate_Mcps)).astype(np.int64)
+    result = analyse(
+        replace(scan, clicks=clicks),
+        clock_rate_Hz=CLOCK_HZ,
+        dead_pulses=0,
+        wavelength_m=WAVELENGTH_M,
+        power_gain=given("power_meter_gain", 1.2, 0.01),
+        path_attenuation=None,
+        dark_count_rate=given("dark_count_rate", 0.0, 1.0),
+        reading_u_rel=READING,
+    )
+    assert result.estimates == ()
+    assert bool(result.problems) is named
+    assert all("lose efficiency with their rate" in problem for problem in result.problems)
+
+
 @pytest.mark.parametrize("gain", [1.0, 1.2, 0.8])
 def test_a_meter_that_reads_too_low_by_its_gain(gain: float) -> None:
     """The true power is gain times the reading."""

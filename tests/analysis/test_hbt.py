@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pulsed_light import PERIOD_PS, A, B, Light, record, tags
+from pulsed_light import PERIOD_PS, SYNC, A, B, Light, record, tags
 from scipy import stats
 
 from qdchar.analysis import hbt
@@ -347,6 +347,24 @@ def test_electronic_delay(tmp_path: Path, delay_ns: float) -> None:
         assert guessed["g2_zero_source"].value == found["g2_zero_source"].value
     else:
         assert "electronic delay" in guessed.problems[0]
+
+
+@pytest.mark.parametrize("periods", [0, 1, -2])
+def test_a_delay_that_jumps_by_whole_periods_in_the_recording_is_named(
+    tmp_path: Path, periods: int
+) -> None:
+    rng = np.random.default_rng(12)
+    times, channels, span = tags(rng, 1_000_000, replace(SOURCE, dead_ps=20e3))
+    times = times + np.where((channels == B) & (times > span / 2), round(periods * PERIOD_PS), 0)
+    order = np.argsort(times, kind="stable")
+    times, channels = times[order], channels[order]
+    kept = (times >= 0) & (times < span)
+    with TagWriter(tmp_path / "jump.h5", resolution_ps=1.0) as writer:
+        writer.append(times[kept], channels[kept], covered_until_ps=span)
+    run = TagRun(About("test"), tmp_path / "jump.h5", A, B, SYNC, 1000, span * 1e-12)
+    problems = [p for p in hbt.analyse(run).problems if "jump by whole pulse periods" in p]
+    assert len(problems) == (periods != 0)
+    assert all(f"the peak at {periods:+d} pulses has 5" in p for p in problems)
 
 
 def test_jackknife_sees_what_counting_does_not(tmp_path: Path) -> None:

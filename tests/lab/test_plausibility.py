@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from qdchar.estimate import Contribution, Estimate
+from qdchar.lab.measurements.brightness import clock_problem
 from qdchar.lab.plausibility import LightLog
 from qdchar.protocols import LockResult
 from qdchar.protocols.last_look import LastLook, Level
@@ -241,3 +242,10 @@ def test_the_power_monitor_at_one_attenuation(
     log.add_pump(attenuation_dB, reading_W)
     assert bool(log.doubts) is doubted
     assert log.pump_attenuation_dB == 21.0
+
+
+@pytest.mark.parametrize(("rate_MHz", "named"), [(76.2, False), (38.07, True), (80.0, True)])
+def test_a_pulse_rate_that_is_not_the_station_s(rate_MHz: float, named: bool) -> None:
+    problems = clock_problem(1e6 * rate_MHz, 76.13e6)
+    assert bool(problems) is named
+    assert all("sync_divider" in problem for problem in problems)

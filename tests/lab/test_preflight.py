@@ -136,13 +136,15 @@ def test_optional_measurements_are_left_out_with_the_reason(
     tmp_path: Path, station_text: str
 ) -> None:
     file = tmp_path / "station.toml"
-    tables = ("roles.analyser", "calibrations.laser_path_attenuation")
+    tables = ("roles.analyser", "calibrations.laser_path_attenuation")  # linearity needs no path
     file.write_text(without(station_text, *tables), encoding="utf-8")
     plan = preflight.plan_calibration(load_station(file), MEASUREMENTS, Recipe())
-    assert set(plan.left_out) == {"misalignment", "detector_efficiency"}
+    assert set(plan.left_out) == {"misalignment"}
+    assert "detector_efficiency" in plan.measurements
     assert "[roles.analyser]" in plan.left_out["misalignment"]
     assert "misalignment" not in plan.measurements
-    assert plan.measurements[:4] == ("dark", "cavity", "dead_time", "rabi")
+    first = "dark", "cavity", "dead_time", "detector_efficiency", "rabi"
+    assert plan.measurements[:5] == first
     assert plan.measurements[-2:] == ("phase", "hom")
 
 

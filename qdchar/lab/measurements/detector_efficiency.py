@@ -1,4 +1,7 @@
-"""Detector efficiency by substitution: pump laser of known power on the detectors."""
+"""Detector efficiency by substitution: pump laser of known power on the detectors.
+
+Without the certificate of the laser's path only the linearity of the detectors is measured.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,9 @@ from ..session import Session
 
 
 def _run(s: Session, settings: DetectorEfficiencySettings, progress: Progress) -> Result:
+    path_attenuation = s.optional_certificate("laser_path_attenuation")
+    if path_attenuation is None:
+        s.display.say("    linearity alone: [calibrations.laser_path_attenuation] is missing")
     file = s.run.raw / "detector_efficiency.csv"
     scan = protocols.detector_efficiency.measure(
         s.light_path, s.pump_attenuator, s.pump_power, s.tagger, file, settings, progress
@@ -28,7 +34,7 @@ def _run(s: Session, settings: DetectorEfficiencySettings, progress: Progress) -
         dead_pulses=s.dead_pulses(of_source=False),
         wavelength_m=s.station.file.wavelength_m,
         power_gain=s.certificate("power_meter_gain"),
-        path_attenuation=s.certificate("laser_path_attenuation"),
+        path_attenuation=path_attenuation,
         dark_count_rate=s.known("dark_count_rate"),
         reading_u_rel=settings.reading_u_rel / math.sqrt(settings.readings),
         certificate=s.certificate("detector_efficiency"),
@@ -43,8 +49,8 @@ MEASUREMENT = Measurement(
     provides=("detector_efficiency_measured",),
     needs=("dark_count_rate", "dead_time"),
     roles=("light_path", "pump_attenuator", "pump_power", "tagger"),
-    certificates=("laser_path_attenuation", "power_meter_gain", "detector_efficiency"),
-    calibration="if possible",
+    certificates=("power_meter_gain", "detector_efficiency"),
+    optional_certificates=("laser_path_attenuation",),
     take_over_hours=168.0,
     dwell_s=lambda settings, _: protocols.detector_efficiency.dwell_s(settings),
     # the power is set by its monitor, with about three corrections, and is then read
