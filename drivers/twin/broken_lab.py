@@ -21,6 +21,7 @@ from .detectors import Light
 from .instrument_errors import InstrumentErrors
 from .lab import FINE_AXIS, Lab
 from .light import LightModel, Settings
+from .polarisation import AXES, HALF_WAVES, depolarised, passed, sent
 from .sampler import TagSampler
 from .truth import Truth
 
@@ -169,10 +170,21 @@ class BrokenLab(Lab):
             "detector_efficiency": lambda eta: eta * factor,
             "detector_efficiency_measured": lambda eta: eta * factor,
         }
+        if self.defects.modulator_gain:
+            changed["misalignment"] = lambda _: self._wrong_share()
         return tuple(
             (name, changed[name](value) if name in changed else value, unit)
             for name, value, unit in truth.quantities()
         )
+
+    def _wrong_share(self) -> float:
+        """Share of the photons in the wrong output, mean of the six states, as they are sent."""
+        gains = self.defects.modulator_gain.get(1, 1.0), self.defects.modulator_gain.get(2, 1.0)
+        right = 0.0
+        for name, (first, second) in HALF_WAVES.items():
+            state = sent((first * gains[0], second * gains[1]), 1.0)
+            right += passed(depolarised(state, self.errors.misalignment), np.array(AXES[name]))
+        return 1.0 - right / len(HALF_WAVES)
 
     # called by the instruments; what they report is what they were asked for
 

@@ -22,6 +22,16 @@ AXES: Mapping[str, tuple[float, float, float]] = {
     "L": (0.0, 0.0, -1.0),
 }
 
+HALF_WAVES: Mapping[str, tuple[float, float]] = {
+    "H": (0.0, 0.0),
+    "V": (1.0, 0.0),
+    "D": (0.5, 0.0),
+    "A": (-0.5, 0.0),
+    "R": (0.5, 0.5),
+    "L": (0.5, -0.5),
+}
+"""Voltages of the two cells that make each state, in half-wave voltages."""
+
 
 def sent(voltages_V: tuple[float, float], half_wave_V: float) -> Array:
     """State behind two Pockels cells, shape (3,).

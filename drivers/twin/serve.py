@@ -23,6 +23,7 @@ from .emulators.attocube_anc300 import PASSWORD
 from .emulators.optical_switch import ARMS, PORTS
 from .lab import FINE_AXIS, STEPPER_AXIS, Lab
 from .light import ATTENUATION_RANGE_dB
+from .polarisation import HALF_WAVES
 from .truth import Truth
 
 _EMULATORS = {
@@ -128,6 +129,7 @@ def station_toml(served: Served) -> str:
     a, source = served.addresses, served.nominal.source
     wavelength_m = repr(source.wavelength_m)
     v, analyser = served.nominal.transmitter.half_wave_V, served.nominal.analyser
+    states = "\n".join(f"{name} = [{a * v!r}, {b * v!r}]" for name, (a, b) in HALF_WAVES.items())
     positions = ", ".join(f"{name} = {k}" for k, name in enumerate(PORTS, start=1))
     arms = ", ".join(f"{name} = {k}" for k, name in enumerate(ARMS, start=1))
     lowest_dB, highest_dB = ATTENUATION_RANGE_dB
@@ -220,12 +222,7 @@ address = "{a["modulator"]}"
 limits_V = [-5.0, 5.0]
 
 [roles.modulator.states]
-H = [0.0, 0.0]
-V = [{v!r}, 0.0]
-D = [{v / 2!r}, 0.0]
-A = [{-v / 2!r}, 0.0]
-R = [{v / 2!r}, {v / 2!r}]
-L = [{v / 2!r}, {-v / 2!r}]
+{states}
 
 [roles.analyser]
 driver = "qdchar.drivers.elliptec_ell14:WavePlateAnalyser"

@@ -428,3 +428,11 @@ def test_the_display_tells_which_measurement_begins() -> None:
     display.on_measurement = told.append
     with display.step("dark counts", "dark"):
         assert told == ["dark"]
+
+
+def test_a_modulator_that_loses_gain_sends_states_that_are_off() -> None:
+    """Half a turn becomes 0.85 of it: off by 0.15 pi for V, by half of that for D, A, R and L."""
+    lab = BrokenLab(Truth(), 3, [planned_fault("modulator_gain")])
+    wrong = {name: value for name, value, _ in lab.quantities()}["misalignment"]
+    cosines = np.cos(np.pi * np.array([0.0, 0.15, 0.075, 0.075, 0.075, 0.075]))
+    assert wrong == pytest.approx(0.5 * (1.0 - (1.0 - 2.0 * 0.0254) * cosines.mean()), rel=0.01)
