@@ -159,18 +159,6 @@ def test_the_last_look_beside_the_pi_pulse_leaves_the_pump_where_it_was() -> Non
     assert bench.dB == 13.0
 
 
-def test_the_last_look_at_the_laser_ends_at_the_pi_pulse_with_the_source_on_the_detectors() -> None:
-    bench = Bench(is_open=True, path="after", dB=13.0)
-    reading_W, counts = last_look.count_laser(bench, bench, bench, bench, 2e-9)
-    assert reading_W == pytest.approx(2e-9, rel=0.003)
-    assert counts.dwell_s == last_look.LASER_S
-    assert bench.of("count") == [("count", ("laser", True, last_look.LASER_S))]
-    # faint before the laser comes, and back at the pi pulse only after it has gone
-    moves = bench.of("dB", "path")
-    assert moves[:2] == [("dB", 60.0), ("path", "laser")]
-    assert moves[-2:] == [("path", "before"), ("dB", 13.0)]
-
-
 def test_the_last_look_sends_each_state_and_turns_the_analyser_to_it() -> None:
     bench, modulator, analyser = Bench(), Bench(), Bench()
     counts = last_look.count_states(bench, modulator, analyser, bench, ("V", "D"))  # type: ignore[arg-type]
