@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import numpy as np
 import pytest
 
 from qdchar.drivers.twin.serve import serve, station_toml
@@ -35,6 +36,7 @@ from qdchar.lab.run import Run, Step
 from qdchar.lab.station import Station, load_station
 from qdchar.lab.verdict import judge
 from qdchar.link import Link
+from qdchar.raw_data import About, Scan
 from qdchar.record import SourceRecord, make_record
 
 LINK = Link(
@@ -248,9 +250,13 @@ def test_the_noise_of_averaged_readings_is_that_of_one_over_the_root_of_their_nu
 ) -> None:
     """A recipe's key for one reading, in each measurement against the pump power."""
     monkeypatch.setattr(off_resonance, "detuning_correction", Recorder(tmp_path))
+    clicks, x_W = np.array([[10, 9], [30, 28]]), np.array([1e-9, 3e-9])
+    scan = Scan(About("laser"), "power_W", x_W, clicks, np.full(2, 0.05), tmp_path / "laser.csv")
+    bench = Recorder(tmp_path)
+    bench.detector_efficiency = SimpleNamespace(measure=lambda *_: scan)  # its counts are looked at
     for module in (rabi, saturation, detector_efficiency, leak):
         s = Recorder(tmp_path)
-        monkeypatch.setattr(module, "protocols", Recorder(tmp_path))
+        monkeypatch.setattr(module, "protocols", bench)
         monkeypatch.setattr(module, "analysis", s)
         kind = module.MEASUREMENT.settings
         settings = kind.model_validate({"readings": 16, "reading_u_rel": 0.012})
