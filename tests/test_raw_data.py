@@ -77,3 +77,17 @@ def test_a_damaged_table_is_named_with_its_line(tmp_path: Path, text: str, says:
     file.write_text(text)
     with pytest.raises(RecordError, match=says):
         read_scan(file)
+
+
+@pytest.mark.parametrize(
+    ("header", "factor"), [("power_nW", 1e-9), ("Power (µW)", 1e-6), ("power_W", 1.0)]
+)
+def test_a_prefix_in_the_header_is_part_of_the_unit(
+    tmp_path: Path, header: str, factor: float
+) -> None:
+    file = tmp_path / "rabi.csv"
+    file.write_text(f"{header},counts,dwell_ms\n2.5,30,20\n4.0,50,25\n", encoding="utf-8")
+    scan = read_scan(file)
+    assert scan.x_name == "power_W"
+    assert scan.x == pytest.approx([2.5 * factor, 4.0 * factor], rel=1e-12, abs=0.0)
+    assert scan.dwell_s == pytest.approx([0.02, 0.025])

@@ -105,6 +105,27 @@ def test_a_problem_makes_any_outcome_inconclusive() -> None:
     assert verdict.reasons == ("the light is gone",)
 
 
+def test_reasons_are_what_decides() -> None:
+    """A limit that is broken, a rate that is undecided, a lead that is kept."""
+    broken = {"g2_zero": QuantityLimits(max=0.5 * G2)}
+    undecided, kept = KEY, {"wcp-ideal": 1.0}
+    no_go = judge(
+        record(),
+        key_rate(),
+        Recipe(limits=broken, min_rate_per_pulse=undecided, min_advantage_dB=kept),
+    )
+    (reason,) = no_go.reasons
+    assert no_go.decision == "NO-GO"
+    assert "at most" in reason
+    assert "(limits.g2_zero) demanded" in reason
+    open_ = judge(record(), key_rate(), Recipe(min_rate_per_pulse=undecided, min_advantage_dB=kept))
+    (reason,) = open_.reasons
+    assert reason.startswith("undecided: key rate ")
+    go = judge(record(), key_rate(), Recipe(min_advantage_dB=kept))
+    assert go.reasons[0].startswith("key rate ")
+    assert "1.50(20) dB above wcp-ideal" in go.reasons[1]
+
+
 def test_what_was_not_measured_keeps_no_limit() -> None:
     recipe = Recipe(limits={"visibility": QuantityLimits(min=0.9)})
     verdict = judge(record(), key_rate(), recipe)

@@ -102,6 +102,8 @@ def test_page_and_verb_predict_with_the_measured_misalignment(
     tmp_path: Path, misalignment: float, verdict: str
 ) -> None:
     folder = make_run(tmp_path, misalignment)
+    kept = json.loads((folder / "verdict.json").read_text())
+    assert (kept["verdict"], kept["exit_code"]) == (verdict, {"GO": 0, "NO-GO": 10}[verdict])
     rate, u = rate_of_verb(folder)
     line = line_of_report(folder)
     assert line["rate_per_pulse"] == pytest.approx(rate, rel=1e-12)
