@@ -99,6 +99,64 @@ BEGINS: Mapping[str, str] = {
 }
 """When each fault begins, where that is not what its group says."""
 
+CAUSES_BY_GROUP: Mapping[str, str] = {
+    "power meter": "power (?:monitor|meter)",
+    "pump and attenuator": "pump",
+    "light path": "switch|light path|port",
+    "cavity": "cavity|piezo creeps|drifted",
+    "vibration": "cavity|vibrat",
+    "etalon": "etalon",
+    "source": "source|dot",
+    "transmitter": "transmitter",
+    "detectors": "detector",
+    "room light": "room light",
+    "tagger": "tags",
+    "clock": "clock|pulses|repetition rate",
+    "wires": "",
+}
+CAUSES: Mapping[str, str] = {
+    "attenuator_stuck": "attenuator",
+    "attenuator_off": "attenuator|pump power changed",
+    "shutter_stuck_open": "shutter",
+    "shutter_stuck_closed": "shutter",
+    "blinking": "blink",
+    "blinking_slow": "blink",
+    "linewidth": "emission line",
+    "lifetime": "lifetime",
+    "laser_leak": "laser light leak",
+    "rabi_detuned": "pi power changed|detuned",
+    "misalignment": "wrong detector",
+    "modulator_gain": "modulator|wrong detector",
+    "modulator_dead": "modulator|wrong detector",
+    "plate_stuck": "wave plates",
+    "dark_counts": "dark",
+    "jitter": "jitter",
+    "dead_time": "dead time",
+    "cross_talk": "cross-talk",
+    "afterpulsing": "afterpulsing",
+    "tags_doubled": "recorded twice",
+    "overflow": "overflow",
+    "channels_swapped": "channels",
+    "delay_jumps": "delay",
+    "delay_jumps_a_period": "delay",
+    "count_stale": "counts of the point before",
+    "sync_divider": "sync_divider|divider",
+    "laser_loses_pulses": "loses pulses",
+    "attenuator_garbled": "attenuator",
+    "attenuator_garbled_always": "attenuator",
+    "meter_comma": "power meter",
+    "etalon_comma": "piezo controller",
+    "meter_late": "power meter",
+    "cavity_late": "ANC300",
+    "cavity_dropped": "ANC300",
+    "cavity_off": "ANC300",
+    "switch_cut_reply": "switch",
+    "tagger_dropped": "tagger",
+    "tagger_garbled": "tag stream",
+}
+"""Words (regular expression) by one of which a text names the cause, chosen before the runs; of the
+group where a fault has none of its own."""
+
 OPTIONAL = (
     r"roles\.(?:cavity_coarse|modulator|analyser|interferometer_\w+)(?:\.\w+)?",
     r"calibrations\.(?:laser_path_attenuation|interferometer_\w+)",
@@ -222,6 +280,8 @@ def _worst(outcome: Outcome, lab: BrokenLab) -> tuple[str, float]:
 def summary(draws: pd.DataFrame) -> str:
     """Make the table: one line a fault and lab, its seeds together."""
     wrong = draws["pull"].abs() > LIMIT_u
+    caught = draws[draws["verdict"] != "GO"]
+    named = [_names_cause(run["fault"], str(run["problems"])) for _, run in caught.iterrows()]
     by_tree = draws.groupby("tree", sort=False).size()
     made = ", ".join(f"{name} ({count})" for name, count in by_tree.items())
     silent = draws[wrong & (draws["verdict"] == "GO")]
@@ -236,7 +296,9 @@ def summary(draws: pd.DataFrame) -> str:
         "pulse, of the same seed, as are the problems.",
         "",
         f"{len(draws)} runs; **{len(silent)} end in GO with a quantity more than {LIMIT_u:g} u "
-        "from the truth** (in bold).",
+        f"from the truth** (in bold). {len(caught)} do not end in GO; {sum(named)} of these "
+        f"({100.0 * np.mean(named):.0f} %) name the cause, by the words in `CAUSES`; those of "
+        "which no run does are marked with an asterisk.",
         "",
         "| fault | lab | exit | worst | u | rate | problems or reasons |",
         "|---|---|---|---|---|---|---|",
@@ -245,6 +307,9 @@ def summary(draws: pd.DataFrame) -> str:
         of_worst = runs.loc[runs["pull"].abs().idxmax()]
         is_silent = bool(set(runs.index) & set(silent.index))
         name = f"**{fault}**" if is_silent else fault
+        unsaid = runs[runs["verdict"] != "GO"]
+        if len(unsaid) and not any(_names_cause(fault, str(text)) for text in unsaid["problems"]):
+            name += " *"
         exits = " ".join(str(code) for code in runs["exit"])
         found = isinstance(of_worst["worst"], str) and of_worst["worst"] != ""
         figures = (
@@ -257,6 +322,11 @@ def summary(draws: pd.DataFrame) -> str:
         short = text if len(text) <= 160 else text[:157] + "..."
         lines.append(f"| {name} | {lab} | {exits} | {figures} | {short} |")
     return "\n".join([*lines, ""])
+
+
+def _names_cause(fault: str, text: str) -> bool:
+    name = fault.partition("@")[0]
+    return re.search(CAUSES.get(name, CAUSES_BY_GROUP[FAULTS[name].group]), text) is not None
 
 
 def _faults(text: str) -> Sequence[str]:

@@ -44,6 +44,14 @@ class Lift:
     limit: float
     unit: str
 
+    def __str__(self) -> str:
+        unit = "" if self.unit == "1" else f" {self.unit}"
+        most = "at least" if self.name == "block" else "at most"
+        return (
+            f"there is one with {self.name} of {most} {self.limit:.3g}{unit} "
+            f"(is {self.value:.3g}{unit}), everything else as it is"
+        )
+
 
 @dataclass(frozen=True)
 class NoKey:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from qdchar.errors import InconclusiveError, RecordError
 from qdchar.keyrate import KeyRate, predict, source_and_link
+from qdchar.keyrate.no_key import why_no_key
 from qdchar.link import Link
 from qdchar.record import SourceRecord, load_record
 from qdchar.record_checks import Objection
@@ -65,7 +66,8 @@ def predict_and_judge(record: SourceRecord, link: Link, recipe: Recipe) -> tuple
     """Predict the key rate of a record on a link, and judge both."""
     source, measured_link = source_and_link(record, link)
     (rate,) = predict(source, measured_link, protocol=recipe.protocol, accounting=recipe.accounting)
-    return rate, judge(record, rate, recipe)
+    zero = why_no_key(rate, source, measured_link) if rate.rate_per_pulse == 0 else None
+    return rate, judge(record, rate, recipe, zero)
 
 
 def conclude(run: Run, record: SourceRecord, link: Link, recipe: Recipe) -> Outcome:

@@ -246,7 +246,7 @@ class LightLog:
             yield (
                 f"{what}: the light after the transmitter over that before it changed by "
                 f"{100 * change:+.0f} % since {earlier}: did the emission line, the etalon, the "
-                "transmitter, or a port of the optical switch change?"
+                "transmitter, or a port of the optical switch change, does the cavity vibrate?"
             )
 
     def add_polarisation(self, runs: Iterable[TagRun]) -> None:
@@ -314,7 +314,8 @@ class LightLog:
         if abs(change) > max(PULSE_AREA_CHANGE, SIGNIFICANT * math.sqrt(u)):
             self.doubts.append(
                 f"above the pi pulse the light is {100 * change:+.0f} % off the Rabi fit, against "
-                "that below it: the pi power changed since the Rabi scan"
+                "that below it: the pi power changed since the Rabi scan (coupling of the pump to "
+                "the dot, detuning of the laser)"
             )
 
     def add_again(self, then: Estimate, now: Estimate, smallest: float) -> None:
@@ -396,7 +397,7 @@ class LightLog:
             self.doubts.append(
                 f"with the light blocked there are {clicks / dwell_s:.3g} counts/s now, "
                 f"{dark_count_rate.value:.3g} counts/s were measured at the beginning: is room "
-                "light on, or is a shutter open?"
+                "light on, is a shutter open, or do the detectors count more in the dark?"
             )
 
     def _of_run(self, run: TagRun) -> Iterator[str]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 from qdchar.keyrate import Comparison, KeyRate
+from qdchar.keyrate.no_key import NoKey
 from qdchar.notation import concise, number_text, text
 from qdchar.quantities import quantity
 from qdchar.record import SourceRecord
@@ -14,9 +15,21 @@ from qdchar.verdict import Decision, Demand, PredictedRate, Verdict, decide
 from .recipe import Recipe
 
 
-def judge(record: SourceRecord, rate: KeyRate, recipe: Recipe) -> Verdict:
+def judge(
+    record: SourceRecord, rate: KeyRate, recipe: Recipe, no_key: NoKey | None = None
+) -> Verdict:
     """Compare a record and its key rate with the demands of a recipe.
 
+    Parameters
+    ----------
+    record, rate, recipe
+        What was measured, what is predicted from it, and what is demanded.
+    no_key
+        Why there is no key, where the rate is 0; with the two smallest changes that would give one
+        it leads the reasons of a NO-GO.
+
+    Notes
+    -----
     A problem met while measuring makes the outcome inconclusive, whatever the values are. Each
     demand must be kept by two standard uncertainties for a GO; one that is broken by as much is a
     NO-GO; in between the outcome is inconclusive.
@@ -24,6 +37,8 @@ def judge(record: SourceRecord, rate: KeyRate, recipe: Recipe) -> Verdict:
     demands = (*_on_quantities(record, recipe), _on_rate(rate, recipe), *_on_lead(rate, recipe))
     decision = decide(record.problems, demands)
     reasons = record.problems or _reasons(decision, demands, rate)
+    if no_key is not None and decision == "NO-GO":
+        reasons = (f"no key: {no_key.term}", *map(str, no_key.lifts[:2]), *reasons)
     return Verdict(decision, reasons, demands, PredictedRate.of(rate))
 
 

@@ -93,6 +93,30 @@ def test_the_recipe_s_proof_and_the_record_s_misalignment_make_the_rate(
     assert (rate.protocol, rate.accounting) == (protocol, accounting)
 
 
+def test_a_no_go_without_key_says_why() -> None:
+    """Asymptotic single photons give no key where (1 + f) h(e) is 1: e = 9.8 % with f = 1.16."""
+    made = make_record(
+        [
+            estimate("mean_photon_number", N, 0.004),
+            estimate("g2_zero", 1e-4, 1e-5),
+            estimate("clock_rate", CLOCK_HZ, 1.0),
+            estimate("misalignment", 0.2, 1e-3),
+        ],
+        qdchar_version="0",
+        source="QD7",
+        station="lab",
+        simulated=False,
+        valid_for=timedelta(hours=5),
+        tuning={},
+    )
+    _, verdict = predict_and_judge(made, LINK, Recipe())
+    assert verdict.decision == "NO-GO"
+    assert verdict.reasons[0].startswith("no key: ")
+    (lift,) = (r for r in verdict.reasons if r.startswith("there is one with misalignment"))
+    limit = float(lift.split("at most ")[1].split()[0])
+    assert limit == pytest.approx(0.0983, rel=0.02)
+
+
 def test_the_four_proofs_give_four_rates() -> None:
     rates = {
         predict_and_judge(record(), LINK, Recipe(protocol=p, accounting=a))[0].rate_per_pulse

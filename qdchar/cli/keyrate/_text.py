@@ -67,13 +67,7 @@ def no_key_text(zeros: Mapping[float, NoKey]) -> str:
     lines = []
     for loss, zero in zeros.items():
         lines += [f"No key at {loss:g} dB: {zero.term}."]
-        for lift in zero.lifts:
-            unit = "" if lift.unit == "1" else f" {lift.unit}"
-            most = "at least" if lift.name == "block" else "at most"
-            lines.append(
-                f"  there is one with {lift.name} of {most} {lift.limit:.3g}{unit} "
-                f"(is {lift.value:.3g}{unit}), everything else as it is"
-            )
+        lines += [f"  {lift}" for lift in zero.lifts]
         if not zero.lifts:
             lines.append("  no change of a single quantity gives one")
     return "\n".join(lines)
