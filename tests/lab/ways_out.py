@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Self
 
 from qdchar.cli import main
+from qdchar.lab.run import read_log
 
 POLICIES = ("hold", "ramp_ground")
 MOVED_V = 20.0
@@ -301,6 +302,11 @@ class Left:
         What it wrote to standard error; empty where that was not kept.
     line
         The last line of its standard output; None where that was not kept.
+    reason
+        Why it ended, from the log of its run.
+    too_early
+        Whether the sweep was never seen beyond 20 V, as where a loaded machine kept an instrument
+        from answering in time: then the way out was not tried.
     """
 
     code: int
@@ -308,10 +314,14 @@ class Left:
     shutter_open: bool
     told: str
     line: str | None
+    reason: str = ""
+    too_early: bool = False
 
 
 def wrong_with(left: Left, way: WayOut, policy: str) -> list[str]:
     """Say in what a measurement did not end as it must; empty if it did."""
+    if left.too_early:
+        return [f"the sweep never passed {MOVED_V} V: exit {left.code}: {left.reason}"]
     ramps = policy == "ramp_ground"
     faults = []
     if way.link_dies and ramps:
@@ -321,7 +331,9 @@ def wrong_with(left: Left, way: WayOut, policy: str) -> list[str]:
     else:
         codes, moved = (way.code if isinstance(way.code, tuple) else (way.code,)), not ramps
     if left.code not in codes:
-        faults.append(f"exit code {left.code}, not {codes}: {left.told[-2000:]} {left.line}")
+        faults.append(
+            f"exit code {left.code}, not {codes}: {left.reason} {left.told[-2000:]} {left.line}"
+        )
     if moved != (left.voltage_V != 0.0):
         faults.append(f"the piezo is at {left.voltage_V} V")
     if left.shutter_open == ramps:
@@ -439,7 +451,9 @@ def leave(lab: str, folder: Path, way: WayOut, policy: str) -> Left:
         else:
             process = start(arguments, out, err, way.closed, largest_file=way.largest_file)
         deadline = time.monotonic() + 60
-        while console.voltage() < MOVED_V and time.monotonic() < deadline and process.is_alive():
+        while (seen_V := console.voltage()) < MOVED_V and process.is_alive():
+            if time.monotonic() > deadline:
+                break
             time.sleep(0.01)
         way.end(process, proxy)
         code = finished(process)
@@ -453,4 +467,17 @@ def leave(lab: str, folder: Path, way: WayOut, policy: str) -> Left:
         None
         if way.reads_one_line or 1 in way.closed
         else (out.read_text().splitlines() or ["{}"])[-1],
+        _reason(folder),
+        way.end is not WayOut.end and seen_V < MOVED_V,
     )
+
+
+def _reason(out: Path) -> str:
+    """Read why the run in a folder ended, whatever was closed or dropped of what it told."""
+    ends = [
+        str(document["reason"])
+        for log in out.glob("*/run.jsonl")
+        for name, document in read_log(log.parent)
+        if name == "stop"
+    ]
+    return ends[-1] if ends else "there is no run"
