@@ -10,6 +10,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import stat
 import tomllib
 from collections.abc import Callable, Iterator
@@ -26,6 +27,9 @@ MAX_TABLE_BYTES = 1 << 28
 """256 MiB: a scan of some million points."""
 
 _LONGEST_SHOWN = 120
+_MOST_PARTS = 30
+# Possessive (++), so that a text of one long word takes no more time than any other.
+_LONG_KEY = re.compile(rf"(?<![\w'\"-])(?:[\w'\"-]++[ \t]*+\.[ \t]*+){{{_MOST_PARTS}}}")
 # Non-blocking: opening a FIFO would otherwise wait for somebody who writes.
 _READ_ONLY = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
@@ -114,6 +118,20 @@ def write_text(path: Path, text: str) -> None:
         except OSError:
             partial.unlink(missing_ok=True)
             raise
+
+
+def is_there(path: Path) -> bool:
+    """Tell whether there is a file or folder, whatever somebody gave for a path.
+
+    `Path.exists` raises where a name is too long, and where a folder on the way may not be read;
+    whoever opens the path then says what is wrong.
+    """
+    return os.path.exists(path)
+
+
+def is_folder(path: Path) -> bool:
+    """Tell whether there is a folder, whatever somebody gave for a path."""
+    return os.path.isdir(path)
 
 
 def refuse_irregular(path: Path, error: type[QdcharError] = RecordError) -> None:
@@ -206,7 +224,14 @@ def _kind(mode: int) -> str:
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file that somebody wrote. Raises UsageError with the line."""
-    return _parsed(path, read_text(path), tomllib.loads, "TOML", UsageError)
+    text = read_text(path)
+    if key := _LONG_KEY.search(text):  # the parser's time grows with the square of a key's parts
+        line = text.count("\n", 0, key.start()) + 1
+        raise UsageError(
+            f"{path}, line {line}: {shown(key[0])} has more than {_MOST_PARTS} parts between dots, "
+            "which no key of qdchar has"
+        )
+    return _parsed(path, text, tomllib.loads, "TOML", UsageError)
 
 
 def read_json(path: Path) -> Any:

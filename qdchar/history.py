@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import RecordError
+from .files import is_folder
 from .record import SourceRecord, load_record
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ def load_history(
     RecordError
         If there is no record that can be read.
     """
+    if not is_folder(folder):
+        raise RecordError(f"{folder}: holds no runs with a record.json: there is no such folder")
     records = []
     faults = 0
     for file in sorted(folder.glob("*/record.json")):

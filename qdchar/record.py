@@ -31,7 +31,7 @@ from pydantic import (
 
 from qdchar.errors import RecordError
 from qdchar.estimate import Contribution, Estimate, Kind, covariance
-from qdchar.files import read_json, shown, write_text
+from qdchar.files import is_folder, read_json, shown, write_text
 from qdchar.quantities import Quantity, define, is_known, quantity
 from qdchar.record_checks import Objection, digest_of, objections
 from qdchar.verdict import Verdict
@@ -381,7 +381,7 @@ def load_record(
         If it cannot be read, was edited, contradicts itself, is inconclusive, a NO-GO, or stale;
         names the field.
     """
-    if file.is_dir():
+    if is_folder(file):
         file = file / "record.json"
     data = read_json(file)
     try:

@@ -2,11 +2,43 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import Any
 
 import click
 
 PATH = click.Path(path_type=Path)
+
+
+class Finite(click.types.FloatParamType):
+    """A number; nan and inf, which click takes for numbers, are refused."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number.", param, ctx)
+        return number
+
+
+class Within(click.FloatRange):
+    """A number within bounds; nan, which is beyond no bound, is refused."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number.", param, ctx)
+        return number
+
+
+DELAY_s = Within(min=-1.0, max=1.0)
+"""A delay between detectors [s]: longer ones leave the 64 bits in which picoseconds are counted."""
+DURATION_s = Within(min=1e-13, max=1.0)
+"""A period, a window or a range of delays [s], for the same reason."""
 
 station_option = click.option(
     "--station",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ._options import as_json
+from ._options import DURATION_s, as_json
 from ._outputs import refuse_output
 
 if TYPE_CHECKING:
@@ -58,7 +58,9 @@ def refuse_loss(tags: TagSource, suffix: str, mode: str | None) -> None:
     show_default=True,
     help="PTU: layout of the records.",
 )
-@click.option("--sync-period", type=float, help="PTU T3: sync period in seconds, if IN has none.")
+@click.option(
+    "--sync-period", type=DURATION_s, help="PTU T3: sync period in seconds, if IN has none."
+)
 @as_json
 def convert(
     source: Path,

@@ -25,11 +25,12 @@ def report(run: Path, accept: bool, json_line: bool) -> int:
     beside what changed. A calibration that was broken off is shown as far as it came, with exit
     code 11.
     """
+    from qdchar.files import is_folder
     from qdchar.lab.outcome import load_outcome
     from qdchar.notation import concise
     from qdchar.report import is_unfinished, write_report
 
-    if run.is_dir() and is_unfinished(run):
+    if is_folder(run) and is_unfinished(run):
         return _unfinished(run, json_line)
     outcome = load_outcome(run)
     for fault in outcome.faults:

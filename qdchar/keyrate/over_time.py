@@ -158,7 +158,10 @@ def read_pass(path: Path) -> tuple[Floats, Floats, Floats | None]:
         The file cannot be read, lacks a column, or holds what is not a number.
     """
     lines = read_text(path).splitlines()
-    rows = [row for row in csv.reader(lines) if row]
+    try:
+        rows = [row for row in csv.reader(lines) if row]
+    except csv.Error as error:
+        raise UsageError(f"--pass {path}: cannot be read as CSV: {error}") from None
     header = [name.strip() for name in rows[0]] if rows else []
     if not {"time_s", "loss_dB"} <= set(header) <= set(_COLUMNS):
         raise UsageError(

@@ -136,7 +136,7 @@ def _record(s: Session, registry: Registry) -> SourceRecord:
         },
         raw=s.run.raw_files(),
         problems=s.problems,
-        taken_over=[_taken_over(step, s.run.folder.name, now) for step in s.taken],
+        taken_over=[taken for step in s.taken if (taken := _taken_over(step, s, now)).quantities],
         resumed=_times_resumed(s.run.folder),
         valid_until=min(
             (
@@ -153,11 +153,12 @@ def _measured(step: Step) -> datetime:
     return step.measured
 
 
-def _taken_over(step: Step, run: str, now: datetime) -> TakenOver:
+def _taken_over(step: Step, s: Session, now: datetime) -> TakenOver:
+    """Say what the record holds of a step; another measurement may have found a quantity anew."""
     return TakenOver(
         measurement=step.name,
-        quantities=tuple(e.name for e in step.result.estimates),
-        run=step.taken_from or run,
+        quantities=tuple(e.name for e in step.result.estimates if s.found[e.name] is e),
+        run=step.taken_from or s.run.folder.name,
         measured=_measured(step),
         age_hours=round((now - _measured(step)).total_seconds() / 3600.0, 3),
         why="earlier run" if step.taken_from else "resumed",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from qdchar.errors import RecordError
-from qdchar.files import read_json, sha256_of
+from qdchar.files import is_folder, is_there, read_json, sha256_of
 from qdchar.keyrate import KeyRate
 from qdchar.record import SourceRecord, load_record
 from qdchar.record_checks import Objection
@@ -44,10 +44,10 @@ def verify(path: Path) -> Checked:
     RecordError
         If there is nothing at this path.
     """
-    if not path.exists():
+    if not is_there(path):
         raise RecordError(f"{path}: there is no such file or folder")
-    folder = path if path.is_dir() else path.parent
-    alone = not path.is_dir() and not (path.name == "record.json" and (folder / "raw").is_dir())
+    folder = path if is_folder(path) else path.parent
+    alone = not is_folder(path) and not (path.name == "record.json" and (folder / "raw").is_dir())
     try:
         record = load_record(path, accept=True)
     except RecordError as error:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qdchar.errors import InconclusiveError, RecordError
+from qdchar.files import is_there
 from qdchar.keyrate import KeyRate, predict, source_and_link
 from qdchar.keyrate.no_key import why_no_key
 from qdchar.link import Link
@@ -104,7 +105,7 @@ def conclude(run: Run, record: SourceRecord, link: Link, recipe: Recipe) -> Outc
 
 def is_finished(folder: Path) -> bool:
     """Whether the calibration in a run folder has come to its verdict."""
-    return (folder / "verdict.json").exists()
+    return is_there(folder / "verdict.json")
 
 
 def load_outcome(folder: Path) -> Outcome:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from qdchar.errors import QdcharError, RefusedError, UsageError
+from qdchar.files import is_there
 from qdchar.keyrate.comparators import comparators_for
 from qdchar.link import Link
 from qdchar.quantities import is_known
@@ -254,7 +255,7 @@ def _beyond(station: Station, recipe: Recipe, measurement: Measurement[Any]) -> 
 def _too_full(recipe: Recipe, chosen: Iterable[Measurement[Any]], folder: Path) -> Iterator[str]:
     seconds = sum(m.tags_s(recipe.settings_of(m)) for m in chosen if m.tags_s is not None)
     needed = seconds * recipe.tag_rate_Hz * BYTES_PER_TAG
-    there = next(f for f in (folder, *folder.absolute().parents) if f.exists())
+    there = next(f for f in (folder, *folder.absolute().parents) if is_there(f))
     free = shutil.disk_usage(there).free
     if free < needed:
         yield (

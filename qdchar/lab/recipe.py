@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from qdchar.errors import UsageError
-from qdchar.files import read_toml
+from qdchar.files import is_there, read_toml
 from qdchar.raw_data import Settings
 from qdchar.record import explain
 
@@ -141,7 +141,7 @@ def load_recipe(name: str | Path | None, registry: Registry) -> Recipe:
         with resources.as_file(resources.files(__package__) / "recipes" / f"{name}.toml") as file:
             return _read(file, registry)
     file = Path(name)
-    if not file.exists() and not file.suffix:
+    if not is_there(file) and not file.suffix:
         raise UsageError(
             f"--recipe {name}: neither a file nor one of the recipes that come with qdchar: "
             f"{', '.join(SHIPPED)}"

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from qdchar import __version__
 from qdchar.errors import RecordError, UsageError
-from qdchar.files import read_text, shown
+from qdchar.files import is_folder, read_text, shown
 from qdchar.link import Link
 
 from .measurement import Registry
@@ -65,7 +65,7 @@ def read_request(folder: Path) -> Request:
     UsageError
         If it is the run of another command, or of another version.
     """
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise RecordError(f"{folder}: not a run folder: there is no such folder")
     if not (folder / FILE).exists():
         if (folder / "run.jsonl").exists():

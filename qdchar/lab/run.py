@@ -124,8 +124,8 @@ class Run:
         Raw data go to a folder of their own, ``raw/resumed_1`` at the first time.
         """
         run = cls(folder)
-        earlier = [int(f.name.rpartition("_")[2]) for f in (folder / "raw").glob("resumed_*")]
-        run.times_resumed = 1 + max(earlier, default=0)
+        earlier = [f.name.rpartition("_")[2] for f in (folder / "raw").glob("resumed_*")]
+        run.times_resumed = 1 + max((int(n) for n in earlier if n.isdecimal()), default=0)
         run._attempt = f"resumed_{run.times_resumed}"
         numbers = [f.name.partition("_")[0] for f in (folder / "results").glob("*.json*")]
         run._events = max((int(n) for n in numbers if n.isdecimal()), default=0)

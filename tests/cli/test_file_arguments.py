@@ -88,6 +88,7 @@ def _odd(what: str) -> str:
         "missing folder": "missing/odd",
         "unwritable": "/proc/odd",
         "below a file": "file/odd",
+        "long name": "odd" * 100,
     }.get(what, "odd")
 
 
@@ -95,7 +96,7 @@ def test_every_verb_that_takes_a_file_is_in_the_table() -> None:
     assert {name.split(" ")[0] for name in LINES} == set(VERBS) - {"twin"}  # it writes one only
 
 
-@pytest.mark.parametrize("what", ["folder", "fifo", "device", "missing"])
+@pytest.mark.parametrize("what", ["folder", "fifo", "device", "missing", "long name"])
 @pytest.mark.parametrize("verb", LINES)
 def test_what_is_no_file_is_refused(
     verb: str, what: str, capfd: pytest.CaptureFixture[str]

@@ -100,3 +100,35 @@ def test_help_of_every_analysis_is_light() -> None:
     )
     out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert out.stdout.splitlines()[-1] == "[]"
+
+
+_NUMBERS = {
+    "hbt": ("--delay", "--period", "--window", "--range"),
+    "hbt-cw": ("--delay", "--bin", "--range"),
+    "lifetime": ("--period", "--response-u"),
+    "rabi": ("--clock", "--lost-pulses", "--noise", "--dark"),
+    "cavity": ("--wavelength",),
+    "reflectivity": ("--wavelength", "--at-pixel"),
+}
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf", "1e400", "-1e300", "one"])
+@pytest.mark.parametrize(("name", "option"), [(n, o) for n in _NUMBERS for o in _NUMBERS[n]])
+def test_a_number_that_cannot_be_is_refused_before_a_file_is_read(
+    name: str, option: str, number: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if (option, number) == ("--at-pixel", "-1e300"):
+        pytest.skip("a pixel may be far away")
+    assert qdchar(["fit", name, "missing.csv", option, number]) == 2
+    assert option in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", ["0", "1e-308", "2.0", "1e15"])
+@pytest.mark.parametrize(
+    ("name", "option"), [("hbt", "--period"), ("hbt", "--range"), ("hbt-cw", "--bin")]
+)
+def test_a_time_that_picoseconds_cannot_count_is_refused(
+    name: str, option: str, number: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert qdchar(["fit", name, "missing.h5", option, number]) == 2
+    assert option in capsys.readouterr().err

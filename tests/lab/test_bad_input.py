@@ -80,3 +80,22 @@ def test_what_is_no_text_file_is_refused_at_once(
         says["latin-1"] = "begins with b'# 3 "
     if what in says and not (kind == "record" and what == "folder"):
         assert says[what] in told
+
+
+def test_a_key_of_thousands_of_parts_is_refused_at_once(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The parser's time grows with the square of the parts: 50 000 took 40 s."""
+    file = tmp_path / "link.toml"
+    file.write_text("# a link\n" + "a." * 50_000 + "a = 1\n")
+    assert run(["keyrate", "--link", str(file)]) == 2
+    assert "link.toml, line 2" in capfd.readouterr().err
+
+
+def test_a_pass_whose_cell_is_longer_than_csv_allows_is_refused(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "pass.csv"
+    file.write_text("time_s,loss_dB\n0," + "1" * 200_000 + "\n")
+    assert run(["keyrate", "--pass", str(file)]) == 2
+    assert "pass.csv" in capfd.readouterr().err

@@ -18,6 +18,7 @@ from qdchar.drivers.twin.truth import Truth
 from qdchar.errors import InconclusiveError, RecordError, UsageError
 from qdchar.estimate import Contribution, Estimate
 from qdchar.fit import Result
+from qdchar.lab.calibrate import _taken_over
 from qdchar.lab.measurements.registry import MEASUREMENTS
 from qdchar.lab.plausibility import LightLog, References
 from qdchar.lab.recipe import Recipe
@@ -222,6 +223,25 @@ def test_two_processes_cannot_write_one_run(tmp_path: Path) -> None:
         Run.reopen(folder),
     ):
         pass
+
+
+def test_the_record_names_as_taken_over_what_no_other_measurement_found_anew() -> None:
+    """The blinking amplitude comes from the dead time's clicks, and later from g2's."""
+    old = step("dead_time")
+    dead_time, blinking = old.result.estimates
+    anew = estimate(blinking.name, 0.4)
+    found = {dead_time.name: dead_time, blinking.name: anew}
+    session = SimpleNamespace(found=found, run=SimpleNamespace(folder=Path("run_1")))
+    said = _taken_over(old, session, NOW)  # type: ignore[arg-type]
+    assert said.quantities == ("dead_time",)
+    assert (said.run, said.why, said.age_hours) == ("run_1", "resumed", 0.5)
+
+
+def test_a_folder_of_the_user_s_own_beside_the_raw_data_does_not_matter(tmp_path: Path) -> None:
+    folder = broken_off(tmp_path, step("dark"))
+    (folder / "raw" / "resumed_2").mkdir()
+    (folder / "raw" / "resumed_old").mkdir()
+    assert Run.reopen(folder).times_resumed == 3
 
 
 def test_what_was_seen_of_the_light_comes_back(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from qdchar.errors import InconclusiveError
 from qdchar.tags import TagArrays, cross_correlation, measure_delay_and_period, open_tags
-from qdchar.tags.timing.delay import locate_zero_peak
+from qdchar.tags.timing.delay import comb_of, locate_zero_peak
 
 HBT = "200213_HH400_T3_80MHz_HBT.ptu"
 
@@ -101,3 +102,12 @@ def test_wrong_guesses_are_refused() -> None:
         measure_delay_and_period(
             TagArrays(noise, np.random.default_rng(4).integers(0, 2, len(noise))), 0, 1
         )
+
+
+@pytest.mark.parametrize("pairs", [0, 7])
+def test_delays_that_all_have_as_many_pairs_show_no_period(pairs: int) -> None:
+    source = TagArrays(np.arange(4) * 10_000, np.array([0, 1, 0, 1]))
+    found = cross_correlation(source, 0, 1, bin_ps=100, range_ps=40_000)
+    flat = replace(found, counts=np.full_like(found.counts, pairs))
+    with pytest.raises(InconclusiveError, match="show no peaks: all delays have as many"):
+        comb_of(flat)

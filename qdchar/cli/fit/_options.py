@@ -10,21 +10,26 @@ import click
 
 from qdchar.errors import UsageError
 
-from .._options import PATH
+from .._options import PATH, Within
 
 if TYPE_CHECKING:
     from qdchar.estimate import Contribution, Estimate, Uncertain
 
 F = TypeVar("F", bound=Callable[..., object])
 
+CHANNEL = click.IntRange(min=0, max=65_535)
 figure_option = click.option(
     "--figure", type=PATH, help="Draw data, fit and residuals to this file."
 )
-channels_option = click.option("--channels", type=(int, int), help="Channels of the two detectors.")
+channels_option = click.option(
+    "--channels",
+    type=(CHANNEL, CHANNEL),
+    help="Channels of the two detectors.",
+)
 clock_option = click.option(
     "--clock",
     "clock_Hz",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Within(min=1.0, max=1e12),
     default=76.13e6,
     show_default=True,
     help="Pulse rate [Hz].",
@@ -32,22 +37,26 @@ clock_option = click.option(
 dead_pulses_option = click.option(
     "--lost-pulses",
     "dead_pulses",
-    type=click.FloatRange(min=0),
+    type=Within(min=0),
     default=0,
     show_default=True,
     help="Pulses for which a detector is dead after a click, divided by the source's on-fraction.",
 )
 dark_option = click.option(
-    "--dark", type=float, default=0.0, show_default=True, help="Dark count rate [Hz]."
+    "--dark", type=Within(min=0), default=0.0, show_default=True, help="Dark count rate [Hz]."
 )
 _gain_option = click.option(
     "--gain",
-    type=(float, float),
+    type=(Within(min=1e-6, max=1e6), Within(min=0, max=1e6)),
     default=(1.0, 0.0),
     help="Power meter's gain (true power over reading) and its u.",
 )
 _noise_option = click.option(
-    "--noise", type=float, default=0.005, show_default=True, help="Relative u of one power reading."
+    "--noise",
+    type=Within(min=0, max=1),
+    default=0.005,
+    show_default=True,
+    help="Relative u of one power reading.",
 )
 
 

@@ -6,14 +6,20 @@ from pathlib import Path
 
 import click
 
-from .._options import PATH, as_json
+from .._options import PATH, Within, as_json
 from ._options import clock_option, dead_pulses_option, figure_option
 from ._print import show
 
 
 @click.command()
 @click.argument("file", type=PATH)
-@click.option("--wavelength", "wavelength_m", type=float, default=884.5e-9, show_default=True)
+@click.option(
+    "--wavelength",
+    "wavelength_m",
+    type=Within(min=1e-9, max=1.0),
+    default=884.5e-9,
+    show_default=True,
+)
 @clock_option
 @dead_pulses_option
 @figure_option

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .._options import PATH, as_json
+from .._options import PATH, DELAY_s, DURATION_s, as_json
 from ._options import channels_option, figure_option, histogram_options
 from ._print import show
 
@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("file", type=PATH)
-@click.option("--delay", "delay_s", type=float, help="Electronic delay of the zero peak [s].")
-@click.option("--period", "period_s", type=float, help="Pulse period [s].")
+@click.option("--delay", "delay_s", type=DELAY_s, help="Electronic delay of the zero peak [s].")
+@click.option("--period", "period_s", type=DURATION_s, help="Pulse period [s].")
 @channels_option
-@click.option("--window", "window_s", type=float, help="Half width of a peak's window [s].")
-@click.option("--range", "range_s", type=float, help="Delays to each side of the zero peak [s].")
+@click.option("--window", "window_s", type=DURATION_s, help="Half width of a peak's window [s].")
+@click.option(
+    "--range", "range_s", type=DURATION_s, help="Delays to each side of the zero peak [s]."
+)
 @histogram_options
 @figure_option
 @as_json

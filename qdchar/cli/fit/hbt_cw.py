@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .._options import PATH, as_json
+from .._options import PATH, DELAY_s, DURATION_s, Within, as_json
 from ._options import channels_option, figure_option, given_uncertain, histogram_options
 from ._print import show
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 @click.argument("file", type=PATH)
 @click.option(
     "--response-fwhm",
-    type=(click.FloatRange(min=0), click.FloatRange(min=0)),
+    type=(Within(min=0), Within(min=0)),
     multiple=True,
     help="FWHM of a detector's response, tagger included, and its u [s]; twice if A and B differ.",
 )
-@click.option("--delay", "delay_s", type=float, help="Electronic delay of the dip [s].")
+@click.option("--delay", "delay_s", type=DELAY_s, help="Electronic delay of the dip [s].")
 @channels_option
-@click.option("--bin", "bin_s", type=float, help="Bin width for time tags [s].")
-@click.option("--range", "range_s", type=float, help="Largest delay for time tags [s].")
+@click.option("--bin", "bin_s", type=DURATION_s, help="Bin width for time tags [s].")
+@click.option("--range", "range_s", type=DURATION_s, help="Largest delay for time tags [s].")
 @histogram_options
 @figure_option
 @as_json

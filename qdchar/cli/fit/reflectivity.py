@@ -6,15 +6,20 @@ from pathlib import Path
 
 import click
 
-from .._options import PATH, as_json
+from .._options import PATH, Finite, Within, as_json
 from ._options import figure_option, given_uncertain
 from ._print import show
 
 
 @click.command()
 @click.argument("file", type=PATH)
-@click.option("--wavelength", "wavelength_m", type=float, help="At one pixel, in vacuum [m].")
-@click.option("--at-pixel", type=float, help="Which pixel that is.")
+@click.option(
+    "--wavelength",
+    "wavelength_m",
+    type=Within(min=1e-9, max=1.0),
+    help="At one pixel, in vacuum [m].",
+)
+@click.option("--at-pixel", type=Finite(), help="Which pixel that is.")
 @click.option(
     "--dispersion",
     type=(float, float),

@@ -323,6 +323,10 @@ def _find_period(histogram: CorrelationHistogram) -> float:
     power[frequency < 4.0 / span] = 0.0  # slow bunching is no comb
     # Harmonics of narrow peaks are nearly as strong as the first, but never stronger by much.
     strong = np.flatnonzero(power > 0.5 * power.max())
+    if not len(strong):
+        raise InconclusiveError(
+            f"the {histogram.counts.sum():.0f} pairs show no peaks: all delays have as many"
+        )
     start = strong[0]
     line = strong[strong < start + 2 * length // len(counts)]
     best = line[np.argmax(power[line])]
