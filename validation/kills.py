@@ -13,6 +13,7 @@ of an uninterrupted calibration of the same lab.
 - What was complete at the kill must be in the record with the same value, to the last digit. It has
   the noise of the uninterrupted calibration, which begins with the same seed, so it says nothing
   about the resumed part, and is not compared further.
+- Voltages at which a piezo was found at a peak are left out: they change from tuning to tuning.
 - What was measured after the kill has noise of its own (a lab that is started again draws it anew)
   and the same errors of instruments. The difference in combined u counts those of certificates
   twice although they cancel; the standard uncertainty of the difference leaves them out.
@@ -54,12 +55,15 @@ from qdchar.report.comparison import compare_records
 from qdchar.tags.formats.photon_hdf5 import StoredTags
 
 LIMIT_u = 3.0
+POSITIONS = ("cavity_resonance_voltage", "etalon_peak_voltage")
+"""Where a piezo stands at a peak. It is tuned anew after a kill, and hysteresis and creep move the
+peak by far more than the lock's u; no figure of the source."""
 TAGS_PER_S = 10_000_000
 
 CALIBRATIONS = (
     "recipe", "kill", "seed", "killed_s", "of_s", "complete_steps", "printed", "lost",
-    "unreadable", "report_exit", "resume_exit", "verdict", "taken_over", "figures", "beyond",
-    "worst", "pull", "beyond_strict", "worst_strict", "pull_strict", "message",
+    "unreadable", "report_exit", "resume_exit", "verdict", "record", "taken_over", "figures",
+    "beyond", "worst", "pull", "beyond_strict", "worst_strict", "pull_strict", "message",
 )  # fmt: skip
 TAGS = ("kill", "seed", "killed_s", "appended", "on_disk", "missing_s", "right")
 
@@ -166,7 +170,7 @@ def kill_one(
         folders = [f for f in Path(out).iterdir() if f.is_dir() and not f.name.startswith(".")]
         if not folders:  # killed before there was a run: nothing to resume, a new one begins
             row = (recipe, kill, seed, f"{work_s:.1f}", f"{takes_s:.1f}", 0, 0, 0, 0, "", "")
-            return (*row, "no run folder", 0, 0, 0, "", 0.0, 0, "", 0.0, "")
+            return (*row, "no run folder", False, 0, 0, 0, "", 0.0, 0, "", 0.0, "")
         (run,) = folders
         steps, unreadable = _steps(run)
         lost = printed - {(e.quantity.words, text(e)) for s in steps for e in s.result.estimates}
@@ -184,10 +188,11 @@ def kill_one(
             record = SourceRecord.model_validate(read_json(run / "record.json"))
     taken = _taken_over(steps, record)
     lost |= {(name, "is another value in the record") for name, same in taken.items() if not same}
-    pulls = _pulls(expected, record, leave_out=taken)
+    pulls = _pulls(expected, None if verdict == "finished before" else record, leave_out=taken)
     return (
         recipe, kill, seed, f"{work_s:.1f}", f"{takes_s:.1f}", len(steps), len(printed),
-        len(lost), len(unreadable), report, code, verdict, len(taken), len(pulls),
+        len(lost), len(unreadable), report, code, verdict, record is not None,
+        len(taken), len(pulls),
         *_beyond({name: pair[0] for name, pair in pulls.items()}),
         *_beyond({name: pair[1] for name, pair in pulls.items()}),
         "; ".join(map(str, [*unreadable, *lost, message])).strip("; "),
@@ -238,7 +243,7 @@ def _pulls(
     pulls = dict.fromkeys(missing, (math.inf, math.inf))
     for change in compare_records(expected, found):
         u = math.hypot(change.first.u, change.second.u)
-        if u > 0 and change.name not in leave_out:  # an upper limit has none
+        if u > 0 and change.name not in (*leave_out, *POSITIONS):  # an upper limit has none
             pulls[change.name] = (change.difference / u, change.pull or 0.0)
     return pulls
 
@@ -314,7 +319,7 @@ def _of_calibrations(draws: pd.DataFrame) -> Iterator[str]:
     yield "|" + 17 * "---|"
     for recipe, runs in draws.groupby("recipe", sort=False):
         before, after = (runs["verdict"] == v for v in ("no run folder", "finished before"))
-        complete = ~before & ~after & runs["resume_exit"].isin([0, 10, 11]) & (runs["figures"] > 0)
+        complete = ~before & ~after & runs["resume_exit"].isin([0, 10, 11]) & runs["record"]
         exits = " ".join(sorted({str(int(e)) for e in runs["report_exit"].dropna()}))
         yield (
             f"| {recipe} | {len(runs)} | {before.sum()} | {after.sum()} | {complete.sum()} | "

@@ -25,7 +25,7 @@ from qdchar.lab.recipe import Recipe
 from qdchar.lab.run import Run
 from qdchar.lab.session import Session
 from qdchar.link import Link
-from qdchar.protocols import LockResult, last_look, pump
+from qdchar.protocols import last_look, pump
 from qdchar.protocols.last_look import LastLook
 from qdchar.raw_data import About, TagRun
 from qdchar.record import load_record
@@ -250,13 +250,20 @@ def test_what_cannot_be_measured_is_an_error_a_problem_or_nothing(opened: Run) -
 def test_what_the_last_look_finds_is_a_problem(
     opened: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The pump has grown by 25 %, and the room light is on."""
+    """The pump has grown by 25 %, and the room light is on.
+
+    The light is recorded right after a lock, and not after a second of dark counts, in which a
+    piezo that was tuned just before creeps.
+    """
     s = session(opened)
-    lock = LockResult(21.0, 1e-4, 0.0, 1e-4, 4e6)
-    monkeypatch.setattr(Session, "relock_cavity", lambda _: lock)
+    done: list[str] = []
+    monkeypatch.setattr(Session, "relock_cavity", lambda _: done.append("lock"))
     look = LastLook(25e-9, Counts((500, 480), 1.0))
-    monkeypatch.setattr(last_look, "measure", lambda *_: look)
+    monkeypatch.setattr(last_look, "measure", lambda *_: done.append("dark") or look)
+    monkeypatch.setattr("qdchar.lab.last_look._look_at_light", lambda _: done.append("light"))
+    s.found["transmitter_efficiency"] = estimate("transmitter_efficiency", 0.4, 0.004)
     look_again(s)
+    assert done == ["dark", "lock", "light"]
     assert len(s.problems) == 2
     assert "pump power changed by +25 %" in s.problems[0]
     assert "980 counts/s now" in s.problems[1]
