@@ -26,6 +26,7 @@ VERBS = {
     "safe": "Bring everything to safety.",
     "fit": "Analyse one file: hbt, lifetime, rabi, etalon, cavity and more.",
     "keyrate": "Predict the secret key rate of a source on a link.",
+    "exchange": "Make a key in the simulated lab, beside its predicted length.",
     "figures": "Draw the paper's key-rate figures with one's own source in them.",
     "report": "Make the pages and figures of a run.",
     "verify": "Check that a run was not changed and does not contradict itself.",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DATA, FIT, SOFT = "#1f4e79", "#d1495b", "#9aa5b1"
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "font.size": 9.0,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -37,7 +37,7 @@ def draw_curve(curve: Curve) -> Figure:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=(5.6, 3.6), layout="constrained")
         above, below = figure.subplots(
             2, 1, sharex=True, gridspec_kw={"height_ratios": [3.2, 1.0], "hspace": 0.04}
@@ -75,7 +75,7 @@ def draw_key_rate(points: Sequence[KeyRate], here: KeyRate) -> Figure:
     rate = np.array([p.rate_per_pulse for p in points])
     u = np.array([p.rate_per_pulse_u for p in points])
     keyed = rate > 0
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=(7.2, 4.2), layout="constrained")
         axes = figure.subplots()
         floor = 0.3 * float(rate[keyed].min()) if keyed.any() else 1e-9
@@ -126,7 +126,7 @@ def draw_history(records: Sequence[SourceRecord], names: Sequence[str]) -> Figur
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=(7.2, 1.7 * len(names)), layout="constrained")
         rows = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
         for axes, name in zip(rows, names, strict=True):
