@@ -1,12 +1,12 @@
-"""Exchange keys in the simulated lab: are lengths, keys and leak what they should be?
+"""Make keys in the simulated lab: lengths, leak, and what attacks leave.
 
     python validation/exchange.py --seeds 1-30 --write
 
 Each seed makes one exchange a cell: 5, 10 and 14.6 dB, four states and three, with a block of at
 least a million sifted bits. Then the attacks, at each loss: a share of 0.3 intercepted, and photon
 splitting. Draws are kept in ``validation/draws/exchange.csv``, so that the study goes on where it
-stopped. With ``--throughput`` it makes one exchange of 1e7 sifted bits instead, and prints speed and
-memory.
+stopped. With ``--throughput`` it makes one exchange of 1e7 sifted bits instead, and prints speed
+and memory.
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ BLOCK = {"efficient-bb84": 1.35e6, "three-state": 1.6e6}
 
 HEADER = (
     "seed",
-    "tree",
     "protocol",
     "loss_dB",
     "attack",
@@ -66,11 +65,10 @@ def _draw(seed: int, protocol: Protocol, loss_dB: float, attack: str) -> Exchang
     )
 
 
-def _row(done: Exchange, seed: int, tree: str, attack: str, seconds: float) -> list[object]:
+def _row(done: Exchange, seed: int, attack: str, seconds: float) -> list[object]:
     made, predicted = done.made, done.predicted
     return [
         seed,
-        tree,
         done.plan.protocol,
         done.plan.link.channel_loss.value,
         attack,
@@ -110,13 +108,11 @@ def _cells(draws: pd.DataFrame) -> list[str]:
 
 
 def _table(draws: pd.DataFrame) -> str:
-    trees = ", ".join(sorted(set(draws["tree"])))
-    seeds = f"{draws['seed'].min():.0f} to {draws['seed'].max():.0f}"
     return "\n".join(
         [
             "# Key exchanges in the simulated lab",
             "",
-            f"Written by `python validation/exchange.py --write`. Seeds {seeds}. Trees: {trees}.",
+            f"Written by `python validation/exchange.py --write`. {raw_draws.origin(draws)}",
             "",
             "Wanted: made within 1.5 % of from counts; from counts within the prediction's 95 % "
             "interval in 28 of 30; the same key on both sides always; f at most 1.20; no key with "
@@ -125,9 +121,9 @@ def _table(draws: pd.DataFrame) -> str:
             "interval has the uncertainties of the source in it; the column beside it has counting "
             "statistics alone.",
             "",
-            "| protocol | loss (dB) | attack | exchanges | sifted, least | predicted | from counts | "
-            "made | largest difference | within 95 % | by chance alone | identical | f, largest | "
-            "QBER Z | made / unknown, largest |",
+            "| protocol | loss (dB) | attack | exchanges | sifted, least | predicted | from counts "
+            "| made | largest difference | within 95 % | by chance alone | identical | f, largest "
+            "| QBER Z | made / unknown, largest |",
             "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
             *_cells(draws),
             "",
@@ -173,7 +169,7 @@ def main() -> None:
                         continue
                     began = time.process_time()
                     found = _draw(seed, protocol, loss_dB, attack)
-                    row = _row(found, seed, tree, attack, time.process_time() - began)
+                    row = _row(found, seed, attack, time.process_time() - began)
                     raw_draws.append(file, HEADER, [row], tree)
                     print(*row, flush=True)
     draws = raw_draws.read(file).fillna({"attack": ""})

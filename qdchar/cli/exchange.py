@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from qdchar.errors import UsageError
+from qdchar.errors import RunFolderError, UsageError
 
 from ._records import accept_option
 from ._source import given_source_and_link
@@ -169,6 +169,8 @@ def _new_folder(out: Path) -> Path:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"--out {out}: cannot be written ({reason})") from error
+    if not os.access(out, os.W_OK):
+        raise RunFolderError(f"--out {out}: cannot be written: permission is missing")
     return out / f"{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}_exchange_{secrets.token_hex(3)}"
 
 

@@ -32,6 +32,8 @@ LINES = {
     "keyrate (link)": ["--link", "FILE"],
     "keyrate (counts)": ["--counts", "FILE", "--p2-limit", "1e-4"],
     "keyrate (pass)": ["--pass", "FILE"],
+    "exchange": ["FILE", "--out", "runs"],
+    "exchange (link)": ["--link", "FILE", "--out", "runs"],
     "figures (record)": ["fig1", "--out", "pages", "--record", "FILE"],
     "figures (link)": ["fig1", "--out", "pages", "--link", "FILE"],
     "report": ["FILE"],
@@ -65,6 +67,7 @@ def _ends_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
 OUTPUTS = {
     "measure": ["dark", "--station", "lab.toml", "--out", "FILE"],
     "calibrate": ["--station", "lab.toml", "--out", "FILE"],
+    "exchange": ["--out", "FILE"],
     "figures": ["fig1", "--out", "FILE"],
     "fit": ["saturation", "scan.csv", "--figure", "FILE"],
     "history (figure)": ["runs", "--figure", "FILE"],
@@ -132,7 +135,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def test_what_cannot_be_written_is_refused(
     verb: str, what: str, inputs: dict[str, Path], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    makes_folders = verb in ("measure", "calibrate", "figures")
+    makes_folders = verb in ("measure", "calibrate", "exchange", "figures")
     if makes_folders and what in ("folder", "missing folder"):
         pytest.skip("there it makes the folder in which it writes")
     odd = _odd(what)
