@@ -131,15 +131,15 @@ def analyse(
         q = v.get("on_fraction", usual)
         at = np.maximum(at - v.get("zero", 0.0), 0.0)
         turned = _renormalised(at, v)
-        at_pi = float(v["amplitude"] * excitation(1.0, 1.0, v["damping"])) / q
+        at_pi = v["amplitude"] * excitation(1.0, 1.0, v["damping"]) / q
         dot = v["amplitude"] * excitation(turned, v["pi_power"], v["damping"]) / q
         pairs = 0.5 * v["reexcitation"] * at_pi**2 * reexcitation(turned, v["pi_power"])
         laser = v["leak"] * at / top
-        total = np.zeros_like(at)
+        total = 0.0 * at
         for share in light.share:
             off = -np.expm1(-share * laser)
             on = off + (1.0 - off) * (share * dot - share**2 * pairs)
-            total += blinking_clicks(on, off, dead_while_on, q, dead_pulses)
+            total = total + blinking_clicks(on, off, dead_while_on, q, dead_pulses)
         return total
 
     def expected(v: Values) -> Array:
@@ -229,9 +229,9 @@ def analyse_file(path: Path, **given: object) -> Result:
 
 def _renormalised(power: Array, v: Values) -> Array:
     """Return the power that would make the same pulse area without renormalisation."""
-    r = v.get("renormalised", 0.0)
-    if r == 0.0:
+    if "renormalised" not in v:
         return power
+    r = v["renormalised"]
     area = np.maximum((1.0 + r * power / v["pi_power"]) / (1.0 + r), 0.0)
     return np.asarray(power * area**2, dtype=np.float64)
 

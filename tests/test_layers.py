@@ -105,6 +105,7 @@ LAYERS = {
     "lifetime.goodness_of_fit": "statistics of a response that is a histogram, beneath the fit",
     "lifetime.multi_exponential": "model with several exponentials, beside the single one",
     "purcell.detuned_decays": "decay at each detuning, beneath the fit against detuning",
+    "statistics.derivatives": "numerics of a Jacobian, beneath the fit",
     "statistics.monte_carlo": "GUM Supplement 1, shared although one measurement needs it today",
 }
 """Modules of analysis that only one other imports, and why they are a layer of their own."""

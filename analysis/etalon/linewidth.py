@@ -164,8 +164,7 @@ def analyse(
 
     def residuals(v: Values, held: Array) -> Array:
         counts = np.concatenate([s.light.counts for s in scans])
-        expected = np.concatenate([s.expected(v, axis) for s in scans])
-        return deviance_residuals(counts, expected, held)
+        return deviance_residuals(counts, expected(v), held)
 
     def weights(v: Values, noise: float) -> Array:
         parts = [s.expected(v, axis) for s in scans]
@@ -174,7 +173,7 @@ def analyse(
         return own
 
     def expected(v: Values) -> Array:
-        return np.concatenate([s.expected(v, axis) for s in scans])
+        return np.concatenate([s.expected(v, axis) for s in scans], axis=-1)
 
     one, noise = fit_with_excess_noise(LABEL, free, residuals, weights, constraints)
     v = one.as_dict()

@@ -85,13 +85,23 @@ def emg_cdf(t: ArrayLike, lifetime_s: float, sigma_s: float) -> Array:
 def emg_histogram(
     n_bins: int, bin_s: float, lifetime_s: float, sigma_s: float, start_s: float
 ) -> Array:
-    """Share of a periodic decay with Gaussian jitter in each bin, shape (n,), sum 1."""
+    """Share of a periodic decay with Gaussian jitter in each bin, shape (n,), sum 1.
+
+    Notes
+    -----
+    Later than 9 s + s^2/T1 after its pulse, with jitter s, a decay is a plain exponential to 1e-16.
+    Those of all pulses that long ago add up to a geometric series.
+    """
     period = n_bins * bin_s
     edges = bin_s * np.arange(n_bins + 1) - start_s % period
-    wraps = math.ceil(_NEGLIGIBLE_AFTER * lifetime_s / period) + 2
+    plain = math.ceil(sigma_s * (9.0 + sigma_s / lifetime_s) / period) + 1
+    negligible = math.ceil(_NEGLIGIBLE_AFTER * lifetime_s / period) + 2
     cumulated = np.zeros(n_bins + 1)
-    for k in range(-2, wraps):
+    for k in range(-2, min(plain, negligible)):
         cumulated += emg_cdf(edges + k * period, lifetime_s, sigma_s)
+    if plain < negligible:
+        late = 0.5 * (sigma_s / lifetime_s) ** 2 - (edges + plain * period) / lifetime_s
+        cumulated += np.exp(late) / math.expm1(-period / lifetime_s)
     return np.asarray(np.diff(cumulated), dtype=np.float64)
 
 

@@ -26,7 +26,8 @@ def airy(order: ArrayLike, fwhm: float) -> Array:
     order
         Frequency over free spectral range, any shape.
     fwhm
-        Full width at half maximum kappa over free spectral range, in (0, 1).
+        Full width at half maximum kappa over free spectral range, in (0, 1); of a shape that
+        broadcasts with `order`.
 
     Examples
     --------
@@ -34,7 +35,7 @@ def airy(order: ArrayLike, fwhm: float) -> Array:
     array([1. , 0.5, 0.5])
     """
     nu = np.asarray(order, dtype=np.float64)
-    ratio = np.sin(np.pi * nu) / math.sin(math.pi * fwhm / 2.0)
+    ratio = np.sin(np.pi * nu) / np.sin(np.pi * fwhm / 2.0)
     return np.asarray(1.0 / (1.0 + ratio**2), dtype=np.float64)
 
 
@@ -53,7 +54,8 @@ def airy_voigt(order: ArrayLike, fwhm: float, lorentz: float, gauss: float) -> A
     fwhm
         Full width of the etalon, in (0, 1) orders.
     lorentz, gauss
-        Full widths at half maximum of the line's Lorentz and Gauss parts, >= 0 [orders].
+        Full widths at half maximum of the line's Lorentz and Gauss parts, >= 0 [orders]. For k
+        lines at once, all three widths have shape (k, 1), and `order` shape (k, n).
 
     Examples
     --------
@@ -61,36 +63,38 @@ def airy_voigt(order: ArrayLike, fwhm: float, lorentz: float, gauss: float) -> A
     0.707
     """
     nu = np.asarray(order, dtype=np.float64)
-    a = math.asinh(math.sin(math.pi * fwhm / 2.0))
+    a = np.arcsinh(np.sin(np.pi * fwhm / 2.0))
     sigma = gauss / SIGMA_TO_FWHM
-    linear = 2.0 * a + math.pi * lorentz
+    linear = 2.0 * a + np.pi * lorentz
     # enough harmonics for 1e-13: solve linear k + 2 (pi sigma k)^2 = 30
-    quadratic = 2.0 * (math.pi * sigma) ** 2
-    last = math.ceil(2.0 * 30.0 / (linear + math.sqrt(linear**2 + 4.0 * 30.0 * quadratic)))
-    k = np.arange(1, last + 1, dtype=np.float64)
+    quadratic = 2.0 * (np.pi * sigma) ** 2
+    last = np.ceil(2.0 * 30.0 / (linear + np.sqrt(linear**2 + 4.0 * 30.0 * quadratic)))
+    k = np.arange(1.0, np.max(last) + 1.0)
     weight = np.exp(-linear * k - quadratic * k**2)
-    return np.asarray(math.tanh(a) * (1.0 + 2.0 * _cosines(nu, weight)), dtype=np.float64)
+    cosines = _cosines(np.atleast_1d(nu), weight).reshape(nu.shape)
+    return np.asarray(np.tanh(a) * (1.0 + 2.0 * cosines), dtype=np.float64)
 
 
 def _cosines(nu: Array, weight: Array) -> Array:
-    """Return ``sum_k weight[k - 1] cos(2 pi k nu)``.
+    """Return ``sum_k weight[..., k - 1] cos(2 pi k nu)``; leading axes of both are alike.
 
     In powers of z = exp(2 pi i nu), taken in blocks: 18 times as fast as a table of cosines, and
     the same to 1e-14.
     """
     size = 11
-    z = np.exp(2j * np.pi * nu.ravel())
-    powers = np.empty((size, len(z)), dtype=np.complex128)
-    powers[0] = z
+    z = np.exp(2j * np.pi * nu)
+    powers = np.empty((*nu.shape[:-1], size, nu.shape[-1]), dtype=np.complex128)
+    powers[..., 0, :] = z
     for i in range(1, size):
-        powers[i] = powers[i - 1] * z
-    blocks = np.zeros(math.ceil(len(weight) / size) * size)
-    blocks[: len(weight)] = weight
-    sums = blocks.reshape(-1, size) @ powers
-    total = sums[-1]
-    for block in sums[-2::-1]:
-        total = total * powers[-1] + block
-    return np.asarray(total.real.reshape(nu.shape), dtype=np.float64)
+        powers[..., i, :] = powers[..., i - 1, :] * z
+    *lines, terms = weight.shape
+    blocks = np.zeros((*lines, math.ceil(terms / size) * size))
+    blocks[..., :terms] = weight
+    sums = blocks.reshape(*lines, -1, size) @ powers
+    total = sums[..., -1, :]
+    for i in range(sums.shape[-2] - 2, -1, -1):
+        total = total * powers[..., -1, :] + sums[..., i, :]
+    return np.asarray(total.real, dtype=np.float64)
 
 
 def voigt_fwhm(lorentz: float, gauss: float) -> float:
@@ -133,7 +137,8 @@ def gauss_ratio(lorentz_share: float) -> float:
     """Return fG/fV of a Voigt line from fL/fV in [0, 1], the inverse of `voigt_fwhm`."""
     # at fL/fV = 1 the rounded coefficients leave -3e-6 instead of 0
     square = (1.0 - 0.5346 * lorentz_share) ** 2 - 0.2166 * lorentz_share**2
-    return math.sqrt(max(square, 0.0))
+    ratio: float = np.sqrt(np.maximum(square, 0.0))
+    return ratio
 
 
 def share_of_gauss(ratio: float) -> float:

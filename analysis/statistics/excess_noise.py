@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +47,7 @@ def fit_with_excess_noise(
     Parameters
     ----------
     label, free, residuals, constraints
-        As for `minimise_reweighted`.
+        As for `minimise_reweighted`: the residuals of several sets of values are asked for at once.
     weights
         Function of the values and of the relative excess noise, which is to be added as a
         variance ``(noise * counts)^2``.
@@ -73,12 +74,17 @@ def fit_with_excess_noise(
     counting_only = fit(0.0, free)
     if counting_only.p_value >= _MIN_P_VALUE:
         return counting_only, 0.0
-    solution = counting_only
+    latest = counting_only
+
+    @cache  # the search for the root begins with fits that were made before it
+    def with_noise(log_noise: float) -> FitResult:
+        nonlocal latest
+        near = {n: replace(f, start=latest[n]) for n, f in free.items()}
+        latest = fit(math.exp(log_noise), near)
+        return latest
 
     def excess(log_noise: float) -> float:
-        nonlocal solution
-        near = {n: replace(f, start=solution[n]) for n, f in free.items()}
-        solution = fit(math.exp(log_noise), near)
+        solution = with_noise(log_noise)
         return solution.minimum / solution.dof - 1.0
 
     # Where excess noise dominates, the minimum falls as its inverse square: step up to the root.
@@ -94,9 +100,7 @@ def fit_with_excess_noise(
         above = excess(outer)
     if excess(inner) > 0.0:
         outer = float(optimize.brentq(excess, inner, outer, xtol=0.03))
-    noise = math.exp(outer)
-    excess(outer)
-    return solution, noise
+    return with_noise(outer), math.exp(outer)
 
 
 def significance_problem(label: str, solution: FitResult, height: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import lmfit
 import numpy as np
@@ -20,6 +20,7 @@ from qdchar.errors import InconclusiveError
 from qdchar.estimate import Contribution, Uncertain, budgets_of_fit, merge, propagate
 from qdchar.fit import Curve, Fit
 
+from .derivatives import central_differences
 from .profile import DELTA_68 as DELTA_68
 from .profile import DELTA_95 as DELTA_95
 from .profile import profile
@@ -133,6 +134,7 @@ class FitResult:
     constraints: Mapping[str, Uncertain]
     _parameters: Mapping[str, FitParameter]
     _function: Residuals
+    _broadcasts: bool
 
     def __getitem__(self, name: str) -> float:
         return float(self.values[self.names.index(name)])
@@ -203,14 +205,13 @@ class FitResult:
         of_fixed = {n: e for n, e in self.constraints.items() if n not in free}
 
         def function(v: Values) -> Array:
-            values = {**v, **fixed(v)}
-            penalties = [(values[n] - e.value) / e.u for n, e in of_fixed.items()]
-            return np.concatenate([self._function(values), penalties])
+            values = {**v, **_each_row(fixed, v)}
+            return _with_pulls(self._function(values), values, of_fixed)
 
         if not free:
             return float(np.sum(function({}) ** 2))
         # only the minimum is asked for, not its covariance: the quick derivatives do
-        result = _lmfit(self.label, free, function, of_free, "2-point")
+        result = _lmfit(self.label, free, function, of_free, self._broadcasts, "2-point")
         return float(np.sum(np.asarray(result.residual) ** 2))
 
     def profile(self, name: str, delta: float = DELTA_68) -> tuple[float, float]:
@@ -310,8 +311,17 @@ def minimise(
         If there are fewer data than parameters, the minimiser does not converge, or the data
         leave a combination of parameters undetermined. Says which.
     """
-    constraints = constraints or {}
-    result = _lmfit(label, free, residuals, constraints)
+    return _minimise(label, free, residuals, constraints or {}, broadcasts=False)
+
+
+def _minimise(
+    label: str,
+    free: Mapping[str, FitParameter],
+    residuals: Residuals,
+    constraints: Mapping[str, Uncertain],
+    broadcasts: bool,
+) -> FitResult:
+    result = _lmfit(label, free, residuals, constraints, broadcasts)
     names = tuple(free)
     values = np.array([result.params[n].value * free[n].scale for n in names])
     at_minimum = residuals(dict(zip(names, map(float, values), strict=True)))
@@ -336,6 +346,7 @@ def minimise(
         constraints=constraints,
         _parameters=free,
         _function=residuals,
+        _broadcasts=broadcasts,
     )
 
 
@@ -358,7 +369,9 @@ def minimise_reweighted(
     label, free, constraints
         As in `minimise`.
     residuals
-        Function of the values and the weights.
+        Function of the values and the weights. The values may be arrays of shape (k, 1), for k sets
+        of values at once: it then returns shape (k, n). A Jacobian takes one call, not one or two
+        for each parameter.
     weights
         Function of the values: Fano factors or standard uncertainties, shape (n,).
 
@@ -375,7 +388,7 @@ def minimise_reweighted(
         def weighted(values: Values, held: Array = held) -> Array:
             return residuals(values, held)
 
-        solution = minimise(label, current, weighted, constraints)
+        solution = _minimise(label, current, weighted, constraints or {}, broadcasts=True)
         moved = np.sqrt(np.diag(solution.covariance)) * 1e-2
         if previous is not None and np.all(np.abs(solution.values - previous) <= moved):
             return solution
@@ -393,20 +406,29 @@ def _lmfit(
     free: Mapping[str, FitParameter],
     residuals: Residuals,
     constraints: Mapping[str, Uncertain],
-    jacobian: str = "3-point",
+    broadcasts: bool,
+    scheme: str = "3-point",
 ) -> Any:
-    """Run lmfit with every parameter in units of its scale."""
+    """Run lmfit with every parameter in units of its scale; `scheme` if nothing broadcasts."""
     parameters = lmfit.Parameters()
     for name, f in free.items():
         parameters.add(name, f.start / f.scale, min=f.low / f.scale, max=f.high / f.scale)
 
     warned = np.geterr()
 
-    def objective(p: lmfit.Parameters) -> Array:
-        values = {n: p[n].value * f.scale for n, f in free.items()}
-        pulls = [(values[n] - e.value) / e.u for n, e in constraints.items()]
+    def at(values: Values) -> Array:
         with np.errstate(**warned):
-            return np.concatenate([residuals(values), pulls])
+            return _with_pulls(residuals(values), values, constraints)
+
+    def objective(p: lmfit.Parameters) -> Array:
+        return at({n: p[n].value * f.scale for n, f in free.items()})
+
+    def jacobian(p: lmfit.Parameters) -> Array:
+        def of_rows(x: Array) -> Array:
+            return at(_as_columns(x, free))
+
+        x, low, high = np.array([(p[n].value, p[n].min, p[n].max) for n in free]).T
+        return central_differences(of_rows, x, low, high)
 
     first = objective(parameters)
     if not np.all(np.isfinite(first)):
@@ -421,19 +443,21 @@ def _lmfit(
         )
     minimiser = lmfit.Minimizer(objective, parameters, scale_covar=False)
     result, reason = None, ""
-    # dogbox is the quicker where a parameter rests at its bound, trf the surer
-    for method in ("dogbox", "trf"):
+    calls_per_step = 1 if broadcasts else len(free) + 1
+    # dogbox is the quicker where a parameter rests at its bound, trf the surer: where dogbox has
+    # not arrived after some tens of steps, it creeps along a flat valley
+    for method, steps in (("dogbox", 100), ("trf", 400)):
         try:
             # lmfit's own standard errors, which nothing uses, may be roots of negative numbers
             with np.errstate(invalid="ignore", divide="ignore"):
                 tried = minimiser.least_squares(
                     method=method,
-                    jac=jacobian,
+                    jac=jacobian if broadcasts else scheme,
                     x_scale="jac",
                     ftol=1e-10,
                     xtol=1e-10,
                     gtol=1e-10,
-                    max_nfev=400 * (len(free) + 1),
+                    max_nfev=steps * calls_per_step,
                 )
         except ValueError as error:  # a step to where the model is not finite
             reason = str(error)
@@ -450,6 +474,27 @@ def _lmfit(
             "feature within the scan and above the noise?"
         )
     return result
+
+
+def _with_pulls(residuals: Array, values: Values, constraints: Mapping[str, Uncertain]) -> Array:
+    """Append the residuals of the constraints, to each row if there are rows."""
+    pulls = [np.atleast_1d((values[n] - e.value) / e.u) for n, e in constraints.items()]
+    return np.concatenate([residuals, *pulls], axis=-1)
+
+
+def _as_columns(x: Array, free: Mapping[str, FitParameter]) -> Values:
+    """Return k sets of values, shape (k, p) in units of their scales, as arrays of shape (k, 1)."""
+    columns = {n: x[:, [i]] * f.scale for i, (n, f) in enumerate(free.items())}
+    return cast(Values, columns)
+
+
+def _each_row(function: Callable[[Values], Values], v: Values) -> Values:
+    """Call a function of one set of values for each set in `v`, which may hold several."""
+    if not any(isinstance(value, np.ndarray) for value in v.values()):
+        return function(v)
+    columns = np.hstack(list(v.values()))
+    rows = [function(dict(zip(v, map(float, row), strict=True))) for row in columns]
+    return cast(Values, {n: np.array([[row[n]] for row in rows]) for n in rows[0]})
 
 
 def _covariance(label: str, names: tuple[str, ...], jacobian: Array) -> Array:

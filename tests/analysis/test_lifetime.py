@@ -112,6 +112,17 @@ def test_emg_histogram_is_periodic() -> None:
     assert moved == pytest.approx(counts, rel=1e-9)
 
 
+@pytest.mark.parametrize("lifetime_s", [75.8e-12, 9e-9, 120e-9])
+@pytest.mark.parametrize("sigma_s", [30e-12, 4e-9])
+def test_emg_histogram_adds_all_earlier_pulses(lifetime_s: float, sigma_s: float) -> None:
+    """Against scipy's distribution, pulse by pulse until exp(-45) is left."""
+    edges, shape = PERIOD / 50 * np.arange(51), stats.exponnorm(lifetime_s / sigma_s, 5e-9, sigma_s)
+    pulses = range(-4, math.ceil(45 * lifetime_s / PERIOD) + 5)
+    expected = sum(np.diff(shape.cdf(edges + k * PERIOD)) for k in pulses)
+    found = emg_histogram(50, PERIOD / 50, lifetime_s, sigma_s, 5e-9)
+    assert found == pytest.approx(expected, rel=1e-9, abs=1e-13)
+
+
 @pytest.mark.parametrize("step_ps", [1, 42])
 def test_intervals_cover(tmp_path: Path, step_ps: int) -> None:
     rng = np.random.default_rng(2)

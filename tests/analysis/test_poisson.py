@@ -174,7 +174,7 @@ def test_weights_from_the_model_are_not_biased() -> None:
         fit = minimise_reweighted(
             "gamma",
             free,
-            lambda v, fano, y=y: deviance_residuals(y, np.full(30, v["mu"]), fano),
+            lambda v, fano, y=y: deviance_residuals(y, v["mu"] + np.zeros(30), fano),
             lambda v: np.full(30, v["mu"] / 10),
         )
         ours.append(fit["mu"])
