@@ -244,7 +244,7 @@ def other_source(seed: int) -> list[str]:
         "source.pi_power": 1e-9 * 10.0 ** rng.uniform(0.7, 1.4),
         "source.blinking_on_fraction": rng.uniform(0.7, 0.95) if blinks else 1.0,
         "source.blinking_time": 10.0 ** rng.uniform(-5.5, -3.0),
-        "drift.brightness_per_hour": rng.uniform(-0.1, 0.1),
+        "drift.brightness_per_hour": rng.uniform(-0.1, 0.05),
         "piezo.creep": rng.uniform(0.008, 0.016),
         "piezo.hysteresis": rng.uniform(0.04, 0.08),
         "detector.dead_time": rng.uniform(15e-9, 40e-9),
