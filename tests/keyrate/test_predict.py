@@ -230,3 +230,12 @@ def test_with_decoy_states_the_source_s_uncertainty_costs_little() -> None:
         predict_with_decoy(eps_source=0.7)
     with pytest.raises(UsageError, match="needs a block"):
         predict_with_decoy(eps_source=1e-5, block_kind="asymptotic")
+
+
+def test_the_limit_of_pairs_counts_the_uncertainties_of_both() -> None:
+    """p2 = g2 <n>^2 / 2: 0.02 x 0.3 x 0.01 = 6e-5 from <n>, 0.045 x 0.001 = 4.5e-5 from g2."""
+    source = SourceFigures.from_values(0.3, 0.02, n_u=0.01, g2_u=0.001)
+    assert source.multiphoton.value == pytest.approx(9e-4)
+    assert source.multiphoton.u == pytest.approx(7.5e-5)  # 3, 4, 5
+    # a normal distribution is beyond three standard deviations once in 741
+    assert source.multiphoton_upper(0.00134990) == pytest.approx(9e-4 + 3 * 7.5e-5, rel=1e-5)
