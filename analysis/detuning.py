@@ -25,6 +25,9 @@ Array = NDArray[np.float64]
 _FEWEST_LOCKS = 2
 """The detuning between two re-locks is measured by the second one."""
 
+VIBRATION_s = 1e-3
+"""Correlation time of the vibration: open cavities vibrate mostly above 100 Hz [s]."""
+
 
 @dataclass(frozen=True)
 class FilteredLine:
@@ -59,6 +62,8 @@ class DetuningCorrection:
         FWHM of the count rate in mirror displacement [m].
     vibration
         Root mean square of the mirror's vibration [m].
+    recorded
+        What was recorded meanwhile, in words, and for how long [s].
     line
         Line and etalon, for a measurement behind the etalon; none in the source's fibre.
     """
@@ -67,6 +72,7 @@ class DetuningCorrection:
     purcell_factor: Estimate
     count_fwhm: Estimate
     vibration: Estimate
+    recorded: tuple[str, float]
     line: FilteredLine | None = None
 
     @classmethod
@@ -80,6 +86,7 @@ class DetuningCorrection:
         purcell_factor: Estimate,
         count_fwhm: Estimate,
         vibration: Estimate,
+        recorded: tuple[str, float],
         line: FilteredLine | None = None,
     ) -> DetuningCorrection:
         """Take the detuning from the re-locks that bracket a measurement.
@@ -88,7 +95,7 @@ class DetuningCorrection:
         ----------
         u_voltage_V, offset_V, u_offset_V, metres_per_volt
             As for `detuning_square`.
-        purcell_factor, count_fwhm, vibration, line
+        purcell_factor, count_fwhm, vibration, recorded, line
             See the attributes of the class.
 
         Raises
@@ -101,6 +108,7 @@ class DetuningCorrection:
             purcell_factor=purcell_factor,
             count_fwhm=count_fwhm,
             vibration=vibration,
+            recorded=recorded,
             line=line,
         )
 
@@ -108,7 +116,11 @@ class DetuningCorrection:
     def lifetime(self) -> Estimate:
         """By how much the measured lifetime is too long, see `lifetime_correction`."""
         return lifetime_correction(
-            self.purcell_factor, self.count_fwhm, self.vibration, self.detuning_square
+            self.purcell_factor,
+            self.count_fwhm,
+            self.vibration,
+            self.detuning_square,
+            self.recorded,
         )
 
     @cached_property
@@ -168,9 +180,9 @@ def detuning_square(
     ``[8 s^4 + 4 s^2 u^2 + 2 u^4 + (s + 2 u)^2 d^2]/9``,
 
     where f is used for d, which is larger. The last term also holds where one error is both the e
-    of one interval and the a of the next. Creep slows down, and a drift may begin late: a drift as
-    t^p, with p between 1/2 and 2, has a mean square between d^2/2 and d^2/5. This is included as a
-    rectangular distribution about d^2/3.
+    of one interval and the a of the next. A drift as t^p, with p between 0 and 2, has a mean square
+    between d^2 and d^2/5: creep is almost over when a short recording begins, and a drift may begin
+    late. This is included as the root mean square distance of that range from d^2/3.
     """
     if len(offset_V) < _FEWEST_LOCKS:
         raise ValueError(
@@ -182,7 +194,8 @@ def detuning_square(
     drift_V2 = abs(float(np.mean(f**2 - s**2 - u**2)))
     variances = 8.0 * s**4 + 4.0 * (s * u) ** 2 + 2.0 * u**4 + ((s + 2.0 * u) * f) ** 2
     u_readout_V2 = math.sqrt(float(np.sum(variances))) / (3.0 * len(f))
-    u_drift_V2 = 0.5 * (1.0 / 2.0 - 1.0 / 5.0) * drift_V2 / math.sqrt(3.0)
+    low, linear, high = 1.0 / 5.0, 1.0 / 3.0, 1.0
+    u_drift_V2 = drift_V2 * math.hypot((high - low) / math.sqrt(12.0), 0.5 * (low + high) - linear)
     per_square = metres_per_volt.value**2
     return Estimate(
         name="cavity_detuning_square",
@@ -197,7 +210,11 @@ def detuning_square(
 
 
 def lifetime_correction(
-    purcell_factor: Estimate, count_fwhm: Estimate, vibration: Estimate, square: Estimate
+    purcell_factor: Estimate,
+    count_fwhm: Estimate,
+    vibration: Estimate,
+    square: Estimate,
+    recorded: tuple[str, float],
 ) -> Estimate:
     """Return the detuning correction of the lifetime: measured over that on resonance, less 1.
 
@@ -211,6 +228,8 @@ def lifetime_correction(
         Root mean square of the mirror's vibration [m].
     square
         Mean square of the distance from resonance, see `detuning_square` [m^2].
+    recorded
+        What was recorded meanwhile, in words, and for how long [s].
 
     Returns
     -------
@@ -227,6 +246,10 @@ def lifetime_correction(
     about a product that is too low would include the true value too rarely. The ends of the
     intervals are therefore ``value exp(-k s)`` and ``value exp(k s)``, with the relative
     uncertainty s of the product; the part of the detuning is added in quadrature.
+
+    A recording of length T holds about n = T/tau independent values of the vibration v, with the
+    correlation time tau. The mean of ``(v + z)^2`` over them has the variance
+    ``(2 <v^2>^2 + 4 <v^2> z^2)/n``.
     """
     per_square = purcell_factor.value * (2.0 / count_fwhm.value) ** 2
     value = per_square * (vibration.value**2 + square.value)
@@ -238,7 +261,17 @@ def lifetime_correction(
         ]
     )
     relative = math.sqrt(sum(c.u**2 for c in of_product)) / abs(value)
-    of_square = propagate([(square, per_square)])
+    what, duration_s = recorded
+    squared = vibration.value**2
+    sampled = math.sqrt(
+        (2.0 * squared**2 + 4.0 * squared * abs(square.value)) * VIBRATION_s / duration_s
+    )
+    of_square = merge(
+        [
+            *propagate([(square, per_square)]),
+            Contribution(f"vibration during {what}", per_square * sampled),
+        ]
+    )
     u_square = math.sqrt(sum(c.u**2 for c in of_square))
 
     def interval(k: float) -> Interval:

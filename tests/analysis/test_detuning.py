@@ -50,6 +50,7 @@ def test_the_lifetime_of_a_cavity_that_vibrates(vibration: float, residual: floa
         _estimate("cavity_count_fwhm", FWHM_M * math.sqrt(1 + F0)),
         _estimate("cavity_vibration", vibration),
         _estimate("cavity_detuning_square", residual**2),
+        LONG,
     )
     rng = np.random.default_rng(1)
     z = residual * rng.choice([-1, 1], 400_000) + vibration * rng.normal(size=400_000)
@@ -77,6 +78,8 @@ def _relocks(
     return np.full(count, noise_V), offsets, float(np.mean((path - locked[:-1, None]) ** 2))
 
 
+LONG = "a long recording", 1e9
+"""In which the vibration takes all its values."""
 PER_VOLT = _estimate("cavity_metres_per_volt", 45e-9)
 LABS = pytest.mark.parametrize(("noise_V", "drift_V"), [(1e-4, 1e-3), (1e-3, 1e-3), (1e-3, 1e-4)])
 
@@ -109,7 +112,25 @@ def test_the_uncertainty_of_the_detuning(noise_V: float, drift_V: float) -> None
     assert np.median(of_readout) > 0.32  # half of what it is of a normal error
 
 
-@pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("off_m", [0.0, 25e-12])
+def test_a_short_recording_sees_few_vibrations(off_m: float) -> None:
+    """40 ms hold 40 independent displacements; the lifetime follows their mean square."""
+    vibration_m, rng = 0.03e-9, np.random.default_rng(14)
+    z = off_m + rng.normal(0.0, vibration_m, (20_000, 40))
+    scatter = float(np.std(np.mean(_lifetime(z), axis=1))) / _lifetime(0.0)
+    correction = detuning.lifetime_correction(
+        _estimate("purcell_expected", F0),
+        _estimate("cavity_count_fwhm", FWHM_M * math.sqrt(1 + F0)),
+        _estimate("cavity_vibration", vibration_m),
+        _estimate("cavity_detuning_square", off_m**2),
+        ("emission.h5", 0.04),
+    )
+    assert {c.source: c.u for c in correction.budget}[
+        "vibration during emission.h5"
+    ] == pytest.approx(scatter, rel=0.05)
+
+
+@pytest.mark.parametrize("power", [0.1, 0.5, 1.0, 2.0])
 def test_a_drift_that_is_not_even(power: float) -> None:
     drift_V, t = 1e-3, (np.arange(10_000) + 0.5) / 10_000
     none, found = np.zeros(20), np.full(20, drift_V)
@@ -140,7 +161,7 @@ def test_intervals_of_a_correction_whose_inputs_are_roughly_known(residual_m: fl
         residual = _estimate(
             "cavity_detuning_square", rng.normal(residual_m**2, u_square), u_square
         )
-        correction = detuning.lifetime_correction(*drawn, residual)
+        correction = detuning.lifetime_correction(*drawn, residual, LONG)
         intervals = correction.interval_68, correction.interval_95
         held += [low <= true <= high for low, high in intervals]
     assert 0.66 < held[0] / draws < 0.70
@@ -153,7 +174,7 @@ def test_shared_error_sources_add_with_their_signs() -> None:
     residual = _estimate("cavity_detuning_square", 2e-21, 0.1 * 2e-21, "scale")
     still = _estimate("cavity_vibration", 0.0)
     correction = detuning.lifetime_correction(
-        _estimate("purcell_expected", F0), width, still, residual
+        _estimate("purcell_expected", F0), width, still, residual, LONG
     )
     assert correction.u < 1e-6 * correction.value
 
@@ -250,6 +271,7 @@ def _corrections(line: detuning.FilteredLine | None) -> detuning.DetuningCorrect
         purcell_factor=_estimate("purcell_expected", F0),
         count_fwhm=_estimate("cavity_count_fwhm", FWHM_M * math.sqrt(1 + F0)),
         vibration=_estimate("cavity_vibration", 0.03e-9),
+        recorded=LONG,
         line=line,
     )
 

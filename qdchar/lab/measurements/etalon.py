@@ -26,6 +26,8 @@ def _run(s: Session, settings: EtalonSettings, progress: Progress) -> Result:
         progress,
     )
     s.relock_cavity()
+    scanned = "the scan of the source", float(scans.source.dwell_s.sum())
+    correction = off_resonance.detuning_correction(s, first_relock, scanned)
     result = analysis.etalon.analyse(
         scans.narrow,
         scans.source,
@@ -35,7 +37,7 @@ def _run(s: Session, settings: EtalonSettings, progress: Progress) -> Result:
         dead_time=s.known("dead_time"),
         dark_count_rate_Hz=s.known("dark_count_rate").value,
         lifetime=s.known("lifetime"),
-        detuning_correction=off_resonance.detuning_correction(s, first_relock).lifetime,
+        detuning_correction=correction.lifetime,
     )
     parked = protocols.etalon.park(
         s.light_path,

@@ -30,7 +30,10 @@ def _run(
     )
     s.light.add_run(run)
     s.relock_cavity()
-    correction = off_resonance.detuning_correction(s, first_relock, behind_etalon=path == "after")
+    recorded = run.file.name, run.duration_s
+    correction = off_resonance.detuning_correction(
+        s, first_relock, recorded, behind_etalon=path == "after"
+    )
     return analysis.hbt.analyse(
         run,
         name=name,

@@ -33,6 +33,8 @@ def _run(s: Session, settings: LeakSettings, progress: Progress) -> Result:
         relock=s.relock_cavity,
         progress=progress,
     )
+    recorded = "the leak measurement", protocols.leak.dwell_s(settings)
+    correction = off_resonance.detuning_correction(s, first_relock, recorded)
     return analysis.leak.analyse(
         leakage.tuned,
         leakage.detuned,
@@ -44,7 +46,7 @@ def _run(s: Session, settings: LeakSettings, progress: Progress) -> Result:
         detector_efficiency=s.certificate("detector_efficiency"),
         dark_count_rate=s.known("dark_count_rate"),
         reading_u_rel=settings.reading_u_rel / math.sqrt(settings.readings),
-        detuning_correction=off_resonance.detuning_correction(s, first_relock).lifetime,
+        detuning_correction=correction.lifetime,
     )
 
 

@@ -25,7 +25,8 @@ def _run(s: Session, settings: LifetimeSettings, progress: Progress) -> Result:
     )
     s.keep_run("lifetime", runs.emission)
     s.light.add_run(runs.emission)
-    correction = off_resonance.detuning_correction(s, first_relock)
+    recorded = runs.emission.file.name, runs.emission.duration_s
+    correction = off_resonance.detuning_correction(s, first_relock, recorded)
     return analysis.lifetime.analyse(
         runs.emission, runs.response, detuning_correction=correction.lifetime
     )

@@ -19,7 +19,7 @@ LINE = ("linewidth_lorentz", "linewidth_gauss", "etalon_fwhm", "etalon_fsr")
 
 
 def detuning_correction(
-    s: Session, since: int, *, behind_etalon: bool = False
+    s: Session, since: int, recorded: tuple[str, float], *, behind_etalon: bool = False
 ) -> DetuningCorrection:
     """Return the correction to resonance from the re-locks that bracket a measurement.
 
@@ -27,6 +27,8 @@ def detuning_correction(
     ----------
     since
         Number of the first re-lock that counts, see `Session.lock_count`.
+    recorded
+        What was recorded meanwhile, in words, and for how long [s].
     behind_etalon
         Whether the light passed the etalon.
     """
@@ -39,6 +41,7 @@ def detuning_correction(
         purcell_factor=s.certificate("purcell_expected"),
         count_fwhm=s.known("cavity_count_fwhm"),
         vibration=s.certificate("cavity_vibration"),
+        recorded=recorded,
         line=FilteredLine(*(s.known(name) for name in LINE)) if behind_etalon else None,
     )
     s.light.add_correction("lifetime", correction.lifetime.value)

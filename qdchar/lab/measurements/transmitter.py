@@ -21,14 +21,14 @@ def _run(s: Session, settings: TransmitterSettings, progress: Progress) -> Resul
     for recording in (runs.before[0], runs.after, runs.before[1]):
         s.light.add_run(recording)
     s.relock_cavity()
+    recorded = runs.after.file.name, runs.after.duration_s
+    correction = off_resonance.detuning_correction(s, first_relock, recorded, behind_etalon=True)
     result = analysis.transmitter.analyse(
         runs.before,
         (runs.after,),
         detector_efficiency=s.certificate("detector_efficiency"),
         dark_count_rate=s.known("dark_count_rate"),
-        detuning_correction=off_resonance.detuning_correction(
-            s, first_relock, behind_etalon=True
-        ).transmission,
+        detuning_correction=correction.transmission,
     )
     lorentz, gauss, etalon, fsr = (s.known(name) for name in off_resonance.LINE)
     overlap = analysis.loss_budget.etalon_overlap(
