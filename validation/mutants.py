@@ -296,6 +296,8 @@ def summary(areas: Sequence[Area]) -> str:
         "# Deliberate faults in the code",
         "",
         "`python validation/mutants.py --write` made this table; that file says what is measured.",
+        "Faults that survived their first run and showed a hole led to new tests: the shares are",
+        "those with these tests.",
         "",
         "| area | faults | caught | % |",
         "|---|---|---|---|",
