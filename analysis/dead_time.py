@@ -22,6 +22,11 @@ from .detection.live_gating import FAR_PEAKS, first_far_peak
 from .detection.pulsed_run import open_run
 from .statistics.intervals import LEVEL_68, LEVEL_95, rectangular
 
+_GRADUAL = 0.1
+"""Sum of r (1 - r) of the efficiencies r after a click beyond which a recovery is too gradual for
+R = p/(1 + m p): a rate is off by that times p^2, and clicks while a detector recovers favour late
+photons of a pulse."""
+
 
 def source_on_fraction(amplitude: Estimate | None) -> Estimate:
     """Return the part of the time a source is on; 1 if its blinking amplitude is not significant.
@@ -40,7 +45,12 @@ def source_on_fraction(amplitude: Estimate | None) -> Estimate:
     )
 
 
-def dead_pulses(dead_time: Estimate, clock_rate_Hz: float, on_fraction: float = 1.0) -> float:
+def dead_pulses(
+    dead_time: Estimate,
+    clock_rate_Hz: float,
+    on_fraction: float = 1.0,
+    measured: Estimate | None = None,
+) -> float:
     """Return the pulses that a detector is dead after a click, over the part of the time on.
 
     Parameters
@@ -51,13 +61,17 @@ def dead_pulses(dead_time: Estimate, clock_rate_Hz: float, on_fraction: float = 
         Pulse rate [Hz].
     on_fraction
         Part of the time that the source is on.
+    measured
+        ``dead_pulses`` of the same detectors at this pulse rate, where it was measured.
 
     Notes
     -----
     A source that is on for a part q of the time gives R = q p/(1 + m p) clicks per pulse, hence
-    R/(1 - (m/q) R) without dead time: m/q, with m = floor(t_d R_clock), is what is returned.
+    R/(1 - (m/q) R) without dead time: m/q is what is returned, with m as measured, or else
+    m = floor(t_d R_clock).
     """
-    return math.floor(dead_time.value * clock_rate_Hz) / on_fraction
+    m = math.floor(dead_time.value * clock_rate_Hz) if measured is None else measured.value
+    return m / on_fraction
 
 
 def analyse(run: TagRun) -> Result:
@@ -69,7 +83,9 @@ def analyse(run: TagRun) -> Result:
         ``dead_time`` [s]: the time after a click at which the efficiency is back to one half.
         Pulsed light tells only between which two pulses that is, so the distribution is
         rectangular between m and m + 1 periods, and the intervals are its own. Where the two
-        detectors differ the limits embrace both. ``blinking_amplitude``, if the clicks allow it.
+        detectors differ the limits embrace both. ``dead_pulses``: the m of R = p/(1 + m p), not
+        whole if a detector recovers while a pulse comes. ``blinking_amplitude``, if the clicks
+        allow it.
 
     Raises
     ------
@@ -92,7 +108,7 @@ def analyse(run: TagRun) -> Result:
         "some clicks recorded twice, or the clock's divider wrong?"
         for name, r in zip("AB", both, strict=True)
         for j in range(r.recovery_pulses)
-        if r.relative[j] > 0.1
+        if r.relative[j] > 0.1 and r.gradual > _GRADUAL
     ]
     period = pulsed.clock.period_ps * 1e-12
     bounds = low * period, high * period
@@ -111,11 +127,23 @@ def analyse(run: TagRun) -> Result:
         interval_68=rectangular(*bounds, LEVEL_68),
         interval_95=rectangular(*bounds, LEVEL_95),
     )
+    a, b = both
+    gaps = Contribution(f"gaps, {pulsed.label}", 0.5 * math.hypot(a.u_dead_pulses, b.u_dead_pulses))
+    unlike = Contribution(
+        "unlike detectors", abs(a.dead_pulses - b.dead_pulses) / math.sqrt(12.0), "B"
+    )
+    pulses = Estimate(
+        name="dead_pulses",
+        value=0.5 * (a.dead_pulses + b.dead_pulses),
+        method="gaps between clicks: what is missing after a click, mean of both detectors",
+        plane="detectors",
+        budget=tuple(c for c in (gaps, unlike) if c.u > 0.0),
+    )
     first = first_far_peak(statistics)
     far = pulsed.count(veto_pulses=0, n_max=first + FAR_PEAKS)
     flicker = _blinking.blinking(far, first).estimate(pulsed.label, period)
     fits = tuple(_fit(name, r) for name, r in zip("AB", both, strict=True))
-    return Result((estimate, flicker), fits, tuple(problems))
+    return Result((estimate, pulses, flicker), fits, tuple(problems))
 
 
 def _half_recovered(r: DetectorRecovery) -> tuple[int, int]:

@@ -38,10 +38,12 @@ BEFORE_S, AFTER_S = 0.05, 0.15
 BESIDE_PI = (0.7, 1.4)
 """Powers over that of the pi pulse: on either side of the maximum, where the light changes."""
 
-BESIDE_PI_S = 0.05
+BESIDE_PI_COUNTS, BESIDE_PI_S = 5, 0.01
+"""Countings per power, whose scatter shows a source that blinks, and their time [s]."""
+
 STATE_S = 0.03
 LASER_S = 0.05
-"""Counting time per power, per polarisation state, and for the laser [s]."""
+"""Counting time per polarisation state, and for the laser [s]."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +73,12 @@ class Level:
     reading_W
         Mean reading of the power monitor [W].
     counts
-        Clicks of both detectors.
+        Clicks of both detectors, one after the other.
     """
 
     attenuation_dB: float
     reading_W: float
-    counts: Counts
+    counts: tuple[Counts, ...]
 
 
 def level_fault(low: Level, high: Level) -> str:
@@ -134,7 +136,9 @@ def count_beside_pi(
 
     def level(attenuation_dB: float) -> Level:
         pump_attenuator.set_attenuation(attenuation_dB)
-        return Level(attenuation_dB, mean_power(pump_power), tagger.count(BESIDE_PI_S))
+        reading_W = mean_power(pump_power)
+        counts = tuple(tagger.count(BESIDE_PI_S) for _ in range(BESIDE_PI_COUNTS))
+        return Level(attenuation_dB, reading_W, counts)
 
     try:
         low, high = map(level, wanted_dB)

@@ -679,6 +679,14 @@ _BUILT_IN = (
         "time after a click at which the detector's efficiency is back at one half",
         low=0.0,
     ),
+    Quantity(
+        "dead_pulses",
+        "1",
+        "m",
+        "dead pulses",
+        "pulses that a detector misses after a click, not whole if it recovers while one comes",
+        low=0.0,
+    ),
     # prediction
     Quantity("rate_per_pulse", "1", "K", "key rate", "secret key bits per sent pulse"),
     Quantity(

@@ -54,6 +54,18 @@ class DetectorRecovery:
         """Pulses dead after a click: the m of R = p/(1 + m p), not whole if recovery is gradual."""
         return float(np.sum(1.0 - self.until_recovered))
 
+    @property
+    def u_dead_pulses(self) -> float:
+        """Standard uncertainty of `dead_pulses`, of what is neither dead nor recovered."""
+        partly = self.until_recovered > 0.0
+        return float(np.linalg.norm(self.u_relative[: self.recovery_pulses][partly]))
+
+    @property
+    def gradual(self) -> float:
+        """Sum of r (1 - r) of the efficiencies: by how much R = p/(1 + m p) is off, over p^2."""
+        r = self.until_recovered
+        return float(np.sum(r * (1.0 - r)))
+
 
 def recovery_from_gaps(gaps: Sequence[int] | NDArray[np.int64], clicks: int) -> DetectorRecovery:
     """Find how a detector recovers from the gaps between its clicks.

@@ -98,7 +98,7 @@ def last_look(recipe: Recipe) -> ExpectedStep:
     dark_s, light_s = look.DWELL_S, look.BEFORE_S + look.AFTER_S
     # of the laser, its power is set with about three corrections, and is then read
     readings_s = (5 + len(look.BESIDE_PI)) * protocols.pump.READINGS * COMMAND_S
-    beside_s = len(look.BESIDE_PI) * look.BESIDE_PI_S + look.LASER_S
+    beside_s = len(look.BESIDE_PI) * look.BESIDE_PI_COUNTS * look.BESIDE_PI_S + look.LASER_S
     lab_s = relock_s(recipe) + readings_s + dark_s + light_s + beside_s + 4 * look.STATE_S
     return ExpectedStep("", LAST_LOOK, (), {"dark_s": dark_s, "light_s": light_s}, lab_s)
 

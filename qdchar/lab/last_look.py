@@ -30,7 +30,6 @@ def look_again(s: Session) -> None:
         s.light.add_last_look(
             look, reading_W=s.pi_reading_W(), dark_count_rate=s.known("dark_count_rate")
         )
-        s.relock_cavity()  # at once before the light, whose decay tells how far off resonance it is
         if "transmitter_efficiency" in s.found:
             _look_at_light(s)
         if s.light.laser_reading_W is not None:

@@ -8,6 +8,7 @@ the session turns into a second measurement and then into a problem.
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -302,11 +303,15 @@ class LightLog:
             return
         seen, expected, u = [], [], 0.0
         for level in levels:
-            counts = level.counts
-            per_pulse = [n / counts.dwell_s / clock_rate_Hz for n in counts.clicks]
-            seen.append(sum(r / (1.0 - dead_pulses * r) for r in per_pulse))
+            light = []
+            for counts in level.counts:
+                per_pulse = [n / counts.dwell_s / clock_rate_Hz for n in counts.clicks]
+                light.append(sum(r / (1.0 - dead_pulses * r) for r in per_pulse))
+            seen.append(statistics.fmean(light))
             expected.append(float(excitation(level.reading_W, pi_reading_W, damping)))
-            u += 1.0 / max(sum(counts.clicks), 1)
+            counted = 1.0 / max(sum(sum(counts.clicks) for counts in level.counts), 1)
+            scatter = statistics.variance(light) / len(light) / max(seen[-1], 1e-12) ** 2
+            u += max(counted, scatter)
         if not all(seen):
             self.doubts.append("no light below or above the pi pulse")
             return

@@ -275,7 +275,9 @@ class Session:
     def dead_pulses(self, *, of_source: bool = True) -> float:
         """Pulses for which a detector is dead after a click, of the source or of steady light."""
         q = self.on_fraction().value if of_source else 1.0
-        return analysis.dead_time.dead_pulses(self.known("dead_time"), self.clock_rate_Hz(), q)
+        return analysis.dead_time.dead_pulses(
+            self.known("dead_time"), self.clock_rate_Hz(), q, self.maybe("dead_pulses")
+        )
 
     def on_fraction(self) -> Estimate:
         """Part of the time that the source is on, 1 until it is known to blink."""

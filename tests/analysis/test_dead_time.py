@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pulsed_light import PERIOD_PS, Light, record
+from pulsed_light import PERIOD_PS, SYNC, A, B, Light, record
 
 from qdchar.analysis import dead_time
 from qdchar.analysis.detection.dead_time_model import click_probability
@@ -16,6 +16,8 @@ from qdchar.analysis.detection.detector_recovery import (
 )
 from qdchar.errors import InconclusiveError
 from qdchar.estimate import Estimate
+from qdchar.raw_data import About, TagRun
+from qdchar.tags import TagWriter
 
 BRIGHT = Light()
 
@@ -99,6 +101,39 @@ def test_gradual_recovery_is_measured_and_said() -> None:
     assert r.recovery_pulses == 5
     assert r.relative[:5] == pytest.approx(back[:5], abs=0.01)  # 1 % from 2e6 clicks
     assert r.dead_pulses == pytest.approx(5 - back[:5].sum(), abs=0.02)
+
+
+@pytest.mark.parametrize(("back_at_3", "said"), [(0.93, False), (0.5, True)])
+def test_a_recovery_that_is_almost_over_when_a_pulse_comes_is_reckoned_with(
+    tmp_path: Path, back_at_3: float, said: bool
+) -> None:
+    """Clicks of a renewal process; the mean gap is 1/p and what the dead pulses add."""
+    p, pulses, rng = 0.2, 3_000_000, np.random.default_rng(16)
+    hazard = p * np.array([0.0, 0.0, back_at_3] + [1.0] * 197)
+    gap_of = np.cumsum(hazard * np.concatenate([[1.0], np.cumprod(1.0 - hazard)[:-1]]))
+    clicks = []
+    for channel in (A, B):
+        gaps = 1 + np.searchsorted(gap_of, rng.random(pulses // 6))
+        at = np.cumsum(gaps)
+        at = at[at < pulses]
+        clicks.append((at * PERIOD_PS + 2_000.0 + rng.normal(0.0, 30.0, len(at)), channel))
+    clicks.append((np.arange(0, pulses, 1000) * PERIOD_PS, SYNC))
+    times = np.concatenate([t for t, _ in clicks]).astype(np.int64)
+    channels = np.concatenate([np.full(len(t), c, np.uint8) for t, c in clicks])
+    order = np.argsort(times, kind="stable")
+    span = int(pulses * PERIOD_PS)
+    with TagWriter(tmp_path / "run.h5", resolution_ps=1.0) as writer:
+        writer.append(times[order], channels[order], covered_until_ps=span)
+    run = TagRun(About("test"), tmp_path / "run.h5", A, B, SYNC, 1000, span * 1e-12)
+    result = dead_time.analyse(run)
+    m = result["dead_pulses"]
+    assert m.value == pytest.approx(3.0 - back_at_3, abs=0.01)
+    assert 0.0 < m.u < 0.02
+    assert any("gradually" in problem for problem in result.problems) is said
+    rate = (len(clicks[0][0]) + len(clicks[1][0])) / 2 / pulses
+    assert rate / (1.0 - dead_time.dead_pulses(result["dead_time"], 76.13e6, 1.0, m) * rate) == (
+        pytest.approx(p, rel=0.006)
+    )
 
 
 def test_recovery_within_a_pulse_window_is_said(tmp_path: Path) -> None:

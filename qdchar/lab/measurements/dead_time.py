@@ -22,7 +22,7 @@ MEASUREMENT = Measurement(
     title="detector dead time",
     run=_run,
     settings=DeadTimeSettings,
-    provides=("dead_time", "blinking_amplitude"),
+    provides=("dead_time", "dead_pulses", "blinking_amplitude"),
     roles=("light_path", "tagger", "pump_attenuator"),
     # the cavity tuning makes it, on the light that it has found
     calibration="on request",
