@@ -78,7 +78,7 @@ def _row(done: Exchange, seed: int, attack: str, seconds: float) -> list[object]
         int(made.from_counts.key_length),
         len(made.alice),
         bool(np.array_equal(made.alice, made.bob)),
-        round(made.efficiency, 4),
+        round(made.efficiency or 0.0, 4),
         round(made.key_errors.rate, 6),
         round(made.test_errors.rate, 6),
         done.unknown_bits,

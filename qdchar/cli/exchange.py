@@ -210,7 +210,8 @@ def exchange_text(done: Exchange, eavesdropper: str | None) -> str:
         f"phase error   {100 * final.phase_error:.2f} % at most",
         f"multi-photon  {final.p2_limit:.3g} per pulse before attenuation at most, exceeded with "
         f"probability {final.eps_source:.2g}",
-        f"correction    {made.leaked_bits} bit disclosed, f = {made.efficiency:.3f}",
+        f"correction    {made.leaked_bits} bit disclosed, "
+        + ("no errors" if made.efficiency is None else f"f = {made.efficiency:.3f}"),
         f"verification  equal hashes; the keys differ with probability "
         f"{final.epsilon_correctness:.2g}",
         f"secrecy       fails with probability {final.epsilon_secrecy:.2g}, all parts together",

@@ -105,15 +105,16 @@ def block_lengths(bits: int, error_rate: float) -> tuple[int, ...]:
     """Block length of each pass.
 
     The first holds about 0.7 errors a block, the second and third are spaced evenly on a
-    logarithmic scale up to 4096, the others are halves of the key (Martinez-Mateo et al. 2015,
-    section 4).
+    logarithmic scale up to 4096 (at very few errors up to 16 times the first), the others are
+    halves of the key (Martinez-Mateo et al. 2015, section 4).
     """
     if not 0 < error_rate < 0.5:
         raise UsageError(f"Cascade: an error rate of {error_rate:g}: more than 0, less than 0.5")
     longest = max(bits // 2, 1)
     start = max(math.ceil(-math.log2(error_rate) - 0.5), 1)
-    middle = math.ceil((start + 12) / 2)
-    sizes = (1 << start, 1 << middle, 1 << 12)
+    last = max(12, start + 4)
+    middle = math.ceil((start + last) / 2)
+    sizes = (1 << start, 1 << middle, 1 << last)
     return tuple(min(size, longest) for size in (*sizes, *[longest] * _HALVING_PASSES))
 
 
@@ -156,8 +157,9 @@ class ParityOracle:
         InconclusiveError
             There is no such pass or part.
         """
+        ends = np.concatenate((low, high))
         n = len(self._parity[0]) - 1
-        if number >= len(self._parity) or low.min() < 0 or high.max() > n:
+        if number >= len(self._parity) or ends.min() < 0 or ends.max() > n:
             raise InconclusiveError(
                 "exchange: a question about bits that do not exist: a message was changed"
             )

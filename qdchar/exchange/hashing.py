@@ -15,6 +15,8 @@ H. Krawczyk, Crypto 1994, https://doi.org/10.1007/3-540-48658-5_15.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import irfft, rfft
@@ -24,7 +26,11 @@ from qdchar.errors import UsageError
 Bits = NDArray[np.uint8]
 
 PART_BITS = 1 << 20
-"""Bits of key and of hash that one transform takes: about 100 MB of memory."""
+"""Bits of key and of hash that one transform takes: 16 MB."""
+
+_TOGETHER = 4
+"""Parts of the hash that are computed at the same time, in about 250 MB of memory:
+they share transforms."""
 
 _LEAST_PART = 1 << 12
 
@@ -72,19 +78,31 @@ def toeplitz_hash(
     if n == 0 or hash_bits == 0:
         return np.zeros(hash_bits, np.uint8)
     size = min(part, max(_LEAST_PART, 1 << (hash_bits - 1).bit_length()))
+
+    # from one part of the key to the next all but one are the same; one place more, because the new
+    # one comes first and must not push out what comes next
+    @lru_cache(maxsize=_TOGETHER + 1)
+    def transformed_seed(parts: int) -> NDArray[np.complex128]:
+        """Transform the seed between a part of the key and a part of the hash, `parts` later."""
+        window = _seed_bits(seed, (parts - 1) * size + n, 2 * size - 1)
+        return np.asarray(rfft(window, 2 * size))
+
     hashed = np.empty(hash_bits, np.uint8)
-    for out in range(0, hash_bits, size):
-        total = np.zeros(size + 1, np.complex128)
-        for start in range(0, n, size):
-            window = _seed_bits(seed, out - start - size + n, 2 * size - 1)
-            total += rfft(window, 2 * size) * rfft(
-                key[start : start + size].astype(np.float64), 2 * size
-            )
-        sums = irfft(total, 2 * size)[size - 1 : size - 1 + min(size, hash_bits - out)]
-        whole = np.rint(sums)
-        if np.abs(sums - whole).max() > _SAFE:
-            raise ArithmeticError("rounding errors of the Fourier transform are too large")
-        hashed[out : out + len(whole)] = whole.astype(np.int64) & 1
+    hash_parts = -(-hash_bits // size)
+    for first in range(0, hash_parts, _TOGETHER):
+        group = range(first, min(first + _TOGETHER, hash_parts))
+        totals = np.zeros((len(group), size + 1), np.complex128)
+        for j in range(-(-n // size)):
+            key_part = rfft(key[j * size : (j + 1) * size].astype(np.float64), 2 * size)
+            for total, i in zip(totals, group, strict=True):
+                total += transformed_seed(i - j) * key_part
+        for total, i in zip(totals, group, strict=True):
+            wanted = hashed[i * size : (i + 1) * size]
+            sums = irfft(total, 2 * size)[size - 1 : size - 1 + len(wanted)]
+            whole = np.rint(sums)
+            if np.abs(sums - whole).max() > _SAFE:
+                raise ArithmeticError("rounding errors of the Fourier transform are too large")
+            wanted[:] = whole.astype(np.int64) & 1
     return hashed
 
 

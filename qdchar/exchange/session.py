@@ -84,7 +84,7 @@ class MadeKey:
     leaked_bits
         Parities that Alice disclosed.
     efficiency
-        `leaked_bits` over the Shannon limit, f.
+        `leaked_bits` over the Shannon limit, f; None without errors, whose limit is 0.
     key_errors, test_errors
         Error rates of the two bases.
     sifted_pulses
@@ -101,7 +101,7 @@ class MadeKey:
     from_counts: SessionKey
     final: SessionKey
     leaked_bits: int
-    efficiency: float
+    efficiency: float | None
     key_errors: ErrorRate
     test_errors: ErrorRate
     sifted_pulses: NDArray[np.int64]
@@ -188,7 +188,7 @@ def make_key(
         _key(plan, counts, Correction(None, hash_bits)),
         _key(plan, counts, correction),
         leaked,
-        leaked / shannon if shannon else math.inf,
+        leaked / shannon if shannon > 0 else None,
         ErrorRate(errors, sifted),
         test,
         alice.pulses,

@@ -29,7 +29,7 @@ DEFAULT_BLOCK = 2e6
 """Detections of an exchange: some seconds of processor time."""
 
 _MOST_DETECTIONS = 3e7
-"""At 100 bytes for each, 3 GB of memory."""
+"""At 120 bytes for each, 4 GB of memory."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def exchange(
     if predicted.detections > _MOST_DETECTIONS:
         raise UsageError(
             f"exchange: {predicted.detections:.3g} detections need "
-            f"{100e-9 * predicted.detections:.0f} GB of memory; at most {_MOST_DETECTIONS:g}"
+            f"{120e-9 * predicted.detections:.0f} GB of memory; at most {_MOST_DETECTIONS:g}"
         )
     pattern = plan.pattern(int(alice_rng.integers(0, 2**63)))
     lab = ExchangeLab(pattern, _true_link(plan), seed, eavesdropper)

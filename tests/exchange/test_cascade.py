@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from qdchar.errors import InconclusiveError
-from qdchar.exchange.cascade import PARITIES, Schedule, Terms, block_lengths, correct
+from qdchar.errors import InconclusiveError, UsageError
+from qdchar.exchange.cascade import PARITIES, ParityOracle, Schedule, Terms, block_lengths, correct
 from qdchar.exchange.messages import Message, PublicChannel
 
 Bits = NDArray[np.uint8]
@@ -41,6 +41,36 @@ def test_corrects_at_little_more_than_the_shannon_limit(error_rate: float, seed:
     efficiency = channel.disclosed_bits(PARITIES) / len(alice) / _shannon(errors / len(alice))
     # no code can be below 1; that the blocks have powers of two as length costs up to 8 %
     assert 1 < efficiency < 1.08
+
+
+@pytest.mark.parametrize(
+    ("error_rate", "expected"),
+    # 0.7 to 1.4 errors a block, and half way to the last on a logarithmic scale
+    [
+        (0.0254, (32, 512, 4096)),
+        (0.012, (64, 512, 4096)),
+        (0.18, (4, 128, 4096)),
+        (1e-4, (8192, 32768, 131072)),
+    ],
+)
+def test_blocks_of_the_first_passes(error_rate: float, expected: tuple[int, ...]) -> None:
+    lengths = block_lengths(2**18, error_rate)
+    assert lengths[:3] == expected
+    assert set(lengths[3:]) == {2**17}
+    assert max(block_lengths(50, error_rate)) == 25
+
+
+@pytest.mark.parametrize("error_rate", [0.0, 0.5])
+def test_error_rates_that_cannot_be_corrected_are_refused(error_rate: float) -> None:
+    with pytest.raises(UsageError, match="more than 0, less than"):
+        block_lengths(1000, error_rate)
+
+
+def test_keys_without_errors_stay() -> None:
+    alice, _ = _keys(3000, 0.0, 7)
+    key, errors = _correct(alice, alice.copy(), 1e-3, PublicChannel())
+    assert np.array_equal(key, alice)
+    assert errors == 0
 
 
 @pytest.mark.parametrize("guess", [0.008, 0.09])
@@ -96,6 +126,18 @@ def test_orders_are_permutations_with_their_inverses() -> None:
         assert np.array_equal(np.sort(order), np.arange(777))
         assert np.array_equal(place[order], np.arange(777))
     assert not np.array_equal(schedule.order[1], schedule.order[2])
+
+
+@pytest.mark.parametrize(
+    ("number", "low", "high"), [(14, 0, 5), (1, -1, 5), (1, 3, 101), (1, 200, 5), (1, 7, -2)]
+)
+def test_questions_about_bits_that_do_not_exist_are_refused(
+    number: int, low: int, high: int
+) -> None:
+    oracle = ParityOracle(np.ones(100, np.uint8), Schedule.of(100, Terms(0.03, seed=1)))
+    assert oracle.of_parts(1, np.array([3], np.int32), np.array([8], np.int32)).tolist() == [1]
+    with pytest.raises(InconclusiveError, match="do not exist"):
+        oracle.of_parts(number, np.array([low], np.int32), np.array([high], np.int32))
 
 
 @pytest.mark.parametrize("which", [0, 3, 20, 60])

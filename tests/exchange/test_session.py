@@ -167,10 +167,15 @@ def test_the_command_writes_keys_and_picture(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["exchange", "--out", str(tmp_path), "--loss", "3", "--block", "2e5", "--json"]
-    assert run(arguments) == 0
+    assert run([*arguments, "--eavesdropper", "splitting"]) == 0
     out = capsys.readouterr().out
     line = json.loads(out.splitlines()[-1])
     assert "not authenticated" in out
+    assert f"knows {line['tapped_bits']} sifted bits" in out
+    disclosed = sum(sent["disclosed_bits"] for sent in line["messages"].values())
+    assert disclosed == line["leaked_bits"] + 50
+    assert line["unknown_bits"] == line["counts"]["sifted"] - line["tapped_bits"] - disclosed
+    assert line["made"]["key_length"] < line["unknown_bits"]
     (folder,) = tmp_path.iterdir()
     alice, bob = (folder / f"{side}.key" for side in ("alice", "bob"))
     assert alice.read_bytes() == bob.read_bytes()
@@ -179,6 +184,22 @@ def test_the_command_writes_keys_and_picture(
     assert (folder / "exchange.png").stat().st_size > 10_000
     assert json.loads((folder / "exchange.json").read_text())["counts"] == line["counts"]
     assert line["made"]["identical"] is True
+
+
+def test_the_command_ends_with_10_where_an_attack_leaves_no_key(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    link = tmp_path / "link.toml"
+    link.write_text("channel_loss = 2.0\nmisalignment = 0.01\nblock = 1e5\n", encoding="utf-8")
+    arguments = ["exchange", "--link", str(link), "--eavesdropper", "intercept=0.9"]
+    assert run([*arguments, "--out", str(tmp_path / "runs"), "--json"]) == 10
+    out = capsys.readouterr().out
+    line = json.loads(out.splitlines()[-1])
+    assert "there is no key" in out
+    assert line["made"]["key_length"] == line["from_counts"]["key_length"] == 0
+    assert line["qber"]["z"]["value"] == pytest.approx(0.01 + 0.9 * (0.25 - 0.005), abs=0.01)
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert not list(folder.glob("*.key"))
 
 
 @pytest.mark.parametrize("attack", ["intercept", "intercept=half", "intercept=2", "tickle"])
