@@ -178,6 +178,7 @@ def main() -> None:
             print(f"{file}: not there, left out", file=sys.stderr)
             continue
         outcomes.append(run(case, arguments.data))
+        print(table(outcomes[-1:]).splitlines()[-1], flush=True)
     with tempfile.TemporaryDirectory() as folder:
         if (arguments.data / "tcspc.hdf5").exists() and not arguments.only:
             target = str(Path(folder) / "out.h5")
@@ -185,7 +186,6 @@ def main() -> None:
             done = run(Case(("convert", source, target)), arguments.data)
             print(f"convert tcspc.hdf5: exit code {done.exit_code}; {done.said}", file=sys.stderr)
     text = table(outcomes)
-    print(text)
     wrong = sum(o.verdict == "WRONG" for o in outcomes)
     print(f"{len(outcomes)} commands, {wrong} wrong with exit code 0")
     if arguments.write and not arguments.only:
