@@ -231,7 +231,7 @@ def test_a_disk_without_room_for_the_tags_is_refused(
     free.free = 39_300_000
     preflight.check(lab, MEASUREMENTS, Recipe(), names, folder=tmp_path)
     free.free = 39_100_000
-    with pytest.raises(UsageError, match=r"GB free, 0\.039 GB needed"):
+    with pytest.raises(UsageError, match=r"GB free, 0\.039 GB needed .* \(recipe\)"):
         preflight.check(lab, MEASUREMENTS, Recipe(), names, folder=tmp_path)
     # a fainter source, and longer recordings, as the recipe says
     preflight.check(lab, MEASUREMENTS, Recipe(tag_rate_Hz=1.9e7), names, folder=tmp_path)
