@@ -17,12 +17,12 @@ from typing import Protocol, Self, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel
 
 from qdchar.errors import RecordError, RunFolderError, UsageError
 from qdchar.files import MAX_TABLE_BYTES, read_text, writing
 from qdchar.roles import Counts
 from qdchar.text_table import TextTable, parse_text_table, unit_of
+from qdchar.toml_table import TomlTable
 
 _MAGIC = "# qdchar scan 1"
 _MOST_CLICKS = 2.0**53
@@ -32,7 +32,7 @@ _SMALLEST, _LARGEST = 1e-30, 1e12
 _SHORTEST_S, _LONGEST_S = 1e-12, 1e9
 
 
-class Settings(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
+class Settings(TomlTable):
     """What a protocol can be asked; each protocol has its own, a recipe file may change them."""
 
 

@@ -260,6 +260,6 @@ def _too_full(recipe: Recipe, chosen: Iterable[Measurement[Any]], folder: Path) 
     if free < needed:
         yield (
             f"{folder}: {1e-9 * free:.2g} GB free, {1e-9 * needed:.2g} GB needed for {seconds:.3g} "
-            f"s of time tags at {1e-6 * recipe.tag_rate_Hz:.3g} M/s ({recipe.origin}); free some room, "
-            "give another --out, or lower tag_rate_Hz in the recipe if the source is fainter"
+            f"s of time tags at {1e-6 * recipe.tag_rate_Hz:.3g} M/s ({recipe.origin}); free some "
+            "room, give another --out, or lower tag_rate_Hz in the recipe if the source is fainter"
         )

@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+from pydantic import ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from qdchar.errors import UsageError
 from qdchar.files import read_toml
 from qdchar.interrupt import INTERRUPTS
 from qdchar.record import explain
+from qdchar.toml_table import TomlTable
 
 from .dotted_path import load_object
 
@@ -23,7 +24,7 @@ Policy = Literal["hold", "make_safe", "ramp_ground", "block"]
 name of what that does to a piezo or a shutter."""
 
 
-class Certificate(BaseModel):
+class Certificate(TomlTable):
     """A calibration that the lab relies on.
 
     Attributes
@@ -33,13 +34,11 @@ class Certificate(BaseModel):
         part of `u` that comes from it, with its sign. The rest of `u` is the certificate's own.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     value: FiniteFloat
     u: FiniteFloat = Field(ge=0)
     unit: str
     certificate: str = ""
-    shared: dict[str, FiniteFloat] = {}
+    shared: dict[str, FiniteFloat] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _shared_is_part_of_u(self) -> Certificate:
@@ -56,7 +55,7 @@ class Certificate(BaseModel):
         return math.sqrt(self.u - shared) * math.sqrt(self.u + shared)  # no square may overflow
 
 
-class InstrumentTable(BaseModel):
+class InstrumentTable(TomlTable):
     """A ``[links.NAME]`` table: the connection to a controller that several roles share.
 
     It has nothing to do with `qdchar.link`, the optical link of a key rate. Keys that are not named
@@ -78,7 +77,7 @@ class RoleTable(InstrumentTable):
     on_interrupt: Policy = "make_safe"
 
 
-class StationFile(BaseModel):
+class StationFile(TomlTable):
     """The station file as it stands.
 
     Attributes
@@ -87,15 +86,13 @@ class StationFile(BaseModel):
         The lab's own measurements: name to ``"module:NAME"``, a file beside the station file.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     name: str
     source: str
     wavelength_m: FiniteFloat = Field(gt=100e-9, lt=10e-6)
     nominal_clock_Hz: FiniteFloat = Field(gt=0)
-    calibrations: dict[str, Certificate] = {}
-    links: dict[str, InstrumentTable] = {}
-    measurements: dict[str, str] = {}
+    calibrations: dict[str, Certificate] = Field(default_factory=dict)
+    links: dict[str, InstrumentTable] = Field(default_factory=dict)
+    measurements: dict[str, str] = Field(default_factory=dict)
     roles: dict[str, RoleTable]
 
 

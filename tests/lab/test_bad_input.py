@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -99,3 +100,43 @@ def test_a_pass_whose_cell_is_longer_than_csv_allows_is_refused(
     file.write_text("time_s,loss_dB\n0," + "1" * 200_000 + "\n")
     assert run(["keyrate", "--pass", str(file)]) == 2
     assert "pass.csv" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["station", "recipe", "link", "session"])
+def test_true_is_no_number(
+    kind: str, sound: dict[str, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Pydantic takes true for 1: a certificate with ``u = true`` had an uncertainty of 1."""
+    lines = sound[kind].read_text().splitlines()
+    numbers = [k for k, line in enumerate(lines) if re.fullmatch(r"\w+ = [-\d_.e+]+", line)]
+    assert len(numbers) >= 2
+    for k in numbers[:: max(len(numbers) // 12, 1)]:
+        key = lines[k].partition(" ")[0]
+        file = tmp_path / f"{k}.toml"
+        file.write_text("\n".join([*lines[:k], f"{key} = true", *lines[k + 1 :]]))
+        assert run(arguments(kind, file, sound, tmp_path / "runs")) == 2, lines[k]
+        assert key in capfd.readouterr().err
+        # where a list or a table of numbers is allowed, too
+        file.write_text("\n".join([*lines[:k], f"{key} = [true]", *lines[k + 1 :]]))
+        assert run(arguments(kind, file, sound, tmp_path / "runs")) == 2, lines[k]
+        assert key in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("number", ["inf", "1e300", "-1", "0"])
+def test_a_session_sent_a_number_of_pulses(
+    number: str, sound: dict[str, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    text = re.sub(r"pulses_sent = \S+", f"pulses_sent = {number}", sound["session"].read_text())
+    file = tmp_path / "session.toml"
+    file.write_text(text)
+    assert run(["keyrate", "--counts", str(file)]) == 2
+    assert "pulses_sent" in capfd.readouterr().err
+
+
+def test_a_block_that_is_longer_than_any_link_lives_is_refused(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "link.toml"
+    file.write_text("block = 1e300\n")
+    assert run(["keyrate", "--link", str(file)]) == 2
+    assert "asymptotic" in capfd.readouterr().err

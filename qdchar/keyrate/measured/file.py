@@ -39,11 +39,12 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, ValidationError
 
 from qdchar.errors import UsageError
 from qdchar.files import read_toml
 from qdchar.link import Link
+from qdchar.toml_table import TomlTable
 
 from ..decoy.coherent_bounds import Intensities
 from ..decoy.finite_key import DecoyCounts
@@ -66,11 +67,7 @@ Count = Annotated[int, AfterValidator(_counts_single_clicks)]
 Counts = Count | tuple[Count, ...]
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class CountTable(_Table):
+class CountTable(TomlTable):
     """The counts, one number each or one a setting; see the module's text."""
 
     sifted: Counts
@@ -81,7 +78,7 @@ class CountTable(_Table):
     crossed_right: Counts | None = None
 
 
-class CorrectionTable(_Table):
+class CorrectionTable(TomlTable):
     """What error correction and verification disclosed; see the module's text."""
 
     leaked_bits: Count | None = None
@@ -89,7 +86,7 @@ class CorrectionTable(_Table):
     verified: bool = True
 
 
-class SettingTable(_Table):
+class SettingTable(TomlTable):
     """What the decoy settings are, strongest first."""
 
     share: tuple[float, ...]
@@ -98,7 +95,7 @@ class SettingTable(_Table):
     p3_max: float = 0.0
 
 
-class SessionFile(_Table):
+class SessionFile(TomlTable):
     """A session: light, protocol, what Alice set, and what was counted."""
 
     light: Literal["single-photon", "attenuator", "coherent"]

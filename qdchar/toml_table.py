@@ -1,0 +1,26 @@
+"""A table of a TOML file that somebody wrote: what every one of them refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationInfo, field_validator
+
+
+class TomlTable(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
+    """A table of a file that somebody wrote: known keys, finite numbers, no true for a number."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_value(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse true and false where a number is meant: pydantic takes them for 1 and 0."""
+        if "bool" in str(cls.model_fields[str(info.field_name)].annotation):
+            return value
+        within = value if isinstance(value, Mapping) else dict.fromkeys([""], value)
+        for key, given in within.items():
+            values = given if isinstance(given, list) else [given]
+            if any(isinstance(v, bool) for v in values):
+                where = f"{key}: " if key else ""
+                raise ValueError(f"{where}true and false are no values of this key")
+        return value
