@@ -23,9 +23,8 @@ from .detection.pulsed_run import open_run
 from .statistics.intervals import LEVEL_68, LEVEL_95, rectangular
 
 _GRADUAL = 0.1
-"""Sum of r (1 - r) of the efficiencies r after a click beyond which a recovery is too gradual for
-R = p/(1 + m p): a rate is off by that times p^2, and clicks while a detector recovers favour late
-photons of a pulse."""
+"""Largest efficiency that may come back before the last pulse at which something is missing; beyond
+it R = p/(1 + m p) does not hold."""
 
 
 def source_on_fraction(amplitude: Estimate | None) -> Estimate:

@@ -13,7 +13,7 @@ splitter included, by which the mean photon number is divided.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,8 @@ _MAX_DIFFERENCE = 3.0
 """Largest difference of certificate and measurement [standard uncertainties]."""
 _MIN_P_VALUE = 1e-3
 """Probability of the chi2 below which the clicks are not proportional to the power."""
+_TRIED = 401
+"""Dead pulses that are tried between two whole numbers."""
 
 
 def analyse(
@@ -87,16 +89,16 @@ def analyse(
     detects in a pulse. A dead time that always ends between the same two pulses is a whole number m
     of pulses, so p = R/(1 - m R) is exact. One efficiency is fitted to all powers; the scatter
     about it is compared with counting and reading noise.
+
+    Where the source's m is not whole, a detector recovers while a pulse comes; which part of the
+    laser's pulse it sees then is another matter, so that m is fitted between the whole numbers.
     """
     pulses = scan.dwell_s * clock_rate_Hz
-    p = click_probability(scan.clicks / pulses[:, None], dead_pulses)
     if not scan.clicks.any():
         raise InconclusiveError(
             f"{scan.file}: no click in the laser's path. Is it connected, and is the shutter open?"
         )
     dark = dark_count_rate.value / clock_rate_Hz
-    detected = -np.log1p(-p).sum(axis=1) - dark
-    counting = (p * (1.0 + dead_pulses * p) / (1.0 - p)).sum(axis=1) / pulses
     per_reading = _photons_per_reading(
         wavelength_m,
         clock_rate_Hz,
@@ -104,9 +106,24 @@ def analyse(
         0.0 if path_attenuation is None else path_attenuation.value,
     )
     photons = scan.x * per_reading
-    value, variance, weights = _slope(photons, detected, counting, reading_u_rel)
-    pulls = (detected - value * photons) * np.sqrt(weights)
-    chi2, dof = float(np.sum(pulls**2)), len(scan) - 1
+
+    def line(m: float) -> _Line:
+        p = click_probability(scan.clicks / pulses[:, None], m)
+        detected = -np.log1p(-p).sum(axis=1) - dark
+        counting = (p * (1.0 + m * p) / (1.0 - p)).sum(axis=1) / pulses
+        return _line(photons, detected, counting, reading_u_rel)
+
+    best, dof, recovery = line(dead_pulses), len(scan) - 1, []
+    if not float(dead_pulses).is_integer():
+        lines = [line(float(m)) for m in np.linspace(*_whole_about(dead_pulses), _TRIED)]
+        best, dof = min(lines, key=lambda tried: tried.chi2), dof - 1
+        near = [tried.slope for tried in lines if tried.chi2 <= best.chi2 + 1.0]
+        recovery = [
+            Contribution(
+                f"recovery while a pulse comes, {scan.file.name}", 0.5 * (max(near) - min(near))
+            )
+        ]
+    value, variance, chi2 = best.slope, best.variance, best.chi2
 
     problems = []
     if dof > 0 and stats.chi2.sf(chi2, dof) < _MIN_P_VALUE:
@@ -116,10 +133,11 @@ def analyse(
             "efficiency with their rate, do they recover gradually?"
         )
         variance *= chi2 / dof
-    fit = _fit(scan, detected, value, per_reading, weights, pulls, variance)
+    fit = _fit(scan, best, per_reading, variance, dof)
     if path_attenuation is None:
         return Result((), (fit,), tuple(problems))
-    slope_dark = float(-np.sum(weights * photons) / np.sum(weights * photons**2)) / clock_rate_Hz
+    w = best.weights
+    slope_dark = float(-np.sum(w * photons) / np.sum(w * photons**2)) / clock_rate_Hz
     estimate = Estimate(
         name="detector_efficiency_measured",
         value=value,
@@ -127,6 +145,7 @@ def analyse(
         plane="fibre to click",
         budget=(
             Contribution(f"laser counts and readings, {scan.file.name}", math.sqrt(variance)),
+            *recovery,
             *propagate(
                 [
                     (power_gain, -value / power_gain.value),
@@ -161,13 +180,33 @@ def _photons_per_reading(
     return float(gain * 10.0 ** (-0.1 * attenuation_dB) / photon_J / clock_rate_Hz)
 
 
-def _slope(x: Array, y: Array, counting: Array, x_u_rel: float) -> tuple[float, float, Array]:
-    """Slope through zero with errors in both coordinates: value, variance and weights."""
+@dataclass(frozen=True)
+class _Line:
+    """Detected photons proportional to the power: the slope, and what it was found from."""
+
+    slope: float
+    variance: float
+    weights: Array
+    detected: Array
+    pulls: Array
+
+    @property
+    def chi2(self) -> float:
+        return float(np.sum(self.pulls**2))
+
+
+def _line(x: Array, y: Array, counting: Array, x_u_rel: float) -> _Line:
+    """Fit a line through zero with errors in both coordinates."""
     slope = float(np.sum(y) / np.sum(x))
     for _ in range(3):  # the weights depend on the slope, weakly
         weights = 1.0 / (counting + np.square(slope * x * x_u_rel))
         slope = float(np.sum(weights * x * y) / np.sum(weights * x**2))
-    return slope, float(1.0 / np.sum(weights * x**2)), weights
+    pulls = (y - slope * x) * np.sqrt(weights)
+    return _Line(slope, float(1.0 / np.sum(weights * x**2)), weights, y, pulls)
+
+
+def _whole_about(dead_pulses: float) -> tuple[float, float]:
+    return math.floor(dead_pulses), math.ceil(dead_pulses)
 
 
 def _difference(measured: Estimate, certificate: Estimate) -> float:
@@ -179,34 +218,32 @@ def _difference(measured: Estimate, certificate: Estimate) -> float:
 
 def _fit(
     scan: Scan,
-    detected: Array,
-    value: float,
+    best: _Line,
     per_reading: float,
-    weights: Array,
-    pulls: Array,
     variance: float,
+    dof: int,
 ) -> Fit:
     line = np.array([0.0, float(scan.x.max())])
     return Fit(
         model="detected photons proportional to power",
         names=("detector_efficiency_measured",),
-        values=np.array([value]),
+        values=np.array([best.slope]),
         covariance=np.array([[variance]]),
         statistic="chi2",
-        minimum=float(np.sum(pulls**2)),
-        dof=len(scan) - 1,
+        minimum=best.chi2,
+        dof=dof,
         curves=(
             Curve(
                 title="Detectors on a laser of known power",
                 x_label="reading of the power monitor (W)",
                 y_label="photons detected per pulse",
                 x=scan.x,
-                y=detected,
-                u_y=1.0 / np.sqrt(weights),
-                model=value * per_reading * scan.x,
-                residuals=pulls,
+                y=best.detected,
+                u_y=1.0 / np.sqrt(best.weights),
+                model=best.slope * per_reading * scan.x,
+                residuals=best.pulls,
                 x_line=line,
-                y_line=value * per_reading * line,
+                y_line=best.slope * per_reading * line,
             ),
         ),
     )

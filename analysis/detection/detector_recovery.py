@@ -62,9 +62,12 @@ class DetectorRecovery:
 
     @property
     def gradual(self) -> float:
-        """Sum of r (1 - r) of the efficiencies: by how much R = p/(1 + m p) is off, over p^2."""
-        r = self.until_recovered
-        return float(np.sum(r * (1.0 - r)))
+        """Efficiency that comes back before the last pulse at which something is missing.
+
+        If all of it comes back there, while a pulse comes, R = p/(1 + m p) is exact: the mean gap
+        between clicks is the 1/p of a detector that is live at once, and what is missing.
+        """
+        return float(np.sum(self.until_recovered[:-1]))
 
 
 def recovery_from_gaps(gaps: Sequence[int] | NDArray[np.int64], clicks: int) -> DetectorRecovery:

@@ -103,13 +103,15 @@ def test_gradual_recovery_is_measured_and_said() -> None:
     assert r.dead_pulses == pytest.approx(5 - back[:5].sum(), abs=0.02)
 
 
-@pytest.mark.parametrize(("back_at_3", "said"), [(0.93, False), (0.5, True)])
-def test_a_recovery_that_is_almost_over_when_a_pulse_comes_is_reckoned_with(
-    tmp_path: Path, back_at_3: float, said: bool
+@pytest.mark.parametrize(
+    ("back", "said"), [([0, 0, 0.93], False), ([0, 0, 0.5], False), ([0, 0.4, 0.8], True)]
+)
+def test_a_recovery_while_a_pulse_comes_is_reckoned_with(
+    tmp_path: Path, back: list[float], said: bool
 ) -> None:
     """Clicks of a renewal process; the mean gap is 1/p and what the dead pulses add."""
     p, pulses, rng = 0.2, 3_000_000, np.random.default_rng(16)
-    hazard = p * np.array([0.0, 0.0, back_at_3] + [1.0] * 197)
+    hazard = p * np.array(back + [1.0] * 197)
     gap_of = np.cumsum(hazard * np.concatenate([[1.0], np.cumprod(1.0 - hazard)[:-1]]))
     clicks = []
     for channel in (A, B):
@@ -127,21 +129,22 @@ def test_a_recovery_that_is_almost_over_when_a_pulse_comes_is_reckoned_with(
     run = TagRun(About("test"), tmp_path / "run.h5", A, B, SYNC, 1000, span * 1e-12)
     result = dead_time.analyse(run)
     m = result["dead_pulses"]
-    assert m.value == pytest.approx(3.0 - back_at_3, abs=0.01)
+    assert m.value == pytest.approx(3.0 - sum(back), abs=0.01)
     assert 0.0 < m.u < 0.02
     assert any("gradually" in problem for problem in result.problems) is said
     rate = (len(clicks[0][0]) + len(clicks[1][0])) / 2 / pulses
-    assert rate / (1.0 - dead_time.dead_pulses(result["dead_time"], 76.13e6, 1.0, m) * rate) == (
-        pytest.approx(p, rel=0.006)
-    )
+    live = rate / (1.0 - dead_time.dead_pulses(result["dead_time"], 76.13e6, 1.0, m) * rate)
+    if not said:
+        assert live == pytest.approx(p, rel=0.005)
 
 
-def test_recovery_within_a_pulse_window_is_said(tmp_path: Path) -> None:
+def test_recovery_within_a_pulse_window_is_part_of_a_pulse(tmp_path: Path) -> None:
     # 26.3 ns is two periods and 29 ps: of a long decay, late photons are seen and early ones not
     rng = np.random.default_rng(7)
     run = record(tmp_path, "run", rng, 300_000, replace(BRIGHT, dead_ps=26_300, lifetime_ps=300))
     result = dead_time.analyse(run)
-    assert "gradually" in result.problems[0]
+    assert not result.problems
+    assert 1.2 < result["dead_pulses"].value < 1.8
 
 
 def test_too_few_clicks_are_refused(tmp_path: Path) -> None:

@@ -150,6 +150,29 @@ def efficiency(scan: Scan, gain: float, u: float = 0.01) -> Estimate:
     )["detector_efficiency_measured"]
 
 
+@pytest.mark.parametrize("of_laser", [2.0, 2.35, 2.8])
+def test_dead_pulses_that_are_not_whole_are_those_of_the_laser(of_laser: float) -> None:
+    """The source's 2.5 says only that the laser's are 2 to 3; up to 0.3 photons a pulse."""
+    scan = scan_of_readings(np.geomspace(0.5e-9, 10e-9, 5), 1.2)
+    p = scan.clicks / (scan.dwell_s[:, None] * CLOCK_HZ)
+    clicks = np.rint(p / (1.0 + of_laser * p) * scan.dwell_s[:, None] * CLOCK_HZ)
+    result = analyse(
+        replace(scan, clicks=clicks.astype(np.int64)),
+        clock_rate_Hz=CLOCK_HZ,
+        dead_pulses=2.5,
+        wavelength_m=WAVELENGTH_M,
+        power_gain=given("power_meter_gain", 1.2, 0.01),
+        path_attenuation=given("laser_path_attenuation", PATH_DB, 0.05),
+        dark_count_rate=given("dark_count_rate", 0.0, 1.0),
+        reading_u_rel=READING,
+    )
+    assert not result.problems
+    found = result["detector_efficiency_measured"]
+    assert found.value == pytest.approx(ETA, rel=1e-3)
+    recovery = next(c.u for c in found.budget if c.source.startswith("recovery while"))
+    assert 1e-4 * ETA < recovery < 0.01 * ETA
+
+
 @pytest.mark.parametrize(("loss_per_Mcps", "named"), [(0.0, False), (0.002, True)])
 def test_without_the_path_s_certificate_there_is_its_linearity(
     loss_per_Mcps: float, named: bool
