@@ -40,6 +40,10 @@ compiled = nb.njit(cache=True, nogil=True)
 FRAME_BITS = 1 << 18
 """Bits that are corrected together: longer frames disclose little less, and need more memory."""
 
+_HALVING_PASSES = 11
+"""Passes with blocks of half a frame. Each finds what is left with probability 1/2 or more, and
+costs two parities if nothing is."""
+
 PARITIES = "parities"
 """Subject of the messages that disclose bits of the key."""
 
@@ -104,9 +108,9 @@ class Schedule:
 def block_lengths(bits: int, error_rate: float) -> tuple[int, ...]:
     """Block length of each pass.
 
-    The first holds about 0.7 errors a block, the second and third are spaced evenly on a
-    logarithmic scale up to 4096 (at very few errors up to 16 times the first), the others are
-    halves of the key (Martinez-Mateo et al. 2015, section 4).
+    A block of the first holds 0.7 to 1.4 errors; those of the second and third are spaced evenly
+    on a logarithmic scale up to 4096 bits (at very few errors up to 16 times the first), the others
+    are halves of the key: after what Martinez-Mateo et al. recommend.
     """
     if not 0 < error_rate < 0.5:
         raise UsageError(f"Cascade: an error rate of {error_rate:g}: more than 0, less than 0.5")
@@ -116,9 +120,6 @@ def block_lengths(bits: int, error_rate: float) -> tuple[int, ...]:
     middle = math.ceil((start + last) / 2)
     sizes = (1 << start, 1 << middle, 1 << last)
     return tuple(min(size, longest) for size in (*sizes, *[longest] * _HALVING_PASSES))
-
-
-_HALVING_PASSES = 11
 
 
 @compiled
