@@ -338,15 +338,33 @@ class LightLog:
                 f"{CHANGES[then.name]}?"
             )
 
-    def add_width(self, run: TagRun, width_s: float, first: TagRun, first_width_s: float) -> None:
+    def add_width(
+        self,
+        run: TagRun,
+        width_s: float,
+        first: TagRun,
+        first_width_s: float,
+        off_resonance: float = 0.0,
+    ) -> None:
         """Compare the width of the light pulses with that in the first recording.
 
+        Parameters
+        ----------
+        run, width_s
+            The recording and its width [s].
+        first, first_width_s
+            The first recording and its width [s].
+        off_resonance
+            How much longer the lifetime can be because the cavity's lock is not exact, relative.
+
+        Notes
+        -----
         The middle 68 % of N clicks have a width with a relative standard uncertainty of about
         1/sqrt(N), exactly 0.97/sqrt(N) for a Gaussian pulse.
         """
         change = width_s / first_width_s - 1.0
         u = math.hypot(*(1.0 / math.sqrt(float(r.clicks.sum())) for r in (run, first)))
-        if abs(change) > max(WIDTH_CHANGE, SIGNIFICANT * u):
+        if abs(change) > max(WIDTH_CHANGE, SIGNIFICANT * u) + off_resonance:
             self.doubts.append(
                 f"{run.file.name}: the width of the pulses is {100 * change:+.0f} % against that "
                 f"in {first.file.name}: is the cavity off resonance (drift since its lock), or did "
