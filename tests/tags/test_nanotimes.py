@@ -13,7 +13,7 @@ from qdchar.analysis import lifetime
 from qdchar.cli import run as qdchar
 from qdchar.cli.info import info
 from qdchar.errors import RecordError
-from qdchar.tags import open_tags
+from qdchar.tags import TagWriter, open_tags
 
 UNIT_S, STEP_S = 12.5e-9, 16e-12
 
@@ -116,3 +116,34 @@ def test_a_file_that_phconvert_writes(tmp_path: Path) -> None:
     )
     ours = np.concatenate([c.times_ps for c in open_tags(file).chunks()])
     assert np.array_equal(ours, np.sort(pulse * 12_500 + nano.astype(np.int64) * 16))
+
+
+_NUMBERS = ("timestamps_specs/timestamps_unit", "nanotimes_specs/tcspc_unit", "user/qdchar/span_ps")
+
+
+@pytest.mark.parametrize("rate_Hz", [0.0, -80e6, np.nan])
+def test_a_rate_that_no_laser_has_is_named(rate_Hz: float, tmp_path: Path) -> None:
+    file = _write(tmp_path / "t.h5", *_clicks(np.random.default_rng(1), 100), rate_Hz=rate_Hz)
+    with pytest.raises(RecordError, match="laser_repetition_rate"):
+        open_tags(file)
+
+
+@pytest.mark.parametrize("what", ["group", "text", "complex", "pair", "claims 7 PiB"])
+@pytest.mark.parametrize("name", ["timestamps", "detectors", "nanotimes", *_NUMBERS])
+def test_an_item_of_another_kind_is_named(name: str, what: str, tmp_path: Path) -> None:
+    """Such as a group where a row is meant, or one number that claims 10^15."""
+    file = _write(tmp_path / "t.h5", *_clicks(np.random.default_rng(1), 100))
+    if name.startswith("user"):
+        with TagWriter(file := tmp_path / "own.h5", resolution_ps=1.0) as writer:
+            writer.append(np.arange(5), np.zeros(5, np.uint8))
+    place = name if name.startswith("user") else f"photon_data/{name}"
+    with h5py.File(file, "a") as out:
+        del out[place]
+        if what == "group":
+            out.create_group(place)
+        elif what == "claims 7 PiB":
+            out.create_dataset(place, shape=(10**15,), dtype="i8", chunks=(1000,))
+        else:
+            out[place] = {"text": b"abc", "complex": 1j, "pair": np.zeros((2, 2))}[what]
+    with pytest.raises(RecordError, match=name.rpartition("/")[2]):
+        open_tags(file)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from qdchar.errors import RecordError
 
 from ..source import CHUNK_TAGS, TagChunk, TagMetadata, TimeOrder, in_time_order
+from .photon_hdf5_items import number_of, row_of
 from .photon_hdf5_nanotimes import Nanotimes, read_nanotimes
 from .photon_hdf5_recovery import AsClosed, is_marked_open
 from .photon_hdf5_tail import read_tail
@@ -94,14 +95,9 @@ class StoredTags:
 
     def _read_head(self, file: h5py.File) -> None:
         data = file["photon_data"]
-        timestamps, detectors = data["timestamps"], data["detectors"]
-        unit_s = float(data["timestamps_specs/timestamps_unit"][()])
+        timestamps, detectors = row_of(data, "timestamps"), row_of(data, "detectors")
+        unit_s = number_of(data, "timestamps_specs/timestamps_unit")
         for dataset in (timestamps, detectors):
-            if dataset.ndim != 1 or dataset.dtype.kind not in "iu" or dataset.dtype.itemsize > 8:
-                raise RecordError(
-                    f"{self.path}: {dataset.name} is {dataset.dtype} of shape {dataset.shape}; "
-                    "wanted one row of integers"
-                )
             _refuse_large_chunks(self.path, dataset)
         # The two are written one after the other: after a kill one may be a block ahead.
         self._length = self._stored = min(len(timestamps), len(detectors))
@@ -117,7 +113,10 @@ class StoredTags:
             user = file["user/qdchar"]
             about = json.loads(bytes(user.attrs["about"]))
             self._resolution = float(about["resolution_ps"])
-            begin, end, check = (int(value) for value in user["span_ps"][:])
+            span_ps = row_of(user, "span_ps")
+            if len(span_ps) != 3:
+                raise ValueError(f"{span_ps.name} has {len(span_ps)} numbers, not 3")
+            begin, end, check = (int(value) for value in span_ps[:])
             if begin ^ end != check or begin > end or unit_s != about["timestamps_unit"]:
                 raise RecordError(
                     f"{self.path}: time covered ({begin} to {end} ps) or unit ({unit_s:g} s) do "

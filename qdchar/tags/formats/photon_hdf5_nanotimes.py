@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from qdchar.errors import RecordError
 
+from .photon_hdf5_items import number_of, row_of
+
 _MAX_DIFFERENCE = 0.01
 """Largest relative difference of macro time and laser period that are the same clock."""
 
@@ -71,20 +73,22 @@ def read_nanotimes(path: Path, file: h5py.File, unit_ps: float) -> tuple[Nanotim
     data = file["photon_data"]
     if "nanotimes" not in data:
         return None, ""
-    nanotimes = data["nanotimes"]
-    if nanotimes.ndim != 1 or nanotimes.dtype.kind not in "iu":
-        raise RecordError(f"{path}: nanotimes are {nanotimes.dtype}, wanted one row of integers")
+    nanotimes = row_of(data, "nanotimes")
     if len(nanotimes) != len(data["timestamps"]):
         raise RecordError(
             f"{path}: {len(nanotimes)} nanotimes for {len(data['timestamps'])} timestamps"
         )
     if "tcspc_unit" not in data.get("nanotimes_specs", {}):
         raise RecordError(f"{path}: nanotimes without their unit, nanotimes_specs/tcspc_unit")
-    step_ps = float(data["nanotimes_specs/tcspc_unit"][()]) * 1e12
+    step_ps = number_of(data, "nanotimes_specs/tcspc_unit") * 1e12
     if not 1e-3 <= step_ps < unit_ps:
         raise RecordError(f"{path}: tcspc_unit of {step_ps:g} ps, timestamps_unit {unit_ps:g} ps")
-    rate = data.get("measurement_specs/laser_repetition_rate")
-    period_ps = unit_ps if rate is None else 1e12 / float(rate[()])
+    period_ps, rate = unit_ps, "measurement_specs/laser_repetition_rate"
+    if rate in data:
+        rate_Hz = number_of(data, rate)
+        if not 1.0 <= rate_Hz <= 1e12:
+            raise RecordError(f"{path}: laser_repetition_rate of {rate_Hz:g} Hz")
+        period_ps = 1e12 / rate_Hz
     if abs(period_ps / unit_ps - 1.0) > _MAX_DIFFERENCE:
         return None, (
             f"nanotimes are not used: the macro time counts {unit_ps / 1e3:g} ns, the laser's "
