@@ -160,7 +160,7 @@ def main() -> int:
     kinds = options.kinds.split(",")
     codes: dict[str, Counter[int]] = {kind: Counter() for kind in kinds}
     bad: Counter[str] = Counter()
-    begun = time.monotonic()
+    begun, made_by = time.monotonic(), raw_draws.tree()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         sound = sound_files(folder)
@@ -180,7 +180,7 @@ def main() -> int:
         "# How commands end on changed input files",
         "",
         f"Written by `python validation/mutated_input.py --count {options.count} --others "
-        f"{options.others} --write`. Tree: {raw_draws.tree()}. Files by kind and exit code; bad: a "
+        f"{options.others} --write`. Tree: {made_by}. Files by kind and exit code; bad: a "
         f"traceback, exit code 1, more than {SLOWEST_S} s of processor time or "
         f"{MOST_BYTES >> 30} GiB, a process that died, or a refusal that does not name the file.",
         "",

@@ -60,6 +60,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="ways whose name contains this")
     parser.add_argument("--write", action="store_true", help="replace the committed table")
     options = parser.parse_args()
+    made_by = raw_draws.tree()
     rows, again, wrong = [], [], 0
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "lab").mkdir()
@@ -77,7 +78,7 @@ def main() -> int:
             "# What every way out of a measurement leaves",
             "",
             "Written by `python validation/ways_out.py --write`. "
-            f"Tree: {raw_draws.tree()}. The policy stands for what happens; the opposite one for "
+            f"Tree: {made_by}. The policy stands for what happens; the opposite one for "
             "everything else. With `hold` the piezo stays where the sweep or the lock left it and "
             "the shutter is open; with `ramp_ground` it is at 0 V and the shutter closed. Where "
             "the link is dead nobody can move the piezo: exit code 22, and the message names it.",
