@@ -348,9 +348,9 @@ def _of_tags(draws: pd.DataFrame) -> Iterator[str]:
     if not len(draws):
         return
     yield (
-        f"Recordings of {TAGS_PER_S:,} tags a second, killed (SIGKILL) within their first two "
-        "seconds. Missing: age, at the kill, of the oldest block that was appended and is not in "
-        "the file."
+        f"Recordings that {TAGS_PER_S:,} tags a second are offered to, killed (SIGKILL) within two "
+        "seconds of their first block. Tags a second: what the machine managed. Missing: age, at "
+        "the kill, of the oldest block that was appended and is not in the file."
     )
     yield ""
     yield (
