@@ -45,6 +45,8 @@ class LockResult:
         Click rate of both detectors at the peak [1/s].
     u_rate_Hz
         Its standard uncertainty from the scatter of the readouts [1/s].
+    counted_s
+        Counting time at the peak [s].
     """
 
     voltage_V: float
@@ -53,6 +55,7 @@ class LockResult:
     u_offset_V: float
     rate_Hz: float
     u_rate_Hz: float = 0.0
+    counted_s: float = 0.03
 
 
 def approach(axis: VoltageAxis, voltage_V: float, overshoot_V: float) -> None:
@@ -146,7 +149,8 @@ def lock_to_peak(
                 )
             approach(axis, centre, 3.0 * dither_V)
             u_rate = statistics.stdev(rates) / math.sqrt(repeats)
-            return LockResult(centre, scatter, *first, statistics.fmean(rates), u_rate)
+            rate_Hz, counted_s = statistics.fmean(rates), repeats * dwell_s
+            return LockResult(centre, scatter, *first, rate_Hz, u_rate, counted_s)
         if scatter > tolerance_V:
             repeats = min(2 * repeats, MAX_REPEATS)
     raise LockLostError(

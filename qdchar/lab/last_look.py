@@ -9,6 +9,8 @@ as they leave the throughput alone.
 
 from __future__ import annotations
 
+import statistics
+
 from qdchar import analysis, protocols
 from qdchar.analysis.detection.pulsed_run import pulse_width_s
 from qdchar.errors import InconclusiveError, RefusedError
@@ -84,14 +86,15 @@ def _look_at_light(s: Session) -> None:
 def _lifetime_off_resonance(s: Session) -> float:
     """Return how much longer the lifetime can be where the lock left the cavity, relative.
 
-    F0 (2 z/w)^2 at three standard uncertainties of the lock's position: a source that blinks leaves
-    it less certain.
+    F0 (2 z/w)^2 at three standard uncertainties of a lock's position, which a source that blinks
+    makes large. The root mean square of all locks counts, because one has few readouts.
     """
     purcell = s.optional_certificate("purcell_expected")
     width = s.maybe("cavity_count_fwhm_voltage")
     if purcell is None or width is None or not s.locks:
         return 0.0
-    return purcell.value * (6.0 * s.locks[-1].u_voltage_V / width.value) ** 2
+    square_V2 = statistics.fmean(lock.u_voltage_V**2 for lock in s.locks)
+    return purcell.value * 36.0 * square_V2 / width.value**2
 
 
 def _look_beside_pi(s: Session) -> None:

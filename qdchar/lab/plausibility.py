@@ -126,6 +126,7 @@ class LightLog:
     _polarisation: dict[str, TagRun] = field(default_factory=dict)
     _runs: dict[str, TagRun] = field(default_factory=dict)
     _rates: dict[str, list[float]] = field(default_factory=dict)
+    _flickers_s: list[float] = field(default_factory=list)
 
     def take_doubts(self) -> tuple[str, ...]:
         """Return the doubts, and forget them."""
@@ -162,6 +163,7 @@ class LightLog:
         self._runs = {**self._runs, **first_runs}
         for path, run in first_runs.items():
             self._rates.setdefault(path, []).insert(0, _rate(run))
+            self._flickers_s.append(_flicker_s(run))
 
     def forget_locks(self) -> None:
         """Forget the last lock: the pump has changed since."""
@@ -217,7 +219,7 @@ class LightLog:
         if self._lock_rates:
             before = float(np.median(self._lock_rates))
             change = lock.rate_Hz / before - 1.0
-            if abs(change) > max(LIGHT_CHANGE, SIGNIFICANT * lock.u_rate_Hz / lock.rate_Hz):
+            if abs(change) > max(LIGHT_CHANGE, SIGNIFICANT * self._u_lock(lock)):
                 self.doubts.append(
                     f"the light at the cavity lock changed by {100 * change:+.0f} %, from "
                     f"{1e-6 * before:.3g} to {1e-6 * lock.rate_Hz:.3g} Mcps: did the cavity jump "
@@ -226,10 +228,24 @@ class LightLog:
         self._lock_rates.append(lock.rate_Hz)
         self._last_lock = lock
 
+    def flicker(self, counted_s: float) -> float:
+        """Return how much the light scatters from count to count, relative, beyond counting.
+
+        Blinking makes it; its variance falls with the counting time. It is the mean of what the
+        recordings so far showed, because three readouts of a lock, or the slices of one recording,
+        are too few to tell.
+        """
+        if not self._flickers_s:
+            return 0.0
+        return math.sqrt(max(float(np.mean(self._flickers_s)), 0.0) / counted_s)
+
+    def _u_lock(self, lock: LockResult) -> float:
+        return max(lock.u_rate_Hz / lock.rate_Hz, self.flicker(lock.counted_s))
+
     def add_lock_after(self, lock: LockResult) -> None:
         """Take the light at a lock behind the transmitter, over that at the last cavity lock."""
         self.doubts.extend(
-            self._of_throughput("the etalon's lock", lock.rate_Hz, lock.u_rate_Hz / lock.rate_Hz)
+            self._of_throughput("the etalon's lock", lock.rate_Hz, self._u_lock(lock))
         )
 
     def _of_throughput(self, what: str, rate_Hz: float, u_relative: float) -> Iterator[str]:
@@ -237,7 +253,7 @@ class LightLog:
         if lock is None:
             return
         ratio = rate_Hz / lock.rate_Hz
-        u = ratio * math.hypot(u_relative, lock.u_rate_Hz / lock.rate_Hz)
+        u = ratio * math.hypot(u_relative, self._u_lock(lock))
         if self.references.throughput is None:
             self.references = replace(self.references, throughput=(what, ratio, u))
             return
@@ -386,7 +402,10 @@ class LightLog:
                 "tagger not run?"
             )
             return
-        self.doubts.extend(self._of_run(run))
+        doubts = list(self._of_run(run))
+        self.doubts.extend(doubts)
+        if not doubts:
+            self._flickers_s.append(_flicker_s(run))
         self._runs.setdefault(run.about.path, run)
         self._rates.setdefault(run.about.path, []).append(_rate(run))
 
@@ -432,7 +451,7 @@ class LightLog:
                 f"{name}: detector A has {100 * share:.0f} % of the clicks: does one detector "
                 "have less efficiency, or is a fibre loose?"
             )
-        yield from _changes_within(run, share)
+        yield from _changes_within(run, share, self.flicker(float(run.slice_s.mean())))
         first = self._runs.get(run.about.path)
         if first is not None:
             theirs = float(first.clicks[:, 0].sum() / first.clicks.sum())
@@ -454,7 +473,7 @@ class LightLog:
         lock = self._last_lock
         if run.about.path == "before" and lock is not None:
             change = _rate(run) / lock.rate_Hz - 1.0
-            u = math.hypot(_u_rate(run), lock.u_rate_Hz / lock.rate_Hz)
+            u = math.hypot(_u_rate(run), self._u_lock(lock))
             if abs(change) > max(COUNT_CHANGE, SIGNIFICANT * u):
                 yield (
                     f"{name}: the time tags hold {100 * change:+.1f} % against the counter on the "
@@ -462,7 +481,7 @@ class LightLog:
                 )
 
 
-def _changes_within(run: TagRun, share: float) -> Iterator[str]:
+def _changes_within(run: TagRun, share: float, flicker: float) -> Iterator[str]:
     """Look for slices of a recording whose light or whose split differs from the rest."""
     per_slice = run.clicks.sum(axis=1)
     lit = per_slice > 0
@@ -484,13 +503,22 @@ def _changes_within(run: TagRun, share: float) -> Iterator[str]:
     middle = float(np.median(rates))
     u = SIGNIFICANT * np.sqrt(np.maximum(middle * run.slice_s, 1.0)) / run.slice_s
     # slow blinking makes every slice differ, a change of the light makes a few stand out
-    usual = SIGNIFICANT * 1.4826 * float(np.median(np.abs(rates - middle)))
+    seen = 1.4826 * float(np.median(np.abs(rates - middle)))
+    usual = SIGNIFICANT * max(seen, flicker * middle)
     if (np.abs(rates - middle) > np.maximum(max(LIGHT_CHANGE * middle, usual), u)).any():
         yield (
             f"{run.file.name}: the light changes within the recording, from "
             f"{1e-6 * rates.min():.3g} to {1e-6 * rates.max():.3g} Mcps: does the source blink or "
             "fade, or did the cavity or the pump move?"
         )
+
+
+def _flicker_s(run: TagRun) -> float:
+    """Relative variance of the light beyond counting, times the counting time [s]."""
+    per_slice = run.clicks.sum(axis=1)
+    rates = per_slice / run.slice_s
+    excess = float(rates.var(ddof=1)) / float(rates.mean()) ** 2 - 1.0 / float(per_slice.mean())
+    return excess * float(run.slice_s.mean())
 
 
 def _rate(run: TagRun) -> float:

@@ -265,3 +265,19 @@ def test_a_pulse_rate_that_is_not_the_station_s(rate_MHz: float, named: bool) ->
     problems = clock_problem(1e6 * rate_MHz, 76.13e6)
     assert bool(problems) is named
     assert all("sync_divider" in problem for problem in problems)
+
+
+def test_blinking_that_earlier_recordings_showed_is_no_change_of_the_light() -> None:
+    """Telegraph noise leaves 10 % from slice to slice of 20 ms, hence 8 % in 30 ms of a lock."""
+    rng, steady, blinking = np.random.default_rng(21), LightLog(), LightLog()
+    for k in range(6):
+        steady.add_run(recording(f"s{k}", rng.normal(1.0, 1e-3, (SLICES, 1)), seed=k))
+        blinking.add_run(recording(f"b{k}", rng.normal(1.0, 0.1, (SLICES, 1)), seed=k))
+    assert steady.doubts == blinking.doubts == []
+    assert blinking.flicker(0.03) == pytest.approx(0.1 * np.sqrt(0.02 / 0.03), rel=0.3)
+    assert steady.flicker(0.03) < 0.002
+    for log in (steady, blinking):
+        log.add_lock(LockResult(10.5, 1e-4, 0.0, 1e-4, 1.0e7, 1e5, 0.03))
+        log.add_lock(LockResult(10.5, 1e-4, 0.0, 1e-4, 1.15e7, 1e5, 0.03))
+    assert len(steady.doubts) == 1
+    assert blinking.doubts == []

@@ -228,12 +228,12 @@ def test_two_processes_cannot_write_one_run(tmp_path: Path) -> None:
 def test_the_record_names_as_taken_over_what_no_other_measurement_found_anew() -> None:
     """The blinking amplitude comes from the dead time's clicks, and later from g2's."""
     old = step("dead_time")
-    dead_time, blinking = old.result.estimates
+    dead_time, dead_pulses, blinking = old.result.estimates
     anew = estimate(blinking.name, 0.4)
-    found = {dead_time.name: dead_time, blinking.name: anew}
+    found = {e.name: e for e in (dead_time, dead_pulses, anew)}
     session = SimpleNamespace(found=found, run=SimpleNamespace(folder=Path("run_1")))
     said = _taken_over(old, session, NOW)  # type: ignore[arg-type]
-    assert said.quantities == ("dead_time",)
+    assert said.quantities == ("dead_time", "dead_pulses")
     assert (said.run, said.why, said.age_hours) == ("run_1", "resumed", 0.5)
 
 
