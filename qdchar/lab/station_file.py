@@ -110,6 +110,8 @@ def build_driver(
     """Make the driver object that a table describes; nothing is connected. Raises UsageError."""
     folder = Path(origin).absolute().parent
     driver = load_object(table.driver, folder, f"{origin}: {where}")
+    if not isinstance(driver, type):  # os:system would run the address
+        raise UsageError(f"{origin}: {where}: driver {table.driver!r} is no class")
     link = table.link if isinstance(table, RoleTable) else None
     if (link is None) == (table.address is None):
         raise UsageError(f"{origin}: {where}: give either `address` or `link`")

@@ -100,6 +100,7 @@ _ROLE = (
         (_HEAD + _ROLE.replace("[0.0, 60.0]", "[60.0, 0.0]"), "the lower limit comes first"),
         (_HEAD + _ROLE.replace("FakeAxis", "Nothing"), "Nothing"),
         (_HEAD + _ROLE.replace("fake_driver:FakeAxis", "fake_driver"), "package.module:Name"),
+        (_HEAD + _ROLE.replace("fake_driver:FakeAxis", "os:system"), "'os:system' is no class"),
         (_HEAD + _ROLE.replace('address = "tcp://x:1"', 'link = "anc"'), "link 'anc'"),
         (_HEAD + _ROLE + 'on_error = "explode"\n', "on_error"),
         (_HEAD + _ROLE + 'name = "env:QDCHAR_NOT_SET"\n', "QDCHAR_NOT_SET is not set"),
