@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationInfo, field_validator
+
+
+def _is_table(kind: Any) -> bool:
+    """Whether values of this type are tables with checks of their own."""
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
 class TomlTable(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
@@ -15,7 +20,8 @@ class TomlTable(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     @classmethod
     def _no_truth_value(cls, value: Any, info: ValidationInfo) -> Any:
         """Refuse true and false where a number is meant: pydantic takes them for 1 and 0."""
-        if "bool" in str(cls.model_fields[str(info.field_name)].annotation):
+        annotation = cls.model_fields[str(info.field_name)].annotation
+        if "bool" in str(annotation) or any(map(_is_table, (annotation, *get_args(annotation)))):
             return value
         within = value if isinstance(value, Mapping) else dict.fromkeys([""], value)
         for key, given in within.items():

@@ -187,7 +187,10 @@ def _inputs(
             not np.all(np.isfinite(losses) & (losses >= 0)),
             "a loss is 0 dB or more (positive means weaker)",
         ),
-        (block is not None and not 0 < block <= 1e20, "a block has 1 to 1e20 pulses"),
+        (
+            block is not None and not 0 < block <= 1e30,
+            "a block is a positive number of pulses, at most 1e30",
+        ),
         (
             block_kind not in (None, "received", "sent", "asymptotic"),
             f"block kind {block_kind!r}: allowed is received, sent or asymptotic",

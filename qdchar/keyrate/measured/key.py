@@ -456,7 +456,7 @@ def _check_intensities(mean: Floats, share: Floats) -> None:
 
 
 def _check_setting(pulses_sent: float, p_z: float) -> None:
-    if not 0 < pulses_sent <= 1e20:
-        raise UsageError("session: pulses_sent is above 0, and at most 1e20")
+    if not 0 < pulses_sent <= 1e30:
+        raise UsageError("session: pulses_sent is above 0, and at most 1e30")
     if not 0 < p_z < 1:
         raise UsageError("session: p_z is more than 0 and less than 1")
