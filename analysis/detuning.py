@@ -269,7 +269,7 @@ def lifetime_correction(
     of_square = merge(
         [
             *propagate([(square, per_square)]),
-            Contribution(f"vibration during {what}", per_square * sampled),
+            Contribution(f"vibration during {what}", per_square * sampled, "B"),
         ]
     )
     u_square = math.sqrt(sum(c.u**2 for c in of_square))

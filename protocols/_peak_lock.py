@@ -54,8 +54,8 @@ class LockResult:
     offset_V: float
     u_offset_V: float
     rate_Hz: float
-    u_rate_Hz: float = 0.0
-    counted_s: float = 0.03
+    u_rate_Hz: float
+    counted_s: float
 
 
 def approach(axis: VoltageAxis, voltage_V: float, overshoot_V: float) -> None:

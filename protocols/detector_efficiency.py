@@ -16,7 +16,7 @@ from qdchar.raw_data import Progress, Scan, Settings, silent
 from qdchar.roles import Attenuator, Counts, LightPath, PowerMeter, TimeTagger
 
 from ._scan import ScanLoop, scan_about
-from .pump import mean_power, set_power
+from .pump import faint_laser, mean_power, set_power
 
 
 class DetectorEfficiencySettings(Settings):
@@ -86,14 +86,8 @@ def measure(
 
     about = scan_about("detector_efficiency", "laser", tagger, settings)
     powers_W = np.geomspace(settings.lowest_W, settings.highest_W, settings.points)
-    attenuation_before_dB = pump_attenuator.attenuation()
-    try:
-        pump_attenuator.set_attenuation(pump_attenuator.limits_dB[1])
-        light_path.select("laser")
+    with faint_laser(light_path, pump_attenuator):
         pump_attenuator.open_shutter()
         with ScanLoop(file, "power_W", about, len(powers_W), progress) as loop:
             loop.measure(powers_W, measure_point)
-    finally:
-        light_path.select("before")
-        pump_attenuator.set_attenuation(attenuation_before_dB)
     return loop.scan()

@@ -27,7 +27,7 @@ from qdchar.roles import (
 )
 
 from ._tags import record, run_about
-from .pump import mean_power, response_fault, set_power
+from .pump import faint_laser, mean_power, response_fault, set_power
 
 DWELL_S = 1.0
 """Counting time for the dark counts [s]: light of 20 times their usual rate is seen at once."""
@@ -173,15 +173,9 @@ def count_laser(
     InconclusiveError
         If the power monitor does not follow the attenuator.
     """
-    present_dB = pump_attenuator.attenuation()
-    try:
-        pump_attenuator.set_attenuation(pump_attenuator.limits_dB[1])
-        light_path.select("laser")
+    with faint_laser(light_path, pump_attenuator):
         set_power(pump_attenuator, pump_power, power_W)
         return mean_power(pump_power), tagger.count(LASER_S)
-    finally:
-        light_path.select("before")
-        pump_attenuator.set_attenuation(present_dB)
 
 
 def count_states(

@@ -1,16 +1,18 @@
 """Pump power: set it by the power monitor, because the attenuator's scale is not calibrated.
 
-Moves the pump attenuator and leaves it at the power that was asked for.
+`set_power` moves the pump attenuator and leaves it at the power that was asked for; `faint_laser`
+puts light path and attenuator back.
 """
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from qdchar.errors import InconclusiveError, RefusedError
-from qdchar.roles import Attenuator, PowerMeter
+from qdchar.roles import Attenuator, LightPath, PowerMeter
 
 TOLERANCE = 0.003
 """Relative difference from the wanted power at which the setting ends."""
@@ -34,6 +36,22 @@ SMALLEST_CHANGE_DB = 1.0
 BRIGHT_DB, BETWEEN_DB = 20.0, 2.0
 """Of a scan, the range below full light over which the response is looked at, and the distance of
 the points that are compared [dB]."""
+
+
+@contextmanager
+def faint_laser(light_path: LightPath, pump_attenuator: Attenuator) -> Iterator[None]:
+    """Put the laser on the detectors behind the highest attenuation; afterwards leave ``before``.
+
+    The laser is off the detectors before the attenuator goes back to where it was.
+    """
+    present_dB = pump_attenuator.attenuation()
+    try:
+        pump_attenuator.set_attenuation(pump_attenuator.limits_dB[1])
+        light_path.select("laser")
+        yield
+    finally:
+        light_path.select("before")
+        pump_attenuator.set_attenuation(present_dB)
 
 
 def mean_power(pump_power: PowerMeter, readings: int = READINGS) -> float:

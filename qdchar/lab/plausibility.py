@@ -60,6 +60,9 @@ of its power; what an optical switch repeats stays below it."""
 POWER_CHANGE = 0.03
 """Largest relative change of the pump power's reading; ten times the tolerance of its setting."""
 
+CLOCK_CHANGE = 0.01
+"""Largest relative difference of the pulse rate from the station's nominal one."""
+
 SAME_ATTENUATION_DB = 2.0
 """Difference over which the attenuator's scale is good enough to compare powers: 2.5 % of it, as
 such scales are off, is 1 % of the power."""
@@ -479,6 +482,17 @@ class LightLog:
                     f"{name}: the time tags hold {100 * change:+.1f} % against the counter on the "
                     "same light just before: are tags lost, or did the light change?"
                 )
+
+
+def clock_problem(rate_Hz: float, nominal_Hz: float) -> tuple[str, ...]:
+    """Return a problem if the pulse rate is not the one that the station file names."""
+    if abs(rate_Hz / nominal_Hz - 1.0) <= CLOCK_CHANGE:
+        return ()
+    return (
+        f"the pulse rate is {1e-6 * rate_Hz:.4g} MHz, the station's nominal_clock_Hz "
+        f"{1e-6 * nominal_Hz:.4g} MHz: does the tagger divide the clock by another number than its "
+        "sync_divider, or did the laser's repetition rate change?",
+    )
 
 
 def _changes_within(run: TagRun, share: float, flicker: float) -> Iterator[str]:

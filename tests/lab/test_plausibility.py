@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from qdchar.estimate import Contribution, Estimate
-from qdchar.lab.measurements.brightness import clock_problem
-from qdchar.lab.plausibility import LightLog
+from qdchar.lab.plausibility import LightLog, clock_problem
 from qdchar.protocols import LockResult
 from qdchar.protocols.last_look import LastLook, Level
 from qdchar.raw_data import About, TagRun
@@ -39,7 +38,7 @@ def recording(
 
 
 def lock(factor: float = 1.0) -> LockResult:
-    return LockResult(10.5, 1e-4, 2e-4, 1e-4, float(RATE_HZ.sum()) * factor)
+    return LockResult(10.5, 1e-4, 2e-4, 1e-4, float(RATE_HZ.sum()) * factor, 0.0, 0.03)
 
 
 def test_a_healthy_lab_is_not_doubted() -> None:
@@ -124,7 +123,7 @@ def test_the_last_look(power: float, clicks: tuple[int, int], words: str | None)
 
 
 def after_lock(factor: float) -> LockResult:
-    return LockResult(70.0, 1e-3, 0.0, 1e-3, 0.4 * float(RATE_HZ.sum()) * factor)
+    return LockResult(70.0, 1e-3, 0.0, 1e-3, 0.4 * float(RATE_HZ.sum()) * factor, 0.0, 0.03)
 
 
 @pytest.mark.parametrize(("factor", "doubted"), [(0.97, False), (0.93, True), (1.08, True)])
@@ -141,7 +140,7 @@ def test_the_throughput_is_that_at_the_etalons_lock(factor: float, doubted: bool
 def test_locks_on_a_source_that_blinks_slowly_scatter() -> None:
     log = LightLog()
     for factor in (1.0, 0.8, 1.2, 0.85):
-        log.add_lock(LockResult(10.5, 1e-4, 0.0, 1e-4, 1e7 * factor, 1e6))
+        log.add_lock(LockResult(10.5, 1e-4, 0.0, 1e-4, 1e7 * factor, 1e6, 0.03))
     assert log.doubts == []
 
 

@@ -10,22 +10,9 @@ from qdchar.protocols.brightness import BrightnessSettings
 from qdchar.raw_data import Progress
 
 from ..measurement import Measurement
+from ..plausibility import clock_problem
 from ..session import Session
 from .loss_chain import with_chain
-
-CLOCK_CHANGE = 0.01
-"""Largest relative difference of the pulse rate from the station's nominal one."""
-
-
-def clock_problem(rate_Hz: float, nominal_Hz: float) -> tuple[str, ...]:
-    """Return a problem if the pulse rate is not the one that the station file names."""
-    if abs(rate_Hz / nominal_Hz - 1.0) <= CLOCK_CHANGE:
-        return ()
-    return (
-        f"the pulse rate is {1e-6 * rate_Hz:.4g} MHz, the station's nominal_clock_Hz "
-        f"{1e-6 * nominal_Hz:.4g} MHz: does the tagger divide the clock by another number than its "
-        "sync_divider, or did the laser's repetition rate change?",
-    )
 
 
 def _run(s: Session, settings: BrightnessSettings, progress: Progress) -> Result:
@@ -38,8 +25,7 @@ def _run(s: Session, settings: BrightnessSettings, progress: Progress) -> Result
         detector_efficiency=s.certificate("detector_efficiency"),
         dark_count_rate=s.known("dark_count_rate"),
     )
-    (clock_rate,) = (e for e in result.estimates if e.name == "clock_rate")
-    unusual = clock_problem(clock_rate.value, s.station.file.nominal_clock_Hz)
+    unusual = clock_problem(result["clock_rate"].value, s.station.file.nominal_clock_Hz)
     result = replace(result, problems=(*result.problems, *unusual))
     beta = s.maybe("beta_factor")
     return with_chain(
