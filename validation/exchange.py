@@ -16,7 +16,6 @@ import resource
 import time
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import raw_draws
 
@@ -77,7 +76,7 @@ def _row(done: Exchange, seed: int, attack: str, seconds: float) -> list[object]
         *(round(edge) for edge in (*predicted.interval, *predicted.by_chance)),
         int(made.from_counts.key_length),
         len(made.alice),
-        bool(np.array_equal(made.alice, made.bob)),
+        made.identical,
         round(made.efficiency or 0.0, 4),
         round(made.key_errors.rate, 6),
         round(made.test_errors.rate, 6),

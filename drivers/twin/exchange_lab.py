@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from qdchar.errors import UsageError
 from qdchar.exchange.pattern import Pattern
+from qdchar.exchange.sifting import SEARCH_PULSES
 from qdchar.roles import TagBlock
 
 from .exchange_sampler import Progress, Pulses, Station, sample_exchange
@@ -25,6 +26,13 @@ CHANNELS = (1, 2, 3, 4)
 
 _BLOCK_CLICKS = 200_000
 """Clicks that are drawn at once."""
+
+_LATEST_PULSES = 0.84 * SEARCH_PULSES
+"""Pulse periods from the start of the recording to the first pulse at most, and 90 us at most."""
+
+_LARGEST_DELAY_ps = 500.0
+_AFTER_ps = 1e8
+"""How long is recorded after the last pulse; longer than before the first one."""
 
 
 @dataclass(frozen=True)
@@ -131,9 +139,10 @@ class ExchangeLab:
         rng = np.random.default_rng([self.seed, 1])
         # what the receiving side has to find out: when the first pulse comes, how fast the
         # transmitter's clock is on its own, and how long the detectors' cables are
-        self.first_ps = float(rng.uniform(10e6, 90e6))
+        latest_ps = min(_LATEST_PULSES / self.link.clock_Hz * 1e12, 90e6)
+        self.first_ps = float(rng.uniform(latest_ps / 9, latest_ps))
         self.clock_error = float(rng.normal(0.0, 1e-6))
-        self.delays_ps = rng.uniform(-500.0, 500.0, 4)
+        self.delays_ps = rng.uniform(-_LARGEST_DELAY_ps, _LARGEST_DELAY_ps, 4)
 
     def probabilities(self) -> tuple[float, float, float]:
         """Probabilities per pulse that one photon is detected, two, or one that is tapped."""
@@ -155,28 +164,27 @@ class ExchangeLab:
         single, double, tapped = self.probabilities()
         share = self.eavesdropper.share if isinstance(self.eavesdropper, InterceptResend) else 0.0
         pulses = Pulses(
-            np.uint64(self.pattern.seed),
-            self.pattern.p_z,
-            self.pattern.three_states,
-            sent,
-            single,
-            double,
-            tapped,
-            share,
+            seed=np.uint64(self.pattern.seed),
+            p_z=self.pattern.p_z,
+            three_states=self.pattern.three_states,
+            single=single,
+            double=double,
+            tapped=tapped,
+            intercepted=share,
         )
         station = Station(
-            self.first_ps,
-            period_ps,
-            link.lifetime_s * 1e12,
-            link.to_z,
-            link.misalignment,
-            link.dead_time_s * 1e12,
-            link.jitter_s * 1e12,
-            float(link.resolution_ps),
+            first_ps=self.first_ps,
+            period_ps=period_ps,
+            lifetime_ps=link.lifetime_s * 1e12,
+            to_z=link.to_z,
+            error=link.misalignment,
+            dead_ps=link.dead_time_s * 1e12,
+            jitter_ps=link.jitter_s * 1e12,
+            step_ps=float(link.resolution_ps),
         )
         split = np.array([link.to_z, link.to_z, 1 - link.to_z, 1 - link.to_z]) / 2
         rates = (np.asarray(link.dark_Hz) + link.background_Hz * split) * 1e-12
-        rates = np.maximum(rates, 1e-30)  # a detector without dark counts clicks never
+        rates = np.maximum(rates, 1e-30)  # per ps; without dark counts: once in 3e10 years
         rng = np.random.default_rng([self.seed, 2])
         state = rng.integers(0, 2**64, 1, dtype=np.uint64)
         progress = Progress(state, np.full(4, -1e18), rng.exponential(1 / rates))
@@ -184,13 +192,16 @@ class ExchangeLab:
         per_pulse = single + 2 * double + tapped + float(rates.sum()) * period_ps
         step = max(int(_BLOCK_CLICKS / per_pulse), 1)
         # tags that a later pulse can precede are kept for the next block
-        margin = math.ceil(10 * link.jitter_s * 1e12 + 50 * link.lifetime_s * 1e12 + 1000)
-        end_ps = math.ceil(self.first_ps + sent * period_ps + 1e8)
+        margin = math.ceil(
+            10 * link.jitter_s * 1e12 + 50 * link.lifetime_s * 1e12 + 2 * _LARGEST_DELAY_ps
+        )
+        end_ps = math.ceil(self.first_ps + sent * period_ps + _AFTER_ps)
         kept = np.empty(0, np.int64), np.empty(0, np.uint8)
         start_ps = 0
         for begin in range(0, sent, step):
             end = min(begin + step, sent)
-            mean = per_pulse * (end - begin) + (rates.sum() * 2e8)
+            # the first block begins before the first pulse, the last ends after the last one
+            mean = per_pulse * (end - begin) + rates.sum() * 2 * _AFTER_ps
             room = int(mean + 12 * math.sqrt(mean)) + 64
             times, detectors = np.empty(room, np.int64), np.empty(room, np.uint8)
             known = np.empty(room, np.int64)

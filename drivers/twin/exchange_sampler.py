@@ -19,7 +19,7 @@ from .random_numbers import GAMMA, compiled, exponential, normal, random_bits, u
 Array = NDArray[np.float64]
 
 SINGLE, DOUBLE, TAPPED = range(3)
-"""What reaches the detectors of a pulse: a photon, two, or one of which Eve holds the twin."""
+"""What the detectors see of a pulse: a photon, two, or one whose partner the eavesdropper keeps."""
 
 
 class Pulses(NamedTuple):
@@ -27,7 +27,7 @@ class Pulses(NamedTuple):
 
     Attributes
     ----------
-    seed, p_z, three_states, sent
+    seed, p_z, three_states
         Alice's pattern, see `qdchar.exchange.pattern.Pattern`.
     single, double, tapped
         Probability that a pulse is detected as each of these, if no detector is dead.
@@ -38,7 +38,6 @@ class Pulses(NamedTuple):
     seed: np.uint64
     p_z: float
     three_states: bool
-    sent: int
     single: float
     double: float
     tapped: float

@@ -66,6 +66,12 @@ dry_run_option = click.option(
     is_flag=True,
     help="Print every range, every dwell and the expected lab time; open and move nothing.",
 )
+accounting_option = click.option(
+    "--accounting",
+    type=click.Choice(["alice", "joint"]),
+    help="Which multi-photon pulses are given up, default alice: all that Alice prepares in a "
+    "basis; joint: those that Bob also detects in it.",
+)
 as_json = click.option(
     "--json", "json_line", is_flag=True, help="End with the result as one line of JSON."
 )

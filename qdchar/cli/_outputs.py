@@ -48,6 +48,24 @@ def refuse_output(option: str, path: Path | None, *, new: bool = False) -> None:
         raise RunFolderError(f"{option} {path}: cannot be written: permission is missing")
 
 
+def make_output_folder(option: str, path: Path) -> None:
+    """Make a folder for output where it does not exist, and refuse one that cannot be written.
+
+    Raises
+    ------
+    UsageError
+        If it is no folder, or its name is not possible.
+    RunFolderError
+        If permission is missing, or the disk is full.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise _cannot(option, path, error) from error
+    if not os.access(path, os.W_OK):
+        raise RunFolderError(f"{option} {path}: cannot be written: permission is missing")
+
+
 @contextmanager
 def writing_output(option: str, path: Path) -> Iterator[None]:
     """Check a file as `refuse_output` does, and name it in what keeps it from being written."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from qdchar.errors import UsageError
 
 from ._many_numbers import is_number
@@ -13,6 +15,16 @@ from ._records import record_to_use
 if TYPE_CHECKING:
     from qdchar.keyrate import SourceFigures
     from qdchar.link import Link
+
+
+source_option = click.option(
+    "--source",
+    metavar="n=0.292,g2=0.00698",
+    help="<n> and g2 instead of a record; also n_u, g2_u (standard uncertainties), clock (Hz).",
+)
+link_option = click.option(
+    "--link", "link_file", type=click.Path(path_type=Path), help="Link file; default the paper's."
+)
 
 
 def given_source_and_link(

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
 
-from qdchar.errors import RunFolderError, UsageError
+from qdchar.errors import InconclusiveError, UsageError
+from qdchar.files import to_disk, write_text, writing
 
+from ._options import accounting_option, as_json
+from ._outputs import make_output_folder, writing_output
 from ._records import accept_option
-from ._source import given_source_and_link
+from ._source import given_source_and_link, link_option, source_option
 
 if TYPE_CHECKING:
     from qdchar.drivers.twin.exchange_lab import Eavesdropper
-    from qdchar.exchange.session import ErrorRate
+    from qdchar.exchange.session import Bits, ErrorRate, MadeKey
     from qdchar.lab.exchange import Exchange
 
 _NO_KEY = 10
@@ -33,14 +33,8 @@ _NOT_AUTHENTICATED = (
 
 @click.command()
 @click.argument("record", required=False, type=click.Path(path_type=Path))
-@click.option(
-    "--source",
-    metavar="n=0.292,g2=0.00698",
-    help="<n> and g2 instead of a record, with n_u and g2_u (standard uncertainties).",
-)
-@click.option(
-    "--link", "link_file", type=click.Path(path_type=Path), help="Link file; default the paper's."
-)
+@source_option
+@link_option
 @click.option("--loss", "loss_dB", type=float, metavar="dB", help="Loss instead of the link's.")
 @click.option(
     "--protocol",
@@ -49,13 +43,7 @@ _NOT_AUTHENTICATED = (
     show_default=True,
     help="Four states, or three.",
 )
-@click.option(
-    "--accounting",
-    type=click.Choice(["alice", "joint"]),
-    default="alice",
-    show_default=True,
-    help="Which multi-photon pulses are given up, see `qdchar keyrate`.",
-)
+@accounting_option
 @click.option(
     "--block",
     type=float,
@@ -82,7 +70,7 @@ _NOT_AUTHENTICATED = (
     help="Folder in which the folder of the exchange is made.",
 )
 @accept_option
-@click.option("--json", "as_json", is_flag=True, help="Result as one line of JSON at the end.")
+@as_json
 def exchange(
     record: Path | None,
     source: str | None,
@@ -96,7 +84,7 @@ def exchange(
     seed: int,
     out: Path,
     accept: bool,
-    as_json: bool,
+    json_line: bool,
 ) -> int:
     """Make a key in the simulated lab, and compare its length with the prediction.
 
@@ -110,26 +98,46 @@ def exchange(
     from qdchar.keyrate import SourceFigures
     from qdchar.lab.exchange import exchange as run_exchange
     from qdchar.lab.exchange import link_of_exchange
-    from qdchar.report.exchange import draw_exchange
+    from qdchar.lab.run import folder_name
 
     if seed < 0:
         raise UsageError(f"--seed {seed}: a seed is an integer of 0 or more")
     attack = _eavesdropper(eavesdropper)
     given, link = given_source_and_link(record, source, link_file, accept)
-    folder = _new_folder(out)
+    make_output_folder("--out", out)
     done = run_exchange(
         given or SourceFigures(),
         link_of_exchange(link, block, loss_dB),
         protocol=protocol,
-        accounting=accounting,
+        accounting=accounting or "alice",
         eps_source=eps_source,
         seed=seed,
         eavesdropper=attack,
     )
     line = exchange_json(done, eavesdropper, seed)
-    folder.mkdir(parents=True)
-    (folder / "exchange.json").write_text(json.dumps(line, indent=1) + "\n", encoding="utf-8")
+    click.echo(exchange_text(done, eavesdropper))
+    files = _write(done, line, out / folder_name("exchange"))
+    click.echo("\n" + "\n".join(str(file) for file in files))
+    if json_line:
+        click.echo(json.dumps({**line, "files": [str(file) for file in files]}))
+    return exit_code(done.made)
+
+
+def exit_code(made: MadeKey) -> int:
+    """Exit code of an exchange; two different keys are a failure, however improbable."""
+    if not made.identical:
+        return InconclusiveError.exit_code
+    return 0 if len(made.alice) else _NO_KEY
+
+
+def _write(done: Exchange, line: dict[str, Any], folder: Path) -> list[Path]:
+    """Write result, keys and picture to a new folder; return the files."""
+    from qdchar.report.exchange import draw_exchange
+
+    with writing(folder):
+        folder.mkdir()
     files = [folder / "exchange.json"]
+    write_text(files[0], json.dumps(line, indent=1) + "\n")
     if len(done.made.alice):
         for side, key in (("alice", done.made.alice), ("bob", done.made.bob)):
             files.append(folder / f"{side}.key")
@@ -137,12 +145,9 @@ def exchange(
     figure = draw_exchange(done)
     for suffix in ("png", "pdf"):
         files.append(folder / f"exchange.{suffix}")
-        figure.savefig(files[-1], dpi=200)
-    click.echo(exchange_text(done, eavesdropper))
-    click.echo("\n" + "\n".join(str(file) for file in files))
-    if as_json:
-        click.echo(json.dumps({**line, "files": [str(file) for file in files]}))
-    return 0 if len(done.made.alice) else _NO_KEY
+        with writing_output("--out", files[-1]):
+            figure.savefig(files[-1], dpi=200)
+    return files
 
 
 def _eavesdropper(text: str | None) -> Eavesdropper | None:
@@ -162,22 +167,16 @@ def _eavesdropper(text: str | None) -> Eavesdropper | None:
     )
 
 
-def _new_folder(out: Path) -> Path:
-    """Return where the exchange goes, and refuse a place that cannot hold it."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UsageError(f"--out {out}: cannot be written ({reason})") from error
-    if not os.access(out, os.W_OK):
-        raise RunFolderError(f"--out {out}: cannot be written: permission is missing")
-    return out / f"{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}_exchange_{secrets.token_hex(3)}"
-
-
-def _write_key(file: Path, key: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
+def _write_key(file: Path, key: Bits) -> None:
     """Write a key that nobody else can read."""
-    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
+    import numpy as np
+
+    with (
+        writing(file),
+        os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream,
+    ):
         stream.write(np.packbits(key).tobytes())
+        to_disk(stream)
 
 
 def exchange_text(done: Exchange, eavesdropper: str | None) -> str:
@@ -185,7 +184,7 @@ def exchange_text(done: Exchange, eavesdropper: str | None) -> str:
     plan, predicted, made, link = done.plan, done.predicted, done.made, done.plan.link
     found, final = made.detections, made.final
     low, high = predicted.interval
-    identical = "identical on both sides" if np.array_equal(made.alice, made.bob) else "DIFFERENT"
+    identical = "identical on both sides" if made.identical else "DIFFERENT"
     lines = [
         f"Exchange  {plan.protocol}, accounting {plan.accounting}, {link.channel_loss.value:g} dB, "
         f"{plan.pulses:.4g} pulses ({plan.pulses / plan.source.clock_rate.value:.3g} s), "
@@ -262,7 +261,7 @@ def exchange_json(done: Exchange, eavesdropper: str | None, seed: int) -> dict[s
         "from_counts": {"key_length": made.from_counts.key_length},
         "made": {
             "key_length": len(made.alice),
-            "identical": bool(np.array_equal(made.alice, made.bob)),
+            "identical": made.identical,
         },
         "counts": {
             name: int(getattr(made.counts, name))

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import click
 
-from qdchar.errors import UsageError
-
-from ._outputs import writing_output
+from ._options import as_json
+from ._outputs import make_output_folder, writing_output
 from ._records import accept_option
-from ._source import given_source_and_link
+from ._source import given_source_and_link, link_option, source_option
 
 NAMES = ("fig1", "fig3", "fig4a", "fig4b")
 
@@ -22,16 +21,10 @@ NAMES = ("fig1", "fig3", "fig4a", "fig4b")
     "--out", required=True, type=click.Path(path_type=Path), help="Folder for PNG and PDF."
 )
 @click.option("--record", type=click.Path(path_type=Path), help="Source record of the star.")
-@click.option(
-    "--source",
-    metavar="n=0.292,g2=0.00698",
-    help="<n> and g2 of the star instead of a record; without either, the paper's Table 1.",
-)
-@click.option(
-    "--link", "link_file", type=click.Path(path_type=Path), help="Link file; default the paper's."
-)
+@source_option
+@link_option
 @accept_option
-@click.option("--json", "as_json", is_flag=True, help="Result as one line of JSON at the end.")
+@as_json
 def figures(
     names: tuple[str, ...],
     out: Path,
@@ -39,19 +32,18 @@ def figures(
     source: str | None,
     link_file: Path | None,
     accept: bool,
-    as_json: bool,
+    json_line: bool,
 ) -> None:
-    """Draw NAMES (fig1, fig3, fig4a, fig4b) in the layout of the paper."""
+    """Draw NAMES (fig1, fig3, fig4a, fig4b) in the layout of the paper.
+
+    The star is the source of --record or --source; without either, the paper's Table 1.
+    """
     from qdchar.keyrate.published.figures import FIGURES
     from qdchar.keyrate.source import SourceFigures
 
     given, link = given_source_and_link(record, source, link_file, accept)
     star = given or SourceFigures()
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UsageError(f"--out {out}: cannot be written ({reason})") from error
+    make_output_folder("--out", out)
     files = []
     for name in names:
         figure = FIGURES[name](star, link)
@@ -61,5 +53,5 @@ def figures(
                 figure.savefig(file, dpi=200)
             files.append(str(file))
             click.echo(file)
-    if as_json:
+    if json_line:
         click.echo(json.dumps({"files": files}))

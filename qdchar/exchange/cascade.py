@@ -24,25 +24,23 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
 from qdchar.errors import InconclusiveError, UsageError
 
 from .messages import PublicChannel
+from .pattern import compiled
 
 Bits = NDArray[np.uint8]
 Places = NDArray[np.int32]
-
-compiled = nb.njit(cache=True, nogil=True)
 
 FRAME_BITS = 1 << 18
 """Bits that are corrected together: longer frames disclose little less, and need more memory."""
 
 _HALVING_PASSES = 11
-"""Passes with blocks of half a frame. Each finds what is left with probability 1/2 or more, and
-costs two parities if nothing is."""
+"""Passes with blocks of half a frame. If errors are left, each such pass finds some of them with
+probability 1/2 or more; if none are left, it costs two parities."""
 
 PARITIES = "parities"
 """Subject of the messages that disclose bits of the key."""

@@ -79,8 +79,8 @@ def toeplitz_hash(
         return np.zeros(hash_bits, np.uint8)
     size = min(part, max(_LEAST_PART, 1 << (hash_bits - 1).bit_length()))
 
-    # from one part of the key to the next all but one are the same; one place more, because the new
-    # one comes first and must not push out what comes next
+    # The next part of the key needs the same transforms but one. The new one is asked for first:
+    # the cache has one place more, so that it does not remove one that is needed next.
     @lru_cache(maxsize=_TOGETHER + 1)
     def transformed_seed(parts: int) -> NDArray[np.complex128]:
         """Transform the seed between a part of the key and a part of the hash, `parts` later."""

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qdchar.estimate import draw
+from qdchar.errors import UsageError
 from qdchar.keyrate import SourceFigures, predict
 from qdchar.keyrate.link_parameters import LinkParameters
+from qdchar.keyrate.monte_carlo import draw_source_and_link
 from qdchar.keyrate.result import PHASE, Protocol
 from qdchar.keyrate.single_photon.finite_key import Accounting, BasisCounts, key_from_counts
 from qdchar.keyrate.single_photon.rate import detection, expected_counts
-from qdchar.link import Link
+from qdchar.link import Constant, Link
 
 from .pattern import Pattern
 
@@ -128,36 +129,27 @@ def predicted_key(plan: Plan, rng: np.random.Generator, draws: int = 4000) -> Pr
         For the intervals.
     draws
         Of counts, and of source and link.
+
+    Raises
+    ------
+    UsageError
+        No draw of source and link is possible.
     """
-    n, g2 = plan.source.mean_photon_number, plan.source.g2_zero
-    given = plan.link.estimates()
-    names = (
-        "channel_loss",
-        "fiber_optics_efficiency",
-        "detector_efficiency",
-        "dark_count_rate",
-        "background_count_rate",
-        "misalignment",
-    )
+    n, g2 = plan.source.mean_photon_number.value, plan.source.g2_zero.value
     exact = LinkParameters.from_link(plan.link, None, plan.source.clock_rate.value)
-    middle = _expected(plan, np.float64(n.value), np.float64(g2.value), exact)
+    middle = _expected(plan, np.float64(n), np.float64(g2), exact)
     length = float(_length(plan, middle, exact))
-    drawn = draw([n, g2, *(given[name] for name in names)], draws, rng)
-    n_, g2_, loss, optics, detector, dark, background, e_mis = drawn
-    gate = plan.link.gate_width.value
-    possible = (n_ > 0) & (g2_ >= 0) & (g2_ * n_ <= 1) & (n_ - g2_ * n_**2 / 2 <= 1)
-    possible &= (loss >= 0) & (optics > 0) & (optics <= 1) & (detector > 0) & (detector <= 1)
-    possible &= (dark >= 0) & (background >= 0) & (e_mis >= 0) & (e_mis < 0.5)
-    uncertain = replace(
-        exact,
-        eta=(10 ** (-loss / 10) * optics * detector)[possible],
-        p_dark=(dark * gate)[possible],
-        p_background=(background * gate)[possible],
-        e_mis=e_mis[possible],
-    )
-    around = _expected(plan, n_[possible], g2_[possible], uncertain)
+    # the gate is what Bob sets, and exact
+    gated = plan.link.model_copy(update={"gate_width": Constant(value=plan.link.gate_width.value)})
+    n_drawn, g2_drawn, link_drawn = draw_source_and_link(plan.source, gated, draws, rng)
+    if len(n_drawn) == 0:
+        raise UsageError(
+            f"exchange: none of {draws} draws of source and link within their uncertainties is "
+            "possible: correct the uncertainties of record or link"
+        )
+    uncertain = _expected(plan, n_drawn, g2_drawn, link_drawn)
     chance = _length(plan, _drawn(middle, draws, rng), exact)
-    total = _length(plan, _drawn(around, int(possible.sum()), rng), exact)
+    total = _length(plan, _drawn(uncertain, len(n_drawn), rng), exact)
     detections = float(middle.sifted + middle.test + middle.crossed) / (
         1 - (1 - plan.p_z) * plan.link.receiver_z_probability
     )

@@ -96,7 +96,7 @@ class Detections:
 
 
 def detect(blocks: Iterable[TagBlock], receiver: Receiver, rng: np.random.Generator) -> Detections:
-    """Find the pulses in a stream of time tags, gate it, and read off bases and outcomes.
+    """Find the pulses in time tags, apply the gate, and give each pulse a basis and an outcome.
 
     Parameters
     ----------
@@ -132,16 +132,16 @@ def detect(blocks: Iterable[TagBlock], receiver: Receiver, rng: np.random.Genera
     found, bases, outcomes, multiple = _one_outcome(pulses, detectors[inside], rng)
     a, b, c, d = (period * delay for delay in delays)
     return Detections(
-        found,
-        bases,
-        outcomes,
-        period,
-        (a, b, c, d),
-        len(times),
-        int(inside.sum()),
-        multiple,
-        folded,
-        gate_ps,
+        pulses=found,
+        bases=bases,
+        outcomes=outcomes,
+        period_ps=period,
+        delays_ps=(a, b, c, d),
+        tags=len(times),
+        gated=int(inside.sum()),
+        multiple_clicks=multiple,
+        folded=folded,
+        gate_ps=gate_ps,
     )
 
 

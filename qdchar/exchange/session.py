@@ -108,6 +108,11 @@ class MadeKey:
     detections: Detections
     steps: dict[str, Step]
 
+    @property
+    def identical(self) -> bool:
+        """Whether both sides have the same key; neither side can see this by itself."""
+        return np.array_equal(self.alice, self.bob)
+
 
 @dataclass
 class _Clock:
@@ -180,20 +185,22 @@ def make_key(
             keys = _amplify((alice.key, hers), (corrected, his), rng_alice, channel)
     _compare_digests(channel)
     counts = replace(bob.counts, sifted_errors=np.asarray(float(errors)))
-    test = ErrorRate(int(counts.test_errors), int(counts.test))
     shannon = float(binary_entropy(errors / sifted)) * sifted
     return MadeKey(
-        *keys,
-        counts,
-        _key(plan, counts, Correction(None, hash_bits)),
-        _key(plan, counts, correction),
-        leaked,
-        leaked / shannon if shannon > 0 else None,
-        ErrorRate(errors, sifted),
-        test,
-        alice.pulses,
-        detections,
-        {name: Step(sifted, seconds) for name, seconds in clock.seconds.items() if seconds > 0},
+        alice=keys[0],
+        bob=keys[1],
+        counts=counts,
+        from_counts=_key(plan, counts, Correction(None, hash_bits)),
+        final=_key(plan, counts, correction),
+        leaked_bits=leaked,
+        efficiency=leaked / shannon if shannon > 0 else None,
+        key_errors=ErrorRate(errors, sifted),
+        test_errors=ErrorRate(int(counts.test_errors), int(counts.test)),
+        sifted_pulses=alice.pulses,
+        detections=detections,
+        steps={
+            name: Step(sifted, seconds) for name, seconds in clock.seconds.items() if seconds > 0
+        },
     )
 
 

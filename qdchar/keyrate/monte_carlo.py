@@ -26,6 +26,16 @@ from .source import SourceFigures
 
 Floats = NDArray[np.float64]
 
+_LINK_INPUTS = (
+    "channel_loss",
+    "fiber_optics_efficiency",
+    "detector_efficiency",
+    "dark_count_rate",
+    "background_count_rate",
+    "gate_width",
+    "misalignment",
+)
+
 
 @dataclass(frozen=True)
 class RateDistribution:
@@ -71,6 +81,59 @@ class RateDistribution:
         return float(np.mean(self.rates > self.comparators[comparator]))
 
 
+def draw_source_and_link(
+    source: SourceFigures,
+    link: Link,
+    draws: int,
+    rng: np.random.Generator,
+    loss_dB: float | None = None,
+) -> tuple[Floats, Floats, LinkParameters]:
+    """Draw source and link from their uncertainties, without draws that none can have.
+
+    Parameters
+    ----------
+    source, link
+        With their budgets; normal contributions.
+    draws
+        Number of trials.
+    rng
+        Random generator.
+    loss_dB
+        An exact loss; default the link's own with its uncertainty.
+
+    Returns
+    -------
+    ndarray, ndarray
+        <n> and g2, shape (possible draws,).
+    LinkParameters
+        With efficiency, dark counts, background and misalignment of that shape.
+    """
+    given = link.estimates()
+    inputs = [source.mean_photon_number, source.g2_zero, *(given[name] for name in _LINK_INPUTS)]
+    n, g2, loss, optics, detector, dark, background, gate, e_mis = draw(inputs, draws, rng)
+    if loss_dB is not None:
+        loss = np.full(draws, loss_dB)
+    possible = (n > 0) & (g2 >= 0) & (g2 * n <= 1) & (n - g2 * n**2 / 2 <= 1)
+    possible &= (loss >= 0) & (optics > 0) & (optics <= 1) & (detector > 0) & (detector <= 1)
+    possible &= (
+        (background >= 0)
+        & (background * gate <= 1)
+        & (dark >= 0)
+        & (gate > 0)
+        & (dark * gate <= 1)
+        & (e_mis >= 0)
+        & (e_mis < 0.5)
+    )
+    link_draws = replace(
+        LinkParameters.from_link(link, None, source.clock_rate.value),
+        eta=(10 ** (-loss / 10) * optics * detector)[possible],
+        p_dark=(dark * gate)[possible],
+        p_background=(background * gate)[possible],
+        e_mis=e_mis[possible],
+    )
+    return n[possible], g2[possible], link_draws
+
+
 def sample_rates(
     source: SourceFigures,
     link: Link,
@@ -99,46 +162,17 @@ def sample_rates(
     comparators
         Names of protocols for coherent light to run on the same draws.
     """
-    given, clock = link.estimates(), source.clock_rate.value
-    names = [
-        "channel_loss",
-        "fiber_optics_efficiency",
-        "detector_efficiency",
-        "dark_count_rate",
-        "background_count_rate",
-        "gate_width",
-        "misalignment",
-    ]
-    inputs = [source.mean_photon_number, source.g2_zero, *(given[name] for name in names)]
-    n, g2, loss, optics, detector, dark, background, gate, e_mis = draw(inputs, draws, rng)
-    if loss_dB is not None:
-        loss = np.full(draws, loss_dB)
-    possible = (n > 0) & (g2 >= 0) & (g2 * n <= 1) & (n - g2 * n**2 / 2 <= 1)
-    possible &= (loss >= 0) & (optics > 0) & (optics <= 1) & (detector > 0) & (detector <= 1)
-    possible &= (
-        (background >= 0)
-        & (background * gate <= 1)
-        & (dark >= 0)
-        & (gate > 0)
-        & (dark * gate <= 1)
-        & (e_mis >= 0)
-        & (e_mis < 0.5)
-    )
-    link_draws = replace(
-        LinkParameters.from_link(link, None, clock),
-        eta=(10 ** (-loss / 10) * optics * detector)[possible],
-        p_dark=(dark * gate)[possible],
-        p_background=(background * gate)[possible],
-        e_mis=e_mis[possible],
-    )
+    n, g2, link_draws = draw_source_and_link(source, link, draws, rng, loss_dB)
     key = best_single_photon_key(
-        n[possible], g2[possible], link_draws, PHASE[protocol], accounting, effort=LIGHT_EFFORT
+        n, g2, link_draws, PHASE[protocol], accounting, effort=LIGHT_EFFORT
     )
-    link_is_exact = loss_dB is not None and all(given[name].u == 0 for name in names[1:])
+    given = link.estimates()
+    link_is_exact = loss_dB is not None and all(given[name].u == 0 for name in _LINK_INPUTS[1:])
+    clock = source.clock_rate.value
     one = LinkParameters.from_link(link, loss_dB, clock) if link_is_exact else link_draws
     return RateDistribution(
         rates=key.rate,
-        rejected=float(np.mean(~possible)),
+        rejected=(draws - len(n)) / draws,
         comparators={
             name: COMPARATORS[name].rate(one) * np.ones_like(key.rate) for name in comparators
         },

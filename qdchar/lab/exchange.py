@@ -41,7 +41,7 @@ class Exchange:
     plan, predicted
         What was agreed on, and the key that it was expected to give.
     made
-        What came of it.
+        The key, and how it was made.
     traffic
         Messages by subject.
     tapped_bits
@@ -81,9 +81,13 @@ def link_of_exchange(link: Link, block: float | None = None, loss_dB: float | No
     Raises
     ------
     UsageError
-        The receiver is active, the block is not finite or too large for this computer, or a value
-        is not possible.
+        The link asks for published bounds or an active receiver, the block has no end or is too
+        small, or the loss is not possible.
     """
+    if link.security == "published":
+        raise UsageError(
+            'exchange: the bounds are rigorous; the link says security = "published": leave it out'
+        )
     if link.receiver != "passive":
         raise UsageError("exchange: the simulated receiver is passive; the link says active")
     changes: dict[str, object] = {}
@@ -158,7 +162,8 @@ def exchange(
     if predicted.detections > _MOST_DETECTIONS:
         raise UsageError(
             f"exchange: {predicted.detections:.3g} detections need "
-            f"{120e-9 * predicted.detections:.0f} GB of memory; at most {_MOST_DETECTIONS:g}"
+            f"{120e-9 * predicted.detections:.0f} GB of memory; at most {_MOST_DETECTIONS:g}: give "
+            "a smaller --block"
         )
     pattern = plan.pattern(int(alice_rng.integers(0, 2**63)))
     lab = ExchangeLab(pattern, _true_link(plan), seed, eavesdropper)

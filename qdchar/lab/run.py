@@ -75,6 +75,12 @@ class Step:
     taken_from: str = ""
 
 
+def folder_name(*words: str) -> str:
+    """Name a new folder by the time now, some words, and letters that tell two of them apart."""
+    stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H%M%SZ")
+    return "_".join((stamp, *words, secrets.token_hex(3)))
+
+
 class Run:
     """A run folder that is being written, in a `with`; call `finish` when all went well."""
 
@@ -100,9 +106,8 @@ class Run:
             Texts by file name. The folder appears with all of them in it: a run that is killed at
             its very beginning can still be resumed.
         """
-        stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H%M%SZ")
         label = re.sub(r"[^A-Za-z0-9.-]+", "-", source).strip("-") or "source"
-        folder = parent / f"{stamp}_{label}_{verb}_{secrets.token_hex(3)}"
+        folder = parent / folder_name(label, verb)
         new = parent / f".{folder.name}.partial"
         try:
             (new / "raw").mkdir(parents=True)

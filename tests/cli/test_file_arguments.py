@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -146,6 +147,18 @@ def test_what_cannot_be_written_is_refused(
     assert code in (2, 23), err
     assert json.loads(out.splitlines()[-1])["exit_code"] == code
     assert odd in err
+
+
+@pytest.mark.parametrize("verb", ["exchange", "figures"])
+def test_a_disk_without_room_for_a_folder_ends_with_23(
+    verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_args: object, **_options: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "mkdir", full)
+    assert run([verb, *(word.replace("FILE", "new") for word in OUTPUTS[verb])]) == 23
+    assert "--out new: cannot be written: No space left" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("verb", ["convert", "reprocess"])

@@ -124,6 +124,14 @@ def test_the_same_seed_gives_the_same_tags(eavesdropper: Eavesdropper | None) ->
     assert np.array_equal(first, again)
 
 
+@pytest.mark.parametrize("clock_Hz", [1e6, 76.13e6, 2e8, 1e9])
+def test_the_first_pulse_comes_within_the_pulses_that_alice_searches(clock_Hz: float) -> None:
+    """And within 100 us, as clocks that are set over a network."""
+    for seed in range(30):
+        first_s = lab_of(PATTERN, seed, clock_Hz=clock_Hz).first_ps * 1e-12
+        assert 0 < first_s < min(8192 / clock_Hz, 100e-6)
+
+
 def test_an_impossible_share_is_refused() -> None:
     with pytest.raises(UsageError, match=r"intercept=1.2"):
         InterceptResend(1.2)

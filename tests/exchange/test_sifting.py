@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -23,16 +25,16 @@ def _detections(pattern: Pattern, offset: int, seed: int) -> Detections:
     random = rng.integers(0, 2, len(pulses), dtype=np.uint8)
     outcomes = np.where(bases == states >> 1, (states & 1) ^ wrong, random).astype(np.uint8)
     return Detections(
-        pulses - offset,
-        bases,
-        outcomes,
-        13_000.0,
-        (0.0, 0.0, 0.0, 0.0),
-        len(pulses),
-        len(pulses),
-        0,
-        np.zeros(1024, np.int64),
-        (-1.0, 1.0),
+        pulses=pulses - offset,
+        bases=bases,
+        outcomes=outcomes,
+        period_ps=13_000.0,
+        delays_ps=(0.0, 0.0, 0.0, 0.0),
+        tags=len(pulses),
+        gated=len(pulses),
+        multiple_clicks=0,
+        folded=np.zeros(1024, np.int64),
+        gate_ps=(-1.0, 1.0),
     )
 
 
@@ -77,14 +79,8 @@ def test_no_outcome_of_the_key_basis_and_no_bit_of_it_is_told() -> None:
     detections = _detections(pattern, offset=17, seed=6)
     announced = Announcement.of(detections)
     reply, _ = answer(pattern, announced)
-    flipped = Detections(
-        **{
-            **detections.__dict__,
-            "outcomes": np.where(
-                detections.bases == 0, 1 - detections.outcomes, detections.outcomes
-            ).astype(np.uint8),
-        }
-    )
+    in_z = (detections.bases == 0).astype(np.uint8)
+    flipped = replace(detections, outcomes=detections.outcomes ^ in_z)
     for one, other in zip(announced.parts(), Announcement.of(flipped).parts(), strict=True):
         assert np.array_equal(one, other)
     both_x = (reply.bases == 1) & (detections.bases == 1)

@@ -12,8 +12,9 @@ import click
 from qdchar.errors import UsageError
 
 from .._many_numbers import ManyLosses
+from .._options import accounting_option, as_json
 from .._records import accept_option
-from .._source import given_source_and_link
+from .._source import given_source_and_link, link_option, source_option
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,14 +26,8 @@ if TYPE_CHECKING:
 
 @click.command("keyrate", cls=ManyLosses)
 @click.argument("record", required=False, type=click.Path(path_type=Path))
-@click.option(
-    "--source",
-    metavar="n=0.292,g2=0.00698",
-    help="<n> and g2 instead of a record; also n_u, g2_u (standard uncertainties), clock (Hz).",
-)
-@click.option(
-    "--link", "link_file", type=click.Path(path_type=Path), help="Link file; default the paper's."
-)
+@source_option
+@link_option
 @click.option(
     "--loss",
     "losses",
@@ -69,12 +64,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="With -decoy: single photons behind a switched attenuator.",
 )
-@click.option(
-    "--accounting",
-    type=click.Choice(["alice", "joint"]),
-    help="Which multi-photon pulses are given up, default alice: all that Alice prepares in a "
-    "basis; joint: those that Bob also detects in it.",
-)
+@accounting_option
 @click.option(
     "--p3-max",
     type=float,
@@ -124,7 +114,7 @@ if TYPE_CHECKING:
     "light ends; takes some seconds.",
 )
 @accept_option
-@click.option("--json", "as_json", is_flag=True, help="Result as one line of JSON at the end.")
+@as_json
 def keyrate(
     record: Path | None,
     source: str | None,
@@ -147,7 +137,7 @@ def keyrate(
     published: bool,
     reach: bool,
     accept: bool,
-    as_json: bool,
+    json_line: bool,
 ) -> None:
     """Predict the key rate of a source and compare it with coherent light.
 
@@ -155,12 +145,12 @@ def keyrate(
     misalignment that the record holds takes the place of the link's.
     """
     if published:
-        _show_published(as_json)
+        _show_published(json_line)
         return
     given, link = given_source_and_link(record, source, link_file, accept)
     if counts_file is not None:
         limits = {"p2_limit": p2_limit, "eps_source": eps_source}
-        _show_session(counts_file, given, link, limits, as_json)
+        _show_session(counts_file, given, link, limits, json_line)
         return
     if p2_limit is not None:
         raise UsageError("--p2-limit is for --counts; a prediction takes it from the source")
@@ -175,7 +165,7 @@ def keyrate(
                 "settings, without decoy states; leave the other options out"
             )
         proof = {"protocol": protocol, "accounting": accounting or "alice"}
-        _show_pass(pass_file, source_, link, proof, eps_source, as_json)
+        _show_pass(pass_file, source_, link, proof, eps_source, json_line)
         return
     options = {
         "loss_dB": _losses(losses, lengths, db_per_km),
@@ -188,7 +178,7 @@ def keyrate(
         options["p3_max"] = p3_max
     if reach and (p_z is not None or attenuation is not None):
         raise UsageError("--reach optimises the settings; leave out --p-z and --attenuation")
-    _show_prediction(source_, link, protocol, options, settings, eps_source, reach, as_json)
+    _show_prediction(source_, link, protocol, options, settings, eps_source, reach, json_line)
 
 
 def _losses(
@@ -225,7 +215,7 @@ def _show_prediction(
     settings: Mapping[str, Any],
     eps_source: float | None,
     reach_asked: bool,
-    as_json: bool,
+    json_line: bool,
 ) -> None:
     from dataclasses import asdict
 
@@ -257,7 +247,7 @@ def _show_prediction(
         click.echo(no_key_text(zeros))
     if reach_asked:
         click.echo(f"largest loss: {loss_text(reach)}" if reach else "no key at any loss")
-    if as_json:
+    if json_line:
         line = _prediction_json(points, limited, source)
         for point in line["points"]:
             zero = zeros.get(point["loss_dB"])
@@ -276,7 +266,7 @@ def _show_pass(
     link: Link,
     proof: Mapping[str, Any],
     eps_source: float | None,
-    as_json: bool,
+    json_line: bool,
 ) -> None:
     from dataclasses import asdict
 
@@ -290,7 +280,7 @@ def _show_pass(
         eps = link.epsilon_secrecy if eps_source is None else eps_source
         keys.append(predict_over_time(source, link, *table, **proof, eps_source=eps))
     click.echo(pass_text(keys))
-    if as_json:
+    if json_line:
         at_limit = asdict(keys[1]) if len(keys) > 1 else None
         click.echo(json.dumps({**asdict(keys[0]), "at_source_limit": at_limit}))
 
@@ -400,7 +390,7 @@ def _show_session(
     source: SourceFigures | None,
     link: Link,
     limits: Mapping[str, float | None],
-    as_json: bool,
+    json_line: bool,
 ) -> None:
     from dataclasses import asdict
 
@@ -414,11 +404,11 @@ def _show_session(
     except UsageError as error:
         raise UsageError(f"{file}: {error}") from None
     click.echo(session_text(key))
-    if as_json:
+    if json_line:
         click.echo(json.dumps(asdict(key)))
 
 
-def _show_published(as_json: bool) -> None:
+def _show_published(json_line: bool) -> None:
     from dataclasses import asdict
 
     from qdchar.keyrate.published import account as one
@@ -430,7 +420,7 @@ def _show_published(as_json: bool) -> None:
     nu, demanded = one.nu_of_the_paper(), one.nu_for_crossing()
     click.echo(published_text(rows))
     click.echo(account_text(account, nu, demanded, pulls))
-    if as_json:
+    if json_line:
         both = {"published": rows, "account": account}
         tables = {
             name: [
