@@ -54,7 +54,7 @@ def make_output_folder(option: str, path: Path) -> None:
     Raises
     ------
     UsageError
-        If it is no folder, or its name is not possible.
+        If it is a file, or its name is not possible.
     RunFolderError
         If permission is missing, or the disk is full.
     """

@@ -1,8 +1,8 @@
-"""What the two sides tell one another in public, and what of it an eavesdropper can use.
+"""The public messages of the two sides, and the bits of the key that they disclose.
 
-The channel is not authenticated: somebody who can change messages can stand between the two. What
-it does find is a message that did not arrive as it was sent, by the digests that the sides compare
-at the end.
+The channel is not authenticated: somebody who can change messages can stand between the two sides.
+By the digests that the sides compare at the end, a message is noticed that did not arrive as it was
+sent.
 """
 
 from __future__ import annotations

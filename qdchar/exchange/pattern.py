@@ -1,8 +1,8 @@
 """What Alice sends: a random state for each pulse, computed from a seed when it is needed.
 
 The states of 10^10 pulses need no memory, because each follows from the seed and the pulse's
-number. The generator (splitmix64) is good for a simulation. It is no secret: a real transmitter
-needs a physical random-number generator, and a record of what it gave.
+number. The generator (splitmix64) is good enough for a simulation, but its numbers can be
+guessed: a real transmitter needs a physical random-number generator, and keeps its numbers.
 """
 
 from __future__ import annotations

@@ -22,7 +22,8 @@ from .pattern import Pattern
 Floats = NDArray[np.float64]
 
 CASCADE_EFFICIENCY = 1.03
-"""Bits that Cascade discloses over the Shannon limit, at error rates from 1 to 4 % (measured)."""
+"""Bits that Cascade discloses over the Shannon limit: 1.030 to 1.035 at error rates from 1 to 4 %,
+measured with keys of 2^20 bits."""
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,7 @@ def predicted_key(plan: Plan, rng: np.random.Generator, draws: int = 4000) -> Pr
     uncertain = _expected(plan, n_drawn, g2_drawn, link_drawn)
     chance = _length(plan, _drawn(middle, draws, rng), exact)
     total = _length(plan, _drawn(uncertain, len(n_drawn), rng), exact)
+    # pulses that Alice sent in X and Bob detected in Z are in none of the counts
     detections = float(middle.sifted + middle.test + middle.crossed) / (
         1 - (1 - plan.p_z) * plan.link.receiver_z_probability
     )

@@ -1,8 +1,8 @@
-"""Sifting: whose pulses are whose, which bases agree, and what the test basis shows.
+"""Sifting: which pulses of Alice Bob detected, where their bases agree, and the errors of the test.
 
 Bob tells which pulses clicked, in which basis, and his outcomes in basis X, which never become key.
-Alice finds from these outcomes which of her pulses they belong to, and answers with her bases and,
-for the test, her bits in X. So finding the first pulse costs no key.
+From these outcomes Alice finds which of her pulses they belong to. She answers with her bases and,
+for the test, her bits in X. So it costs no key to find the first pulse.
 """
 
 from __future__ import annotations

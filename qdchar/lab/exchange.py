@@ -28,8 +28,11 @@ from qdchar.link import Constant, Link
 DEFAULT_BLOCK = 2e6
 """Detections of an exchange: some seconds of processor time."""
 
+_BYTES_EACH = 120
+"""Memory for each detection, tags included; see `validation/exchange.py --throughput`."""
+
 _MOST_DETECTIONS = 3e7
-"""At 120 bytes for each, 4 GB of memory."""
+"""3.6 GB of memory."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +154,7 @@ def exchange(
     """
     eps_source = link.epsilon_secrecy if eps_source is None else eps_source
     plan = Plan.best(source, link, protocol=protocol, accounting=accounting, eps_source=eps_source)
+    # streams of their own: the lab has 1 and 2
     predict_rng, alice_rng, bob_rng = (np.random.default_rng([seed, n]) for n in (10, 11, 12))
     predicted = predicted_key(plan, predict_rng)
     if predicted.key_length == 0:
@@ -162,8 +166,8 @@ def exchange(
     if predicted.detections > _MOST_DETECTIONS:
         raise UsageError(
             f"exchange: {predicted.detections:.3g} detections need "
-            f"{120e-9 * predicted.detections:.0f} GB of memory; at most {_MOST_DETECTIONS:g}: give "
-            "a smaller --block"
+            f"{1e-9 * _BYTES_EACH * predicted.detections:.0f} GB of memory; at most "
+            f"{_MOST_DETECTIONS:g}: give a smaller --block"
         )
     pattern = plan.pattern(int(alice_rng.integers(0, 2**63)))
     lab = ExchangeLab(pattern, _true_link(plan), seed, eavesdropper)
