@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationInfo, field_validator
 
 
-def _is_table(kind: Any) -> bool:
-    """Whether values of this type are tables with checks of their own."""
-    return isinstance(kind, type) and issubclass(kind, BaseModel)
+def _types_in(annotation: Any) -> Iterator[Any]:
+    """Yield an annotation and the types of which it is made up."""
+    yield annotation
+    for part in get_args(annotation):
+        yield from _types_in(part)
+
+
+def _may_be_true(kind: Any) -> bool:
+    """Whether true may be in a value of this type: a table has checks of its own."""
+    return isinstance(kind, type) and issubclass(kind, bool | BaseModel)
 
 
 class TomlTable(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
@@ -21,9 +28,9 @@ class TomlTable(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     def _no_truth_value(cls, value: Any, info: ValidationInfo) -> Any:
         """Refuse true and false where a number is meant: pydantic takes them for 1 and 0."""
         annotation = cls.model_fields[str(info.field_name)].annotation
-        if "bool" in str(annotation) or any(map(_is_table, (annotation, *get_args(annotation)))):
+        if any(map(_may_be_true, _types_in(annotation))):
             return value
-        within = value if isinstance(value, Mapping) else dict.fromkeys([""], value)
+        within: Mapping[str, Any] = value if isinstance(value, Mapping) else {"": value}
         for key, given in within.items():
             values = given if isinstance(given, list) else [given]
             if any(isinstance(v, bool) for v in values):

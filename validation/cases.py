@@ -21,6 +21,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import raw_draws
+
 TABLE = Path(__file__).with_suffix(".md")
 ETALON = ("--narrow", "etalon_narrow.csv", "--fsr", "100e9", "0.2e9")
 
@@ -169,6 +171,9 @@ def main() -> None:
     parser.add_argument("--only", action="append", help="file name; may be given several times")
     parser.add_argument("--write", action="store_true", help="replace the committed table")
     arguments = parser.parse_args()
+    if arguments.write and arguments.only:
+        parser.error("--write replaces the whole table: leave out --only")
+    made_by = raw_draws.tree()
     outcomes = []
     for case in CASES:
         file = case.command[2] if case.command[0] == "fit" else case.command[1]
@@ -188,9 +193,10 @@ def main() -> None:
     text = table(outcomes)
     wrong = sum(o.verdict == "WRONG" for o in outcomes)
     print(f"{len(outcomes)} commands, {wrong} wrong with exit code 0")
-    if arguments.write and not arguments.only:
+    if arguments.write:
         TABLE.write_text(
-            "# Small files from elsewhere\n\nWritten by `python validation/cases.py --write`.\n\n"
+            "# Small files from elsewhere\n\n"
+            f"Written by `python validation/cases.py --data DIR --write`. Tree: {made_by}.\n\n"
             f"{text}\n{len(outcomes)} commands, {wrong} wrong with exit code 0.\n",
             encoding="utf-8",
         )

@@ -35,11 +35,9 @@ ATTACKS: dict[str, Eavesdropper | None] = {
 BLOCK = {"efficient-bb84": 1.35e6, "three-state": 1.6e6}
 """Detections that leave a million sifted bits at the settings that are best for the block."""
 
+RUN = ("seed", "protocol", "loss_dB", "attack")
 HEADER = (
-    "seed",
-    "protocol",
-    "loss_dB",
-    "attack",
+    *RUN,
     "sifted",
     "predicted",
     "low",
@@ -111,7 +109,7 @@ def _table(draws: pd.DataFrame) -> str:
         [
             "# Key exchanges in the simulated lab",
             "",
-            f"Written by `python validation/exchange.py --write`. {raw_draws.origin(draws)}",
+            f"Written by `python validation/exchange.py --write`. {raw_draws.origin(draws, RUN)}",
             "",
             "Wanted: made within 1.5 % of from counts; from counts within the prediction's 95 % "
             "interval in 28 of 30; the same key on both sides always; f at most 1.20; no key with "
@@ -155,10 +153,9 @@ def main() -> None:
         return
     file, tree = options.draws / "exchange.csv", raw_draws.tree()
     present = raw_draws.read(file)
-    keys = ["seed", "protocol", "loss_dB", "attack"]
     done = set()
     if len(present):
-        done = set(present[keys].fillna("").itertuples(index=False, name=None))
+        done = set(present[list(RUN)].fillna("").itertuples(index=False, name=None))
     for attack in ATTACKS:
         first, last = (options.attack_seeds if attack else options.seeds).split("-")
         for seed in range(int(first), int(last) + 1):

@@ -172,6 +172,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=raw_draws.FOLDER, help="folder of raw draws")
     parser.add_argument("--write", action="store_true", help="replace the committed table")
     arguments = parser.parse_args()
+    if arguments.write and arguments.kind:
+        parser.error("--write replaces the whole table: leave out --kind")
     file = arguments.out / "foreign.csv"
     kinds = [
         k for k in KINDS if not arguments.kind or any(k.name.startswith(b) for b in arguments.kind)
@@ -194,10 +196,10 @@ def main() -> None:
     wrong = sum(bool(line.verdict) for line in lines)
     last = f"{len(lines)} quantities of {len(names)} kinds, {wrong} against the bounds."
     print(last)
-    if arguments.write and not arguments.kind:
+    if arguments.write:
         TABLE.write_text(
             "# Data of other labs\n\nWritten by `python validation/foreign.py --write`. "
-            f"{raw_draws.origin(draws)}\n\n{HEAD}\n\n{text}\n\n{last}\n",
+            f"{raw_draws.origin(draws, ('kind', 'seed'))}\n\n{HEAD}\n\n{text}\n\n{last}\n",
             encoding="utf-8",
         )
 

@@ -102,13 +102,23 @@ def _live(times: Array, dead: float) -> Array:
     return np.array(kept)
 
 
-def hbt_clicks(rng: Rng, light: Hbt, jitter: float = 50e-12) -> tuple[Array, Array]:
-    """Draw the clicks of both detectors, sorted [s]."""
+def _emission(rng: Rng, light: Hbt) -> NDArray[np.int64]:
+    """Return the pulse of each photon of a source that is on: one or two photons in a pulse."""
     pairs = 0.5 * light.g2 * light.mean**2
     draw = rng.random(light.pulses)
     two = np.flatnonzero(draw < pairs)
     one = np.flatnonzero((draw >= pairs) & (draw < light.mean - pairs))
-    pulse = np.concatenate([one, two, two])
+    return np.concatenate([one, two, two])
+
+
+def _with_afterpulses(rng: Rng, light: Hbt, clicks: Array, dead: float) -> Array:
+    again = clicks[rng.random(len(clicks)) < light.afterpulse]
+    return np.concatenate([clicks, again + dead + rng.exponential(light.trap, len(again))])
+
+
+def hbt_clicks(rng: Rng, light: Hbt, jitter: float = 50e-12) -> tuple[Array, Array]:
+    """Draw the clicks of both detectors, sorted [s]."""
+    pulse = _emission(rng, light)
     if light.on < 1.0:
         pulse = pulse[_is_on(rng, light, pulse)]
     times = pulse * light.period + 2e-9 + rng.exponential(light.lifetime, len(pulse))
@@ -127,9 +137,7 @@ def hbt_clicks(rng: Rng, light: Hbt, jitter: float = 50e-12) -> tuple[Array, Arr
         sides = [np.concatenate([t, f]) for t, f in zip(sides, flashes[::-1], strict=True)]
     if light.afterpulse > 0.0:
         for i, dead in enumerate(light.dead):
-            again = sides[i][rng.random(len(sides[i])) < light.afterpulse]
-            again = again + dead + rng.exponential(light.trap, len(again))
-            sides[i] = np.concatenate([sides[i], again])
+            sides[i] = _with_afterpulses(rng, light, sides[i], dead)
     a, b = (np.sort(t) for t in sides)
     return a, b + light.delay
 
@@ -151,7 +159,7 @@ def write_tags(file: Path, clicks: Sequence[Array], span: float) -> Path:
 
 def write_t3(file: Path, clicks: Sequence[Array], period: float, step: float = 16e-12) -> Path:
     """Write clicks as a time-correlated card does: number of the pulse, and time after it."""
-    times = np.sort(np.concatenate([c for c in clicks]))
+    times = np.sort(np.concatenate(clicks))
     channels = np.repeat(np.arange(len(clicks)), [len(c) for c in clicks]).astype(np.uint8)
     order = np.argsort(np.concatenate(clicks), kind="stable")
     macro = np.floor(times / period).astype(np.int64)
@@ -170,11 +178,7 @@ def hom_clicks(
     rng: Rng, light: Hbt, *, alike: float, parallel: bool, reflectance: float = 0.48
 ) -> tuple[Array, Array, Array]:
     """Draw clicks behind an interferometer that is unbalanced by one pulse, and a divided clock."""
-    pairs = 0.5 * light.g2 * light.mean**2
-    draw = rng.random(light.pulses)
-    two = np.flatnonzero(draw < pairs)
-    one = np.flatnonzero((draw >= pairs) & (draw < light.mean - pairs))
-    pulse = np.sort(np.concatenate([one, two, two]))
+    pulse = np.sort(_emission(rng, light))
     r = reflectance
     long = rng.random(len(pulse)) < r
     slot = pulse + long
@@ -196,10 +200,7 @@ def hom_clicks(
     for mask, dead in zip((to_a, ~to_a), light.dead, strict=True):
         clicks = _live(times[mask], dead)
         if light.afterpulse > 0.0:
-            again = clicks[rng.random(len(clicks)) < light.afterpulse]
-            clicks = np.sort(
-                np.concatenate([clicks, again + dead + rng.exponential(light.trap, len(again))])
-            )
+            clicks = np.sort(_with_afterpulses(rng, light, clicks, dead))
         sides.append(clicks)
     return sides[0], sides[1], np.arange(0, light.pulses, 100) * light.period
 

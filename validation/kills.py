@@ -330,7 +330,7 @@ def _of_calibrations(draws: pd.DataFrame) -> Iterator[str]:
             f"{runs['beyond_strict'].sum()} | {_furthest(runs, '_strict')} |"
         )
     yield ""
-    yield raw_draws.origin(draws)
+    yield raw_draws.origin(draws, ("recipe", "kill"))
     odd = draws[draws["message"].notna() & (draws["message"] != "")]
     yield from (
         f"- {r.recipe}, kill {r.kill}: exit {r.resume_exit}: {r.message}" for r in odd.itertuples()

@@ -180,8 +180,8 @@ def main() -> int:
         "# How commands end on changed input files",
         "",
         f"Written by `python validation/mutated_input.py --count {options.count} --others "
-        f"{options.others} --write`. Tree: {made_by}. Files by kind and exit code; bad: a "
-        f"traceback, exit code 1, more than {SLOWEST_S} s of processor time or "
+        f"{options.others} --write`. Seed {SEED}; tree: {made_by}. Files by kind and exit code; "
+        f"bad: a traceback, exit code 1, more than {SLOWEST_S} s of processor time or "
         f"{MOST_BYTES >> 30} GiB, a process that died, or a refusal that does not name the file.",
         "",
         "| kind | files | " + " | ".join(f"exit {c}" for c in every) + " | bad |",

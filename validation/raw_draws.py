@@ -47,9 +47,15 @@ def append(
         writer.writerows((*row, made_by) for row in rows)
 
 
-def origin(draws: pd.DataFrame) -> str:
-    """Say which seeds the draws have, and which tree made how many of them."""
+def origin(draws: pd.DataFrame, run: Sequence[str] = ("seed",)) -> str:
+    """Say which seeds the draws have, and which tree made how many runs.
+
+    Parameters
+    ----------
+    run
+        Columns that tell one run from another; a run may have several lines.
+    """
     first, last = int(draws["seed"].min()), int(draws["seed"].max())
-    by_tree = draws.groupby("tree", sort=False)["seed"].nunique()
+    by_tree = draws.drop_duplicates(["tree", *run]).groupby("tree", sort=False).size()
     made = ", ".join(f"{name} ({count})" for name, count in by_tree.items())
     return f"Seeds {first} to {last}; runs by tree: {made}."

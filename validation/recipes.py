@@ -94,7 +94,8 @@ def table(rows: pd.DataFrame) -> str:
     lines = [
         "# Recipes: lab time, and what they reach",
         "",
-        f"`python validation/recipes.py --seeds {seeds} --write`",
+        f"Written by `python validation/recipes.py --seeds {seeds} --write`. "
+        f"{raw_draws.origin(rows, ('recipe', 'seed'))}",
         "",
         f"| mean over the seeds {seeds} | {' | '.join(SHIPPED)} |",
         f"|---|{'---|' * len(SHIPPED)}",

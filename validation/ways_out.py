@@ -60,6 +60,8 @@ def main() -> int:
     parser.add_argument("--only", default="", help="ways whose name contains this")
     parser.add_argument("--write", action="store_true", help="replace the committed table")
     options = parser.parse_args()
+    if options.write and options.only:
+        parser.error("--write replaces the whole table: leave out --only")
     made_by = raw_draws.tree()
     rows, again, wrong = [], [], 0
     with tempfile.TemporaryDirectory() as folder:

@@ -23,16 +23,8 @@ class Finite(click.types.FloatParamType):
         return number
 
 
-class Within(click.FloatRange):
+class Within(click.FloatRange, Finite):
     """A number within bounds; nan, which is beyond no bound, is refused."""
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        number = float(super().convert(value, param, ctx))
-        if not math.isfinite(number):
-            self.fail(f"{value!r} is not a finite number.", param, ctx)
-        return number
 
 
 DELAY_s = Within(min=-1.0, max=1.0)
