@@ -26,6 +26,7 @@ from qdchar.tags import PulseStatistics
 from .detection.blinking import blinking_table, on_fraction, on_state_probability
 from .detection.live_gating import LiveCounts, live_counts
 from .detection.pulsed_run import PulsedRun, open_run
+from .detection.reception import Reception, efficiency_from_plane
 from .statistics.intervals import K_95, widen
 from .statistics.jackknife import Table, jackknife, long_blocks
 
@@ -41,7 +42,7 @@ def analyse(
     g2: Estimate | None = None,
     name: str = "collection_efficiency",
     plane: str = "fibre",
-    path_transmission: Estimate | None = None,
+    reception: Reception | None = None,
 ) -> Result:
     """Find the mean photon number per pulse at a plane of the optical path.
 
@@ -50,7 +51,7 @@ def analyse(
     run
         Time tags with the pulse clock.
     detector_efficiency
-        From its certificate, at this wavelength and polarisation; of both detectors alike.
+        From its certificate, at this wavelength; of both detectors alike.
     dark_count_rate
         Total of both detectors [Hz]; subtracted if given.
     g2
@@ -58,8 +59,9 @@ def analyse(
         number distribution is reported.
     name, plane
         What to call the mean photon number, and where it holds.
-    path_transmission
-        From the plane to the detectors, beam splitter included; 1 if not given.
+    reception
+        What lies between the plane and the clicks; nothing, and the certificate's polarisation and
+        click rate, if not given.
 
     Returns
     -------
@@ -93,10 +95,12 @@ def analyse(
     live = _live_gated(_live_table(counts.statistics))
     detected, budget, method = _detected(counts, live, pulsed.label)
 
-    inputs = [(detector_efficiency, -1.0 / detector_efficiency.value)]
-    if path_transmission is not None:
-        inputs.append((path_transmission, -1.0 / path_transmission.value))
-    efficiency = math.prod(estimate.value for estimate, _ in inputs)
+    to_click = detector_efficiency
+    if reception is not None:
+        rates_Hz = _click_rates(counts.statistics, pulsed.clock.frequency_hz)
+        to_click = efficiency_from_plane(detector_efficiency, reception, rates_Hz, pulsed.label)
+    efficiency = to_click.value
+    inputs = [(to_click, -1.0 / efficiency)]
     if dark_count_rate is not None:
         # half of the dark counts fall on each detector, and one on a click is none
         per_hz = (1.0 - 0.5 * live) / pulsed.clock.frequency_hz
@@ -204,6 +208,12 @@ def _detected(counts: LiveCounts, live: float, label: str) -> tuple[float, list[
         ],
         method,
     )
+
+
+def _click_rates(s: PulseStatistics, clock_Hz: float) -> tuple[float, float]:
+    """Clicks of A and of B per second."""
+    pulses = float(s.n_pulses.sum())
+    return float(s.s_a.sum()) / pulses * clock_Hz, float(s.s_b.sum()) / pulses * clock_Hz
 
 
 def _live_table(s: PulseStatistics) -> Table:

@@ -13,6 +13,7 @@ splitter included, by which the mean photon number is divided.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from scipy import constants, stats
 
 from qdchar.errors import InconclusiveError
-from qdchar.estimate import Contribution, Estimate, propagate
+from qdchar.estimate import Contribution, Estimate, Uncertain, propagate
 from qdchar.fit import Curve, Fit, Result
 from qdchar.raw_data import Scan
 
@@ -45,6 +46,10 @@ def analyse(
     power_gain: Estimate,
     path_attenuation: Estimate | None,
     dark_count_rate: Estimate,
+    linearity: Estimate,
+    certified_rate: Estimate,
+    polarisation: Estimate,
+    repeatability: Estimate,
     reading_u_rel: float,
     certificate: Estimate | None = None,
 ) -> Result:
@@ -65,6 +70,10 @@ def analyse(
         Without it there is no efficiency: only whether the clicks are proportional to the power.
     dark_count_rate
         Total of both detectors [Hz].
+    linearity, certified_rate, polarisation, repeatability
+        As in `qdchar.analysis.detection.reception.Reception`: what is known before of the change
+        with the click rate, the rate for which the efficiency is given, and what the laser's
+        polarisation and the switching to its path may change.
     reading_u_rel
         Relative noise of a point's power.
     certificate
@@ -75,8 +84,9 @@ def analyse(
     Returns
     -------
     Result
-        ``detector_efficiency_measured`` [1]. Its budget names the monitor's gain as those of the
-        powers do, so that they are correlated. Empty without `path_attenuation`.
+        ``detector_linearity_measured`` [s], and with `path_attenuation`
+        ``detector_efficiency_measured`` [1] at the certificate's click rate. Its budget names the
+        monitor's gain as those of the powers do, so that they are correlated.
 
     Raises
     ------
@@ -87,8 +97,10 @@ def analyse(
     -----
     The photon number of laser pulses is Poissonian; -ln(1 - p) is the mean number that one detector
     detects in a pulse. A dead time that always ends between the same two pulses is a whole number m
-    of pulses, so p = R/(1 - m R) is exact. One efficiency is fitted to all powers; the scatter
-    about it is compared with counting and reading noise.
+    of pulses, so p = R/(1 - m R) is exact. To all powers are fitted the efficiency at the
+    certificate's rate and its relative change with the rate, of which the certificate (or what is
+    assumed in its place) is one more datum; the scatter about it is compared with counting and
+    reading noise.
 
     Where the source's m is not whole, a detector recovers while a pulse comes; which part of the
     laser's pulse it sees then is another matter, so that m is fitted between the whole numbers.
@@ -107,51 +119,68 @@ def analyse(
     )
     photons = scan.x * per_reading
 
+    rates_Hz = scan.clicks / scan.dwell_s[:, None]
+    above_Hz = (rates_Hz**2).sum(axis=1) / rates_Hz.sum(axis=1) - certified_rate.value
+
     def line(m: float) -> _Line:
         p = click_probability(scan.clicks / pulses[:, None], m)
         detected = -np.log1p(-p).sum(axis=1) - dark
         counting = (p * (1.0 + m * p) / (1.0 - p)).sum(axis=1) / pulses
-        return _line(photons, detected, counting, reading_u_rel)
+        return _line(photons, detected, counting, reading_u_rel, above_Hz, linearity)
 
     best, dof, recovery = line(dead_pulses), len(scan) - 1, []
     if not float(dead_pulses).is_integer():
         lines = [line(float(m)) for m in np.linspace(*_whole_about(dead_pulses), _TRIED)]
         best, dof = min(lines, key=lambda tried: tried.chi2), dof - 1
-        near = [tried.slope for tried in lines if tried.chi2 <= best.chi2 + 1.0]
+        near = [tried for tried in lines if tried.chi2 <= best.chi2 + 1.0]
         recovery = [
-            Contribution(
-                f"recovery while a pulse comes, {scan.file.name}", 0.5 * (max(near) - min(near))
-            )
+            (f"recovery while a pulse comes, {scan.file.name}", half)
+            for half in [0.5 * np.ptp([(tried.slope, tried.change_s) for tried in near], axis=0)]
         ]
-    value, variance, chi2 = best.slope, best.variance, best.chi2
 
     problems = []
-    if dof > 0 and stats.chi2.sf(chi2, dof) < _MIN_P_VALUE:
+    excess = 1.0
+    if dof > 0 and stats.chi2.sf(best.chi2, dof) < _MIN_P_VALUE:
         problems.append(
-            f"detected photons are not proportional to the power (chi2 {chi2:.0f} for {dof} "
-            "degrees of freedom): does the monitor have an offset, do the detectors lose "
-            "efficiency with their rate, do they recover gradually?"
+            f"detected photons are not proportional to the power (chi2 {best.chi2:.0f} for {dof} "
+            f"degrees of freedom): does the monitor have an offset, do the detectors lose more "
+            f"efficiency with their rate than their certificate says ({best.change_s * 1e6:+.2g} "
+            f"per Mcps here, {linearity.value * 1e6:+.2g} +- {linearity.u * 1e6:.2g} there), do "
+            "they recover gradually?"
         )
-        variance *= chi2 / dof
-    fit = _fit(scan, best, per_reading, variance, dof)
+        excess = math.sqrt(best.chi2 / dof)
+    found = _estimates(best, excess, recovery, scan.file.name, linearity)
+    fit = _fit(scan, best, per_reading, excess**2, dof)
+    change = replace(
+        found[1],
+        name="detector_linearity_measured",
+        method=(
+            f"change of the detected photons per laser photon up to {rates_Hz.max() * 1e-6:.3g} "
+            f"Mcps, with the certificate's {linearity.value * 1e6:+.2g} +- "
+            f"{linearity.u * 1e6:.2g} per Mcps as one more datum"
+        ),
+        plane="click",
+    )
     if path_attenuation is None:
-        return Result((), (fit,), tuple(problems))
-    w = best.weights
-    slope_dark = float(-np.sum(w * photons) / np.sum(w * photons**2)) / clock_rate_Hz
-    estimate = Estimate(
-        name="detector_efficiency_measured",
-        value=value,
-        method="",
-        plane="fibre to click",
+        return Result((change,), (fit,), tuple(problems))
+    value = best.slope
+    dB = math.log(10.0) / 10.0
+    shares = scan.clicks.sum(axis=0) / scan.clicks.sum()
+    u_polarisation = 0.5 * polarisation.value / math.sqrt(3.0) * float(np.hypot(*shares))
+    estimate = replace(
+        found[0],
         budget=(
-            Contribution(f"laser counts and readings, {scan.file.name}", math.sqrt(variance)),
-            *recovery,
+            *found[0].budget,
             *propagate(
                 [
                     (power_gain, -value / power_gain.value),
-                    (path_attenuation, value * math.log(10.0) / 10.0),
-                    (dark_count_rate, slope_dark),
+                    (path_attenuation, value * dB),
+                    (dark_count_rate, best.per_dark / clock_rate_Hz),
                 ]
+            ),
+            Contribution("polarisation at the detectors, path laser", value * u_polarisation, "B"),
+            Contribution(
+                f"switching to laser, {scan.file.name}", value * dB * repeatability.value, "B"
             ),
         ),
     )
@@ -169,7 +198,7 @@ def analyse(
                 "connector, attenuation or polarisation has changed since the certificate?"
             )
     measured = replace(estimate, method=method)
-    return Result((measured,), (fit,), tuple(problems))
+    return Result((measured, change), (fit,), tuple(problems))
 
 
 def _photons_per_reading(
@@ -182,12 +211,30 @@ def _photons_per_reading(
 
 @dataclass(frozen=True)
 class _Line:
-    """Detected photons proportional to the power: the slope, and what it was found from."""
+    """Detected photons against laser photons, with an efficiency that changes with the rate.
+
+    Attributes
+    ----------
+    slope, change_s
+        Efficiency at the certificate's rate, and its relative change per click rate [s].
+    covariance
+        Of the two by counting and reading noise.
+    per_prior
+        Their derivatives by what was known of the change before.
+    per_dark
+        Derivative of the slope by the dark counts per pulse.
+    weights, detected, pulls
+        By point; the last pull is that of what was known before, where it has an uncertainty.
+    """
 
     slope: float
-    variance: float
+    change_s: float
+    covariance: Array
+    per_prior: tuple[float, float]
+    per_dark: float
     weights: Array
     detected: Array
+    model: Array
     pulls: Array
 
     @property
@@ -195,14 +242,81 @@ class _Line:
         return float(np.sum(self.pulls**2))
 
 
-def _line(x: Array, y: Array, counting: Array, x_u_rel: float) -> _Line:
-    """Fit a line through zero with errors in both coordinates."""
-    slope = float(np.sum(y) / np.sum(x))
+def _line(
+    x: Array, y: Array, counting: Array, x_u_rel: float, above_Hz: Array, known: Uncertain
+) -> _Line:
+    """Fit ``y = slope x (1 + change above)`` with errors in both coordinates and a prior.
+
+    In units of the prior's uncertainty the change is c = change/u; the equations are linear in
+    slope and slope c.
+    """
+    slope, u_s = float(np.sum(y) / np.sum(x)), known.u
     for _ in range(3):  # the weights depend on the slope, weakly
         weights = 1.0 / (counting + np.square(slope * x * x_u_rel))
-        slope = float(np.sum(weights * x * y) / np.sum(weights * x**2))
-    pulls = (y - slope * x) * np.sqrt(weights)
-    return _Line(slope, float(1.0 / np.sum(weights * x**2)), weights, y, pulls)
+        root = np.sqrt(weights)
+        of_change = x * above_Hz * u_s
+        rows = np.column_stack([x, of_change]) * root[:, None]
+        prior = np.array([[0.0, 1.0 / slope]])
+        # measured from the prior's value: x already has the change that was expected
+        rows[:, 0] = x * (1.0 + known.value * above_Hz) * root
+        inverse = np.linalg.pinv(np.vstack([rows, prior]))
+        slope, part = inverse @ np.append(y * root, 0.0)
+    per_y = inverse[:, :-1]
+    off = part / slope
+    to_s = np.array([[1.0, 0.0], [-off * u_s / slope, u_s / slope]])
+    noise = to_s @ per_y @ per_y.T @ to_s.T
+    model = slope * x * (1.0 + (known.value + off * u_s) * above_Hz)
+    # a unit of the prior moves its row by one
+    per_unit = to_s @ inverse[:, -1]
+    per_prior = (per_unit[0] / u_s, per_unit[1] / u_s) if u_s > 0.0 else (0.0, 1.0)
+    return _Line(
+        float(slope),
+        float(known.value + off * u_s),
+        noise,
+        (float(per_prior[0]), float(per_prior[1])),
+        float(-np.sum(per_y[0] * root)),
+        weights,
+        y,
+        model,
+        np.append((y - model) * root, off),
+    )
+
+
+def _estimates(
+    line: _Line,
+    excess: float,
+    recovery: Sequence[tuple[str, Array]],
+    label: str,
+    known: Estimate,
+) -> tuple[Estimate, Estimate]:
+    """Return efficiency and its change with the rate, with what they share."""
+    u_slope = math.sqrt(line.covariance[0, 0])
+    shared = float(line.covariance[0, 1]) / u_slope
+    own = math.sqrt(max(float(line.covariance[1, 1]) - shared**2, 0.0))
+    counts, change = f"laser counts and readings, {label}", f"change with the rate, {label}"
+    slope = Estimate(
+        name="detector_efficiency_measured",
+        value=line.slope,
+        method="",
+        plane="fibre to click",
+        budget=(
+            Contribution(counts, excess * u_slope),
+            *(Contribution(name, float(half[0])) for name, half in recovery),
+            *propagate([(known, line.per_prior[0])]),
+        ),
+    )
+    return slope, Estimate(
+        name="detector_linearity_measured",
+        value=line.change_s,
+        method="",
+        plane="click",
+        budget=(
+            Contribution(counts, excess * shared),
+            Contribution(change, excess * own),
+            *(Contribution(name, float(half[1])) for name, half in recovery),
+            *propagate([(known, line.per_prior[1])]),
+        ),
+    )
 
 
 def _whole_about(dead_pulses: float) -> tuple[float, float]:
@@ -220,15 +334,16 @@ def _fit(
     scan: Scan,
     best: _Line,
     per_reading: float,
-    variance: float,
+    excess: float,
     dof: int,
 ) -> Fit:
-    line = np.array([0.0, float(scan.x.max())])
+    order = np.argsort(scan.x)
+    n = len(scan)
     return Fit(
-        model="detected photons proportional to power",
-        names=("detector_efficiency_measured",),
-        values=np.array([best.slope]),
-        covariance=np.array([[variance]]),
+        model="detected photons against power, efficiency changing with the rate",
+        names=("detector_efficiency_measured", "detector_linearity_measured"),
+        values=np.array([best.slope, best.change_s]),
+        covariance=excess * best.covariance,
         statistic="chi2",
         minimum=best.chi2,
         dof=dof,
@@ -240,10 +355,10 @@ def _fit(
                 x=scan.x,
                 y=best.detected,
                 u_y=1.0 / np.sqrt(best.weights),
-                model=best.slope * per_reading * scan.x,
-                residuals=best.pulls,
-                x_line=line,
-                y_line=best.slope * per_reading * line,
+                model=best.model,
+                residuals=best.pulls[:n],
+                x_line=np.append(0.0, scan.x[order]),
+                y_line=np.append(0.0, best.model[order]),
             ),
         ),
     )

@@ -13,6 +13,7 @@ from qdchar.fit import Result
 from qdchar.raw_data import TagRun
 
 from . import brightness
+from .detection.reception import Reception
 from .detuning import on_resonance
 
 
@@ -22,6 +23,7 @@ def analyse(
     *,
     detector_efficiency: Estimate,
     dark_count_rate: Estimate | None = None,
+    receptions: tuple[Reception, Reception] | None = None,
     detuning_correction: Estimate | None = None,
 ) -> Result:
     """Find the transmitter efficiency and the mean photon number at its output.
@@ -34,6 +36,9 @@ def analyse(
         Runs through the transmitter, with the same detectors.
     detector_efficiency, dark_count_rate
         As in `qdchar.analysis.brightness.analyse`.
+    receptions
+        What lies between the fibre and the clicks before the transmitter, and between its output
+        and the clicks after it; see `qdchar.analysis.brightness.analyse`.
     detuning_correction
         Relative excess of the etalon's transmission over that on the cavity's resonance, see
         `qdchar.analysis.detuning`. Both results are then those on resonance.
@@ -41,8 +46,9 @@ def analyse(
     Returns
     -------
     Result
-        ``transmitter_efficiency``, in which the detectors' certificate cancels, and
-        ``mean_photon_number`` at the transmitter's output, in which it does not.
+        ``transmitter_efficiency``, in which the detectors' certificate cancels (the losses of the
+        light path and the polarisation at the detectors do not), and ``mean_photon_number`` at the
+        transmitter's output.
 
     Raises
     ------
@@ -60,20 +66,25 @@ def analyse(
             "transmitter: its throughput needs runs before and after the transmitter"
         )
 
-    def photons(runs: Sequence[TagRun], name: str, plane: str) -> list[Result]:
+    of_before, of_after = (None, None) if receptions is None else receptions
+
+    def photons(
+        runs: Sequence[TagRun], name: str, plane: str, reception: Reception | None
+    ) -> list[Result]:
         return [
             brightness.analyse(
                 run,
                 detector_efficiency=detector_efficiency,
                 dark_count_rate=dark_count_rate,
+                reception=reception,
                 name=name,
                 plane=plane,
             )
             for run in runs
         ]
 
-    results_in = photons(before, "collection_efficiency", "fibre")
-    results_out = photons(after, "mean_photon_number", "transmitter output")
+    results_in = photons(before, "collection_efficiency", "fibre", of_before)
+    results_out = photons(after, "mean_photon_number", "transmitter output", of_after)
     entering = [r["collection_efficiency"] for r in results_in]
     leaving = [r["mean_photon_number"] for r in results_out]
     n_in = float(np.mean([e.value for e in entering]))

@@ -6,53 +6,8 @@ and from nowhere else. A lab adds quantities of its own with `define`.
 
 from __future__ import annotations
 
-import math
-import re
-from dataclasses import dataclass, field
-
-
-@dataclass(frozen=True)
-class Quantity:
-    """One definition.
-
-    Attributes
-    ----------
-    name
-        Code name, as in JSON: lower case, digits and underscores.
-    unit
-        SI unit; "1" for a pure number.
-    symbol
-        What a formula or a table column calls it, e.g. ``"T1"``.
-    words
-        What a person reads, e.g. ``"mean photon number <n>"``.
-    definition
-        What the number is, in one line.
-    low, high
-        What is possible, in its unit. A measured value may lie beyond by its uncertainty.
-
-    Raises
-    ------
-    ValueError
-        If the name is not of that form, or a text is empty.
-    """
-
-    name: str
-    unit: str
-    symbol: str
-    words: str
-    definition: str
-    low: float = field(default=-math.inf, compare=False)
-    high: float = field(default=math.inf, compare=False)
-
-    def __post_init__(self) -> None:
-        if not re.fullmatch(r"[a-z][a-z0-9_]*", self.name):
-            raise ValueError(
-                f"quantity {self.name!r}: a name is lower-case letters, digits and underscores"
-            )
-        for text in ("unit", "symbol", "words", "definition"):
-            if not getattr(self, text):
-                raise ValueError(f"quantity {self.name}: its {text} is empty")
-
+from .certificates import CERTIFICATES
+from .quantity import Quantity as Quantity
 
 _BUILT_IN = (
     # the source
@@ -638,6 +593,13 @@ _BUILT_IN = (
         high=1.0,
     ),
     Quantity(
+        "detector_linearity_measured",
+        "s",
+        "k_D,m",
+        "linearity of the detectors, measured",
+        "relative change of a detector's efficiency per click rate, as measured on a laser",
+    ),
+    Quantity(
         "dark_count_rate",
         "Hz",
         "DC",
@@ -703,67 +665,7 @@ _BUILT_IN = (
         "crossing loss",
         "largest channel loss at which single photons give more key than coherent light",
     ),
-    # certificates of the station file
-    Quantity(
-        "power_meter_gain",
-        "1",
-        "G_P",
-        "power meter gain",
-        "true power over the reading of the pump power monitor",
-    ),
-    Quantity(
-        "laser_path_attenuation",
-        "dB",
-        "A_L",
-        "attenuation of the laser path",
-        "attenuation from the power monitor to the detectors on the path `laser`",
-    ),
-    Quantity(
-        "cavity_vibration",
-        "m",
-        "z_rms",
-        "cavity vibration",
-        "root mean square vibration of the cavity mirror",
-    ),
-    Quantity(
-        "cavity_tuning",
-        "Hz/m",
-        "dν/dz",
-        "cavity tuning",
-        "change of the cavity's resonance frequency per mirror displacement",
-    ),
-    Quantity(
-        "purcell_expected",
-        "1",
-        "F_P,0",
-        "expected Purcell factor",
-        "Purcell factor on resonance, as known beforehand",
-    ),
-    Quantity(
-        "interferometer_reflectance",
-        "1",
-        "R_i",
-        "reflectance of the interferometer's splitters",
-        "share of the power that a splitter of the unbalanced interferometer reflects",
-        low=0.0,
-        high=1.0,
-    ),
-    Quantity(
-        "interferometer_overlap",
-        "1",
-        "1 - ε",
-        "overlap in the interferometer",
-        "classical fringe visibility of the interferometer: overlap of its two modes",
-        low=0.0,
-        high=1.0,
-    ),
-    Quantity(
-        "interferometer_fringe",
-        "V",
-        "V_2π",
-        "voltage of one fringe",
-        "phase piezo voltage that moves the interferometer by one fringe",
-    ),
+    *CERTIFICATES,
 )
 
 _known: dict[str, Quantity] = {q.name: q for q in _BUILT_IN}

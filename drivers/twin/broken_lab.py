@@ -414,9 +414,9 @@ class _BrokenLightModel(LightModel):
             steady_Hz=passed * light.steady_Hz,
         )
 
-    def efficiencies(self) -> tuple[float, float]:
-        """Give the efficiencies of A and B, times the share of the light that each gets."""
-        (a, b), (factor_a, factor_b) = super().efficiencies(), self._defects.detector_factors
+    def efficiencies(self, light: Light) -> tuple[float, float]:
+        """Give the efficiencies of A and B for a light, times the share of it that each gets."""
+        (a, b), (factor_a, factor_b) = super().efficiencies(light), self._defects.detector_factors
         return a * factor_a, b * factor_b
 
     def steady_Hz(self, light: Light) -> tuple[float, float]:

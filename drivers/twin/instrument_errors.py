@@ -12,6 +12,16 @@ from typing import Self
 
 import numpy as np
 
+from .imperfections import (
+    POLARISATION,
+    CERTIFIED_RATE_Hz,
+    Deviations,
+    Imperfections,
+    LINEARITY_s,
+    LOSS_dB,
+    LOSS_U_dB,
+    REPEATABILITY_dB,
+)
 from .polarisation import AXES
 from .truth import Truth
 
@@ -48,6 +58,8 @@ class InstrumentErrors:
         Of the interferometer at 0 V.
     outputs
         Transmissions from the analyser's two outputs to the detectors.
+    deviations
+        What the lab has of healthy imperfections.
     calibrations
         Certificates; their errors are drawn, the truth stays what it is.
     """
@@ -61,6 +73,7 @@ class InstrumentErrors:
     misalignment: Mapping[str, float]
     outputs: tuple[float, float]
     phase_rad: float
+    deviations: Deviations
     calibrations: tuple[Calibration, ...]
 
     @classmethod
@@ -69,6 +82,7 @@ class InstrumentErrors:
         truth: Truth,
         instruments_seed: np.random.SeedSequence | int,
         receiver_seed: np.random.SeedSequence | int,
+        imperfections_seed: np.random.SeedSequence | int,
     ) -> Self:
         """Draw the errors of a lab.
 
@@ -81,6 +95,8 @@ class InstrumentErrors:
         receiver_seed
             For those of the receiver and the interferometer: they came later, and with a seed of
             their own they leave the other errors of a seed as they were.
+        imperfections_seed
+            For the healthy imperfections.
         """
         rng = np.random.default_rng(instruments_seed)
         receiver = np.random.default_rng(receiver_seed)
@@ -102,6 +118,7 @@ class InstrumentErrors:
             ),
             outputs=(receiver.uniform(0.93, 1.0), receiver.uniform(0.93, 1.0)),
             phase_rad=receiver.uniform(0.0, 2.0 * np.pi),
+            deviations=Deviations.from_seed(truth.imperfections, imperfections_seed),
             calibrations=(
                 Calibration("detector_efficiency", certified, 0.025 * certified, "1"),
                 Calibration("power_meter_gain", 1.0, 0.005, "1"),
@@ -129,8 +146,22 @@ class InstrumentErrors:
                         ("purcell_expected", truth.source.purcell, 2.0, "1"),
                     )
                 ),
+                *_of_imperfections(truth.imperfections),
             ),
         )
+
+
+def _of_imperfections(sizes: Imperfections) -> tuple[Calibration, ...]:
+    """Certificates that say how large the imperfections are; a lab without has no losses."""
+    losses = {name: loss if sizes.path_loss > 0.0 else 0.0 for name, loss in LOSS_dB.items()}
+    return (
+        Calibration("path_before", losses["before"], LOSS_U_dB, "dB"),
+        Calibration("path_after", losses["after"], LOSS_U_dB, "dB"),
+        Calibration("light_path_repeatability", REPEATABILITY_dB, 0.0, "dB"),
+        Calibration("detector_polarisation", POLARISATION, 0.0, "1"),
+        Calibration("detector_linearity", 0.0, LINEARITY_s, "s"),
+        Calibration("detector_efficiency_rate", CERTIFIED_RATE_Hz, 0.0, "Hz"),
+    )
 
 
 def _by_state(mean: float, spread: float, rng: np.random.Generator) -> dict[str, float]:

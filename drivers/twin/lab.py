@@ -55,6 +55,8 @@ CHUNK_s = 0.02
 _SLICES = 32
 _RESTART_SPAWN_KEY = 98
 """Seeds the noise of a lab that was started again."""
+_IMPERFECTIONS_SPAWN_KEY, _SWITCHING_SPAWN_KEY = 97, 96
+"""Seed what came later than the rest, whose random numbers they leave as they were."""
 _NODES, _WEIGHTS = hermegauss(7)
 _WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
 
@@ -88,10 +90,18 @@ class Lab:
             others = np.random.SeedSequence(seed, spawn_key=key).spawn(len(others))
         meter, counts, tags, stepper = map(np.random.default_rng, others)
         self.truth = truth
-        self.errors = InstrumentErrors.from_seed(truth, instruments, receiver)
+        self.errors = InstrumentErrors.from_seed(
+            truth,
+            instruments,
+            receiver,
+            np.random.SeedSequence(seed, spawn_key=(_IMPERFECTIONS_SPAWN_KEY,)),
+        )
         self.serial = f"SIM-{seed}"
         self.sync_divider = truth.detectors.sync_divider
         self.resolution_ps = float(truth.detectors.resolution_ps)
+        self._switching = np.random.default_rng(
+            np.random.SeedSequence(seed, spawn_key=(_SWITCHING_SPAWN_KEY, restarts))
+        )
         self._meter, self._counts, self._tags, self._stepper = meter, counts, tags, stepper
         self._lock = threading.RLock()
         self._now_ps = round(clock_s * 1e12)
@@ -218,6 +228,9 @@ class Lab:
         _one_of("light path", name, PATHS)
         with self._lock:
             self._settings.path = name
+            self._settings.switched_s = self.now_s
+            spread_dB = self.errors.deviations.switching_dB
+            self._settings.switched_dB = spread_dB * float(self._switching.standard_normal())
 
     def selected_path(self) -> str:
         """Get what light reaches the detectors."""
@@ -311,7 +324,7 @@ class Lab:
         spread_s = 0.0 * light.lifetime_s if self._settings.path == "laser" else light.lifetime_s
         dead_pulses = mean_dead_pulses(dead_s, s.clock_Hz, spread_s)
         eta, steady = (
-            np.array(self._light_model.efficiencies())[:, None],
+            np.array(self._light_model.efficiencies(light))[:, None],
             steady_Hz[:, None],
         )  # by detector
         on_s = self._time_on(dwell_s)
@@ -386,7 +399,7 @@ class Lab:
         light = self._light_model.light(self._light_model.mirror_m(times_s) + shaken, times_s)
         if self._settings.path == "interferometer":
             return self._interferometer_segments(pulses, light)
-        eta = self._light_model.efficiencies()
+        eta = self._light_model.efficiencies(light)
         tables = np.stack([click_table(light, *eta, shining) for shining in (True, False)], axis=1)
         return PulseSegments(
             pulses=pulses,
@@ -401,7 +414,8 @@ class Lab:
         """Light behind the interferometer; its arms interfere if polarised in parallel."""
         s, i = self.truth.source, self.truth.interferometer
         alike = 1.0 if self._settings.arms == "parallel" else 0.0
-        efficiency = self.truth.detectors.efficiency
+        switched = self.errors.deviations.transmission("interferometer", self._settings.switched_dB)
+        efficiency = self.truth.detectors.efficiency * switched
         return InterferometerSegments(
             pulses=pulses,
             cases=np.stack(

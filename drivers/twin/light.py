@@ -8,7 +8,14 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from .detectors import Light
+from .detectors import (
+    Light,
+    click_probability,
+    clicks_per_pulse,
+    clicks_per_second,
+    mean_dead_pulses,
+)
+from .imperfections import CERTIFIED_RATE_Hz
 from .instrument_errors import InstrumentErrors
 from .optics import etalon_transmission, excitation, purcell_factor, reexcitation
 from .piezo import Piezo, virgin_effective_V
@@ -35,6 +42,10 @@ class Settings:
         Piezos of the cavity's fine axis and of the etalon.
     coarse_m
         Displacement of the mirror by the stepper [m].
+    switched_dB
+        Loss of the light path since it was switched, less the position's own [dB].
+    switched_s
+        When it was switched [s].
     other_axes_V
         Offset voltages of the axes without an effect [V].
     """
@@ -46,6 +57,8 @@ class Settings:
     attenuation_dB: float = ATTENUATION_RANGE_dB[1]
     shutter_open: bool = False
     path: str = "blocked"
+    switched_dB: float = 0.0
+    switched_s: float = 0.0
     modulator_V: dict[int, float] = field(
         default_factory=lambda: dict.fromkeys(MODULATOR_CHANNELS, 0.0)
     )
@@ -118,18 +131,48 @@ class LightModel:
             laser = laser * self.truth.passage * self.truth.leak_share(detuning_Hz)
         return Light(mean - 2.0 * pair, pair, laser, passage, lifetime_s)
 
-    def efficiencies(self) -> tuple[float, float]:
-        """Give the efficiencies of A and B, times the share of the light that each gets."""
+    def efficiencies(self, light: Light) -> tuple[float, float]:
+        """Give the efficiencies of A and B for a light, times the share of it that each gets."""
+        deviations, settings = self.errors.deviations, self.settings
+        shares = self._shares()
+        passed = deviations.transmission(settings.path, settings.switched_dB)
+        turned = deviations.at_polarisation(settings.path, settings.switched_s)
+        a, b = (
+            self.truth.detectors.efficiency * share * passed * factor
+            for share, factor in zip(shares, turned, strict=True)
+        )
+        return a * self._at_rate(a, light), b * self._at_rate(b, light)
+
+    def _shares(self) -> tuple[float, float]:
+        """Shares of the light that reach A and B."""
         d = self.truth.detectors
         if self.settings.path == "receiver":
             right, (a, b) = self._first_output(), self.errors.outputs
-            return d.efficiency * a * right, d.efficiency * b * (1.0 - right)
-        return d.efficiency * d.share_a, d.efficiency * (1.0 - d.share_a)
+            return a * right, b * (1.0 - right)
+        return d.share_a, 1.0 - d.share_a
+
+    def _at_rate(self, eta: float, light: Light) -> float:
+        """Efficiency at the click rate that it makes, over that at the certificate's rate."""
+        linearity_s = self.errors.deviations.linearity_s
+        if linearity_s == 0.0:
+            return 1.0
+        s, d = self.truth.source, self.truth.detectors
+        if light.steady_Hz:
+            steady, _ = clicks_per_second(eta * light.steady_Hz, d.dead_time_s)
+            return 1.0 + linearity_s * (float(steady) - CERTIFIED_RATE_Hz)
+        spread_s = 0.0 if self.settings.path == "laser" else float(light.lifetime_s.mean())
+        dead = mean_dead_pulses(d.dead_time_s, s.clock_Hz, spread_s)
+        rate_Hz = 0.0
+        for share, shining in ((s.on_fraction, True), (1.0 - s.on_fraction, False)):
+            if share > 0.0:
+                p = click_probability(light, eta, shining)
+                rate_Hz += share * s.clock_Hz * float(clicks_per_pulse(p, dead)[0].mean())
+        return 1.0 + linearity_s * (rate_Hz - CERTIFIED_RATE_Hz)
 
     def steady_Hz(self, light: Light) -> tuple[float, float]:
         """Rates of dark counts and continuous light at A and B; dark counts are half and half."""
         dark = 0.5 * self.truth.detectors.dark_count_Hz
-        eta_a, eta_b = self.efficiencies()
+        eta_a, eta_b = self.efficiencies(light)
         return light.steady_Hz * eta_a + dark, light.steady_Hz * eta_b + dark
 
     def _etalon_Hz(self, time_s: float) -> float:

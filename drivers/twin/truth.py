@@ -17,6 +17,7 @@ from scipy import constants
 
 from qdchar.errors import UsageError
 
+from .imperfections import Imperfections
 from .optics import (
     brightest_area,
     etalon_transmission,
@@ -238,12 +239,14 @@ class Truth:
     analyser: Analyser = field(default_factory=Analyser)
     interferometer: Interferometer = field(default_factory=Interferometer)
     detectors: Detectors = field(default_factory=Detectors)
+    imperfections: Imperfections = field(default_factory=Imperfections.none)
 
     @classmethod
-    def from_settings(cls, settings: Mapping[str, str]) -> Truth:
+    def from_settings(cls, settings: Mapping[str, str], *, ideal: bool = True) -> Truth:
         """Build from ``KEY=VALUE`` settings, e.g. ``{"source.lifetime": "60e-12"}``.
 
-        What is not set keeps its default, or follows from what is set.
+        What is not set keeps its default, or follows from what is set. Where the lab is not
+        `ideal`, it has all healthy imperfections at the size of their certificates.
 
         Raises
         ------
@@ -251,7 +254,7 @@ class Truth:
             If a key is unknown, or its value not a number or not possible; names the key and
             what is allowed.
         """
-        truth = Truth()
+        truth = Truth() if ideal else Truth(imperfections=Imperfections())
         values = {key: _number(key, text) for key, text in settings.items()}
         # in the table's order: what a limit depends on comes first
         for key, setting in _SETTINGS.items():
@@ -496,4 +499,10 @@ _SETTINGS: Mapping[str, _Setting] = {
     ),
     "piezo.hysteresis": _Setting("1", _between(0.0, 0.2), _to("piezo", "hysteresis")),
     "piezo.creep": _Setting("1 per decade", _between(0.0, 0.05), _to("piezo", "creep")),
+    **{
+        f"imperfections.{f.name}": _Setting(
+            "times its certificate", _between(0.0, 5.0), _to("imperfections", f.name)
+        )
+        for f in dataclasses.fields(Imperfections)
+    },
 }

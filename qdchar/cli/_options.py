@@ -53,6 +53,12 @@ fault_option = click.option(
     help="Break the simulated lab: from its start, from the start of a measurement, or within its "
     "first recording of tags. May be repeated; `list` prints all faults.",
 )
+ideal_option = click.option(
+    "--ideal",
+    is_flag=True,
+    help="A simulated lab without healthy imperfections, as losses of the light path; `--set "
+    "imperfections.NAME=X` changes one.",
+)
 dry_run_option = click.option(
     "--dry-run",
     is_flag=True,

@@ -18,6 +18,7 @@ _OF_A_NEW_RUN = {
     "out": "--out",
     "seed": "--seed",
     "settings": "--set",
+    "ideal": "--ideal",
     "faults": "--fault",
     "earlier_folder": "--take-over",
 }

@@ -13,7 +13,14 @@ import click
 from qdchar.errors import UsageError
 from qdchar.lab.display import Display
 
-from ._options import as_json, dry_run_option, fault_option, recipe_option, station_option
+from ._options import (
+    as_json,
+    dry_run_option,
+    fault_option,
+    ideal_option,
+    recipe_option,
+    station_option,
+)
 
 
 @click.command()
@@ -40,6 +47,7 @@ from ._options import as_json, dry_run_option, fault_option, recipe_option, stat
     metavar="KEY=VALUE",
     help="A true parameter of the simulated lab, e.g. source.g2=0.05; may be repeated.",
 )
+@ideal_option
 @fault_option
 @dry_run_option
 @click.option(
@@ -67,6 +75,7 @@ def calibrate(
     out: Path,
     seed: int,
     settings: tuple[str, ...],
+    ideal: bool,
     faults: tuple[str, ...],
     dry_run: bool,
     resume_folder: Path | None,
@@ -83,6 +92,7 @@ def calibrate(
     once more. If it moved by more than the recipe's max_brightness_change, exit code 11. Station,
     recipe and link are those of the run; if they are given, they must say the same.
     """
+    from qdchar.drivers.twin.imperfections import ideal_settings
     from qdchar.lab import expected, preflight
     from qdchar.lab.calibrate import calibrate as run_calibration
     from qdchar.lab.extensions import measurements_of
@@ -105,8 +115,8 @@ def calibrate(
 
     if list_asked(faults, json_line):
         return 0
-    if station_file is not None and (settings or faults):
-        option = "--set" if settings else "--fault"
+    if station_file is not None and (settings or ideal or faults):
+        option = "--set" if settings else "--ideal" if ideal else "--fault"
         raise UsageError(f"{option} changes the simulated lab; it does not go with --station")
     if dry_run and (resume_folder or earlier_folder):
         raise UsageError(
@@ -114,6 +124,8 @@ def calibrate(
             "nor with --take-over"
         )
     display = Display()
+    if ideal:
+        settings = (*settings, *ideal_settings(settings))
     if resume_folder is None:
         request = Request(
             station=None if station_file is None else str(station_file.absolute()),

@@ -12,7 +12,7 @@ import click
 
 from qdchar.errors import UsageError
 
-from ._options import as_json, fault_option
+from ._options import as_json, fault_option, ideal_option
 from ._outputs import refuse_output, writing_output
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     help="Write the station file here.",
 )
 @click.option("--truth", "truth_only", is_flag=True, help="Print what is true in it, and end.")
+@ideal_option
 @fault_option
 @click.option("--until-stdin-closes", is_flag=True, hidden=True)
 @click.option("--restarts", type=click.IntRange(min=0), default=0, hidden=True)
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 def twin(
     seed: int,
     settings: tuple[str, ...],
+    ideal: bool,
     faults: tuple[str, ...],
     port: int,
     station_file: Path | None,
@@ -76,6 +78,7 @@ def twin(
     faults, --truth prints what is true when all of them have begun.
     """
     from qdchar.drivers.twin.broken_lab import BrokenLab
+    from qdchar.drivers.twin.imperfections import ideal_settings
     from qdchar.drivers.twin.serve import serve, station_toml
     from qdchar.drivers.twin.truth import Truth
     from qdchar.interrupt import Terminated, signals_unwind
@@ -87,7 +90,10 @@ def twin(
     if seed < 0:
         raise UsageError(f"--seed {seed}: a seed is an integer of 0 or more")
     refuse_output("--station", station_file)
-    truth, plans = Truth.from_settings(_parsed(settings)), planned(faults)
+    if ideal:
+        settings = (*settings, *ideal_settings(settings))
+    truth = Truth.from_settings(_parsed(settings), ideal=False)
+    plans = planned(faults)
     if truth_only:
         lab = BrokenLab(truth, seed, plans)
         lab.begin_all()

@@ -16,6 +16,7 @@ from qdchar.analysis.detection.pulsed_run import pulse_width_s
 from qdchar.errors import InconclusiveError, RefusedError
 
 from . import expected
+from .measurements.reception import reception
 from .session import Session
 
 _SMALLEST = {"collection_efficiency": 0.05, "g2_zero_source": 0.2, "g2_zero": 0.2}
@@ -60,6 +61,7 @@ def _look_at_light(s: Session) -> None:
                 before,
                 detector_efficiency=s.certificate("detector_efficiency"),
                 dark_count_rate=dark,
+                reception=reception(s, "before"),
             ).estimates,
             *analysis.hbt.analyse(before, dark_count_rate=dark).estimates,
             *analysis.hbt.analyse(

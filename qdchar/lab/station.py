@@ -16,6 +16,7 @@ from traceback import walk_tb
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
+from qdchar.certificates import ASSUMED
 from qdchar.errors import InstrumentError, MakeSafeError, QdcharError, UsageError, described
 from qdchar.estimate import Contribution, Estimate
 from qdchar.interrupt import INTERRUPTS, signals_held, signals_unwind
@@ -323,6 +324,9 @@ class Station:
     def calibration(self, name: str) -> Estimate:
         """Return a certificate as an estimate; its error is one source, shared by its users.
 
+        Where the station file has none and something can be assumed, that is returned; see
+        `qdchar.certificates`.
+
         Raises
         ------
         UsageError
@@ -330,6 +334,14 @@ class Station:
         """
         if fault := self.no_certificate(name):
             raise UsageError(f"{self.origin}: {fault}")
+        if name not in self.file.calibrations:
+            assumed = ASSUMED[name]
+            return Estimate(
+                name=name,
+                value=assumed.value,
+                method=f"assumed: {assumed.why}",
+                budget=(Contribution(f"assumed {name}", assumed.u, "B"),),
+            )
         c = self.file.calibrations[name]
         if not is_known(name):
             define(Quantity(name, c.unit, name, name.replace("_", " "), "certificate of the lab"))
@@ -347,6 +359,8 @@ class Station:
         """Say why a certificate cannot be used; empty if it can."""
         unit = f", unit {quantity(name).unit!r}" if is_known(name) else ""
         if name not in self.file.calibrations:
+            if name in ASSUMED:
+                return ""
             return f"[calibrations.{name}] is missing (value, u{unit or ', unit'})"
         c = self.file.calibrations[name]
         if is_known(name) and c.unit != quantity(name).unit:

@@ -13,6 +13,7 @@ from ..measurement import Measurement
 from ..plausibility import clock_problem
 from ..session import Session
 from .loss_chain import with_chain
+from .reception import ASSUMED, CERTIFICATES, reception
 
 
 def _run(s: Session, settings: BrightnessSettings, progress: Progress) -> Result:
@@ -24,6 +25,7 @@ def _run(s: Session, settings: BrightnessSettings, progress: Progress) -> Result
         run,
         detector_efficiency=s.certificate("detector_efficiency"),
         dark_count_rate=s.known("dark_count_rate"),
+        reception=reception(s, "before"),
     )
     unusual = clock_problem(result["clock_rate"].value, s.station.file.nominal_clock_Hz)
     result = replace(result, problems=(*result.problems, *unusual))
@@ -41,8 +43,8 @@ MEASUREMENT = Measurement(
     provides=("clock_rate", "collection_efficiency", "collection_efficiency_chain"),
     needs=("dark_count_rate", "cavity_resonance_voltage"),
     roles=("light_path", "tagger", "cavity_fine"),
-    certificates=("detector_efficiency",),
-    optional_certificates=("collection_part_",),
+    certificates=(*CERTIFICATES, "path_before"),
+    optional_certificates=(*ASSUMED, "collection_part_"),
     at_pi_pulse=True,
     dwell_s=lambda settings, _: protocols.brightness.dwell_s(settings),
     relocks=lambda _settings, _limits: 1,

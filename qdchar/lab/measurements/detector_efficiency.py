@@ -15,6 +15,7 @@ from qdchar.roles import Counts
 
 from ..measurement import COMMAND_S, MOVE_S, Measurement
 from ..session import Session
+from .reception import ASSUMED, CERTIFICATES
 
 
 def _run(s: Session, settings: DetectorEfficiencySettings, progress: Progress) -> Result:
@@ -36,6 +37,10 @@ def _run(s: Session, settings: DetectorEfficiencySettings, progress: Progress) -
         power_gain=s.certificate("power_meter_gain"),
         path_attenuation=path_attenuation,
         dark_count_rate=s.known("dark_count_rate"),
+        linearity=s.certificate("detector_linearity"),
+        certified_rate=s.certificate("detector_efficiency_rate"),
+        polarisation=s.certificate("detector_polarisation"),
+        repeatability=s.certificate("light_path_repeatability"),
         reading_u_rel=settings.reading_u_rel / math.sqrt(settings.readings),
         certificate=s.certificate("detector_efficiency"),
     )
@@ -46,11 +51,11 @@ MEASUREMENT = Measurement(
     title="detector efficiency",
     run=_run,
     settings=DetectorEfficiencySettings,
-    provides=("detector_efficiency_measured",),
+    provides=("detector_efficiency_measured", "detector_linearity_measured"),
     needs=("dark_count_rate", "dead_time"),
     roles=("light_path", "pump_attenuator", "pump_power", "tagger"),
-    certificates=("power_meter_gain", "detector_efficiency"),
-    optional_certificates=("laser_path_attenuation",),
+    certificates=("power_meter_gain", *CERTIFICATES),
+    optional_certificates=(*ASSUMED, "laser_path_attenuation"),
     take_over_hours=168.0,
     dwell_s=lambda settings, _: protocols.detector_efficiency.dwell_s(settings),
     # the power is set by its monitor, with about three corrections, and is then read

@@ -12,6 +12,7 @@ from qdchar.raw_data import Progress
 from ..measurement import COMMAND_S, MOVE_S, Measurement
 from ..session import Session
 from . import off_resonance
+from .reception import ASSUMED, CERTIFICATES, efficiency_from_fibre
 
 
 def _run(s: Session, settings: LeakSettings, progress: Progress) -> Result:
@@ -43,7 +44,7 @@ def _run(s: Session, settings: LeakSettings, progress: Progress) -> Result:
         pi_power=pi_power,
         damping=s.known("rabi_damping"),
         power_gain=gain,
-        detector_efficiency=s.certificate("detector_efficiency"),
+        detector_efficiency=efficiency_from_fibre(s, "the leak measurement"),
         dark_count_rate=s.known("dark_count_rate"),
         reading_u_rel=settings.reading_u_rel / math.sqrt(settings.readings),
         detuning_correction=correction.lifetime,
@@ -65,7 +66,8 @@ MEASUREMENT = Measurement(
         *off_resonance.NEEDS,
     ),
     roles=("light_path", "cavity_fine", "pump_attenuator", "pump_power", "tagger"),
-    certificates=("power_meter_gain", "detector_efficiency", *off_resonance.CERTIFICATES),
+    certificates=("power_meter_gain", *CERTIFICATES, "path_before", *off_resonance.CERTIFICATES),
+    optional_certificates=ASSUMED,
     sets_pump=True,
     calibration="on request",
     dwell_s=lambda settings, _: protocols.leak.dwell_s(settings),

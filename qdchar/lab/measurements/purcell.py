@@ -9,6 +9,7 @@ from qdchar.raw_data import Progress
 
 from ..measurement import MOVE_S, Measurement
 from ..session import Session
+from .reception import ASSUMED, CERTIFICATES, efficiency_from_fibre
 
 
 def _run(s: Session, settings: PurcellSettings, progress: Progress) -> Result:
@@ -29,7 +30,7 @@ def _run(s: Session, settings: PurcellSettings, progress: Progress) -> Result:
         detuned.runs,
         detuned.response,
         dark_count_rate=s.known("dark_count_rate"),
-        detector_efficiency=s.certificate("detector_efficiency"),
+        detector_efficiency=efficiency_from_fibre(s, "the Purcell measurement"),
         vibration_m=s.certificate("cavity_vibration"),
         metres_per_volt=s.known("cavity_metres_per_volt"),
         hertz_per_metre=s.optional_certificate("cavity_tuning"),
@@ -52,8 +53,8 @@ MEASUREMENT = Measurement(
     ),
     needs=("dark_count_rate", "cavity_count_fwhm_voltage", "cavity_metres_per_volt"),
     roles=("light_path", "cavity_fine", "pump_attenuator", "tagger"),
-    certificates=("detector_efficiency", "cavity_vibration"),
-    optional_certificates=("cavity_tuning",),
+    certificates=(*CERTIFICATES, "path_before", "cavity_vibration"),
+    optional_certificates=(*ASSUMED, "cavity_tuning"),
     # there the excitation hardly depends on what detuning does to the pump
     at_pi_pulse=True,
     calibration="on request",

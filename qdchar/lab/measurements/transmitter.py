@@ -11,6 +11,7 @@ from ..measurement import Measurement
 from ..session import Session
 from . import off_resonance
 from .loss_chain import with_chain
+from .reception import ASSUMED, CERTIFICATES, reception
 
 
 def _run(s: Session, settings: TransmitterSettings, progress: Progress) -> Result:
@@ -28,6 +29,7 @@ def _run(s: Session, settings: TransmitterSettings, progress: Progress) -> Resul
         (runs.after,),
         detector_efficiency=s.certificate("detector_efficiency"),
         dark_count_rate=s.known("dark_count_rate"),
+        receptions=(reception(s, "before"), reception(s, "after")),
         detuning_correction=correction.transmission,
     )
     lorentz, gauss, etalon, fsr = (s.known(name) for name in off_resonance.LINE)
@@ -56,8 +58,8 @@ MEASUREMENT = Measurement(
     ),
     needs=("dark_count_rate", *off_resonance.NEEDS, *off_resonance.LINE),
     roles=("light_path", "tagger", "cavity_fine"),
-    certificates=("detector_efficiency", *off_resonance.CERTIFICATES),
-    optional_certificates=("transmitter_part_",),
+    certificates=(*CERTIFICATES, "path_before", "path_after", *off_resonance.CERTIFICATES),
+    optional_certificates=(*ASSUMED, "transmitter_part_"),
     at_pi_pulse=True,
     take_over_hours=0.0,
     dwell_s=lambda settings, _: protocols.transmitter.dwell_s(settings),

@@ -1,0 +1,122 @@
+"""Healthy imperfections of the simulated lab: how large they are, and what a seed draws of them.
+
+None is a fault: a good real lab has them all. Each is drawn from what the station's certificates
+say, so that budgets must be complete for intervals to hold. ``--set imperfections.NAME=X`` makes
+one X times as large as its certificate says, 0 turns it off; ``--ideal`` turns all off.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Self
+
+import numpy as np
+
+LOSS_dB: Mapping[str, float] = {"before": 0.40, "after": 0.55, "receiver": 0.60}
+"""Loss of positions of the light path, as certified [dB]."""
+LOSS_U_dB = 0.05
+REPEATABILITY_dB = 0.01
+POLARISATION = 0.05
+LINEARITY_s = 3e-10
+CERTIFIED_RATE_Hz = 1e5
+_TURN_RAD_PER_H = 0.3
+
+
+@dataclass(frozen=True)
+class Imperfections:
+    """How large each is, as a multiple of what the station's certificates say.
+
+    Attributes
+    ----------
+    path_loss
+        Each position of the light path has its loss, known to 0.05 dB (connectors: 0.2 dB, ports
+        of switches: up to 1 dB). Certificates ``path_before``, ``path_after``.
+    switching
+        Each switching changes the loss by 0.01 dB (switches' data sheets: 0.01 to 0.05 dB).
+        Certificate ``light_path_repeatability``.
+    detector_polarisation
+        The detectors' efficiency depends on polarisation by 5 % (superconducting nanowires: 5 to
+        30 % by wavelength, 2 % for fractal ones, arXiv 0901.4922), which each position of the light
+        path turns in its own way, slowly drifting. Certificate ``detector_polarisation``.
+    detector_linearity
+        The efficiency changes with the click rate, by 0.03 % per Mcps (arXiv 2407.20682: -0.1 %).
+        Certificate ``detector_linearity``.
+    """
+
+    path_loss: float = 1.0
+    switching: float = 1.0
+    detector_polarisation: float = 1.0
+    detector_linearity: float = 1.0
+
+    @classmethod
+    def none(cls) -> Self:
+        """Return a lab without any."""
+        return cls(**dict.fromkeys((f.name for f in fields(cls)), 0.0))
+
+
+NAMES = tuple(f.name for f in fields(Imperfections))
+
+
+def ideal_settings(given: Sequence[str]) -> tuple[str, ...]:
+    """Return the ``KEY=VALUE`` settings that turn all off but those that are given."""
+    keys = {text.partition("=")[0].strip() for text in given}
+    off = (f"imperfections.{name}" for name in NAMES)
+    return tuple(f"{key}=0" for key in off if key not in keys)
+
+
+@dataclass(frozen=True)
+class Deviations:
+    """What one lab has of them.
+
+    Attributes
+    ----------
+    loss_dB
+        By position of the light path; none where it is not named.
+    polarisation
+        By position, for A and B: phase of the turning polarisation [rad]. The efficiency is
+        ``1 + dependence/2 cos(phase)`` of the mean.
+    dependence
+        Highest less lowest efficiency over polarisations, over the mean.
+    linearity_s
+        Relative change of the efficiency of A and B per click rate.
+    """
+
+    loss_dB: Mapping[str, float]
+    polarisation: Mapping[str, tuple[float, float]]
+    dependence: float
+    linearity_s: float
+    switching_dB: float
+
+    @classmethod
+    def from_seed(cls, sizes: Imperfections, seed: np.random.SeedSequence | int) -> Self:
+        """Draw those of a lab."""
+        rng = np.random.default_rng(seed)
+        loss_dB = {
+            name: loss + sizes.path_loss * LOSS_U_dB * float(np.clip(rng.standard_normal(), -3, 3))
+            for name, loss in LOSS_dB.items()
+        }
+        turned = {
+            name: (math.acos(rng.uniform(-1.0, 1.0)), math.acos(rng.uniform(-1.0, 1.0)))
+            for name in ("before", "after", "laser", "narrow")
+        }
+        return cls(
+            loss_dB=loss_dB if sizes.path_loss > 0.0 else {},
+            polarisation=turned,
+            dependence=sizes.detector_polarisation * POLARISATION,
+            linearity_s=sizes.detector_linearity * LINEARITY_s * float(rng.standard_normal()),
+            switching_dB=sizes.switching * REPEATABILITY_dB,
+        )
+
+    def transmission(self, path: str, switched_dB: float) -> float:
+        """Transmission of a position of the light path, `switched_dB` more than on average."""
+        return float(10.0 ** (-0.1 * (self.loss_dB.get(path, 0.0) + switched_dB)))
+
+    def at_polarisation(self, path: str, time_s: float) -> tuple[float, float]:
+        """Efficiencies of A and B over their means over all polarisations."""
+        if path not in self.polarisation:
+            return 1.0, 1.0
+        turn = _TURN_RAD_PER_H * time_s / 3600.0
+        a, b = (1.0 + 0.5 * self.dependence * math.cos(p + turn) for p in self.polarisation[path])
+        return a, b

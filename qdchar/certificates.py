@@ -1,0 +1,150 @@
+"""Certificates of the station file: what each means, and what is assumed where one is missing.
+
+Each has one meaning, sign and unit, which stands in its definition. A lab without a certificate
+that has no default is told so before anything moves: nothing honest could be assumed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .quantity import Quantity
+
+CERTIFICATES = (
+    Quantity(
+        "power_meter_gain",
+        "1",
+        "G_P",
+        "power meter gain",
+        "true power over the reading of the pump power monitor",
+    ),
+    Quantity(
+        "laser_path_attenuation",
+        "dB",
+        "A_L",
+        "attenuation of the laser path",
+        "attenuation from the power monitor to the detectors on the path `laser`",
+    ),
+    Quantity(
+        "cavity_vibration",
+        "m",
+        "z_rms",
+        "cavity vibration",
+        "root mean square vibration of the cavity mirror",
+    ),
+    Quantity(
+        "cavity_tuning",
+        "Hz/m",
+        "dν/dz",
+        "cavity tuning",
+        "change of the cavity's resonance frequency per mirror displacement",
+    ),
+    Quantity(
+        "purcell_expected",
+        "1",
+        "F_P,0",
+        "expected Purcell factor",
+        "Purcell factor on resonance, as known beforehand",
+    ),
+    Quantity(
+        "interferometer_reflectance",
+        "1",
+        "R_i",
+        "reflectance of the interferometer's splitters",
+        "share of the power that a splitter of the unbalanced interferometer reflects",
+        low=0.0,
+        high=1.0,
+    ),
+    Quantity(
+        "interferometer_overlap",
+        "1",
+        "1 - ε",
+        "overlap in the interferometer",
+        "classical fringe visibility of the interferometer: overlap of its two modes",
+        low=0.0,
+        high=1.0,
+    ),
+    Quantity(
+        "interferometer_fringe",
+        "V",
+        "V_2π",
+        "voltage of one fringe",
+        "phase piezo voltage that moves the interferometer by one fringe",
+    ),
+    Quantity(
+        "path_before",
+        "dB",
+        "L_before",
+        "loss of the path before the transmitter",
+        "loss from the source's fibre to the detectors, light path at `before`",
+    ),
+    Quantity(
+        "path_after",
+        "dB",
+        "L_after",
+        "loss of the path after the transmitter",
+        "loss from the transmitter's output to the detectors, light path at `after`",
+    ),
+    Quantity(
+        "light_path_repeatability",
+        "dB",
+        "s_L",
+        "repeatability of the light path",
+        "standard deviation of a position's loss from one switching to the next",
+        low=0.0,
+    ),
+    Quantity(
+        "detector_polarisation",
+        "1",
+        "P_D",
+        "polarisation dependence of the detectors",
+        "highest less lowest efficiency of a detector over all polarisations, over their mean",
+        low=0.0,
+        high=2.0,
+    ),
+    Quantity(
+        "detector_linearity",
+        "s",
+        "k_D",
+        "linearity of the detectors",
+        "relative change of a detector's efficiency per click rate; below zero: it falls",
+    ),
+    Quantity(
+        "detector_efficiency_rate",
+        "Hz",
+        "R_D",
+        "rate of the detectors' certificate",
+        "click rate of each detector at which `detector_efficiency` was found",
+        low=0.0,
+    ),
+)
+"""Quantities that a station file gives under ``[calibrations]``."""
+
+
+@dataclass(frozen=True)
+class Assumed:
+    """What is assumed where the station file has no certificate.
+
+    Attributes
+    ----------
+    value, u
+        In the unit of the quantity; `u` is of type B.
+    why
+        Where the size comes from.
+    """
+
+    value: float
+    u: float
+    why: str
+
+
+ASSUMED: Mapping[str, Assumed] = {
+    "light_path_repeatability": Assumed(
+        0.02, 0.0, "fibre switches repeat within 0.01 to 0.05 dB by their data sheets"
+    ),
+    "detector_linearity": Assumed(
+        0.0, 5e-10, "superconducting detectors lose 0.1 % per Mcps (arXiv 2407.20682), or less"
+    ),
+}
+"""By name of the certificate."""
