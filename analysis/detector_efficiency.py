@@ -143,10 +143,10 @@ def analyse(
     if dof > 0 and stats.chi2.sf(best.chi2, dof) < _MIN_P_VALUE:
         problems.append(
             f"detected photons are not proportional to the power (chi2 {best.chi2:.0f} for {dof} "
-            f"degrees of freedom): does the monitor have an offset, do the detectors lose more "
-            f"efficiency with their rate than their certificate says ({best.change_s * 1e6:+.2g} "
-            f"per Mcps here, {linearity.value * 1e6:+.2g} +- {linearity.u * 1e6:.2g} there), do "
-            "they recover gradually?"
+            "degrees of freedom): does the monitor have an offset, do the detectors lose "
+            f"efficiency with their rate ({best.change_s * 1e6:+.2g} per Mcps here, "
+            f"{linearity.value * 1e6:+.2g} +- {linearity.u * 1e6:.2g} by certificate), do they "
+            "recover gradually?"
         )
         excess = math.sqrt(best.chi2 / dof)
     found = _estimates(best, excess, recovery, scan.file.name, linearity)

@@ -8,6 +8,7 @@ import pytest
 from pulsed_light import PERIOD_PS, A, B, Light, record
 
 from qdchar.analysis import brightness
+from qdchar.analysis.detection.reception import Reception
 from qdchar.analysis.statistics.jackknife import jackknife
 from qdchar.errors import InconclusiveError
 from qdchar.estimate import Contribution, Estimate, covariance
@@ -78,22 +79,57 @@ def test_dark_counts_are_subtracted(tmp_path: Path) -> None:
     assert shared == pytest.approx(-500.0 * PERIOD_PS * 1e-12 / 0.712, rel=0.01)
 
 
+RECEPTION = Reception(
+    path="before",
+    loss=given("path_before", 0.8, 0.04),
+    repeatability=given("light_path_repeatability", 0.03, 0.0),
+    polarisation=given("detector_polarisation", 0.1, 0.0),
+    linearity=given("detector_linearity", 0.0, 0.0),
+    certified_rate=given("detector_efficiency_rate", 3e5, 0.0),
+)
+
+
 def test_certificate_is_one_shared_error_of_type_b(tmp_path: Path) -> None:
     rng = np.random.default_rng(4)
     runs = [record(tmp_path, f"run{i}", rng, 300_000, SOURCE) for i in range(2)]
     eta = given("detector_efficiency", 0.712, 0.0178)
-    path = given("fiber_optics_efficiency", 0.9, 0.009)
     a, b = (
-        brightness.analyse(run, detector_efficiency=eta, path_transmission=path)[
+        brightness.analyse(run, detector_efficiency=eta, reception=RECEPTION)[
             "collection_efficiency"
         ]
         for run in runs
     )
-    assert a.u / a.value == pytest.approx(np.hypot(0.025, 0.01), rel=0.02)
+    # certificate, 0.04 dB, and 10 % of polarisation on two detectors of which each has half
+    of_polarisation = 0.1 / np.sqrt(12) / np.sqrt(2)
+    of_loss = 10**0.004 - 1
+    switching = 10**0.003 - 1
+    expected = np.sqrt(0.025**2 + of_loss**2 + of_polarisation**2 + switching**2)
+    assert a.u / a.value == pytest.approx(expected, rel=0.02)
     assert a.u_statistical < 0.15 * a.u
-    cov = covariance([a, b])
-    # all but counting is common to both
-    assert cov[0, 1] / np.sqrt(cov[0, 0] * cov[1, 1]) > 0.98
+    # all but counting and switching is common to both
+    shared = covariance([a, b])[0, 1] / a.value / b.value
+    assert shared == pytest.approx(expected**2 - switching**2, rel=0.05)
+
+
+def test_photons_lost_on_the_way_and_by_the_click_rate_are_counted(tmp_path: Path) -> None:
+    """0.8 dB keep 83.18 % of the photons; -2 % per Mcps at the rates of this run do the rest."""
+    run = record(tmp_path, "run", np.random.default_rng(5), 300_000, SOURCE)
+    eta = given("detector_efficiency", 0.712, 0.0178)
+    plain = brightness.analyse(run, detector_efficiency=eta)["collection_efficiency"]
+    change = given("detector_linearity", -2e-8, 1e-9)
+    through = brightness.analyse(
+        run, detector_efficiency=eta, reception=replace(RECEPTION, linearity=change)
+    )["collection_efficiency"]
+    tags = open_tags(tmp_path / "run.h5")
+    clicks = np.sum([np.bincount(c.channels, minlength=8) for c in tags.chunks()], axis=0)
+    a, b = clicks[[A, B]]
+    rate_a, rate_b = a / tags.duration_s, b / tags.duration_s
+    mean_Hz = (a * rate_a + b * rate_b) / (a + b)
+    keeps = 0.8318 * (1.0 - 2e-8 * (mean_Hz - 3e5))
+    assert through.value / plain.value == pytest.approx(1.0 / keeps, rel=2e-3)
+    line = {c.source: c.u for c in through.budget}
+    u_change = -1e-9 * (mean_Hz - 3e5) / (1.0 - 2e-8 * (mean_Hz - 3e5)) * through.value
+    assert line["detector_linearity"] == pytest.approx(u_change, rel=0.02)
 
 
 def test_first_look_at_counting_noise(tmp_path: Path) -> None:

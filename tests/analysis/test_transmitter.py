@@ -8,8 +8,10 @@ import pytest
 from pulsed_light import Light, record
 
 from qdchar.analysis import transmitter
+from qdchar.analysis.detection.reception import Reception
 from qdchar.errors import InconclusiveError
 from qdchar.estimate import Contribution, Estimate, covariance
+from qdchar.tags import open_tags
 
 SOURCE = Light()
 AFTER = replace(SOURCE, mean_photons=0.292, g2=0.00698)
@@ -57,6 +59,61 @@ def test_certificate_cancels_in_the_ratio_only(tmp_path: Path) -> None:
     # what is left in common is the counting after the transmitter
     cov = covariance([efficiency, mean])
     assert 0.0 < cov[0, 1] / np.sqrt(cov[0, 0] * cov[1, 1]) < 0.3
+
+
+def given(name: str, value: float, u: float) -> Estimate:
+    return Estimate(name=name, value=value, method="given", budget=(Contribution(name, u, "B"),))
+
+
+def reception(path: str, loss: Estimate) -> Reception:
+    return Reception(
+        path=path,
+        loss=loss,
+        repeatability=given("light_path_repeatability", 0.05, 0.0),
+        polarisation=given("detector_polarisation", 0.06, 0.0),
+        linearity=given("detector_linearity", -1e-9, 2e-10),
+        certified_rate=given("detector_efficiency_rate", 1e5, 0.0),
+    )
+
+
+def test_paths_do_not_cancel_in_the_ratio(tmp_path: Path) -> None:
+    """0.9 dB before and 0.4 dB after: what leaves is 0.5 dB less than the clicks say."""
+    rng = np.random.default_rng(6)
+    before = [record(tmp_path, f"before{k}", rng, 150_000, SOURCE) for k in (1, 2)]
+    after = [record(tmp_path, "after", rng, 150_000, AFTER)]
+    plain = transmitter.analyse(before, after, detector_efficiency=ETA, dark_count_rate=DARKS)
+    found = transmitter.analyse(
+        before,
+        after,
+        detector_efficiency=ETA,
+        dark_count_rate=DARKS,
+        receptions=(
+            reception("before", given("path_before", 0.9, 0.06)),
+            reception("after", given("path_after", 0.4, 0.03)),
+        ),
+    )
+    name = "transmitter_efficiency"
+    by_loss = found[name].value / plain[name].value
+    # the fainter light after the transmitter finds the detectors 0.1 % per Mcps more efficient
+    clicks = [
+        np.sum([np.bincount(c.channels, minlength=3) for c in open_tags(r.file).chunks()], 0)
+        / open_tags(r.file).duration_s
+        for r in (before[0], after[0])
+    ]
+    fast, slow = (float((n[1:3] ** 2).sum() / n[1:3].sum()) for n in clicks)
+    assert by_loss == pytest.approx(10**-0.05 * (1 - 1e-9 * (fast - slow)), rel=1e-3)
+    line = {c.source: abs(c.u) / found[name].value for c in found[name].budget}
+    dB = np.log(10) / 10
+    assert line["path_before"] == pytest.approx(0.06 * dB, rel=1e-3)
+    assert line["path_after"] == pytest.approx(0.03 * dB, rel=1e-3)
+    u_turned = 0.06 / np.sqrt(12) / np.sqrt(2)
+    for path in ("before", "after"):
+        turned = line[f"polarisation at the detectors, path {path}"]
+        assert turned == pytest.approx(u_turned, rel=0.01)
+    assert line["switching to after, after.h5"] == pytest.approx(0.05 * dB, rel=1e-3)
+    # two switchings before share their mean
+    assert line["switching to before, before1.h5"] == pytest.approx(0.025 * dB, rel=0.02)
+    assert line["detector_linearity"] == pytest.approx(2e-10 * (fast - slow), rel=0.02)
 
 
 def test_intervals_cover(tmp_path: Path) -> None:

@@ -188,7 +188,7 @@ def test_power_meter_is_off_by_its_certificate_and_noisy() -> None:
 
 def test_certificates_err_as_they_say() -> None:
     truth = Truth()
-    benches = [InstrumentErrors.from_seed(truth, s, s) for s in range(400)]
+    benches = [InstrumentErrors.from_seed(truth, s, s, s) for s in range(400)]
     true = {"detector_efficiency": 0.712, "etalon_fsr": 100e9}
     for name, value in true.items():
         found = [c for b in benches for c in b.calibrations if c.name == name]
