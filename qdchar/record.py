@@ -204,7 +204,8 @@ class SourceRecord(BaseModel):
     problems
         Reasons why a quantity cannot be trusted; empty if there is none.
     assumptions
-        What the predicted key rate takes for granted, one sentence each.
+        What the predicted key rate takes for granted, and what stands for certificates that the
+        station does not have; one sentence each.
     tuning
         For which state of the source the quantities hold: piezo voltages, attenuation, light path.
     quantities
@@ -295,8 +296,9 @@ class SourceRecord(BaseModel):
         return tuple(o for o in self._objections if o.kind == "fault")
 
     def judged(self, verdict: Verdict, assumptions: Sequence[str]) -> SourceRecord:
-        """Return the record with its verdict and what the key rate behind it assumes."""
-        return self.model_copy(update={"verdict": verdict, "assumptions": tuple(assumptions)})
+        """Return the record with its verdict, and what the key rate behind it assumes, too."""
+        both = tuple(dict.fromkeys((*assumptions, *self.assumptions)))
+        return self.model_copy(update={"verdict": verdict, "assumptions": both})
 
     def estimate(self, name: str) -> Estimate:
         """Return one quantity.
@@ -329,6 +331,7 @@ def make_record(
     tuning: Mapping[str, float | str],
     raw: Sequence[RawFile] = (),
     problems: Sequence[str] = (),
+    assumptions: Sequence[str] = (),
     taken_over: Sequence[TakenOver] = (),
     resumed: Sequence[datetime] = (),
     valid_until: datetime | None = None,
@@ -337,6 +340,8 @@ def make_record(
 
     Parameters
     ----------
+    assumptions
+        What stands for certificates that the station does not have.
     valid_until
         Where a quantity that was taken over is valid for a shorter time than `valid_for` from now.
     """
@@ -353,6 +358,7 @@ def make_record(
         quantities={e.name: RecordedQuantity.of(e) for e in estimates},
         raw=tuple(raw),
         problems=tuple(problems),
+        assumptions=tuple(assumptions),
         taken_over=tuple(taken_over),
         resumed=tuple(resumed),
     )

@@ -87,5 +87,5 @@ def outcome_json(outcome: Outcome, run: Path, report: Path) -> dict[str, Any]:
         "advantage_dB": {c.name: c.advantage_dB for c in rate.comparators},
         "advantage_dB_u": {c.name: c.advantage_dB_u for c in rate.comparators},
         "comparator": rate.comparator_name,
-        "assumptions": rate.assumptions,
+        "assumptions": outcome.assumptions,
     }

@@ -51,7 +51,7 @@ def print_summary(outcome: Outcome) -> None:
         f"({rate.protocol}, accounting {rate.accounting}, block {rate.block:g} {rate.block_kind}; "
         f"p_z {rate.p_z:.3f}, pre-attenuation {rate.attenuation:.3f})"
     )
-    for sentence in rate.assumptions:
+    for sentence in outcome.assumptions:
         console.print(f"  {sentence}", markup=False)
     for c in rate.comparators:
         gap = "no key" if c.advantage_dB is None else f"{c.advantage_dB:+.2f} dB"

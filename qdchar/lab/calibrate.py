@@ -136,6 +136,9 @@ def _record(s: Session, registry: Registry) -> SourceRecord:
         },
         raw=s.run.raw_files(),
         problems=s.problems,
+        assumptions=tuple(
+            preflight.assumed_certificates(s.station, map(registry.__getitem__, s.made))
+        ),
         taken_over=[taken for step in s.taken if (taken := _taken_over(step, s, now)).quantities],
         resumed=_times_resumed(s.run.folder),
         valid_until=min(

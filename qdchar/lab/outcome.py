@@ -52,6 +52,11 @@ class Outcome:
     faults: tuple[Objection, ...] = ()
     own: bool = True
 
+    @property
+    def assumptions(self) -> tuple[str, ...]:
+        """What the key rate takes for granted, and what stands for missing certificates."""
+        return tuple(dict.fromkeys((*self.rate.assumptions, *self.record.assumptions)))
+
     def unless_faulty(self) -> Outcome:
         """Return the outcome with the verdict that a run with faults has: inconclusive."""
         if not self.faults:

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from qdchar.certificates import ASSUMED
 from qdchar.errors import QdcharError, RefusedError, UsageError
 from qdchar.files import is_there
 from qdchar.keyrate.comparators import comparators_for
 from qdchar.link import Link
-from qdchar.quantities import is_known
+from qdchar.quantities import is_known, quantity
 from qdchar.roles import ROLES
 
 from .measurement import Measurement, Registry, provider
@@ -67,14 +68,14 @@ def closure(
             return
         open_.append(measurement.name)
         first = [q for q in measurement.all_needs if q not in measurement.needs_afterwards]
-        for quantity in first:
-            for q in missing([quantity]):
+        for needed in first:
+            for q in missing([needed]):
                 add(registry[provider(registry, q)])
         for name in measurement.same_run:
             add(registry[name])
         order[measurement.name] = None
-        for quantity in measurement.needs_afterwards:
-            for q in missing([quantity]):
+        for needed in measurement.needs_afterwards:
+            for q in missing([needed]):
                 add(registry[provider(registry, q)])
 
     add(registry[name])
@@ -216,6 +217,20 @@ def station_faults(station: Station, registry: Registry) -> Iterator[str]:
             yield (
                 f"[calibrations.{name}]: no measurement uses this certificate; known are "
                 f"{', '.join(known)}"
+            )
+
+
+def assumed_certificates(
+    station: Station, measurements: Iterable[Measurement[Any]]
+) -> Iterator[str]:
+    """Say what was assumed where the station has no certificate, one sentence each."""
+    used = {c for m in measurements for c in (*m.all_certificates, *m.optional_certificates)}
+    for name, assumed in ASSUMED.items():
+        if name in used and name not in station.file.calibrations:
+            meaning = quantity(name)
+            value = f"{assumed.value:g} +- {assumed.u:g} {meaning.unit}".removesuffix(" 1")
+            yield (
+                f"No certificate: {meaning.words} ({name}) is taken to be {value}: {assumed.why}."
             )
 
 
