@@ -151,7 +151,7 @@ def one_run(lab: str, seed: int) -> list[tuple[object, ...]]:
     from qdchar.link import load_link
     from qdchar.record import load_record
 
-    truth = Truth.from_settings(LABS[lab].drawn(seed))
+    truth = Truth.from_settings(LABS[lab].drawn(seed), ideal=False)
     true = {name: value for name, value, _ in truth.quantities()}
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))

@@ -205,7 +205,9 @@ def test_a_calibration_ends_with_its_verdict(
     (rate,) = predict(link=Link(block_kind="asymptotic"), comparators=())
     decision = {code: decision for decision, code in EXIT_CODES.items()}[code]
     record = SimpleNamespace(quantities={}, problems=())
-    outcome = SimpleNamespace(rate=rate, verdict=Verdict(decision, ()), record=record, faults=())
+    outcome = SimpleNamespace(
+        rate=rate, verdict=Verdict(decision, ()), record=record, faults=(), assumptions=()
+    )
     monkeypatch.setattr(preflight, "check", lambda *_, **__: None)
     monkeypatch.setattr(calibrate, "calibrate", lambda *_, **__: outcome)
     monkeypatch.setattr("qdchar.report.write_report", lambda *_: tmp_path / "report.html")
@@ -248,6 +250,7 @@ def test_a_calibration_of_the_simulated_lab_is_given_its_options(
     ("words", "says"),
     [
         (("--set", "source.g2=0.05"), "--set changes the simulated lab"),
+        (("--ideal",), "--ideal changes the simulated lab"),
         (("--fault", "room_light"), "--fault changes the simulated lab"),
         (("--dry-run", "--resume", "run"), "--dry-run shows a calibration that measures"),
         (("--dry-run", "--take-over", "run"), "--dry-run shows a calibration that measures"),

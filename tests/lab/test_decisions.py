@@ -274,6 +274,7 @@ def test_the_noise_of_averaged_readings_is_that_of_one_over_the_root_of_their_nu
 ) -> None:
     """A recipe's key for one reading, in each measurement against the pump power."""
     monkeypatch.setattr(off_resonance, "detuning_correction", Recorder(tmp_path))
+    monkeypatch.setattr(leak, "efficiency_from_fibre", Recorder(tmp_path))
     clicks, x_W = np.array([[10, 9], [30, 28]]), np.array([1e-9, 3e-9])
     scan = Scan(About("laser"), "power_W", x_W, clicks, np.full(2, 0.05), tmp_path / "laser.csv")
     bench = Recorder(tmp_path)
