@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
@@ -51,6 +51,8 @@ class _Recording:
     dark: float
     on_b: bool
     """Whether right clicks are those of B."""
+    faster_Hz: float
+    """Click rate of the right detector above that of the wrong one."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,12 @@ class _State:
         return f"wrong clicks, state {self.name}"
 
 
-def analyse(runs: Sequence[TagRun], *, dark_count_rate: Estimate | None = None) -> Result:
+def analyse(
+    runs: Sequence[TagRun],
+    *,
+    dark_count_rate: Estimate | None = None,
+    linearity: Estimate | None = None,
+) -> Result:
     """Find the misalignment of a transmitter with its receiver's analyser.
 
     Parameters
@@ -81,6 +88,9 @@ def analyse(runs: Sequence[TagRun], *, dark_count_rate: Estimate | None = None) 
         ``analysed`` (the state that was turned to detector A) stand in their settings.
     dark_count_rate
         Total of both detectors [Hz]; subtracted if given, half from each.
+    linearity
+        Relative change of a detector's efficiency per click rate [s]: the right detector, which is
+        the faster in either orientation, counts another share of its photons than the wrong one.
 
     Returns
     -------
@@ -113,8 +123,13 @@ def analyse(runs: Sequence[TagRun], *, dark_count_rate: Estimate | None = None) 
     ratio = _efficiency_ratio(both_ways)
     lost, u_lost = _pairs_on_the_right(both_ways)
     states = [_state(name, pair, ratio, lost) for name, pair in recordings.items()]
+    faster_Hz = float(np.mean([r.faster_Hz for pair in both_ways for r in pair]))
 
     shared: list[Contribution] = []
+    if linearity is not None:
+        states = [_at_equal_rates(s, linearity.value * faster_Hz) for s in states]
+        mean_p = float(np.mean([s.value for s in states]))
+        shared += propagate([(linearity, mean_p * (1.0 - mean_p) * faster_Hz)])
     if dark_count_rate is not None and dark_Hz > 0:
         # Dark counts are equally frequent on both detectors: half of them are wrong clicks.
         slope = -float(np.mean([s.dark / (s.wrong + s.right) for s in states])) / dark_Hz
@@ -192,6 +207,10 @@ def _count(run: TagRun, starts: tuple[float, float], dark_Hz: float, swapped: bo
         both=float(s.c0.sum()),
         dark=0.5 * dark_Hz / s.clock.frequency_hz * float(s.n_live.sum()),
         on_b=swapped,
+        faster_Hz=(-1.0 if swapped else 1.0)
+        * float(s.s_a.sum() - s.s_b.sum())
+        / float(s.n_pulses.sum())
+        * s.clock.frequency_hz,
     )
 
 
@@ -290,6 +309,16 @@ def _state(name: str, pair: tuple[_Recording, _Recording], ratio: float, lost: f
         right=right,
         dark=sum(r.dark for r in pair),
         difference=_ratio_difference(pair, ratio),
+    )
+
+
+def _at_equal_rates(state: _State, more: float) -> _State:
+    """Correct for a right detector that counts relatively more of its photons by `more`."""
+    factor = 1.0 + more
+    odds = state.value / (1.0 - state.value) * factor
+    value = odds / (1.0 + odds)
+    return replace(
+        state, value=value, u=state.u * factor * ((1.0 - value) / (1.0 - state.value)) ** 2
     )
 
 

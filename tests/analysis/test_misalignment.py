@@ -188,3 +188,29 @@ def test_one_way_round_is_refused(tmp_path) -> None:
         misalignment.analyse(runs[:1])
     with pytest.raises(InconclusiveError, match="no state was recorded"):
         misalignment.analyse([])
+
+
+def test_a_detector_loses_efficiency_where_the_light_is(tmp_path) -> None:
+    """With 2 % lost per Mcps at 15 Mcps the right detector counts 70 % of what the wrong one does."""
+    pulses, wrong, per_Hz = 400_000, 0.2, -2e-8
+    right_Hz, wrong_Hz = 0.29 * 0.8 / PERIOD_PS * 1e12, 0.29 * 0.2 / PERIOD_PS * 1e12
+    # rate that a detector settles at if it loses 2 % per Mcps
+    settled = [
+        photons_Hz * 0.7 / (1 - 0.7 * photons_Hz * per_Hz) for photons_Hz in (right_Hz, wrong_Hz)
+    ]
+    fast, slow = (0.7 * (1 + per_Hz * rate) for rate in settled)
+    rng = np.random.default_rng(8)
+    light = replace(FAINT, dark_hz=0.0, dead_ps=0.0, g2=0.0)
+    runs = []
+    for analysed in ("H", "V"):
+        efficiencies = (fast, slow) if analysed == "H" else (slow, fast)
+        runs.append(record(tmp_path, rng, pulses, light, "H", analysed, wrong, efficiencies))
+    change = Estimate(
+        name="detector_linearity", value=per_Hz, method="", budget=(Contribution("change", 1e-9),)
+    )
+    plain = misalignment.analyse(runs)["misalignment"]
+    found = misalignment.analyse(runs, linearity=change)["misalignment"]
+    assert plain.value > wrong + 10 * plain.u_statistical
+    assert found.value == pytest.approx(wrong, abs=0.003)
+    (line,) = [c.u for c in found.budget if c.source == "change"]
+    assert line == pytest.approx(1e-9 * (settled[0] - settled[1]) * wrong * (1 - wrong), rel=0.02)

@@ -9,6 +9,7 @@ from qdchar.raw_data import Progress
 
 from ..measurement import Measurement
 from ..session import Session
+from .reception import linearity
 
 
 def _run(s: Session, settings: MisalignmentSettings, progress: Progress) -> Result:
@@ -23,7 +24,9 @@ def _run(s: Session, settings: MisalignmentSettings, progress: Progress) -> Resu
         progress,
     )
     s.light.add_polarisation(runs)
-    return analysis.misalignment.analyse(runs, dark_count_rate=s.known("dark_count_rate"))
+    return analysis.misalignment.analyse(
+        runs, dark_count_rate=s.known("dark_count_rate"), linearity=linearity(s)
+    )
 
 
 TURN_S = 0.15
@@ -37,6 +40,7 @@ MEASUREMENT = Measurement(
     provides=("misalignment", "misalignment_worst"),
     needs=("dark_count_rate", "cavity_resonance_voltage"),
     roles=("light_path", "modulator", "analyser", "tagger", "cavity_fine"),
+    optional_certificates=("detector_linearity",),
     at_pi_pulse=True,
     calibration="if possible",
     take_over_hours=24.0,

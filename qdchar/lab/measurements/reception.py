@@ -14,15 +14,20 @@ ASSUMED = ("detector_linearity", "light_path_repeatability")
 
 def reception(s: Session, path: str) -> Reception:
     """Return it for a position of the light path, ``before`` or ``after``."""
-    measured = s.maybe("detector_linearity_measured")
     return Reception(
         path=path,
         loss=s.certificate(f"path_{path}"),
         repeatability=s.certificate("light_path_repeatability"),
         polarisation=s.certificate("detector_polarisation"),
-        linearity=s.certificate("detector_linearity") if measured is None else measured,
+        linearity=linearity(s),
         certified_rate=s.certificate("detector_efficiency_rate"),
     )
+
+
+def linearity(s: Session) -> Estimate:
+    """Return how the detectors' efficiency changes with their click rate, measured if it was."""
+    measured = s.maybe("detector_linearity_measured")
+    return s.certificate("detector_linearity") if measured is None else measured
 
 
 def efficiency_from_fibre(s: Session, label: str) -> Estimate:
