@@ -191,7 +191,7 @@ def test_one_way_round_is_refused(tmp_path) -> None:
 
 
 def test_a_detector_loses_efficiency_where_the_light_is(tmp_path) -> None:
-    """With 2 % lost per Mcps at 15 Mcps the right detector counts 70 % of what the wrong one does."""
+    """With 2 % lost per Mcps the wrong detector, which is slower, sees the most."""
     pulses, wrong, per_Hz = 400_000, 0.2, -2e-8
     right_Hz, wrong_Hz = 0.29 * 0.8 / PERIOD_PS * 1e12, 0.29 * 0.2 / PERIOD_PS * 1e12
     # rate that a detector settles at if it loses 2 % per Mcps
