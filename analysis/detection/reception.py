@@ -11,7 +11,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from qdchar.estimate import Contribution, Estimate, propagate
+from qdchar.raw_data import TagRun
+
+from .dead_time_model import click_probability
 
 _dB = math.log(10.0) / 10.0
 
@@ -105,3 +110,52 @@ def efficiency_from_plane(
             ),
         ),
     )
+
+
+def split_problems(
+    before: TagRun,
+    after: TagRun,
+    *,
+    clock_rate_Hz: float,
+    dead_pulses: float,
+    polarisation: Estimate,
+) -> tuple[str, ...]:
+    """Doubt detectors whose ratio changes between two paths by more than their certificate allows.
+
+    Parameters
+    ----------
+    before, after
+        Recordings in two positions of the light path behind one beam splitter.
+    clock_rate_Hz, dead_pulses
+        Pulse rate, and pulses that a detector is dead after a click.
+    polarisation
+        As in `Reception`.
+
+    Notes
+    -----
+    In each position either detector is between 1 - P/2 and 1 + P/2 of its mean, so that their
+    ratio can change by a factor of at most ((1 + P/2)/(1 - P/2))^2. Counting is allowed four
+    standard uncertainties.
+    """
+    (ratio_1, u_1), (ratio_2, u_2) = (
+        _split(run, clock_rate_Hz, dead_pulses) for run in (before, after)
+    )
+    half = 0.5 * polarisation.value
+    largest = 2.0 * math.log((1.0 + half) / (1.0 - half)) + 4.0 * math.hypot(u_1, u_2)
+    change = math.log(ratio_2 / ratio_1)
+    if abs(change) <= largest:
+        return ()
+    return (
+        f"the detectors' ratio A/B is {ratio_1:.4f} in {before.file.name} and {ratio_2:.4f} in "
+        f"{after.file.name}: {100.0 * math.expm1(change):+.2g} %, where a polarisation dependence "
+        f"of {100.0 * polarisation.value:.2g} % allows {100.0 * math.expm1(largest):.2g} %. Is "
+        "detector_polarisation certified for this wavelength, does the beam splitter depend on "
+        "polarisation?",
+    )
+
+
+def _split(run: TagRun, clock_rate_Hz: float, dead_pulses: float) -> tuple[float, float]:
+    """Ratio of the photons on A to those on B, and its relative standard uncertainty."""
+    clicks = run.clicks.sum(axis=0)
+    a, b = click_probability(clicks / (run.duration_s * clock_rate_Hz), dead_pulses)
+    return float(a / b), float(np.sqrt(1.0 / clicks).sum())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from qdchar import analysis, protocols
+from qdchar.analysis.detection.reception import split_problems
 from qdchar.fit import Result
 from qdchar.protocols.transmitter import TransmitterSettings
 from qdchar.raw_data import Progress
@@ -32,6 +33,14 @@ def _run(s: Session, settings: TransmitterSettings, progress: Progress) -> Resul
         receptions=(reception(s, "before"), reception(s, "after")),
         detuning_correction=correction.transmission,
     )
+    unlike = split_problems(
+        runs.before[0],
+        runs.after,
+        clock_rate_Hz=s.clock_rate_Hz(),
+        dead_pulses=s.dead_pulses(),
+        polarisation=s.certificate("detector_polarisation"),
+    )
+    result = Result(result.estimates, result.fits, (*result.problems, *unlike))
     lorentz, gauss, etalon, fsr = (s.known(name) for name in off_resonance.LINE)
     overlap = analysis.loss_budget.etalon_overlap(
         lorentz, gauss, etalon, fsr, s.maybe("g2_zero_source")
