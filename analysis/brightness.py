@@ -113,7 +113,7 @@ def analyse(
         method=method,
         plane=plane,
         budget=(
-            *(Contribution(c.source, c.u / efficiency, c.kind) for c in budget),
+            *(c.times(1.0 / efficiency) for c in budget),
             *propagate((e, detected / efficiency * relative) for e, relative in inputs),
         ),
     )

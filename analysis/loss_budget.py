@@ -266,7 +266,7 @@ def etalon_overlap(
         factor = 1.0 - 0.5 * lost
         budget = merge(
             [
-                *(Contribution(c.source, factor * c.u, c.kind) for c in budget),
+                *(c.times(factor) for c in budget),
                 Contribution("leaked laser at the etalon", dot * lost / math.sqrt(12.0), "B"),
             ]
         )

@@ -32,11 +32,21 @@ class Contribution:
         Sensitivity times the source's standard uncertainty, signed, in the estimate's unit.
     kind
         "A" from repeated observation, "B" from a certificate or a judgement (GUM 4.2, 4.3).
+    sensitivity
+        Derivative of the estimate with respect to the value of the source (GUM 5.1.3), in the unit
+        of the estimate over that of the source; None where the source has no value of its own,
+        such as counting noise. Certificates have one.
     """
 
     source: str
     u: float
     kind: Kind = "A"
+    sensitivity: float | None = None
+
+    def times(self, factor: float) -> Contribution:
+        """Return the contribution to an estimate that changes by `factor` per unit of this one."""
+        moved = None if self.sensitivity is None else factor * self.sensitivity
+        return replace(self, u=factor * self.u, sensitivity=moved)
 
 
 @dataclass(frozen=True)
@@ -142,10 +152,18 @@ class Estimate(Uncertain):
 
 def merge(budget: Iterable[Contribution]) -> tuple[Contribution, ...]:
     """Add up the contributions that come from one source."""
-    total: dict[tuple[str, Kind], float] = {}
+    total: dict[tuple[str, Kind], Contribution] = {}
     for c in budget:
-        total[c.source, c.kind] = total.get((c.source, c.kind), 0.0) + c.u
-    return tuple(Contribution(source, u, kind) for (source, kind), u in total.items())
+        before = total.get((c.source, c.kind))
+        total[c.source, c.kind] = c if before is None else _sum(before, c)
+    return tuple(total.values())
+
+
+def _sum(a: Contribution, b: Contribution) -> Contribution:
+    """Add two contributions of one source; a sensitivity is known if both are."""
+    known = a.sensitivity is not None and b.sensitivity is not None
+    sensitivity = (a.sensitivity or 0.0) + (b.sensitivity or 0.0) if known else None
+    return replace(a, u=a.u + b.u, sensitivity=sensitivity)
 
 
 def propagate(inputs: Iterable[tuple[Uncertain, float]]) -> tuple[Contribution, ...]:
@@ -162,11 +180,7 @@ def propagate(inputs: Iterable[tuple[Uncertain, float]]) -> tuple[Contribution, 
         Shared sources add with their signs, so that correlations are carried exactly (to first
         order).
     """
-    return merge(
-        Contribution(c.source, sensitivity * c.u, c.kind)
-        for estimate, sensitivity in inputs
-        for c in estimate.budget
-    )
+    return merge(c.times(sensitivity) for estimate, sensitivity in inputs for c in estimate.budget)
 
 
 def covariance(estimates: Sequence[Uncertain]) -> NDArray[np.float64]:

@@ -84,6 +84,12 @@ class BudgetLine(BaseModel):
     source: str
     u: _Number
     kind: Kind
+    sensitivity: _Number | None = None
+
+    @classmethod
+    def of(cls, c: Contribution) -> BudgetLine:
+        """Return a contribution as the record holds it."""
+        return cls(source=c.source, u=c.u, kind=c.kind, sensitivity=c.sensitivity)
 
 
 class RecordedQuantity(BaseModel):
@@ -124,7 +130,7 @@ class RecordedQuantity(BaseModel):
             plane=estimate.plane,
             interval_68=estimate.interval_68,
             interval_95=estimate.interval_95,
-            budget=tuple(BudgetLine(source=c.source, u=c.u, kind=c.kind) for c in estimate.budget),
+            budget=tuple(map(BudgetLine.of, estimate.budget)),
         )
 
     def define(self, name: str) -> None:
@@ -143,7 +149,7 @@ class RecordedQuantity(BaseModel):
             value=self.value,
             method=self.method,
             plane=self.plane,
-            budget=tuple(Contribution(b.source, b.u, b.kind) for b in self.budget),
+            budget=tuple(Contribution(b.source, b.u, b.kind, b.sensitivity) for b in self.budget),
             interval_68=self.interval_68,
             interval_95=self.interval_95,
         )

@@ -115,11 +115,7 @@ def _of_pulses(
     weights = np.array([1.0 / d.u**2 for d in decays])
     weights /= weights.sum()
     measured = float(sum(w * d.lifetime for w, d in zip(weights, decays, strict=True)))
-    budget = [
-        Contribution(c.source, float(w) * c.u, c.kind)
-        for w, d in zip(weights, decays, strict=True)
-        for c in d.budget
-    ]
+    budget = [c.times(float(w)) for w, d in zip(weights, decays, strict=True) for c in d.budget]
     live = live_counts(pulsed, emitted.ungated)
     pair_correction = 0.25 * measured * float(weights @ two_photon_shares(live.statistics))
     laser_share = largest_laser_share(live.statistics)

@@ -191,9 +191,7 @@ class _Fitted:
         budgets = budgets_of_fit(f"{s.label}, decay", s.names, per_residual.T @ per_residual)
         return {
             name: merge(
-                Contribution(c.source, slope * c.u)
-                for parameter, slope in gradient.items()
-                for c in budgets[parameter]
+                c.times(slope) for parameter, slope in gradient.items() for c in budgets[parameter]
             )
             for name, gradient in self.gradients.items()
         }
@@ -265,11 +263,7 @@ def _one_detector(
     weights = {i: w / sum(weights.values()) for i, w in weights.items()}
     start = Uncertain(
         sum(w * fits[i].solution["shift"] for i, w in weights.items()),
-        merge(
-            Contribution(c.source, w * c.u)
-            for i, w in weights.items()
-            for c in (*fits[i].own()["start"], clocks[i])
-        ),
+        merge(c.times(w) for i, w in weights.items() for c in (*fits[i].own()["start"], clocks[i])),
     )
     start_of_response = sum(
         w * fits[i].per_response("start", response, bin_s) for i, w in weights.items()

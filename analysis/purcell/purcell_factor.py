@@ -385,7 +385,7 @@ def _budget_of(solution: FitResult, data: Sequence[Uncertain], root: Array) -> B
             shift = c[:, solution.names.index(name)] / estimate.u**2
             inputs.append((estimate, float(g @ shift)))
         own = [
-            Contribution(part.source, slope * part.u)
+            part.times(slope)
             for name, slope in gradient.items()
             for source in (from_voltages, from_scatter)
             for part in source[name]

@@ -86,7 +86,7 @@ def bounded_uncertainty(
     )
     factor = (interval_68[1] - interval_68[0]) / 2.0 / u
     return BoundedUncertainty(
-        tuple(Contribution(c.source, c.u * factor, c.kind) for c in budget),
+        tuple(c.times(factor) for c in budget),
         interval_68,
         interval_95,
     )

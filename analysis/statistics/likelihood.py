@@ -261,7 +261,7 @@ class FitResult:
         excess = math.sqrt(self.birge_ratio**2 - 1.0)
         # One eigenvector at a time, so that derived quantities share the fit's error sources.
         parts = [
-            Contribution(c.source, float(g) * c.u, c.kind)
+            c.times(float(g))
             for n, g in zip(self.names, gradient, strict=True)
             if g != 0.0
             for c in own_budgets[n]

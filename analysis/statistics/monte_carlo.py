@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdchar.errors import InconclusiveError
-from qdchar.estimate import Contribution, Estimate, Uncertain, draw
+from qdchar.estimate import Estimate, Uncertain, draw
 
 from .intervals import K_95, LEVEL_68, Interval
 
@@ -185,7 +185,7 @@ def with_monte_carlo_intervals(estimate: Estimate, distribution: Distribution) -
             f"{estimate.method}; Monte Carlo (GUM-S1, {distribution.trials} trials), because the "
             "linear law differs from its 95 % interval"
         ),
-        budget=tuple(Contribution(c.source, c.u * factor, c.kind) for c in estimate.budget),
+        budget=tuple(c.times(factor) for c in estimate.budget),
         interval_68=distribution.interval_68,
         interval_95=distribution.interval_95,
     )

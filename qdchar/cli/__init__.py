@@ -29,6 +29,7 @@ VERBS = {
     "exchange": "Make a key in the simulated lab, beside its predicted length.",
     "figures": "Draw the paper's key-rate figures with one's own source in them.",
     "report": "Make the pages and figures of a run.",
+    "budget": "Show what an uncertainty is made of, and what would reduce it.",
     "verify": "Check that a run was not changed and does not contradict itself.",
     "compare": "Compare the records of two runs.",
     "history": "Show how a source changed over the runs of a folder.",

@@ -29,6 +29,7 @@ def report(run: Path, accept: bool, json_line: bool) -> int:
     from qdchar.lab.outcome import load_outcome
     from qdchar.notation import concise
     from qdchar.report import is_unfinished, write_report
+    from qdchar.report.budgets import Budgets
 
     if is_folder(run) and is_unfinished(run):
         return _unfinished(run, json_line)
@@ -48,7 +49,13 @@ def report(run: Path, accept: bool, json_line: bool) -> int:
     click.echo(f"report: {page}")
     code = RecordError.exit_code if outcome.faults and not accept else 0
     if json_line:
-        click.echo(json.dumps({**outcome_json(outcome, run, page), "exit_code": code}))
+        budgets = Budgets(outcome.record, outcome.recipe).tables()
+        line = {
+            **outcome_json(outcome, run, page),
+            "budgets": {t.estimate.name: t.as_json() for t in budgets},
+            "exit_code": code,
+        }
+        click.echo(json.dumps(line))
     return code
 
 

@@ -373,7 +373,8 @@ def _estimate(data: Mapping[str, Any]) -> Estimate:
     for derived in ("unit", "definition"):  # kept by older runs
         fields.pop(derived, None)
     fields["budget"] = tuple(
-        Contribution(current_source(c["source"]), c["u"], c["kind"]) for c in data["budget"]
+        Contribution(current_source(c["source"]), c["u"], c["kind"], c.get("sensitivity"))
+        for c in data["budget"]
     )
     for name in ("interval_68", "interval_95"):
         fields[name] = None if data[name] is None else tuple(data[name])

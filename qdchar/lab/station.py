@@ -340,7 +340,7 @@ class Station:
                 name=name,
                 value=assumed.value,
                 method=f"assumed: {assumed.why}",
-                budget=(Contribution(f"assumed {name}", assumed.u, "B"),),
+                budget=(Contribution(f"assumed {name}", assumed.u, "B", 1.0),),
             )
         c = self.file.calibrations[name]
         if not is_known(name):
@@ -350,7 +350,7 @@ class Station:
             value=c.value,
             method=c.certificate or "given (station file)",
             budget=(
-                Contribution(f"calibration {name}", c.u_own, "B"),
+                Contribution(f"calibration {name}", c.u_own, "B", 1.0),
                 *(Contribution(f"shared calibration {k}", u, "B") for k, u in c.shared.items()),
             ),
         )

@@ -16,8 +16,9 @@ from qdchar.keyrate.comparators import COMPARATORS
 from qdchar.lab.outcome import Outcome, load_outcome
 from qdchar.lab.run import Step, read_steps
 from qdchar.notation import concise, interval_text, text
-from qdchar.record import SourceRecord
+from qdchar.quantities import quantity
 
+from .budgets import Budgets, BudgetTable, sensitivity_text, some_of, u_text
 from .figures import draw_curve, draw_key_rate, embedded
 from .table1 import provenance, table
 
@@ -37,6 +38,25 @@ class StepOnPage:
     goodness: tuple[str, ...]
     problems: tuple[str, ...]
     raw: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class BudgetOnPage:
+    """The budget of one quantity as the page shows it.
+
+    Attributes
+    ----------
+    lines
+        Source, type, contribution, share, sensitivity, all that is correlated through it, and some
+        of that.
+    way
+        What would reduce the uncertainty most.
+    """
+
+    title: str
+    value: str
+    lines: tuple[tuple[str, str, str, str, str, str, str], ...]
+    way: str
 
 
 def write_report(folder: Path, outcome: Outcome | None = None) -> Path:
@@ -88,7 +108,7 @@ def write_report(folder: Path, outcome: Outcome | None = None) -> Path:
         comparators=COMPARATORS,
         key_rate_image=embedded(draw_key_rate(points, here)),
         steps=[step_on_page(step) for step in steps],
-        budgets=_budgets(record),
+        budgets=[_budget_on_page(t) for t in Budgets(record, recipe).tables()],
         snapshot=read_json(folder / "snapshot_after.json"),
     )
     file = folder / "report.html"
@@ -131,14 +151,35 @@ def _line(e: Estimate) -> tuple[str, str, str, str]:
     return e.quantity.words, text(e), interval, f"{e.name}: {e.definition}; {e.method}"
 
 
-def _budgets(record: SourceRecord) -> list[tuple[str, str, list[tuple[str, str, str]]]]:
-    """Name, value and budget lines of each figure, largest contribution first."""
-    shown: list[tuple[str, str, list[tuple[str, str, str]]]] = []
-    for name in record.quantities:
-        e = record.estimate(name)
-        lines = sorted(e.budget, key=lambda c: -abs(c.u))
-        percent = [
-            (c.source, str(c.kind), f"{100.0 * (c.u / e.u) ** 2:.1f} %") for c in lines if e.u > 0
-        ]
-        shown.append((f"{e.quantity.words}, {e.quantity.symbol}", text(e), percent))
-    return shown
+def _budget_on_page(budget: BudgetTable) -> BudgetOnPage:
+    """Prepare one budget for a page."""
+    e = budget.estimate
+    return BudgetOnPage(
+        title=f"{e.quantity.words}, {e.quantity.symbol}",
+        value=text(e),
+        lines=tuple(
+            (
+                row.source,
+                row.kind,
+                u_text(row.u, e.unit),
+                f"{100.0 * row.share:.1f} %",
+                sensitivity_text(row),
+                ", ".join(words := [quantity(name).words for name in row.correlated_with]),
+                some_of(words),
+            )
+            for row in budget.rows
+            if e.u > 0
+        ),
+        way=_best_way(budget),
+    )
+
+
+def _best_way(budget: BudgetTable) -> str:
+    """Say what would reduce the uncertainty most; empty if there is none."""
+    if not budget.reductions:
+        return ""
+    way, unit = budget.reductions[0], budget.estimate.unit
+    return (
+        f"Most would be gained by {way.how}: u = {u_text(way.u_if_halved, unit)} with half of that "
+        f"contribution, {u_text(way.u_if_zero, unit)} without it."
+    )

@@ -159,4 +159,4 @@ def _checked(
             f"{option} {value:g} {u:g}: give a finite value and its standard uncertainty, which is "
             "0 or more"
         )
-    return value, (Contribution(f"calibration {name}", u, "B"),) if u else ()
+    return value, (Contribution(f"calibration {name}", u, "B", 1.0),) if u else ()
