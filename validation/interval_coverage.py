@@ -29,6 +29,8 @@ from typing import Any
 import numpy as np
 import raw_draws
 
+from qdchar.lab.display import Display
+
 QUICK: Mapping[str, Any] = {
     "cavity": {"stop_V": 30.0},  # three orders of six
     "hbt": {"before_s": 0.1, "after_s": 0.3},
@@ -122,23 +124,24 @@ FADES: Mapping[str, tuple[str, int]] = {
 """By figure: the measurement that makes it, and the power of the brightness that it goes with."""
 
 
-class _Watch:
+class _Watch(Display):
     """Shows nothing, and notes when in the lab's time each measurement was half done."""
 
     def __init__(self, lab: Any) -> None:
+        super().__init__()
         self._lab = lab
         self.half_done_s: dict[str, float] = {}
 
     def say(self, text: str) -> None: ...
 
     @contextlib.contextmanager
-    def step(self, title: str) -> Iterator[Any]:
+    def step(self, title: str, measurement: str = "") -> Iterator[Any]:
         start_s = self._lab.now_s
         yield lambda done, total, text: None
         self.half_done_s[title] = 0.5 * (start_s + self._lab.now_s)
 
 
-def one_run(lab: str, seed: int) -> list[tuple[object, ...]]:
+def one_run(lab: str, seed: int, ideal: bool = False) -> list[tuple[object, ...]]:
     """Calibrate one simulated lab and return its lines of the table."""
     from qdchar.drivers.twin.serve import serve, station_toml
     from qdchar.drivers.twin.truth import Truth
@@ -151,13 +154,14 @@ def one_run(lab: str, seed: int) -> list[tuple[object, ...]]:
     from qdchar.link import load_link
     from qdchar.record import load_record
 
-    truth = Truth.from_settings(LABS[lab].drawn(seed), ideal=False)
+    truth = Truth.from_settings(LABS[lab].drawn(seed), ideal=ideal)
     true = {name: value for name, value, _ in truth.quantities()}
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         station_file = folder / "station.toml"
         served = stack.enter_context(serve(truth, seed))
         station_file.write_text(station_toml(served))
+        true["detector_linearity_measured"] = served.lab.errors.deviations.linearity_s
         run = stack.enter_context(Run.create(folder, "study", "coverage"))
         station = stack.enter_context(load_station(station_file, say=lambda _: None))
         recipe = Recipe.model_validate(LABS[lab].recipe)
@@ -165,7 +169,7 @@ def one_run(lab: str, seed: int) -> list[tuple[object, ...]]:
         no_key = load_link(None).model_copy(update={"block_kind": "asymptotic"})  # quickly done
         file = run.folder / "record.json"
         try:
-            calibrate(station, run, recipe, no_key, watch, MEASUREMENTS)  # type: ignore[arg-type]
+            calibrate(station, run, recipe, no_key, watch, MEASUREMENTS)
         except InconclusiveError:
             # of a g2 below zero no key rate is predicted, but the record is written
             if not file.exists():
@@ -184,13 +188,13 @@ def one_run(lab: str, seed: int) -> list[tuple[object, ...]]:
     return rows
 
 
-def study(lab: str, runs: int, workers: int, file: Path) -> None:
+def study(lab: str, ideal: bool, runs: int, workers: int, file: Path) -> None:
     """Make the missing runs of one lab."""
     known = set(raw_draws.read(file)["seed"])
     missing = [s for s in range(first_seed(lab), first_seed(lab) + runs) if s not in known]
     made_by = raw_draws.tree()
     with ProcessPoolExecutor(workers) as pool:
-        jobs = {pool.submit(one_run, lab, seed): seed for seed in missing}
+        jobs = {pool.submit(one_run, lab, seed, ideal): seed for seed in missing}
         for done, job in enumerate(as_completed(jobs), start=1):
             if job.exception() is not None:
                 print(f"{lab}, seed {jobs[job]}: {job.exception()}", flush=True)
@@ -204,13 +208,14 @@ def first_seed(lab: str) -> int:
     return 1 + 10_000 * list(LABS).index(lab)
 
 
-def summary(lab: str, file: Path) -> str:
+def summary(lab: str, ideal: bool, file: Path) -> str:
     """Coverage of the 68 % and 95 % intervals, mean and rms of the pulls, by quantity."""
     draws = raw_draws.read(file)
     lines = [
-        f"# Coverage of the intervals: lab `{lab}`",
+        f"# Coverage of the intervals: lab `{lab}`{', ideal' if ideal else ''}",
         "",
-        f"Written by `python validation/interval_coverage.py {lab} --write`. "
+        "Written by `python validation/interval_coverage.py "
+        f"{lab}{' --ideal' if ideal else ''} --write`. "
         f"{raw_draws.origin(draws)} Pull: (value - truth) / u.",
         "",
         "| quantity | runs | 68 % interval | 95 % interval | mean pull | rms pull |",
@@ -237,14 +242,16 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--draws", type=Path, default=raw_draws.FOLDER, help="folder of raw draws")
     parser.add_argument("--write", action="store_true", help="replace the committed table")
+    parser.add_argument("--ideal", action="store_true", help="labs without imperfections")
     options = parser.parse_args()
     for lab in options.labs:
-        file = options.draws / f"coverage_{lab}.csv"
-        study(lab, options.runs, options.workers, file)
-        text = summary(lab, file)
+        name = f"coverage_{lab}_ideal" if options.ideal else f"coverage_{lab}"
+        file = options.draws / f"{name}.csv"
+        study(lab, options.ideal, options.runs, options.workers, file)
+        text = summary(lab, options.ideal, file)
         print(text)
         if options.write:
-            (raw_draws.HERE / f"coverage_{lab}.md").write_text(text, encoding="utf-8")
+            (raw_draws.HERE / f"{name}.md").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
