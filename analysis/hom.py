@@ -1,16 +1,18 @@
 """Two-photon interference of consecutive photons, and their indistinguishability.
 
 Behind an interferometer that is unbalanced by one pulse period, a photon through the long arm
-meets its successor through the short one. Per pulse, with two splitters of reflectance R and
-transmittance T, photons leave by different outputs with
+meets its successor through the short one. Splitter 1 sends photons into the arms, splitter 2 to the
+detectors; the light of the long arm is turned by 90 degrees for orthogonal arms, for which splitter
+2 has another reflectance R2o. Per pulse, photons leave by different outputs with
 
-    C = n^2 R T { (R^2 + T^2) (1 + g2) - 2 R T (1 - eps)^2 M } ,
+    C_par  = n^2 {R1 T1 [R2^2 + T2^2 - 2 R2 T2 (1 - eps)^2 M] + g2 (R1^2 + T1^2) R2 T2} ,
+    C_orth = n^2 {R1 T1 [R2 R2o + T2 T2o] + g2 (T1^2 R2 T2 + R1^2 R2o T2o)} ,
 
-where M is the overlap of the two photons with parallel polarisation of the arms, and 0 with
-orthogonal polarisation. The term with g2 is from two photons of one pulse, which take the same arm
-and do not interfere. So
+where M is the overlap of two photons with parallel polarisation of the arms. The term with g2 is
+from two photons of one pulse, which take the same arm and do not interfere. V = 1 - C_par/C_orth is
+measured, M follows. With equal splitters for both polarisations,
 
-    V = 1 - C_par/C_orth ,    M = V (1 + g2) (R^2 + T^2)/(2 R T)/(1 - eps)^2 .
+    M = V (1 + g2) (R^2 + T^2)/(2 R T)/(1 - eps)^2 .
 
 The formula of Santori et al., Nature 419, 594 (2002), has 1 + 2 g2. It is for excitation by pairs
 of pulses, where two photons of one pulse also contribute in the time slots on either side. Here
@@ -34,6 +36,12 @@ from qdchar.tags import PulseStatistics
 
 from .detection.detector_recovery import veto_pulses
 from .detection.pulsed_run import open_run
+from .models.interferometer import (
+    Interferometer,
+    orthogonal_coincidences,
+    parallel_coincidences,
+    with_second_order,
+)
 from .statistics.intervals import (
     K_95,
     LEVEL_68,
@@ -48,7 +56,7 @@ from .statistics.jackknife import Table, jackknife
 
 Array = NDArray[np.float64]
 
-FORMULA = "V (1 + g2) (R^2 + T^2)/(2 R T)/(1 - eps)^2, one pulse per period"
+FORMULA = "from 1 - V = C_par/C_orth, splitters as certified, one pulse per period"
 _BLOCKS = 50
 """Time blocks of a run for the jackknife."""
 _LAGS = 12
@@ -61,8 +69,7 @@ def analyse(
     runs: Sequence[TagRun],
     *,
     g2: Estimate,
-    reflectance: Estimate,
-    overlap: Estimate,
+    interferometer: Interferometer,
     dark_count_rate: Estimate | None = None,
     blinking: Estimate | None = None,
 ) -> Result:
@@ -75,10 +82,8 @@ def analyse(
         ``orthogonal``.
     g2
         At the interferometer's input, raw and time-averaged.
-    reflectance
-        R of the splitters, T = 1 - R.
-    overlap
-        Fringe visibility of the interferometer with coherent light and equal arms, 1 - eps.
+    interferometer
+        Its splitters, and the overlap of its modes.
     dark_count_rate
         Total of both detectors [Hz]; coincidences with dark counts are subtracted if given.
     blinking
@@ -103,8 +108,9 @@ def analyse(
     n_A + n_B - C, do not depend on interference either; their square normalises the brightness.
 
     Two corrections are small. Before a live pulse no photon of the short arm gave a click, so a
-    photon in the long arm is more frequent by 1/(1 - T q), with q clicks per pulse, but two photons
-    of the pulse itself in the short arm are not: V is reduced by g2 q T^3/(R^2 + T^2), about 1e-4.
+    photon in the long arm is more frequent by 1/(1 - T1 q), with q clicks per pulse, but two
+    photons of the pulse itself in the short arm are not: V is reduced by
+    g2 q T1^2 R2 T2/(R1 (R2^2 + T2^2)), about 1e-4.
     A threshold detector gives one click for several photons, so that C is not the mean of n_A n_B:
     see `_three_photons`.
 
@@ -136,17 +142,18 @@ def analyse(
         )
     unit = _normalised(parallel, 1.0) / _normalised(orthogonal, others)
     pairs = g2.value / (1.0 if blinking is None else 1.0 + blinking.value)
+    first, second = interferometer.first.value, interferometer.second.value
     visibility = _visibility(
         unit, coincidences, by_dark, others, parallel, orthogonal, dark, dark_count_rate, label
     )
     gated = all(s.veto_pulses > 0 for counted in by_arms.values() for s in counted)
     if gated:
-        excess = _rarer_pairs(orthogonal, pairs, reflectance.value) * visibility.value
+        excess = _rarer_pairs(orthogonal, pairs, first, second) * visibility.value
         # The model of this correction is accurate to about half of it.
         visibility = _reduced(visibility, excess, 0.5 * excess, f"pairs on live pulses, {label}")
-    excess, doubt = _three_photons(orthogonal, pairs, reflectance.value, visibility.value)
+    excess, doubt = _three_photons(orthogonal, pairs, second, visibility.value)
     visibility = _reduced(visibility, excess, doubt, f"three photons on two detectors, {label}")
-    alike = _indistinguishability(visibility, g2, reflectance, overlap, blinking)
+    alike = _indistinguishability(visibility, g2, interferometer, blinking)
     return Result((visibility, alike), (_fit(by_arms, visibility),))
 
 
@@ -237,26 +244,27 @@ def _visibility(
     )
 
 
-def _rarer_pairs(table: Table, pairs: float, reflectance: float) -> float:
+def _rarer_pairs(table: Table, pairs: float, first: float, second: float) -> float:
     """Return the relative excess of V on live pulses, where pairs of one pulse are rarer."""
     live, a, b, both = table.sum(axis=0)
-    r, t = reflectance, 1.0 - reflectance
-    return float(pairs * (a + b - both) / live * t**3 / (r**2 + t**2))
+    in_short_arm = (1.0 - first) ** 2 / first
+    splitting = second * (1.0 - second) / (second**2 + (1.0 - second) ** 2)
+    return float(pairs * (a + b - both) / live * in_short_arm * splitting)
 
 
 def _three_photons(
-    table: Table, pairs: float, reflectance: float, visibility: float
+    table: Table, pairs: float, second: float, visibility: float
 ) -> tuple[float, float]:
     """Return the excess of V from three photons on two threshold detectors, and its u.
 
     Where two photons of one arm meet one photon of the other and leave by both outputs, n_A n_B is
     2, but C counts 1. This is g2 q/2 times as frequent as one photon meeting one. With orthogonal
-    arms they leave by both outputs with probability 1 - RT. With parallel arms and
+    arms they leave by both outputs with probability 1 - R2 T2. With parallel arms and
     indistinguishable photons two bunch: a third photon joins them if it is indistinguishable, too
     (both outputs with 1/4); otherwise it takes either output (1/2). Which holds is not known.
     """
     live, a, b, both = table.sum(axis=0)
-    r, t = reflectance, 1.0 - reflectance
+    r, t = second, 1.0 - second
     often = 0.5 * pairs * (a + b - both) / live / (r**2 + t**2)
     alike = visibility * (r**2 + t**2) / (2.0 * r * t)
     lost_orthogonal = 1.0 - r * t
@@ -283,40 +291,49 @@ def _reduced(visibility: Estimate, excess: float, u: float, source: str) -> Esti
 def _indistinguishability(
     visibility: Estimate,
     g2: Estimate,
-    reflectance: Estimate,
-    overlap: Estimate,
+    interferometer: Interferometer,
     blinking: Estimate | None,
 ) -> Estimate:
-    v, r, o = visibility.value, reflectance.value, overlap.value
-    t = 1.0 - r
-    bunching = 1.0 if blinking is None else 1.0 + blinking.value
-    pairs = g2.value / bunching
-    splitting = (r**2 + t**2) / (2.0 * r * t)
-    alike = v * (1.0 + pairs) * splitting / o**2
-    value = alike * (1.0 + 0.5 * pairs)
-    # d ln[(R^2 + T^2)/(R T)]/dR
-    slope = 2.0 * (r - t) / (r**2 + t**2) - (t - r) / (r * t)
-    by_pairs = value * (1.0 / (1.0 + pairs) + 0.5 / (1.0 + 0.5 * pairs))
     inputs = [
-        (visibility, value / v if v else 0.0),
-        (g2, by_pairs / bunching),
-        (reflectance, value * slope),
-        (overlap, -2.0 * value / o),
+        visibility,
+        g2,
+        interferometer.first,
+        interferometer.second,
+        interferometer.orthogonal,
+        interferometer.overlap,
     ]
     if blinking is not None:
-        inputs.append((blinking, -by_pairs * pairs / bunching))
+        inputs.append(blinking)
+
+    def parts(values: Sequence[float]) -> tuple[float, float]:
+        """Return M if pairs do not change it, and g2 while the source is on."""
+        v, measured, first, second, orthogonal, overlap, *b = values
+        pairs = measured / (1.0 + sum(b))
+        missing = parallel_coincidences(first, second, pairs, 0.0)
+        missing -= (1.0 - v) * orthogonal_coincidences(first, second, orthogonal, pairs)
+        most = first * (1.0 - first) * 2.0 * second * (1.0 - second) * overlap**2
+        return missing / most, pairs
+
+    def middle(values: Sequence[float]) -> float:
+        alike, pairs = parts(values)
+        return alike * (1.0 + 0.5 * pairs)
+
+    at = [e.value for e in inputs]
+    value, (alike, pairs) = middle(at), parts(at)
     budget = (
-        *propagate(inputs),
+        *with_second_order(middle, inputs),
         Contribution("origin of the multi-photon part", 0.5 * alike * pairs / math.sqrt(3.0), "B"),
     )
     u = math.sqrt(sum(c.u**2 for c in budget))
     near_bound = value + K_95 * u > 1.0
+    r1, r2, r2o, o = at[2:6]
     return Estimate(
         name="indistinguishability",
         value=value,
         method=(
-            f"{FORMULA}; g2 {pairs:.4g}, R:T {r:.3f}:{t:.3f}, 1 - eps {o:.4f}; multi-photon part "
-            "between indistinguishable and not interfering (Ollivier, PRL 126, 063602)"
+            f"{FORMULA}; g2 {pairs:.4g}, R1 {r1:.3f}, R2 {r2:.3f} and {r2o:.3f}, 1 - eps {o:.4f}; "
+            "multi-photon part between indistinguishable and not interfering (Ollivier, PRL 126, "
+            "063602)"
         ),
         plane=visibility.plane,
         budget=budget,

@@ -1,30 +1,32 @@
 """Phase randomisation: first-order coherence of consecutive pulses.
 
 Behind an interferometer that is unbalanced by one pulse period, consecutive pulses interfere if
-they have a fixed phase relation: clicks move from one output to the other with the interferometer's
-phase. With two splitters of reflectance R and transmittance T, and a fringe visibility 1 - eps for
-coherent light in equal arms, output A has the share
+they have a fixed phase relation: clicks move from one output to the other with the phase of the
+interferometer. With splitters of reflectances R1 and R2 and transmittances T1 and T2, and a fringe
+visibility 1 - eps for coherent light that is equally bright from both arms, output A has the share
 
-    I_A/(I_A + I_B) = R^2 + T^2 + 2 R T (1 - eps) V cos(phase)
+    I_A/(I_A + I_B) = T1 T2 + R1 R2 + 2 sqrt(R1 T1 R2 T2) (1 - eps) V cos(phase)
 
 of the light. With detectors of different efficiency, its share of the clicks has another mean m and
-an amplitude of m (1 - m) (1 - eps) V/(R^2 + T^2).
+an amplitude of m (1 - m) (1 - eps) V 2 sqrt(R1 T1 R2 T2)/((T1 T2 + R1 R2)(T1 R2 + R1 T2)).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, stats
 
 from qdchar.errors import InconclusiveError
-from qdchar.estimate import Contribution, Estimate, propagate
+from qdchar.estimate import Contribution, Estimate
 from qdchar.fit import Curve, Fit, Result
 from qdchar.raw_data import Scan
 
 from .detection.dead_time_model import click_probability, clicks_variance
+from .models.interferometer import Interferometer, fringe_contrast, with_second_order
 from .statistics.intervals import K_95, LEVEL_68, LEVEL_95, Interval, widen
 
 Array = NDArray[np.float64]
@@ -39,8 +41,7 @@ def analyse(
     scan: Scan,
     *,
     fringe: Estimate,
-    reflectance: Estimate,
-    overlap: Estimate,
+    interferometer: Interferometer,
     clock_rate_Hz: float,
     dead_pulses: float,
 ) -> Result:
@@ -52,10 +53,8 @@ def analyse(
         Clicks of both outputs against the phase piezo's ``voltage_V``, over more than one fringe.
     fringe
         Voltage of one fringe, from laser light [V].
-    reflectance
-        R of the splitters, T = 1 - R.
-    overlap
-        Fringe visibility of the interferometer with coherent light and equal arms, 1 - eps.
+    interferometer
+        Its splitters, and the overlap of its modes.
     clock_rate_Hz, dead_pulses
         Pulse rate, and pulses a detector is dead after a click.
 
@@ -112,12 +111,16 @@ def analyse(
 
     amplitude = float(np.hypot(fitted[1], fitted[2]))
     noise = math.sqrt(0.5 * (cov[1, 1] + cov[2, 2]))
-    r, t, mean = reflectance.value, 1.0 - reflectance.value, float(fitted[0])
-    contrast = mean * (1.0 - mean) * overlap.value / (r**2 + t**2)
-    value, sigma = amplitude / contrast, noise / contrast
-    of_certificates = propagate(
-        [(reflectance, value * 2.0 * (r - t) / (r**2 + t**2)), (overlap, -value / overlap.value)]
-    )
+    mean = float(fitted[0])
+
+    def contrast(values: Sequence[float]) -> float:
+        first, second, overlap = values
+        return mean * (1.0 - mean) * overlap * fringe_contrast(first, second)
+
+    certificates = (interferometer.first, interferometer.second, interferometer.overlap)
+    expected = contrast([e.value for e in certificates])
+    value, sigma = amplitude / expected, noise / expected
+    of_certificates = with_second_order(lambda x: amplitude / contrast(x), certificates)
     u_certificates = math.sqrt(sum(c.u**2 for c in of_certificates))
 
     def interval(level: float, k: float) -> Interval:

@@ -51,8 +51,29 @@ CERTIFICATES = (
         "interferometer_reflectance",
         "1",
         "R_i",
-        "reflectance of the interferometer's splitters",
-        "share of the power that a splitter of the unbalanced interferometer reflects",
+        "reflectance of the interferometer's first splitter",
+        "share of the power that the unbalanced interferometer's first splitter reflects, "
+        "into the long arm",
+        low=0.0,
+        high=1.0,
+    ),
+    Quantity(
+        "interferometer_reflectance_2",
+        "1",
+        "R_i2",
+        "reflectance of the interferometer's second splitter",
+        "share of the power that the second splitter reflects, from the long arm to detector A, "
+        "with the polarisation of parallel arms",
+        low=0.0,
+        high=1.0,
+    ),
+    Quantity(
+        "interferometer_reflectance_orthogonal",
+        "1",
+        "R_i2,o",
+        "second splitter's reflectance, orthogonal polarisation",
+        "share of the power that the second splitter reflects of the long arm's light when its "
+        "polarisation is turned for orthogonal arms",
         low=0.0,
         high=1.0,
     ),
@@ -142,6 +163,12 @@ class Assumed:
 ASSUMED: Mapping[str, Assumed] = {
     "light_path_repeatability": Assumed(
         0.02, 0.0, "fibre switches repeat within 0.01 to 0.05 dB by their data sheets"
+    ),
+    "interferometer_reflectance_2": Assumed(
+        0.5, 0.017, "splitters that are sold as 50:50 reflect 47 to 53 %"
+    ),
+    "interferometer_reflectance_orthogonal": Assumed(
+        0.5, 0.029, "splitters that are sold as 50:50 reflect 45 to 55 % of any polarisation"
     ),
     "detector_linearity": Assumed(
         0.0, 5e-10, "superconducting detectors lose 0.1 % per Mcps (arXiv 2407.20682), or less"

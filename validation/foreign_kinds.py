@@ -15,6 +15,7 @@ from foreign_tags import Decay, Hbt
 
 from qdchar.analysis import cavity, etalon, hbt, hbt_cw, hom, lifetime, rabi, reflectivity
 from qdchar.analysis import saturation as saturating
+from qdchar.analysis.models.interferometer import Interferometer
 from qdchar.estimate import Contribution, Estimate
 from qdchar.fit import Result
 from qdchar.raw_data import About, TagRun
@@ -220,8 +221,12 @@ def _hom(name: str, light: Hbt, right: bool = True, alike: float = 0.9) -> Kind:
         return hom.analyse(
             runs,
             g2=_given("g2_zero", light.g2, 1e-4),
-            reflectance=_given("interferometer_reflectance", 0.48, 0.0),
-            overlap=_given("interferometer_overlap", 1.0, 0.0),
+            interferometer=Interferometer(
+                first=_given("interferometer_reflectance", 0.48, 0.0),
+                second=_given("interferometer_reflectance_2", 0.48, 0.0),
+                orthogonal=_given("interferometer_reflectance_orthogonal", 0.48, 0.0),
+                overlap=_given("interferometer_overlap", 1.0, 0.0),
+            ),
         )
 
     return Kind(f"hom, {name}", right, {"indistinguishability": alike}, run)

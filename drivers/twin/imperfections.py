@@ -21,6 +21,15 @@ REPEATABILITY_dB = 0.01
 POLARISATION = 0.05
 LINEARITY_s = 3e-10
 CERTIFIED_RATE_Hz = 1e5
+SECOND_SPLITTER, ORTHOGONAL_SPLITTER = 0.01, 0.02
+"""Reflectance of the interferometer's second splitter less the first one's; more of it, where the
+light has the orthogonal polarisation."""
+CERTIFIED: Mapping[str, tuple[str, float]] = {
+    "interferometer_reflectance_2": ("splitters", 0.002),
+    "interferometer_reflectance_orthogonal": ("splitters", 0.002),
+}
+"""By certificate of what is not drawn: whose imperfection it is, and its u. New ones go to the end,
+so that a seed keeps its other errors."""
 _TURN_RAD_PER_H = 0.3
 
 
@@ -43,12 +52,17 @@ class Imperfections:
     detector_linearity
         The efficiency changes with the click rate, by 0.03 % per Mcps (arXiv 2407.20682: -0.1 %).
         Certificate ``detector_linearity``.
+    splitters
+        The interferometer's second splitter reflects 0.01 more than the first one, and 0.02 more
+        of the orthogonal polarisation (50:50 splitters: 47 to 53 %); each is known to 0.002.
+        Certificates ``interferometer_reflectance_2``, ``interferometer_reflectance_orthogonal``.
     """
 
     path_loss: float = 1.0
     switching: float = 1.0
     detector_polarisation: float = 1.0
     detector_linearity: float = 1.0
+    splitters: float = 1.0
 
     @classmethod
     def none(cls) -> Self:
@@ -81,6 +95,8 @@ class Deviations:
         Highest less lowest efficiency over polarisations, over the mean.
     linearity_s
         Relative change of the efficiency of A and B per click rate.
+    certified
+        Errors of certificates whose true value is the truth's, by their names.
     """
 
     loss_dB: Mapping[str, float]
@@ -88,6 +104,7 @@ class Deviations:
     dependence: float
     linearity_s: float
     switching_dB: float
+    certified: Mapping[str, float]
 
     @classmethod
     def from_seed(cls, sizes: Imperfections, seed: np.random.SeedSequence | int) -> Self:
@@ -101,12 +118,17 @@ class Deviations:
             name: (math.acos(rng.uniform(-1.0, 1.0)), math.acos(rng.uniform(-1.0, 1.0)))
             for name in ("before", "after", "laser", "narrow")
         }
+        errors = map(float, _child(seed, 1).standard_normal(len(CERTIFIED)))
         return cls(
             loss_dB=loss_dB if sizes.path_loss > 0.0 else {},
             polarisation=turned,
             dependence=sizes.detector_polarisation * POLARISATION,
             linearity_s=sizes.detector_linearity * LINEARITY_s * float(rng.standard_normal()),
             switching_dB=sizes.switching * REPEATABILITY_dB,
+            certified={
+                name: getattr(sizes, of) * u * error
+                for (name, (of, u)), error in zip(CERTIFIED.items(), errors, strict=True)
+            },
         )
 
     def transmission(self, path: str, switched_dB: float) -> float:
@@ -120,3 +142,10 @@ class Deviations:
         turn = _TURN_RAD_PER_H * time_s / 3600.0
         a, b = (1.0 + 0.5 * self.dependence * math.cos(p + turn) for p in self.polarisation[path])
         return a, b
+
+
+def _child(seed: np.random.SeedSequence | int, key: int) -> np.random.Generator:
+    """Random numbers of one group, which leave those of the others as they were."""
+    own = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
+    key_of_child = (*own.spawn_key, key)
+    return np.random.default_rng(np.random.SeedSequence(own.entropy, spawn_key=key_of_child))

@@ -13,10 +13,10 @@ from typing import Self
 import numpy as np
 
 from .imperfections import (
+    CERTIFIED,
     POLARISATION,
     CERTIFIED_RATE_Hz,
     Deviations,
-    Imperfections,
     LINEARITY_s,
     LOSS_dB,
     LOSS_U_dB,
@@ -105,6 +105,7 @@ class InstrumentErrors:
         while certified >= 1.0:
             certified = efficiency * (1.0 + 0.025 * rng.standard_normal())
         arms = truth.interferometer
+        deviations = Deviations.from_seed(truth.imperfections, imperfections_seed)
         fsr, vibration = truth.transmitter.etalon_fsr_Hz, truth.piezo.vibration_m
         return cls(
             meter_response=1.0 + 0.005 * rng.standard_normal(),
@@ -118,7 +119,7 @@ class InstrumentErrors:
             ),
             outputs=(receiver.uniform(0.93, 1.0), receiver.uniform(0.93, 1.0)),
             phase_rad=receiver.uniform(0.0, 2.0 * np.pi),
-            deviations=Deviations.from_seed(truth.imperfections, imperfections_seed),
+            deviations=deviations,
             calibrations=(
                 Calibration("detector_efficiency", certified, 0.025 * certified, "1"),
                 Calibration("power_meter_gain", 1.0, 0.005, "1"),
@@ -146,13 +147,19 @@ class InstrumentErrors:
                         ("purcell_expected", truth.source.purcell, 2.0, "1"),
                     )
                 ),
-                *_of_imperfections(truth.imperfections),
+                *_of_imperfections(truth, deviations.certified),
             ),
         )
 
 
-def _of_imperfections(sizes: Imperfections) -> tuple[Calibration, ...]:
+def _of_imperfections(truth: Truth, errors: Mapping[str, float]) -> tuple[Calibration, ...]:
     """Certificates that say how large the imperfections are; a lab without has no losses."""
+    sizes = truth.imperfections
+    _, second, orthogonal = truth.reflectances
+    certified = {
+        "interferometer_reflectance_2": second,
+        "interferometer_reflectance_orthogonal": orthogonal,
+    }
     losses = {name: loss if sizes.path_loss > 0.0 else 0.0 for name, loss in LOSS_dB.items()}
     return (
         Calibration("path_before", losses["before"], LOSS_U_dB, "dB"),
@@ -161,6 +168,7 @@ def _of_imperfections(sizes: Imperfections) -> tuple[Calibration, ...]:
         Calibration("detector_polarisation", POLARISATION, 0.0, "1"),
         Calibration("detector_linearity", 0.0, LINEARITY_s, "s"),
         Calibration("detector_efficiency_rate", CERTIFIED_RATE_Hz, 0.0, "Hz"),
+        *(Calibration(n, true + errors[n], CERTIFIED[n][1], "1") for n, true in certified.items()),
     )
 
 

@@ -60,15 +60,24 @@ class Splitters:
     bunching: float
 
 
-def splitters(reflectance: float, overlap: float, coherence: float, phase: float) -> Splitters:
-    """Make the probabilities for two equal splitters.
+def splitters(
+    first: float,
+    second: float,
+    second_long: float,
+    overlap: float,
+    coherence: float,
+    phase: float,
+) -> Splitters:
+    """Make the probabilities at the second splitter.
 
     Transmission leads into the short arm, and from the short arm to A.
 
     Parameters
     ----------
-    reflectance
-        Of either splitter.
+    first
+        Reflectance of the first splitter.
+    second, second_long
+        Reflectance of the second splitter for light of the short and of the long arm.
     overlap
         Visibility factor of two-photon interference, that of the interferometer included.
     coherence
@@ -77,15 +86,14 @@ def splitters(reflectance: float, overlap: float, coherence: float, phase: float
     phase
         Of the interferometer [rad].
     """
-    transmittance = 1.0 - reflectance
-    shift = 2.0 * reflectance * transmittance * coherence * math.cos(phase)
-    if not min(reflectance, transmittance) - abs(shift) >= 0.0:
+    amplitudes = math.sqrt(first * (1.0 - first) * second * (1.0 - second))
+    shift = 2.0 * amplitudes * coherence * math.cos(phase)
+    short_to_a, long_to_a = 1.0 - second + shift, second_long + shift
+    if not (0.0 <= short_to_a <= 1.0 and 0.0 <= long_to_a <= 1.0):
         raise ValueError(
             f"a coherence of {coherence:g} is too large for this model: a probability is negative"
         )
-    return Splitters(
-        transmittance + shift, reflectance + shift, reflectance * transmittance * overlap
-    )
+    return Splitters(short_to_a, long_to_a, second * (1.0 - second) * overlap)
 
 
 def photon_cases(light: Light, efficiency: float, reflectance: float, shining: bool) -> Array:
@@ -98,7 +106,7 @@ def photon_cases(light: Light, efficiency: float, reflectance: float, shining: b
     efficiency
         Of either detector.
     reflectance
-        Of the splitter, into the long arm.
+        Of the first splitter, into the long arm.
     shining
         Whether the dot emits, or is in a dark period of its blinking.
     """

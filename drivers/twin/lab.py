@@ -413,18 +413,21 @@ class Lab:
     ) -> InterferometerSegments:
         """Light behind the interferometer; its arms interfere if polarised in parallel."""
         s, i = self.truth.source, self.truth.interferometer
+        first, second, orthogonal = self.truth.reflectances
         alike = 1.0 if self._settings.arms == "parallel" else 0.0
         switched = self.errors.deviations.transmission("interferometer", self._settings.switched_dB)
         efficiency = self.truth.detectors.efficiency * switched
         return InterferometerSegments(
             pulses=pulses,
             cases=np.stack(
-                [photon_cases(light, efficiency, i.reflectance, on) for on in (True, False)], axis=1
+                [photon_cases(light, efficiency, first, on) for on in (True, False)], axis=1
             ),
             lifetime_s=light.lifetime_s,
             steady_Hz=self._light_model.steady_Hz(light),
             splitters=splitters(
-                i.reflectance,
+                first,
+                second,
+                second if alike else orthogonal,
                 alike * s.indistinguishability * i.overlap**2,
                 alike * s.coherence * i.overlap,
                 self.errors.phase_rad + 2.0 * np.pi * self._settings.phase_V / i.fringe_V,

@@ -17,7 +17,7 @@ from scipy import constants
 
 from qdchar.errors import UsageError
 
-from .imperfections import Imperfections
+from .imperfections import ORTHOGONAL_SPLITTER, SECOND_SPLITTER, Imperfections
 from .optics import (
     brightest_area,
     etalon_transmission,
@@ -195,12 +195,12 @@ class Analyser:
 
 @dataclass(frozen=True)
 class Interferometer:
-    """Unbalanced by one pulse period, behind the transmitter; two equal splitters.
+    """Unbalanced by one pulse period, behind the transmitter.
 
     Attributes
     ----------
     reflectance
-        Of either splitter.
+        Of the first splitter; `Truth.reflectances` has the second one's.
     overlap
         Visibility of its fringes with coherent light and equal arms, 1 - eps.
     fringe_V
@@ -326,15 +326,29 @@ class Truth:
         pairs = q * s.reexcitation_g2 * dot**2 + 2.0 * q * dot * leak + leak**2
         return mean, pairs / mean**2
 
+    @property
+    def reflectances(self) -> tuple[float, float, float]:
+        """Of the first splitter, of the second one, and of this for the orthogonal polarisation."""
+        first = self.interferometer.reflectance
+        if self.imperfections.splitters == 0.0:
+            return first, first, first
+        return first, first + SECOND_SPLITTER, first + SECOND_SPLITTER + ORTHOGONAL_SPLITTER
+
     def _visibility(self, dot_share: float, leak_share: float) -> float:
         """Missing share of coincidences in the interferometer's central peak, parallel arms."""
         s, i = self.source, self.interferometer
         dot, leak, q = s.dot_photons * dot_share, s.leaked_photons * leak_share, s.on_fraction
         meeting = q * (dot + leak) ** 2 + (1.0 - q) * leak**2
         mean, g2 = self._photons(dot_share, leak_share)
-        r, t = i.reflectance, 1.0 - i.reflectance
-        interfering = 2.0 * r * t * s.indistinguishability * i.overlap**2 * q * dot**2
-        return interfering / ((r**2 + t**2) * (meeting + g2 * mean**2))
+        r1, r2, r2o = self.reflectances
+        t1, t2, t2o = 1.0 - r1, 1.0 - r2, 1.0 - r2o
+        interfering = 2.0 * r2 * t2 * s.indistinguishability * i.overlap**2 * q * dot**2
+        pairs = g2 * mean**2
+        parallel = r1 * t1 * ((t2**2 + r2**2) * meeting - interfering)
+        parallel += (t1**2 + r1**2) * r2 * t2 * pairs
+        orthogonal = r1 * t1 * (t2 * t2o + r2 * r2o) * meeting
+        orthogonal += (t1**2 * r2 * t2 + r1**2 * r2o * t2o) * pairs
+        return 1.0 - parallel / orthogonal
 
     def quantities(self) -> tuple[tuple[str, float, str], ...]:
         """Return the true quantities under the names of the record: name, value, unit.

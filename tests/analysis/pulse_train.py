@@ -22,9 +22,15 @@ DIVIDER = 100
 
 @dataclass(frozen=True)
 class Arms:
-    """The interferometer: reflectance of both splitters, fringe visibility, photons' overlap."""
+    """The interferometer: reflectances, fringe visibility, photons' overlap.
+
+    `second` is the second splitter's reflectance, `turned` that for light of the long arm in
+    orthogonal arms.
+    """
 
     reflectance: float = 0.47
+    second: float = 0.47
+    turned: float = 0.47
     overlap: float = 0.995
     alike: float = 0.9856
     parallel: bool = True
@@ -35,17 +41,18 @@ def tags(
 ) -> tuple[NDArray[np.int64], NDArray[np.uint8], int]:
     """Times, channels, and the end of the time covered [ps]."""
     p1, p2 = light.photon_numbers
-    r, t = arms.reflectance, 1.0 - arms.reflectance
     on = _telegraph(rng, pulses, light)
     draw = rng.random(pulses)
     pairs = np.flatnonzero(on & (draw < p2))
     singles = np.flatnonzero(on & (draw >= p2) & (draw < p1 + p2))
     pulse = np.concatenate([singles, pairs, pairs])
     pulse = np.sort(pulse[rng.random(len(pulse)) < light.efficiency])
-    long = rng.random(len(pulse)) < r
+    long = rng.random(len(pulse)) < arms.reflectance
     slot = pulse + long
     # transmitted twice or reflected twice leads to A
-    to_a = rng.random(len(pulse)) < np.where(long, r, t)
+    r2 = arms.second
+    r2_long = r2 if arms.parallel else arms.turned
+    to_a = rng.random(len(pulse)) < np.where(long, r2_long, 1.0 - r2)
     if arms.parallel:
         # one photon from either arm in a slot: they leave together more often
         first_long = np.full(pulses + 1, -1)
@@ -54,7 +61,7 @@ def tags(
         first_short[slot[~long][::-1]] = np.flatnonzero(~long)[::-1]
         meet = (first_long >= 0) & (first_short >= 0)
         i, j = first_long[meet], first_short[meet]
-        together = r * t * (1.0 + arms.alike * arms.overlap**2)
+        together = r2 * (1.0 - r2) * (1.0 + arms.alike * arms.overlap**2)
         where = rng.random(len(i))
         to_a[i] = (where < together) | (where >= 2 * together)
         to_a[j] = where < together

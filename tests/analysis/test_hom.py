@@ -12,7 +12,9 @@ from pulse_train import Arms, record
 from pulsed_light import Light
 
 from qdchar.analysis import hom
+from qdchar.analysis.models.interferometer import Interferometer
 from qdchar.errors import InconclusiveError
+from qdchar.estimate import Estimate
 from qdchar.fit import Result
 
 LIGHT = Light(mean_photons=0.29, g2=0.007)
@@ -20,10 +22,29 @@ LIGHT = Light(mean_photons=0.29, g2=0.007)
 
 def raw(light: Light, arms: Arms) -> float:
     """V of the photons themselves: pairs that meet, and pairs of one pulse."""
-    r, t = arms.reflectance, 1 - arms.reflectance
+    r1, r2, r2o = arms.reflectance, arms.second, arms.turned
+    t1, t2, t2o = 1 - r1, 1 - r2, 1 - r2o
     pairs = light.g2 * light.on_fraction  # g2 while it shines
-    interfering = 2 * r * t * arms.alike * arms.overlap**2
-    return interfering / ((r**2 + t**2) * (1 + pairs))
+    # both transmitted or both reflected by the second splitter, after one each way at the first
+    alike = arms.alike * arms.overlap**2
+    together = r1 * t1 * ((t2 - r2) ** 2 * alike + (t2**2 + r2**2) * (1 - alike))
+    together += pairs * (t1**2 + r1**2) * r2 * t2
+    crossed = r1 * t1 * (t2 * t2o + r2 * r2o) + pairs * (t1**2 * r2 * t2 + r1**2 * r2o * t2o)
+    return 1 - together / crossed
+
+
+def certified(arms: Arms, rng: np.random.Generator | None = None, u: float = 0.0) -> Interferometer:
+    """Certificates that are off by their errors."""
+
+    def one(name: str, value: float, u: float) -> Estimate:
+        return given(f"interferometer_{name}", value if rng is None else rng.normal(value, u), u)
+
+    return Interferometer(
+        first=one("reflectance", arms.reflectance, u),
+        second=one("reflectance_2", arms.second, u),
+        orthogonal=one("reflectance_orthogonal", arms.turned, u),
+        overlap=one("overlap", arms.overlap, 0.5 * u),
+    )
 
 
 def measured(
@@ -41,13 +62,12 @@ def measured(
         record(folder, "parallel", rng, pulses, light, arms),
         record(folder, "orthogonal", rng, pulses, second, replace(arms, parallel=False)),
     ]
-    u_r, u_o, u_g = 0.004 * uncertain, 0.002 * uncertain, 1e-4
+    u_r, u_g = 0.004 * uncertain, 1e-4
     b = 1 / light.on_fraction - 1
     return hom.analyse(
         runs,
         g2=given("g2_zero", rng.normal(light.g2, u_g), u_g),
-        reflectance=given("interferometer_reflectance", rng.normal(arms.reflectance, u_r), u_r),
-        overlap=given("interferometer_overlap", rng.normal(arms.overlap, u_o), u_o),
+        interferometer=certified(arms, rng, u_r),
         dark_count_rate=given("dark_count_rate", light.dark_hz, 0.1 * light.dark_hz),
         blinking=given("blinking_amplitude", b, 0.0) if b else None,
     )
@@ -57,7 +77,11 @@ def measured(
     ("light", "arms", "dimmer"),
     [
         (LIGHT, Arms(), 0.9),
-        (replace(LIGHT, g2=0.05, dead_ps=60_000.0), Arms(alike=0.6, reflectance=0.42), 1.0),
+        (
+            replace(LIGHT, g2=0.05, dead_ps=60_000.0),
+            Arms(alike=0.6, reflectance=0.42, second=0.36, turned=0.55),
+            1.0,
+        ),
         (replace(LIGHT, mean_photons=0.3, on_fraction=0.75), Arms(alike=0.9), 1.0),
     ],
     ids=["drift between the settings", "poor photons, uneven splitters", "blinking"],
@@ -93,19 +117,54 @@ def test_coincidences_with_a_dark_count_are_counted_once() -> None:
 
 
 def test_unequal_splitters_and_overlap_are_taken_out_of_the_visibility() -> None:
-    arms = Arms(alike=0.6, reflectance=0.42, overlap=0.95)
-    light = replace(LIGHT, g2=0.0)
-    v = raw(light, arms)
+    arms = Arms(alike=0.6, reflectance=0.42, second=0.42, turned=0.42, overlap=0.95)
+    v = raw(replace(LIGHT, g2=0.0), arms)
     assert v == pytest.approx(0.6 * 0.4872 / 0.5128 * 0.9025)
-    found = hom._indistinguishability(
-        given("visibility", v, 0.01),
-        given("g2_zero", 0.0, 0.0),
-        given("interferometer_reflectance", 0.42, 0.0),
-        given("interferometer_overlap", 0.95, 0.0),
-        None,
-    )
+    none = given("g2_zero", 0.0, 0.0)
+    visibility = given("visibility", v, 0.01)
+    found = hom._indistinguishability(visibility, none, certified(arms), None)
     assert found.value == pytest.approx(0.6, rel=1e-9)
     assert found.u == pytest.approx(0.01 * 0.6 / v, rel=1e-6)
+
+
+@pytest.mark.parametrize(("second", "turned"), [(0.3, 0.3), (0.52, 0.35), (0.42, 0.6)])
+def test_unlike_splitters_are_taken_out_of_the_visibility(second, turned) -> None:
+    """At g2 = 0.1 the middle of both origins of the pairs is M (1 + g2/2)."""
+    arms = Arms(alike=0.6, reflectance=0.42, second=second, turned=turned, overlap=0.95)
+    light = replace(LIGHT, g2=0.1)
+    given_v, given_g2 = given("visibility", raw(light, arms), 0.0), given("g2_zero", 0.1, 0.0)
+    found = hom._indistinguishability(given_v, given_g2, certified(arms), None)
+    assert found.value == pytest.approx(0.6 * 1.05, rel=1e-9)
+
+
+@pytest.mark.parametrize("name", ["first", "second", "orthogonal", "overlap"])
+def test_each_certificate_has_its_line_in_the_budget(name) -> None:
+    """Perturb one, analyse again."""
+    arms = Arms(alike=0.6, reflectance=0.42, second=0.3, turned=0.55, overlap=0.95)
+    v, none = given("visibility", raw(replace(LIGHT, g2=0.0), arms), 0.0), given("g2_zero", 0, 0)
+    exact = certified(arms)
+
+    def found(error: float, u: float) -> Estimate:
+        old = getattr(exact, name)
+        off = given(old.name, old.value + error, u)
+        return hom._indistinguishability(v, none, replace(exact, **{name: off}), None)
+
+    (line,) = (c for c in found(0.0, 1e-3).budget if "certificate" in c.source)
+    assert found(1e-3, 0.0).value - found(-1e-3, 0.0).value == pytest.approx(2 * line.u, rel=1e-2)
+
+
+def test_a_certificate_of_one_half_is_not_taken_for_exact() -> None:
+    """R2 = 0.5 + d gives M = (V + 4 d^2)/(1 - 4 d^2): V + 4 (1 + V) d^2, for either sign of d.
+
+    The square of a normal error of 0.03 has a standard deviation of sqrt(2) 0.03^2.
+    """
+    arms = Arms(0.5, 0.5, 0.5, alike=0.6, overlap=1.0)
+    ideal = certified(arms)
+    off = replace(ideal, second=given("interferometer_reflectance_2", 0.5, 0.03))
+    v, none = given("visibility", 0.6, 0.0), given("g2_zero", 0.0, 0.0)
+    found = hom._indistinguishability(v, none, off, None)
+    assert found.value == pytest.approx(0.6, rel=1e-9)
+    assert found.u == pytest.approx(4 * 1.6 * np.sqrt(2) * 0.03**2, rel=0.01)
 
 
 def test_one_long_run_finds_the_visibility(tmp_path) -> None:
@@ -124,7 +183,7 @@ def test_the_pattern_of_peaks_is_that_of_a_train(tmp_path) -> None:
     """3/4 beside, 1/2 or nothing at zero, where no dead time shapes the peaks."""
     rng = np.random.default_rng(7)
     light = replace(LIGHT, dead_ps=0.0, g2=0.0, mean_photons=0.15)
-    arms = Arms(reflectance=0.5, overlap=1.0, alike=1.0)
+    arms = Arms(0.5, 0.5, 0.5, overlap=1.0, alike=1.0)
     result = measured(tmp_path, rng, 2_000_000, light, arms)
     for curve in result.fits[0].curves:
         pulls = (curve.y - curve.model) / curve.u_y
@@ -136,7 +195,7 @@ def test_the_formula_of_pairs_of_pulses_would_be_off(tmp_path) -> None:
     """At g2 = 0.2 the two differ by 17 %; a train needs 1 + g2."""
     rng = np.random.default_rng(8)
     light = replace(LIGHT, g2=0.2, dead_ps=0.0)
-    arms = Arms(alike=0.8, reflectance=0.5, overlap=1.0)
+    arms = Arms(0.5, 0.5, 0.5, alike=0.8, overlap=1.0)
     v = measured(tmp_path, rng, 4_000_000, light, arms)["visibility"]
     assert v.value * 1.2 == pytest.approx(0.8, abs=4 * v.u)
     assert v.value * 1.4 > 0.8 + 10 * v.u
@@ -145,7 +204,7 @@ def test_the_formula_of_pairs_of_pulses_would_be_off(tmp_path) -> None:
 def test_an_interval_of_perfect_photons_ends_at_one(tmp_path) -> None:
     rng = np.random.default_rng(9)
     light = replace(LIGHT, g2=0.0)
-    arms = Arms(alike=1.0, overlap=1.0, reflectance=0.5)
+    arms = Arms(0.5, 0.5, 0.5, alike=1.0, overlap=1.0)
     m = measured(tmp_path, rng, 100_000, light, arms)["indistinguishability"]
     assert m.interval_95 is not None
     assert m.interval_95[1] == 1.0
@@ -154,6 +213,5 @@ def test_an_interval_of_perfect_photons_ends_at_one(tmp_path) -> None:
 def test_what_is_missing_is_named(tmp_path) -> None:
     rng = np.random.default_rng(10)
     run = record(tmp_path, "parallel", rng, 20_000, LIGHT, Arms())
-    one = given("interferometer_reflectance", 0.5, 0.0)
     with pytest.raises(InconclusiveError, match="no run with orthogonal arms"):
-        hom.analyse([run], g2=one, reflectance=one, overlap=one)
+        hom.analyse([run], g2=given("g2_zero", 0.1, 0.0), interferometer=certified(Arms()))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from click_scans import CLOCK_HZ, given, pulsed
 
+from qdchar.analysis.models.interferometer import Interferometer
 from qdchar.analysis.phase import _ends, analyse
 from qdchar.errors import InconclusiveError
 from qdchar.fit import Result
@@ -18,6 +19,7 @@ def scanned(
     coherence: float,
     *,
     r: float = 0.47,
+    r2: float = 0.4,
     overlap: float = 0.9,
     blind: int = 2,
     dwell_s: float = 2e-3,
@@ -25,18 +27,22 @@ def scanned(
     ripple: float = 0.0,
 ) -> Result:
     """A source that fades by a third on the way, and detectors that differ by 8 %."""
-    t = 1.0 - r
+    t, t2 = 1.0 - r, 1.0 - r2
     volts = np.linspace(5.0, stop_V, 36)
     light = 0.2 * np.linspace(1.0, 0.66, len(volts))
     phase = rng.uniform(0, 2 * np.pi) + 2 * np.pi * volts / FRINGE_V
-    swing = 2 * r * t * overlap * coherence * np.cos(phase)
+    swing = 2 * np.sqrt(r * t * r2 * t2) * overlap * coherence * np.cos(phase)
     swing += ripple * rng.standard_normal(len(volts))
-    outputs = (light * (r**2 + t**2 + swing), 0.92 * light * (2 * r * t - swing))
+    outputs = (light * (t * t2 + r * r2 + swing), 0.92 * light * (t * r2 + r * t2 - swing))
     return analyse(
         pulsed(rng, "voltage_V", volts, outputs, dwell_s, blind),
         fringe=given("interferometer_fringe", FRINGE_V, 0.1),
-        reflectance=given("interferometer_reflectance", r + rng.normal(0.0, 0.002), 0.002),
-        overlap=given("interferometer_overlap", overlap + rng.normal(0.0, 0.001), 0.001),
+        interferometer=Interferometer(
+            first=given("interferometer_reflectance", r + rng.normal(0.0, 0.002), 0.002),
+            second=given("interferometer_reflectance_2", r2 + rng.normal(0.0, 0.002), 0.002),
+            orthogonal=given("interferometer_reflectance_orthogonal", 0.7, 0.3),
+            overlap=given("interferometer_overlap", overlap + rng.normal(0.0, 0.001), 0.001),
+        ),
         clock_rate_Hz=CLOCK_HZ,
         dead_pulses=blind,
     )

@@ -105,4 +105,26 @@ def test_coherent_pulses_make_fringes_and_orthogonal_arms_none() -> None:
 
 def test_a_coherence_that_the_model_cannot_do_is_refused() -> None:
     with pytest.raises(ValueError, match="too large for this model"):
-        splitters(0.47, 0.98, 0.99, 0.0)
+        splitters(0.47, 0.47, 0.47, 0.98, 0.99, 0.0)
+
+
+def test_unlike_splitters_have_their_own_probabilities() -> None:
+    """Amplitudes: a photon pair splits with |t2 t2 - r2 r2|^2 if alike, a beat needs both."""
+    r1, r2, r2o = 0.42, 0.3, 0.6
+    alike = splitters(r1, r2, r2, 1.0, 0.1, np.pi / 3)
+    assert 1 - 2 * (r2 * (1 - r2) + alike.bunching) == pytest.approx((1 - 2 * r2) ** 2)
+    field = np.sqrt((1 - r1) * (1 - r2)) + np.sqrt(r1 * r2) * np.exp(1j * np.pi / 3)
+    beat = abs(field) ** 2 - (1 - r1) * (1 - r2) - r1 * r2
+    to_a = (1 - r1) * alike.short_to_a + r1 * alike.long_to_a
+    assert to_a == pytest.approx((1 - r1) * (1 - r2) + r1 * r2 + 0.1 * beat)
+    turned = splitters(r1, r2, r2o, 0.0, 0.0, 0.0)
+    assert (turned.short_to_a, turned.long_to_a, turned.bunching) == pytest.approx((0.7, 0.6, 0.0))
+
+
+def test_visibility_of_unlike_splitters() -> None:
+    """By hand: R1 = 0.47, R2 = 0.48, and 0.50 for the other polarisation."""
+    truth = Truth.from_settings({"source.g2": "0", "imperfections.splitters": "3"})
+    assert truth.reflectances == pytest.approx((0.47, 0.48, 0.50))
+    true = {name: value for name, value, _ in truth.quantities()}
+    parallel = 0.52**2 + 0.48**2 - 2 * 0.52 * 0.48 * 0.9856 * 0.995**2
+    assert true["visibility"] == pytest.approx(1 - parallel / (0.52 * 0.5 + 0.48 * 0.5), rel=1e-9)

@@ -9,6 +9,7 @@ from qdchar.raw_data import Progress
 
 from ..measurement import Measurement
 from ..session import Session
+from .interferometer import ASSUMED, CERTIFICATES, interferometer
 
 
 def _run(s: Session, settings: HomSettings, progress: Progress) -> Result:
@@ -24,8 +25,7 @@ def _run(s: Session, settings: HomSettings, progress: Progress) -> Result:
     return analysis.hom.analyse(
         runs,
         g2=s.known("g2_zero"),
-        reflectance=s.certificate("interferometer_reflectance"),
-        overlap=s.certificate("interferometer_overlap"),
+        interferometer=interferometer(s),
         dark_count_rate=s.known("dark_count_rate"),
         blinking=s.maybe("blinking_amplitude_sent"),
     )
@@ -39,7 +39,8 @@ MEASUREMENT = Measurement(
     provides=("visibility", "indistinguishability"),
     needs=("dark_count_rate", "g2_zero"),
     roles=("light_path", "interferometer_polarisation", "tagger", "cavity_fine"),
-    certificates=("interferometer_reflectance", "interferometer_overlap"),
+    certificates=CERTIFICATES,
+    optional_certificates=ASSUMED,
     at_pi_pulse=True,
     calibration="if possible",
     used_by_key_rate=False,

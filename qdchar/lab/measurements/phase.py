@@ -9,6 +9,7 @@ from qdchar.raw_data import Progress
 
 from ..measurement import MOVE_S, Measurement
 from ..session import Session
+from .interferometer import ASSUMED, CERTIFICATES, interferometer
 
 
 def _run(s: Session, settings: PhaseSettings, progress: Progress) -> Result:
@@ -25,8 +26,7 @@ def _run(s: Session, settings: PhaseSettings, progress: Progress) -> Result:
     return analysis.phase.analyse(
         scan,
         fringe=s.certificate("interferometer_fringe"),
-        reflectance=s.certificate("interferometer_reflectance"),
-        overlap=s.certificate("interferometer_overlap"),
+        interferometer=interferometer(s),
         clock_rate_Hz=s.clock_rate_Hz(),
         dead_pulses=s.dead_pulses(),
     )
@@ -46,11 +46,8 @@ MEASUREMENT = Measurement(
         "tagger",
         "cavity_fine",
     ),
-    certificates=(
-        "interferometer_fringe",
-        "interferometer_reflectance",
-        "interferometer_overlap",
-    ),
+    certificates=("interferometer_fringe", *CERTIFICATES),
+    optional_certificates=ASSUMED,
     at_pi_pulse=True,
     calibration="if possible",
     used_by_key_rate=False,
