@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
+from scipy import stats
 
 from qdchar.errors import InconclusiveError
-from qdchar.estimate import Contribution, Estimate, propagate
+from qdchar.estimate import Contribution, Estimate, Uncertain, covariance, propagate
 from qdchar.fit import Result
 from qdchar.raw_data import TagRun
 
 from . import brightness
 from .detection.reception import Reception
 from .detuning import on_resonance
+
+_MIN_P_VALUE = 1e-4
+"""Probability of the scatter of alternations below which it is a problem."""
 
 
 def analyse(
@@ -60,6 +65,10 @@ def analyse(
     A linear drift cancels in the mean of runs that bracket symmetrically. Whether the drift was
     linear is not known: the change between the first and the last run before the transmitter, as
     far as it exceeds their noise, enters as a rectangular distribution.
+
+    Where each of several runs after the transmitter stands between two before it, their ratios are
+    compared. Switching that repeats worse than certified and a line that jumps make them scatter
+    by more than the budget of one ratio says: below a probability of 1e-4 that is a problem.
     """
     if not before or not after:
         raise InconclusiveError(
@@ -117,8 +126,9 @@ def analyse(
         plane=leaving[0].plane,
         budget=propagate([(e, 1.0 / len(leaving)) for e in leaving]),
     )
-    fits = tuple(fit for r in (*results_in, *results_out) for fit in r.fits)
     problems = tuple(p for r in (*results_in, *results_out) for p in r.problems)
+    problems += _scatter_problems(entering, leaving)
+    fits = tuple(fit for r in (*results_in, *results_out) for fit in r.fits)
     estimates = (efficiency, mean)
     if detuning_correction is not None:
         estimates = (
@@ -133,3 +143,40 @@ def _drift(runs: Sequence[Estimate]) -> float:
     first, last = runs[0], runs[-1]
     noise = sum(c.u**2 for c in propagate([(first, -1.0), (last, 1.0)]))
     return math.sqrt(max((last.value - first.value) ** 2 - noise, 0.0))
+
+
+def _scatter_problems(entering: Sequence[Estimate], leaving: Sequence[Estimate]) -> tuple[str, ...]:
+    """Compare the ratios of several alternations with what their budgets say of their scatter."""
+    n = len(leaving)
+    if n < 2 or len(entering) != n + 1:
+        return ()
+    about = [0.5 * (a.value + b.value) for a, b in pairwise(entering)]
+    ratios = [
+        Uncertain(
+            after.value / mean,
+            propagate(
+                [
+                    (after, 1.0 / mean),
+                    (first, -0.5 * after.value / mean**2),
+                    (last, -0.5 * after.value / mean**2),
+                ]
+            ),
+        )
+        for after, mean, (first, last) in zip(leaving, about, pairwise(entering), strict=True)
+    ]
+    # differences: what all ratios share cancels
+    steps = [
+        Uncertain(b.value - a.value, propagate([(b, 1.0), (a, -1.0)])) for a, b in pairwise(ratios)
+    ]
+    change = np.array([step.value for step in steps])
+    chi2 = float(change @ np.linalg.solve(covariance(steps), change))
+    if stats.chi2.sf(chi2, n - 1) >= _MIN_P_VALUE:
+        return ()
+    spread = float(np.std([r.value for r in ratios], ddof=1)) / float(
+        np.mean([r.value for r in ratios])
+    )
+    return (
+        f"the throughput scatters by {100.0 * spread:.2g} % from one alternation to the next "
+        f"(chi2 {chi2:.0f} for {n - 1} degrees of freedom): does the light path repeat worse than "
+        "light_path_repeatability says, does the emission line jump, or does the etalon drift?",
+    )

@@ -1,7 +1,7 @@
 """Transmitter efficiency: time tags before the transmitter, after it, and before it again.
 
-Measures three recordings of the source. Moves nothing but the light path, and leaves it at
-``before``.
+Measures recordings of the source before and after the transmitter in turn. Moves nothing but the
+light path, and leaves it at ``before``.
 """
 
 from __future__ import annotations
@@ -25,29 +25,45 @@ class TransmitterSettings(Settings):
     Attributes
     ----------
     before_s
-        Duration of each of the two recordings before the transmitter [s].
+        Duration of each of the recordings before the transmitter [s].
     after_s
-        Duration of the recording after it [s].
+        Duration of each of the recordings after it [s].
+    alternations
+        Number of recordings after the transmitter, each between two before it. Their scatter shows
+        how well the light path's switching and the source repeat.
     """
 
     before_s: float = Field(0.05, gt=0)
-    after_s: float = Field(0.2, gt=0)
+    after_s: float = Field(0.07, gt=0)
+    alternations: int = Field(3, ge=1)
 
 
 @dataclass(frozen=True)
 class Throughput:
-    """Two runs before the transmitter, one earlier and one later than the run after it.
+    """Runs before the transmitter, and those after it, each between two of the former.
 
-    Their mean has no error from a linear drift of the source.
+    The mean has no error from a linear drift of the source.
     """
 
-    before: tuple[TagRun, TagRun]
-    after: TagRun
+    before: tuple[TagRun, ...]
+    after: tuple[TagRun, ...]
+
+    @property
+    def after_s(self) -> float:
+        """Time recorded after the transmitter [s]."""
+        return sum(run.duration_s for run in self.after)
+
+    @property
+    def in_order(self) -> tuple[TagRun, ...]:
+        """All runs in the order of their recording."""
+        pairs = zip(self.before[:-1], self.after, strict=True)
+        return (*(run for pair in pairs for run in pair), self.before[-1])
 
 
 def dwell_s(settings: TransmitterSettings) -> float:
     """Return the recording time [s], without moves and re-locks."""
-    return 2.0 * settings.before_s + settings.after_s
+    n = settings.alternations
+    return (n + 1) * settings.before_s + n * settings.after_s
 
 
 def measure(
@@ -58,7 +74,7 @@ def measure(
     relock: Callable[[], object],
     progress: Progress = silent,
 ) -> Throughput:
-    """Record time tags before the transmitter, after it, and before it again.
+    """Record time tags before the transmitter and after it in turn, beginning and ending before it.
 
     Parameters
     ----------
@@ -73,7 +89,10 @@ def measure(
         about = run_about("transmitter", path, tagger, duration_s)
         return record(tagger, folder / f"{name}.h5", duration_s, about, progress)
 
-    first = run("transmitter_before_1", "before", settings.before_s)
-    after = run("transmitter_after", "after", settings.after_s)
-    second = run("transmitter_before_2", "before", settings.before_s)
-    return Throughput((first, second), after)
+    before = [run("transmitter_before_1", "before", settings.before_s)]
+    after = []
+    for k in range(1, settings.alternations + 1):
+        name = "transmitter_after" if k == 1 else f"transmitter_after_{k}"
+        after.append(run(name, "after", settings.after_s))
+        before.append(run(f"transmitter_before_{k + 1}", "before", settings.before_s))
+    return Throughput(tuple(before), tuple(after))

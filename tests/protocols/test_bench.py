@@ -190,18 +190,15 @@ def test_recordings_are_made_on_their_light_path_for_their_time(tmp_path: Path) 
 
 def test_the_transmitter_is_recorded_between_two_recordings_before_it(tmp_path: Path) -> None:
     bench = Bench()
-    settings = transmitter.TransmitterSettings(before_s=0.3, after_s=0.7)
+    settings = transmitter.TransmitterSettings(before_s=0.3, after_s=0.7, alternations=2)
     found = transmitter.measure(bench, bench, tmp_path, settings, bench.relock)
-    assert bench.of("relock", "stream") == [
-        ("relock", None),
-        ("stream", ("before", 0.3)),
-        ("relock", None),
-        ("stream", ("after", 0.7)),
-        ("relock", None),
-        ("stream", ("before", 0.3)),
-    ]
-    assert [r.about.path for r in found.before] == ["before", "before"]
-    assert found.after.about.path == "after"
+    before = [("relock", None), ("stream", ("before", 0.3))]
+    after = [("relock", None), ("stream", ("after", 0.7))]
+    assert bench.of("relock", "stream") == [*before, *after, *before, *after, *before]
+    assert [r.about.path for r in found.before] == ["before"] * 3
+    assert [r.about.path for r in found.after] == ["after"] * 2
+    in_order = ["before_1", "after", "before_2", "after_2", "before_3"]
+    assert [r.file.stem for r in found.in_order] == [f"transmitter_{name}" for name in in_order]
 
 
 def test_lost_tags_end_a_recording(tmp_path: Path) -> None:

@@ -94,6 +94,7 @@ class Bench:
 
 
 RABI = rabi.RabiSettings(lowest_dB=6.0, survey_points=17, fine_points=13, dwell_s=0.03)
+TRANSMITTER = transmitter.TransmitterSettings(before_s=0.3, after_s=0.7, alternations=2)
 SATURATION = saturation.SaturationSettings(lowest_dB=7.0, span_dB=18.0, points=21, dwell_s=0.03)
 PHASE = phase.PhaseSettings(start_V=8.0, stop_V=51.0, points=11, dwell_s=0.03)
 ETALON = etalon.EtalonSettings(step_V=1.3, narrow_dwell_s=0.03, source_dwell_s=0.07, settle_s=2.5)
@@ -177,10 +178,8 @@ TIMES: dict[str, tuple[float, Run]] = {
         lambda b, f: saturation.measure(b, b, b, b, f / "x.csv", SATURATION),
     ),
     "transmitter": (
-        transmitter.dwell_s(transmitter.TransmitterSettings(before_s=0.3, after_s=0.7)),
-        lambda b, f: transmitter.measure(
-            b, b, f, transmitter.TransmitterSettings(before_s=0.3, after_s=0.7), b.relock
-        ),
+        transmitter.dwell_s(TRANSMITTER),
+        lambda b, f: transmitter.measure(b, b, f, TRANSMITTER, b.relock),
     ),
 }
 

@@ -20,14 +20,14 @@ def _run(s: Session, settings: TransmitterSettings, progress: Progress) -> Resul
     runs = protocols.transmitter.measure(
         s.light_path, s.tagger, s.run.raw, settings, s.relock_cavity, progress
     )
-    for recording in (runs.before[0], runs.after, runs.before[1]):
+    for recording in runs.in_order:
         s.light.add_run(recording)
     s.relock_cavity()
-    recorded = runs.after.file.name, runs.after.duration_s
+    recorded = runs.after[0].file.name, runs.after_s
     correction = off_resonance.detuning_correction(s, first_relock, recorded, behind_etalon=True)
     result = analysis.transmitter.analyse(
         runs.before,
-        (runs.after,),
+        runs.after,
         detector_efficiency=s.certificate("detector_efficiency"),
         dark_count_rate=s.known("dark_count_rate"),
         receptions=(reception(s, "before"), reception(s, "after")),
@@ -35,7 +35,7 @@ def _run(s: Session, settings: TransmitterSettings, progress: Progress) -> Resul
     )
     unlike = split_problems(
         runs.before[0],
-        runs.after,
+        runs.after[0],
         clock_rate_Hz=s.clock_rate_Hz(),
         dead_pulses=s.dead_pulses(),
         polarisation=s.certificate("detector_polarisation"),
@@ -72,6 +72,6 @@ MEASUREMENT = Measurement(
     at_pi_pulse=True,
     take_over_hours=0.0,
     dwell_s=lambda settings, _: protocols.transmitter.dwell_s(settings),
-    relocks=lambda _settings, _limits: 4,
+    relocks=lambda settings, _limits: 2 * settings.alternations + 2,
     tags_s=protocols.transmitter.dwell_s,
 )
