@@ -1,6 +1,7 @@
 """Detector efficiency by substitution: clicks over the photons of a laser of known power.
 
-A reading P of the power monitor means a true power g P, with the monitor's gain g. Behind a path of
+A reading P of the power monitor, less its zero, means a true power g P, with the monitor's gain g
+at this power. Behind a path of
 transmission T this is mu photons per pulse, and a live detector clicks with the probability
 p = 1 - exp(-eta mu - dark), so
 
@@ -26,6 +27,13 @@ from qdchar.fit import Curve, Fit, Result
 from qdchar.raw_data import Scan
 
 from .detection.dead_time_model import click_probability
+from .models.power_monitor import (
+    MeterErrors,
+    change_per_linearity,
+    change_per_log,
+    linear_W,
+    zero_of,
+)
 
 Array = NDArray[np.float64]
 
@@ -51,6 +59,7 @@ def analyse(
     polarisation: Estimate,
     repeatability: Estimate,
     reading_u_rel: float,
+    meter: MeterErrors | None = None,
     certificate: Estimate | None = None,
 ) -> Result:
     """Find the detectors' efficiency from a scan of a laser's power.
@@ -58,7 +67,8 @@ def analyse(
     Parameters
     ----------
     scan
-        Clicks of both detectors against ``power_W``, the monitor's reading [W].
+        Clicks of both detectors against ``power_W``, the monitor's reading less its zero [W]; its
+        setting ``power_zero_u_W`` is the uncertainty of the zero.
     clock_rate_Hz, dead_pulses
         Pulse rate, and pulses a detector is dead after a click.
     wavelength_m
@@ -76,6 +86,8 @@ def analyse(
         polarisation and the switching to its path may change.
     reading_u_rel
         Relative noise of a point's power.
+    meter
+        What else the certificates of the power meter say, see `qdchar.analysis.rabi`.
     certificate
         The efficiency that other quantities are computed with. It is not replaced: where the
         measurement differs from it by more than three standard uncertainties, a problem is
@@ -98,8 +110,9 @@ def analyse(
     The photon number of laser pulses is Poissonian; -ln(1 - p) is the mean number that one detector
     detects in a pulse. A dead time that always ends between the same two pulses is a whole number m
     of pulses, so p = R/(1 - m R) is exact. To all powers are fitted the efficiency at the
-    certificate's rate and its relative change with the rate, of which the certificate (or what is
-    assumed in its place) is one more datum; the scatter about it is compared with counting and
+    certificate's rate and its relative change with the rate, with what is left of the monitor's
+    zero and the monitor's change per decade; of each of the three the certificate (or what is
+    assumed in its place) is one more datum. The scatter about it is compared with counting and
     reading noise.
 
     Where the source's m is not whole, a detector recovers while a pulse comes; which part of the
@@ -117,16 +130,31 @@ def analyse(
         power_gain.value,
         0.0 if path_attenuation is None else path_attenuation.value,
     )
-    photons = scan.x * per_reading
+    left = zero_of(scan, meter)
+    readings_W = scan.x - left.value
+    if readings_W.min() <= 0.0:
+        raise InconclusiveError(
+            f"{scan.file}: a power of {readings_W.min():.3g} W is not more than none. Is the power "
+            "meter's zero off, is the pump's shutter open?"
+        )
+    powers_W = linear_W(readings_W, power_gain, meter)
+    photons = powers_W * per_reading
 
     rates_Hz = scan.clicks / scan.dwell_s[:, None]
     above_Hz = (rates_Hz**2).sum(axis=1) / rates_Hz.sum(axis=1) - certified_rate.value
+    # the values of the meter's certificates are corrected; of zero and linearity u is left
+    per_log = change_per_log(powers_W, power_gain, meter)
+    zero = Uncertain(0.0, left.budget)
+    changes = [_Change(linearity, above_Hz), _Change(zero, -(1.0 + per_log) / readings_W)]
+    if meter is not None:
+        per_unit = change_per_linearity(powers_W, power_gain, meter)
+        changes.append(_Change(Uncertain(0.0, meter.linearity.budget), per_unit))
 
     def line(m: float) -> _Line:
         p = click_probability(scan.clicks / pulses[:, None], m)
         detected = -np.log1p(-p).sum(axis=1) - dark
         counting = (p * (1.0 + m * p) / (1.0 - p)).sum(axis=1) / pulses
-        return _line(photons, detected, counting, reading_u_rel, above_Hz, linearity)
+        return _line(photons, detected, counting, reading_u_rel, changes)
 
     best, dof, recovery = line(dead_pulses), len(scan) - 1, []
     if not float(dead_pulses).is_integer():
@@ -149,7 +177,7 @@ def analyse(
             "recover gradually?"
         )
         excess = math.sqrt(best.chi2 / dof)
-    found = _estimates(best, excess, recovery, scan.file.name, linearity)
+    found = _estimates(best, excess, recovery, scan.file.name, changes)
     fit = _fit(scan, best, per_reading, excess**2, dof)
     change = replace(
         found[1],
@@ -164,6 +192,8 @@ def analyse(
     if path_attenuation is None:
         return Result((change,), (fit,), tuple(problems))
     value = best.slope
+    of_log = value * float(per_log.mean())
+    of_power = [] if meter is None else [(meter.gain_power, of_log / meter.gain_power.value)]
     dB = math.log(10.0) / 10.0
     shares = scan.clicks.sum(axis=0) / scan.clicks.sum()
     u_polarisation = 0.5 * polarisation.value / math.sqrt(3.0) * float(np.hypot(*shares))
@@ -173,7 +203,8 @@ def analyse(
             *found[0].budget,
             *propagate(
                 [
-                    (power_gain, -value / power_gain.value),
+                    (power_gain, -(value + of_log) / power_gain.value),
+                    *of_power,
                     (path_attenuation, value * dB),
                     (dark_count_rate, best.per_dark / clock_rate_Hz),
                 ]
@@ -210,6 +241,22 @@ def _photons_per_reading(
 
 
 @dataclass(frozen=True)
+class _Change:
+    """What changes the detected photons per reading by little, and what is known of it before.
+
+    Attributes
+    ----------
+    known
+        Its size, by certificate.
+    per_unit
+        Relative change of the detected photons per unit of it, by point.
+    """
+
+    known: Uncertain
+    per_unit: Array
+
+
+@dataclass(frozen=True)
 class _Line:
     """Detected photons against laser photons, with an efficiency that changes with the rate.
 
@@ -219,18 +266,18 @@ class _Line:
         Efficiency at the certificate's rate, and its relative change per click rate [s].
     covariance
         Of the two by counting and reading noise.
-    per_prior
-        Their derivatives by what was known of the change before.
+    per_known
+        Their derivatives by what was known of each change before, shape (2, changes).
     per_dark
         Derivative of the slope by the dark counts per pulse.
     weights, detected, pulls
-        By point; the last pull is that of what was known before, where it has an uncertainty.
+        By point; the last pulls are those of what was known before, where it has an uncertainty.
     """
 
     slope: float
     change_s: float
     covariance: Array
-    per_prior: tuple[float, float]
+    per_known: Array
     per_dark: float
     weights: Array
     detected: Array
@@ -242,38 +289,39 @@ class _Line:
         return float(np.sum(self.pulls**2))
 
 
-def _line(
-    x: Array, y: Array, counting: Array, x_u_rel: float, above_Hz: Array, known: Uncertain
-) -> _Line:
-    """Fit ``y = slope x (1 + change above)`` with errors in both coordinates and a prior.
+def _line(x: Array, y: Array, counting: Array, x_u_rel: float, changes: Sequence[_Change]) -> _Line:
+    """Fit ``y = slope x (1 + sum of changes)`` with errors in both coordinates and priors.
 
-    In units of the prior's uncertainty the change is c = change/u; the equations are linear in
-    slope and slope c.
+    In units of its prior's uncertainty each change is c, measured from the prior's value; the
+    equations are linear in the slope and in each slope c. The first change is that with the rate.
     """
-    slope, u_s = float(np.sum(y) / np.sum(x)), known.u
+    slope = float(np.sum(y) / np.sum(x))
+    u = np.array([change.known.u for change in changes])
+    expected = 1.0 + sum(change.known.value * change.per_unit for change in changes)
+    columns = [x * expected, *(x * c.per_unit * c.known.u for c in changes)]
     for _ in range(3):  # the weights depend on the slope, weakly
         weights = 1.0 / (counting + np.square(slope * x * x_u_rel))
         root = np.sqrt(weights)
-        of_change = x * above_Hz * u_s
-        rows = np.column_stack([x, of_change]) * root[:, None]
-        prior = np.array([[0.0, 1.0 / slope]])
-        # measured from the prior's value: x already has the change that was expected
-        rows[:, 0] = x * (1.0 + known.value * above_Hz) * root
-        inverse = np.linalg.pinv(np.vstack([rows, prior]))
-        slope, part = inverse @ np.append(y * root, 0.0)
-    per_y = inverse[:, :-1]
-    off = part / slope
-    to_s = np.array([[1.0, 0.0], [-off * u_s / slope, u_s / slope]])
-    noise = to_s @ per_y @ per_y.T @ to_s.T
-    model = slope * x * (1.0 + (known.value + off * u_s) * above_Hz)
-    # a unit of the prior moves its row by one
-    per_unit = to_s @ inverse[:, -1]
-    per_prior = (per_unit[0] / u_s, per_unit[1] / u_s) if u_s > 0.0 else (0.0, 1.0)
+        rows = np.column_stack(columns) * root[:, None]
+        priors = np.eye(len(changes), 1 + len(changes), 1) / slope
+        inverse = np.linalg.pinv(np.vstack([rows, priors]))
+        slope, *parts = inverse @ np.append(y * root, np.zeros(len(changes)))
+    off = np.array(parts) / slope
+    # to the slope and the change with the rate
+    to_s = np.zeros((2, 1 + len(changes)))
+    to_s[0, 0] = 1.0
+    to_s[1, :2] = -off[0] * u[0] / slope, u[0] / slope
+    per_y = to_s @ inverse[:, : len(y)]
+    # a unit of a prior moves its row by one
+    per_u = to_s @ inverse[:, len(y) :]
+    per_known = np.divide(per_u, u, out=np.zeros_like(per_u), where=u > 0.0)
+    seen = sum(o * c.known.u * c.per_unit for o, c in zip(off, changes, strict=True))
+    model = slope * x * (expected + seen)
     return _Line(
         float(slope),
-        float(known.value + off * u_s),
-        noise,
-        (float(per_prior[0]), float(per_prior[1])),
+        float(changes[0].known.value + off[0] * u[0]),
+        per_y @ per_y.T,
+        per_known,
         float(-np.sum(per_y[0] * root)),
         weights,
         y,
@@ -287,13 +335,17 @@ def _estimates(
     excess: float,
     recovery: Sequence[tuple[str, Array]],
     label: str,
-    known: Estimate,
+    changes: Sequence[_Change],
 ) -> tuple[Estimate, Estimate]:
     """Return efficiency and its change with the rate, with what they share."""
     u_slope = math.sqrt(line.covariance[0, 0])
     shared = float(line.covariance[0, 1]) / u_slope
     own = math.sqrt(max(float(line.covariance[1, 1]) - shared**2, 0.0))
     counts, change = f"laser counts and readings, {label}", f"change with the rate, {label}"
+    of_known = [
+        propagate([(c.known, float(d)) for c, d in zip(changes, per_known, strict=True)])
+        for per_known in line.per_known
+    ]
     slope = Estimate(
         name="detector_efficiency_measured",
         value=line.slope,
@@ -302,7 +354,7 @@ def _estimates(
         budget=(
             Contribution(counts, excess * u_slope),
             *(Contribution(name, float(half[0])) for name, half in recovery),
-            *propagate([(known, line.per_prior[0])]),
+            *of_known[0],
         ),
     )
     return slope, Estimate(
@@ -314,7 +366,7 @@ def _estimates(
             Contribution(counts, excess * shared),
             Contribution(change, excess * own),
             *(Contribution(name, float(half[1])) for name, half in recovery),
-            *propagate([(known, line.per_prior[1])]),
+            *of_known[1],
         ),
     )
 

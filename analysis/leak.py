@@ -31,6 +31,7 @@ from qdchar.raw_data import Scan, TagRun
 
 from . import hbt
 from .detection.dead_time_model import clicks_per_pulse
+from .models.power_monitor import MeterErrors, gain_at, linear_W, zero_of
 from .models.rabi_rotation import excitation
 from .statistics.intervals import Interval, possible_part, widen
 from .statistics.likelihood import FitParameter, FitResult, Values, deviance_residuals, minimise
@@ -50,6 +51,7 @@ def analyse(
     pi_power: Estimate,
     damping: Estimate,
     power_gain: Estimate,
+    meter: MeterErrors | None = None,
     detector_efficiency: Estimate,
     dark_count_rate: Estimate,
     reading_u_rel: float,
@@ -60,7 +62,8 @@ def analyse(
     Parameters
     ----------
     tuned
-        Time tags in the fibre at the pi pulse; its setting ``power_W`` is the monitor's reading.
+        Time tags in the fibre at the pi pulse; its setting ``power_W`` is the monitor's reading
+        less its zero.
     detuned
         Clicks against ``power_W`` with the cavity detuned.
     clock_rate_Hz
@@ -71,6 +74,8 @@ def analyse(
         Of the Rabi oscillation [W], [1].
     power_gain
         True power over the monitor's reading.
+    meter
+        What else the certificates of the power meter say, see `qdchar.analysis.rabi`.
     detector_efficiency
         From the fibre to a click of either detector.
     dark_count_rate
@@ -106,6 +111,9 @@ def analyse(
     pulses = detuned.dwell_s * clock_rate_Hz
     dark = 0.5 * dark_count_rate.value / clock_rate_Hz
     pi_reading = pi_power.value / power_gain.value
+    left_W = zero_of(detuned, meter).value
+    detuned = replace(detuned, x=linear_W(detuned.x - left_W, power_gain, meter))
+    at_run = float(linear_W(at_run - left_W, power_gain, meter))
 
     def live(v: Values, detector: str, power: Array) -> Array:
         k = v.get("damping", damping.value)
@@ -139,7 +147,7 @@ def analyse(
         tuned, dark_count_rate=dark_count_rate, background_rates=(background[0], background[1])
     )
     estimates = (
-        _leakage(solution, at_run, pi_power, power_gain, detector_efficiency),
+        _leakage(solution, detuned, at_run, pi_power, power_gain, meter, detector_efficiency),
         _reexcitation(raw, solution, detuning_correction),
     )
     curves = tuple(_curves(solution, detuned, expected(solution.as_dict()), fano))
@@ -160,11 +168,26 @@ def _background(solution: FitResult, detector: str, clock_rate_Hz: float) -> Unc
 
 
 def _leakage(
-    solution: FitResult, at_run: float, pi_power: Estimate, gain: Estimate, efficiency: Estimate
+    solution: FitResult,
+    scan: Scan,
+    at_run: float,
+    pi_power: Estimate,
+    power_gain: Estimate,
+    meter: MeterErrors | None,
+    efficiency: Estimate,
 ) -> Estimate:
+    """Return the leak at the pi power.
+
+    The slope against the power is that at the scan's mean power. An error of the meter's zero or of
+    its change per decade moves it against that at the run's power.
+    """
+    gain = gain_at(power_gain, meter, at_run)
+    mean_W, left = float(np.mean(scan.x)), zero_of(scan, meter)
+    decades = math.log10(mean_W / at_run)
     names = [f"leak_{d}" for d in _DETECTORS]
     clicks = sum(solution[n] for n in names)
     to_pi = pi_power.value / gain.value / at_run
+    per_zero = 1.0 / mean_W - 1.0 / at_run
     value = clicks * to_pi / efficiency.value
     detected = Uncertain(clicks, solution.budget(dict.fromkeys(names, 1.0)))
     return Estimate(
@@ -178,6 +201,8 @@ def _leakage(
                 (efficiency, -value / efficiency.value),
                 (pi_power, value / pi_power.value),
                 (gain, -value / gain.value),
+                (left, value * per_zero),
+                *([] if meter is None else [(meter.linearity, -value * decades)]),
             ]
         ),
     )

@@ -18,6 +18,14 @@ from qdchar.raw_data import Scan, read_scan
 
 from .detection.dead_time_model import blinking_clicks, corrected_counts, fano
 from .models.meter_zero import zero_prior
+from .models.power_monitor import (
+    MeterErrors,
+    gain_at,
+    linear_W,
+    meter_constraints,
+    moved_W,
+    zero_of,
+)
 from .models.rabi_rotation import brightest, brightest_slope, excitation, reexcitation
 from .statistics.bounded_parameter import bounded_uncertainty
 from .statistics.excess_noise import fit_with_excess_noise
@@ -45,6 +53,7 @@ def analyse(
     clock_rate_Hz: float,
     dead_pulses: float,
     power_gain: Estimate,
+    meter: MeterErrors | None = None,
     on_fraction: Estimate | None = None,
     reading_u_rel: float = 0.005,
     dark_count_rate_Hz: float = 0.0,
@@ -54,13 +63,17 @@ def analyse(
     Parameters
     ----------
     scan
-        Clicks against ``power_W``, the reading of the power monitor at each point.
+        Clicks against ``power_W``, the reading of the power monitor at each point less its zero;
+        its setting ``power_zero_u_W`` is the uncertainty of the zero [W].
     clock_rate_Hz
         Pulse rate [Hz].
     dead_pulses
         Pulses a detector is dead after a click, see `qdchar.analysis.dead_time.dead_pulses`.
     power_gain
         True power over the reading of the monitor, from its certificate; the same for all points.
+    meter
+        What else the certificates of the power meter say; not given, it has a zero as measured and
+        is linear.
     on_fraction
         Part of the time that the dot is on, as used for `dead_pulses`; 1 if not given.
     reading_u_rel
@@ -97,9 +110,11 @@ def analyse(
     Leaked laser does not blink. With probabilities p1 and p0 of a click of a live detector while
     the dot is on and off, ``R = q p1/(1 + m p1) + (1 - q) p0/(1 + m p0)`` clicks per pulse.
 
-    Rival models are fitted as well: the zero of the power meter is off, P = reading - zero, with a
-    wide prior; and the pulse area is renormalised [1]_, in our form
-    ``theta = pi sqrt(P/P_pi) (1 + r P/P_pi)/(1 + r)``.
+    Zero and nonlinearity of the power meter are corrected by their certificates; what they differ
+    by is a parameter each, which their uncertainties constrain.
+
+    Rival models are fitted as well: the zero is off by more, with a wide prior; and the pulse area
+    is renormalised [1]_, in our form ``theta = pi sqrt(P/P_pi) (1 + r P/P_pi)/(1 + r)``.
     See `qdchar.analysis.statistics.rivals` for which one is reported.
 
     Two photons of the dot on one detector give one click. Re-excitation increases with the power,
@@ -116,7 +131,7 @@ def analyse(
     pulses = scan.dwell_s * clock_rate_Hz
     dark = dark_count_rate_Hz * scan.dwell_s
     # Near zero, noise can make a reading of the monitor negative.
-    power = np.maximum(scan.x, 0.0)
+    power = linear_W(np.maximum(scan.x - zero_of(scan, meter).value, 0.0), power_gain, meter)
     top = float(power.max())
     if top <= 0 or len(power) < 6:
         raise InconclusiveError(
@@ -129,7 +144,7 @@ def analyse(
 
     def per_pulse(v: Values, at: Array) -> Array:
         q = v.get("on_fraction", usual)
-        at = np.maximum(at - v.get("zero", 0.0), 0.0)
+        at = moved_W(np.maximum(at - v.get("zero", 0.0), 0.0), v, power_gain, meter)
         turned = _renormalised(at, v)
         at_pi = v["amplitude"] * excitation(1.0, 1.0, v["damping"]) / q
         dot = v["amplitude"] * excitation(turned, v["pi_power"], v["damping"]) / q
@@ -156,21 +171,24 @@ def analyse(
         return deviance_residuals(light.counts, expected(v), held)
 
     constraints = {"reexcitation": _REEXCITATION_G2}
-    blinking = {}
+    more = {}
+    for name, of_meter in meter_constraints(scan, meter).items():
+        constraints[name] = of_meter
+        more[name] = FitParameter(0.0, of_meter.u)
     if on_fraction is not None and on_fraction.u > 0.0:
         constraints["on_fraction"] = on_fraction
-        blinking["on_fraction"] = FitParameter(usual, on_fraction.u, low=1e-3, high=1.0)
+        more["on_fraction"] = FitParameter(usual, on_fraction.u, low=1e-3, high=1.0)
     converged: list[tuple[float, FitResult, dict[str, FitParameter]]] = []
     failure = InconclusiveError(f"{scan.file}: the counts do not rise with the pump power")
     for start in _starts(power, (light.counts - dark) / pulses):
         try:
             solution = minimise_reweighted(
-                _LABEL, start | blinking, residuals, lambda v: weights(v, 0.0), constraints
+                _LABEL, start | more, residuals, lambda v: weights(v, 0.0), constraints
             )
         except InconclusiveError as error:
             failure = error
         else:
-            converged.append((solution.minimum, solution, start | blinking))
+            converged.append((solution.minimum, solution, start | more))
     if not converged:
         raise failure
     _, lowest, start = min(converged, key=lambda c: c[0])
@@ -210,14 +228,16 @@ def analyse(
     fit = best.fit("A/2 [1 - exp(-k theta^2) cos theta] + b P + c", "chi2", (curve,))
     problems = (*correlated_problem(_LABEL, best.residuals, noise), *_problems(best, power))
     remark = choice.remark
+    if "power_zero_W" in scan.about.settings:
+        remark += f"; zero of the meter read as {scan.about.settings['power_zero_W']:.3g} W"
     if "zero" in best.names:
-        remark += f"; zero of the meter at {best['zero']:.3g} W"
+        remark += f"; zero of the meter off by {best['zero']:.3g} W"
     if "renormalised" in best.names:
         remark += f"; area renormalised by {best['renormalised']:.2%} per pi power"
-    others = [_estimates(c.solution, c.noise, power_gain, "") for c in choice.doubtful]
+    others = [_estimates(c.solution, c.noise, power_gain, meter, "") for c in choice.doubtful]
     estimates = [
         choice.with_doubt(e, [o[k] for o in others], _LABEL)
-        for k, e in enumerate(_estimates(best, noise, power_gain, remark))
+        for k, e in enumerate(_estimates(best, noise, power_gain, meter, remark))
     ]
     return Result(tuple(estimates), (fit,), problems)
 
@@ -250,7 +270,11 @@ def _brightest(damping: float, r: float) -> float:
 
 
 def _estimates(
-    solution: FitResult, noise: float, gain: Estimate, remark: str
+    solution: FitResult,
+    noise: float,
+    power_gain: Estimate,
+    meter: MeterErrors | None,
+    remark: str,
 ) -> tuple[Estimate, ...]:
     pi_reading, damping = solution["pi_power"], solution["damping"]
     r = solution.as_dict().get("renormalised", 0.0)
@@ -272,7 +296,7 @@ def _estimates(
         gradient: dict[str, float],
         fixed: Callable[[Values, float], Values],
     ) -> Estimate:
-        near = None
+        near, gain = None, gain_at(power_gain, meter, value, linearity=False)
         if bounded:
 
             def minimum_at(x: float) -> float:

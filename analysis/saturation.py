@@ -16,6 +16,14 @@ from qdchar.raw_data import Scan, read_scan
 
 from .detection.dead_time_model import corrected_counts, fano
 from .models.meter_zero import zero_prior
+from .models.power_monitor import (
+    MeterErrors,
+    gain_at,
+    linear_W,
+    meter_constraints,
+    moved_W,
+    zero_of,
+)
 from .statistics.bounded_parameter import BoundedUncertainty, bounded_uncertainty
 from .statistics.excess_noise import fit_with_excess_noise
 from .statistics.likelihood import FitParameter, FitResult, Values, deviance_residuals
@@ -52,6 +60,7 @@ def analyse(
     clock_rate_Hz: float,
     dead_pulses: float,
     power_gain: Estimate,
+    meter: MeterErrors | None = None,
     reading_u_rel: float = 0.005,
     dark_count_rate_Hz: float = 0.0,
     pumping: Pumping = "pulsed",
@@ -61,13 +70,16 @@ def analyse(
     Parameters
     ----------
     scan
-        Clicks against ``power_W``, the reading of the power monitor at each point.
+        Clicks against ``power_W``, the reading of the power monitor at each point less its zero;
+        its setting ``power_zero_u_W`` is the uncertainty of the zero [W].
     clock_rate_Hz
         Pulse rate [Hz]. With continuous pumping, any rate far above that of the clicks.
     dead_pulses
         Pulses a detector is dead after a click, see `qdchar.analysis.dead_time.dead_pulses`.
     power_gain
         True power over the reading of the monitor; the same for all points.
+    meter
+        What else the certificates of the power meter say, see `qdchar.analysis.rabi`.
     reading_u_rel
         Standard uncertainty of a single reading, relative.
     dark_count_rate_Hz
@@ -94,14 +106,16 @@ def analyse(
     saturate; c are the known dark counts. Power noise enters as effective variance, excess noise is
     estimated from the scatter; see `qdchar.analysis.rabi`.
 
-    A rival model is fitted as well: the zero of the power meter is off, P = reading - zero, with a
-    wide prior. See `qdchar.analysis.statistics.rivals` for which one is reported.
+    Zero and nonlinearity of the power meter are corrected by their certificates; what they differ
+    by is a parameter each, which their uncertainties constrain. A rival model is fitted as well:
+    the zero is off by more, with a wide prior. See `qdchar.analysis.statistics.rivals` for which
+    one is reported.
     """
     if scan.x_name != "power_W":
         raise RecordError(f"{scan.file}: a power scan needs power_W, not {scan.x_name}")
     light = corrected_counts(scan, clock_rate_Hz, dead_pulses)
     pulses, dwell = scan.dwell_s * clock_rate_Hz, scan.dwell_s
-    power = np.maximum(scan.x, 0.0)
+    power = linear_W(np.maximum(scan.x - zero_of(scan, meter).value, 0.0), power_gain, meter)
     top = float(power.max())
     if top <= 0.0 or len(power) < 5:
         raise InconclusiveError(
@@ -112,7 +126,7 @@ def analyse(
     height = float(net.max())
 
     def rate(v: Values, at: Array) -> Array:
-        at = np.maximum(at - v.get("zero", 0.0), 0.0)
+        at = moved_W(np.maximum(at - v.get("zero", 0.0), 0.0), v, power_gain, meter)
         dot = v["rate"] * filling(at, v["power"], pumping)
         return dot + v["background"] * at / top + dark_count_rate_Hz
 
@@ -138,7 +152,9 @@ def analyse(
     def residuals(v: Values, held: Array) -> Array:
         return deviance_residuals(light.counts, expected(v), held)
 
-    plain, noise = fit_with_excess_noise(_LABEL, free, residuals, weights)
+    known = meter_constraints(scan, meter)
+    free |= {name: FitParameter(0.0, of_meter.u) for name, of_meter in known.items()}
+    plain, noise = fit_with_excess_noise(_LABEL, free, residuals, weights, known)
     v = plain.as_dict()
     simplest = Candidate("meter without offset", plain, noise, weights(v, noise) * expected(v))
     of_zero = zero_prior(top)
@@ -152,7 +168,7 @@ def analyse(
         residuals,
         weights,
         expected,
-        {"zero": of_zero},
+        {**known, "zero": of_zero},
     )
     choice = choose(simplest, {"meter zero": with_zero})
     solution, noise = choice.best.solution, choice.best.noise
@@ -184,12 +200,14 @@ def analyse(
         )
     fit = solution.fit(f"{pumping} saturation + b P + c, {choice.best.name}", "chi2", (curve,))
     remark = choice.remark
+    if "power_zero_W" in scan.about.settings:
+        remark += f"; zero of the meter read as {scan.about.settings['power_zero_W']:.3g} W"
     if "zero" in v:
-        remark += f"; zero of the meter at {v['zero']:.3g} W"
-    others = [_estimates(c.solution, power_gain, pumping, "") for c in choice.doubtful]
+        remark += f"; zero of the meter off by {v['zero']:.3g} W"
+    others = [_estimates(c.solution, power_gain, meter, pumping, "") for c in choice.doubtful]
     estimates = [
         choice.with_doubt(e, [o[k] for o in others], _LABEL)
-        for k, e in enumerate(_estimates(solution, power_gain, pumping, remark))
+        for k, e in enumerate(_estimates(solution, power_gain, meter, pumping, remark))
     ]
     return Result(tuple(estimates), (fit,), problems)
 
@@ -200,7 +218,11 @@ def analyse_file(path: Path, **given: object) -> Result:
 
 
 def _estimates(
-    solution: FitResult, gain: Estimate, pumping: Pumping, remark: str
+    solution: FitResult,
+    power_gain: Estimate,
+    meter: MeterErrors | None,
+    pumping: Pumping,
+    remark: str,
 ) -> tuple[Estimate, Estimate]:
     method = f"{pumping} saturation, effective variance of the power readings{remark}"
     # A scan that ends near saturation leaves power and rate a long upper tail.
@@ -229,6 +251,7 @@ def _estimates(
         interval_95=of_rate.interval_95 if of_rate else None,
     )
     reading = replace(rate, value=solution["power"], budget=solution.budget({"power": 1.0}))
+    gain = gain_at(power_gain, meter, reading.value, linearity=False)
     scaled = of_power.with_scale(solution["power"], gain) if of_power else None
     return (
         Estimate(

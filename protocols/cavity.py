@@ -17,11 +17,11 @@ from pydantic import Field
 
 from qdchar.errors import InconclusiveError
 from qdchar.raw_data import Progress, Scan, ScanWriter, Settings, silent
-from qdchar.roles import Attenuator, Counts, LightPath, PowerMeter, TimeTagger, VoltageAxis
+from qdchar.roles import Attenuator, Counts, LightPath, TimeTagger, VoltageAxis
 
 from ._peak_lock import LockResult, approach, lock_to_peak, settle
 from ._scan import ScanLoop, scan_about, sweep_limits, sweep_voltages
-from .pump import set_power
+from .pump import PowerReader, set_power
 
 
 class CavitySettings(Settings):
@@ -119,7 +119,7 @@ def measure(
     light_path: LightPath,
     cavity_fine: VoltageAxis,
     pump_attenuator: Attenuator,
-    pump_power: PowerMeter,
+    pump_power: PowerReader,
     tagger: TimeTagger,
     folder: Path,
     settings: CavitySettings,

@@ -16,7 +16,7 @@ from qdchar.raw_data import Progress, Scan, Settings, silent
 from qdchar.roles import Attenuator, Counts, LightPath, PowerMeter, TimeTagger
 
 from ._scan import ScanLoop, scan_about
-from .pump import faint_laser, mean_power, set_power
+from .pump import faint_laser, mean_power, set_power, zeroed
 
 
 class DetectorEfficiencySettings(Settings):
@@ -69,7 +69,7 @@ def measure(
     Returns
     -------
     Scan
-        Against ``power_W``, the mean reading of the power monitor [W].
+        Against ``power_W``, the mean reading of the power monitor less its zero [W].
 
     Raises
     ------
@@ -80,14 +80,15 @@ def measure(
     """
 
     def measure_point(wanted_W: float) -> tuple[float, Counts]:
-        set_power(pump_attenuator, pump_power, wanted_W)
-        power_W = mean_power(pump_power, settings.readings)
+        set_power(pump_attenuator, monitor, wanted_W)
+        power_W = mean_power(monitor, settings.readings)
         return power_W, tagger.count(settings.dwell_s)
 
-    about = scan_about("detector_efficiency", "laser", tagger, settings)
     powers_W = np.geomspace(settings.lowest_W, settings.highest_W, settings.points)
     with faint_laser(light_path, pump_attenuator):
+        monitor = zeroed(pump_attenuator, pump_power)
         pump_attenuator.open_shutter()
+        about = scan_about("detector_efficiency", "laser", tagger, settings, **monitor.settings)
         with ScanLoop(file, "power_W", about, len(powers_W), progress) as loop:
             loop.measure(powers_W, measure_point)
     return loop.scan()

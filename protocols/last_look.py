@@ -22,12 +22,11 @@ from qdchar.roles import (
     LightPath,
     PolarisationAnalyser,
     PolarisationModulator,
-    PowerMeter,
     TimeTagger,
 )
 
 from ._tags import record, run_about
-from .pump import faint_laser, mean_power, response_fault, set_power
+from .pump import PowerReader, faint_laser, mean_power, response_fault, set_power
 
 DWELL_S = 1.0
 """Counting time for the dark counts [s]: light of 20 times their usual rate is seen at once."""
@@ -53,12 +52,15 @@ class LastLook:
     Attributes
     ----------
     reading_W
-        Mean reading of the pump power monitor [W].
+        Mean reading of the pump power monitor, less its zero [W].
+    zero_W
+        The same with the shutter closed: by how much the zero has changed [W].
     dark
         Clicks with the shutter closed and the light path blocked.
     """
 
     reading_W: float
+    zero_W: float
     dark: Counts
 
 
@@ -91,7 +93,7 @@ def level_fault(low: Level, high: Level) -> str:
 def measure(
     light_path: LightPath,
     pump_attenuator: Attenuator,
-    pump_power: PowerMeter,
+    pump_power: PowerReader,
     tagger: TimeTagger,
 ) -> LastLook:
     """Read the pump power as it is, then count with the light blocked."""
@@ -100,9 +102,10 @@ def measure(
     pump_attenuator.close_shutter()
     try:
         dark = tagger.count(DWELL_S)
+        zero_W = mean_power(pump_power)
     finally:
         pump_attenuator.open_shutter()
-    return LastLook(reading_W, dark)
+    return LastLook(reading_W, zero_W, dark)
 
 
 def record_light(light_path: LightPath, tagger: TimeTagger, folder: Path) -> tuple[TagRun, TagRun]:
@@ -119,7 +122,7 @@ def record_light(light_path: LightPath, tagger: TimeTagger, folder: Path) -> tup
 def count_beside_pi(
     light_path: LightPath,
     pump_attenuator: Attenuator,
-    pump_power: PowerMeter,
+    pump_power: PowerReader,
     tagger: TimeTagger,
 ) -> tuple[Level, Level]:
     """Count in the source's fibre below and above the present pump power.
@@ -150,7 +153,7 @@ def count_beside_pi(
 def count_laser(
     light_path: LightPath,
     pump_attenuator: Attenuator,
-    pump_power: PowerMeter,
+    pump_power: PowerReader,
     tagger: TimeTagger,
     power_W: float,
 ) -> tuple[float, Counts]:

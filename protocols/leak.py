@@ -17,12 +17,12 @@ from pydantic import Field
 
 from qdchar.errors import RefusedError
 from qdchar.raw_data import Progress, Scan, Settings, TagRun, silent
-from qdchar.roles import Attenuator, Counts, LightPath, PowerMeter, TimeTagger, VoltageAxis
+from qdchar.roles import Attenuator, Counts, LightPath, TimeTagger, VoltageAxis
 
 from ._peak_lock import approach
 from ._scan import ScanLoop, scan_about
 from ._tags import record, run_about
-from .pump import mean_power, set_power
+from .pump import Monitor, mean_power, set_power
 
 
 class LeakSettings(Settings):
@@ -68,9 +68,9 @@ class Leakage:
     Attributes
     ----------
     tuned
-        Its setting ``power_W`` is the mean reading of the power monitor [W].
+        Its setting ``power_W`` is the mean reading of the power monitor less its zero [W].
     detuned
-        Against ``power_W``, the mean reading of the power monitor [W].
+        Against ``power_W``, the mean reading of the power monitor less its zero [W].
     """
 
     tuned: TagRun
@@ -86,7 +86,7 @@ def measure(
     light_path: LightPath,
     cavity_fine: VoltageAxis,
     pump_attenuator: Attenuator,
-    pump_power: PowerMeter,
+    monitor: Monitor,
     tagger: TimeTagger,
     folder: Path,
     settings: LeakSettings,
@@ -105,7 +105,7 @@ def measure(
     folder
         Where the data are written: ``leak_tuned.h5`` and ``leak_detuned.csv``.
     pi_reading_W
-        Reading of the power monitor at the pi pulse [W].
+        Reading of the power monitor at the pi pulse, less its zero [W].
     detuning_V
         How far to move the cavity's piezo, best half of the distance between two orders [V].
     relock
@@ -124,19 +124,19 @@ def measure(
     resonance_V = cavity_fine.voltage()
 
     def measure_point(wanted_W: float) -> tuple[float, Counts]:
-        set_power(pump_attenuator, pump_power, wanted_W)
-        power_W = mean_power(pump_power, settings.readings)
+        set_power(pump_attenuator, monitor, wanted_W)
+        power_W = mean_power(monitor, settings.readings)
         return power_W, tagger.count(settings.dwell_s)
 
     try:
         light_path.select("before")
         pump_attenuator.open_shutter()
-        set_power(pump_attenuator, pump_power, pi_reading_W)
+        set_power(pump_attenuator, monitor, pi_reading_W)
         relock()
         resonance_V = cavity_fine.voltage()
-        power_W = mean_power(pump_power, settings.readings)
+        power_W = mean_power(monitor, settings.readings)
         about = run_about("leak", "before", tagger, settings.tuned_s)
-        about = replace(about, settings={**about.settings, "power_W": power_W})
+        about = replace(about, settings={**about.settings, "power_W": power_W, **monitor.settings})
         tuned = record(tagger, folder / "leak_tuned.h5", settings.tuned_s, about, progress)
         relock()
         resonance_V = cavity_fine.voltage()
@@ -146,7 +146,7 @@ def measure(
         highest = min(settings.highest, 0.98 * available)
         powers_W = pi_reading_W * np.linspace(settings.lowest, highest, settings.points)
         cavity_fine.set_voltage(detuned_voltage(cavity_fine, detuning_V))
-        about = scan_about("leak", "before", tagger, settings)
+        about = scan_about("leak", "before", tagger, settings, **monitor.settings)
         file = folder / "leak_detuned.csv"
         with ScanLoop(file, "power_W", about, len(powers_W), progress) as loop:
             loop.measure(powers_W, measure_point)

@@ -1,15 +1,18 @@
 """Pump power: set it by the power monitor, because the attenuator's scale is not calibrated.
 
 `set_power` moves the pump attenuator and leaves it at the power that was asked for; `faint_laser`
-puts light path and attenuator back.
+puts light path and attenuator back. `zeroed` reads the monitor without light: what the other
+protocols call a reading is one with this zero subtracted.
 """
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
 
 from qdchar.errors import InconclusiveError, RefusedError
 from qdchar.roles import Attenuator, LightPath, PowerMeter
@@ -54,7 +57,66 @@ def faint_laser(light_path: LightPath, pump_attenuator: Attenuator) -> Iterator[
         pump_attenuator.set_attenuation(present_dB)
 
 
-def mean_power(pump_power: PowerMeter, readings: int = READINGS) -> float:
+class PowerReader(Protocol):
+    """What gives a reading of the pump power: the meter, or `Monitor`."""
+
+    def power_W(self) -> float:
+        """Measure the optical power [W]."""
+
+
+@dataclass(frozen=True)
+class Monitor:
+    """The power monitor with its zero subtracted.
+
+    Attributes
+    ----------
+    meter
+        The instrument.
+    zero_W
+        Its mean reading without light [W].
+    u_zero_W
+        Standard uncertainty of that mean, from the scatter of the readings [W].
+    """
+
+    meter: PowerMeter
+    zero_W: float
+    u_zero_W: float
+
+    def power_W(self) -> float:
+        """Measure the optical power [W]: the reading less the zero."""
+        return self.meter.power_W() - self.zero_W
+
+    @property
+    def settings(self) -> Mapping[str, float]:
+        """What the raw data of a power scan say of the zero."""
+        return {"power_zero_W": self.zero_W, "power_zero_u_W": self.u_zero_W}
+
+
+def zeroed(pump_attenuator: Attenuator, pump_power: PowerMeter) -> Monitor:
+    """Read the power monitor without light; closes the shutter, and leaves it closed.
+
+    Best with the attenuator at its upper limit, so that a shutter that leaks or sticks does not
+    count.
+    """
+    pump_attenuator.close_shutter()
+    readings = [pump_power.power_W() for _ in range(READINGS)]
+    u_W = statistics.stdev(readings) / math.sqrt(READINGS)
+    return Monitor(pump_power, statistics.fmean(readings), u_W)
+
+
+def require_light(monitor: Monitor) -> None:
+    """Refuse to go on if the monitor reads no more with the shutter open than with it closed."""
+    readings = [monitor.power_W() for _ in range(READINGS)]
+    seen_W, u_W = statistics.fmean(readings), statistics.stdev(readings) / math.sqrt(READINGS)
+    if seen_W <= 5.0 * math.hypot(u_W, monitor.u_zero_W):
+        raise InconclusiveError(
+            f"the power monitor reads {monitor.zero_W:.3g} W with the pump's shutter closed, and "
+            f"{monitor.zero_W + seen_W:.3g} W with it open. Is the shutter stuck, is the power "
+            "meter, is the pump laser on?"
+        )
+
+
+def mean_power(pump_power: PowerReader, readings: int = READINGS) -> float:
     """Return the mean of some readings of the power monitor [W]."""
     return statistics.fmean(pump_power.power_W() for _ in range(readings))
 
@@ -84,7 +146,7 @@ def response_fault(
     return (
         f"the attenuator went from {from_dB:.2f} to {to_dB:.2f} dB, but the power monitor from "
         f"{from_W:.4g} to {to_W:.4g} W: is the attenuator stuck, is the power meter stuck or "
-        "saturated, or is its zero off (dark reading not subtracted)?"
+        "saturated, or is its zero off?"
     )
 
 
@@ -94,9 +156,9 @@ def require_response(powers: Iterable[tuple[float, float]], u_relative: float) -
     Parameters
     ----------
     powers
-        Attenuation [dB] and reading of the monitor [W] at each point. Looked at are the brightest
-        20 dB, where a reading is far above its noise, from each point to the next one at least
-        2 dB away.
+        Attenuation [dB] and reading of the monitor less its zero [W] at each point. Looked at are
+        the brightest 20 dB, where a reading is far above its noise, from each point to the next
+        one at least 2 dB away.
     u_relative
         Relative standard uncertainty of a reading.
 
@@ -106,6 +168,11 @@ def require_response(powers: Iterable[tuple[float, float]], u_relative: float) -
         With the attenuations and readings that contradict each other.
     """
     points = sorted(powers)
+    if all(reading_W <= 0.0 for _, reading_W in points):
+        raise InconclusiveError(
+            "power scan: the power monitor reads no more with the pump's shutter open than with it "
+            "closed. Is the power meter stuck, is the shutter, is the pump laser on?"
+        )
     bright = [point for point in points if point[0] <= points[0][0] + BRIGHT_DB]
     for i, (from_dB, from_W) in enumerate(bright):
         far = next((p for p in bright[i + 1 :] if p[0] >= from_dB + BETWEEN_DB), None)
@@ -116,7 +183,7 @@ def require_response(powers: Iterable[tuple[float, float]], u_relative: float) -
             raise InconclusiveError(f"power scan: {fault}")
 
 
-def set_power(pump_attenuator: Attenuator, pump_power: PowerMeter, power_W: float) -> float:
+def set_power(pump_attenuator: Attenuator, pump_power: PowerReader, power_W: float) -> float:
     """Move the attenuator until the power monitor reads the wanted power.
 
     Parameters
@@ -158,13 +225,12 @@ def set_power(pump_attenuator: Attenuator, pump_power: PowerMeter, power_W: floa
         except RefusedError as error:
             raise RefusedError(
                 f"pump power: {power_W:.4g} W was asked for, and the monitor reads {seen:.4g} W at "
-                f"{present_dB:.2f} dB; {error}. Is the attenuator stuck, is the power meter's zero "
-                "off (dark reading not subtracted), or is the power out of reach?"
+                f"{present_dB:.2f} dB; {error}. Is the attenuator stuck, is the power meter "
+                "stuck, is the power meter's zero off, or is the power out of reach?"
             ) from error
         pump_attenuator.set_attenuation(wanted_dB)
     raise InconclusiveError(
         f"pump power: {power_W:.4g} W was asked for, but after {ATTEMPTS} corrections the monitor "
         f"reads {seen:.4g} W (scatter {noise:.1g} W) at {pump_attenuator.attenuation():.2f} dB. "
-        "Check that the shutter is open, that the power meter is on the right range, and that its "
-        "dark reading is subtracted"
+        "Check that the shutter is open, and that the power meter is on the right range"
     )

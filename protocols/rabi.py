@@ -18,7 +18,7 @@ from qdchar.raw_data import Progress, Scan, Settings, silent
 from qdchar.roles import Attenuator, Counts, LightPath, PowerMeter, TimeTagger
 
 from ._scan import ScanLoop, scan_about, total_rate
-from .pump import mean_power, require_response
+from .pump import mean_power, require_response, zeroed
 
 
 class RabiSettings(Settings):
@@ -82,10 +82,11 @@ def measure(
 ) -> Scan:
     """Scan the pump power over the whole range, then from dark to beyond the pi pulse.
 
-    The abscissa is the mean reading of the power monitor at each point, not the setting of the
-    attenuator. The brightest point marks the pi pulse, because damping makes every later maximum
-    lower. Each range is measured upward with every second point and then downward with the others,
-    so that a slow drift of the brightness cannot be taken for a dependence on power.
+    The abscissa is the mean reading of the power monitor at each point, less its zero, not the
+    setting of the attenuator. The brightest point marks the pi pulse, because damping makes every
+    later maximum lower. Each range is measured upward with every second point and then downward
+    with the others, so that a slow drift of the brightness cannot be taken for a dependence on
+    power.
 
     Parameters
     ----------
@@ -97,7 +98,7 @@ def measure(
     Returns
     -------
     Scan
-        Against ``power_W``, the mean reading of the power monitor [W].
+        Against ``power_W``, the mean reading of the power monitor less its zero [W].
 
     Raises
     ------
@@ -110,8 +111,9 @@ def measure(
     pump_attenuator.check(lowest_dB, highest_dB)
     light_path.select("before")
     pump_attenuator.set_attenuation(highest_dB)
+    monitor = zeroed(pump_attenuator, pump_power)
     pump_attenuator.open_shutter()
-    about = scan_about("rabi", "before", tagger, settings, channels=2)
+    about = scan_about("rabi", "before", tagger, settings, channels=2, **monitor.settings)
     seen: list[tuple[float, float]] = []  # click rate [1/s] and attenuation [dB]
     powers: list[tuple[float, float]] = []  # attenuation [dB] and reading [W]
 
@@ -123,7 +125,7 @@ def measure(
 
     def measure_point(attenuation_dB: float) -> tuple[float, Counts]:
         counts = count(attenuation_dB)
-        power_W = mean_power(pump_power, settings.readings)
+        power_W = mean_power(monitor, settings.readings)
         powers.append((attenuation_dB, power_W))
         return power_W, counts
 

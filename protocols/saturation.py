@@ -19,7 +19,7 @@ from qdchar.raw_data import Progress, Scan, Settings, silent
 from qdchar.roles import Attenuator, Counts, LightPath, PowerMeter, TimeTagger
 
 from ._scan import ScanLoop, scan_about
-from .pump import mean_power
+from .pump import mean_power, require_light, zeroed
 
 
 class SaturationSettings(Settings):
@@ -82,36 +82,40 @@ def measure(
 ) -> Scan:
     """Scan the pump power upward with every second point, downward with the others.
 
-    The abscissa is the mean reading of the power monitor at each point, not the setting of the
-    attenuator. Because the scan goes up and down, a drift of the brightness cannot be taken for a
-    saturation.
+    The abscissa is the mean reading of the power monitor at each point, less its zero, not the
+    setting of the attenuator. Because the scan goes up and down, a drift of the brightness cannot
+    be taken for a saturation.
 
     Returns
     -------
     Scan
-        Against ``power_W``, the mean reading of the power monitor [W].
+        Against ``power_W``, the mean reading of the power monitor less its zero [W].
 
     Raises
     ------
     RefusedError
         If the limits of the attenuator do not allow the range; nothing was moved.
+    InconclusiveError
+        If the power monitor sees no light.
     """
     brightest_dB, faintest_dB = sweep_range(settings, pump_attenuator.limits_dB)
     pump_attenuator.check(brightest_dB, faintest_dB)
 
     def measure_point(attenuation_dB: float) -> tuple[float, Counts]:
         pump_attenuator.set_attenuation(attenuation_dB)
-        power_W = mean_power(pump_power, settings.readings)
+        power_W = mean_power(monitor, settings.readings)
         return power_W, tagger.count(settings.dwell_s)
 
-    about = scan_about("saturation", "before", tagger, settings, channels=2)
     rising = np.linspace(faintest_dB, brightest_dB, settings.points)
     up_and_down = np.concatenate([rising[::2], rising[1::2][::-1]])
     attenuation_before_dB = pump_attenuator.attenuation()
     try:
         light_path.select("before")
         pump_attenuator.set_attenuation(faintest_dB)
+        monitor = zeroed(pump_attenuator, pump_power)
         pump_attenuator.open_shutter()
+        require_light(monitor)
+        about = scan_about("saturation", "before", tagger, settings, channels=2, **monitor.settings)
         with ScanLoop(file, "power_W", about, len(up_and_down), progress) as loop:
             loop.measure(up_and_down, measure_point)
     finally:

@@ -20,6 +20,29 @@ CERTIFICATES = (
         "true power over the reading of the pump power monitor",
     ),
     Quantity(
+        "power_meter_gain_power",
+        "W",
+        "P_G",
+        "power of the power meter's certificate",
+        "power at which `power_meter_gain` was found",
+        low=0.0,
+    ),
+    Quantity(
+        "power_meter_linearity",
+        "1",
+        "k_P",
+        "linearity of the power meter",
+        "relative change of `power_meter_gain` per factor of ten in power",
+    ),
+    Quantity(
+        "power_meter_zero",
+        "W",
+        "P_0",
+        "zero of the power meter",
+        "what is left of a reading without light, after the one with the shutter closed is "
+        "subtracted",
+    ),
+    Quantity(
         "laser_path_attenuation",
         "dB",
         "A_L",
@@ -161,6 +184,15 @@ class Assumed:
 
 
 ASSUMED: Mapping[str, Assumed] = {
+    "power_meter_gain_power": Assumed(
+        1e-5, 0.0, "power meters are certified at microwatts to milliwatts"
+    ),
+    "power_meter_linearity": Assumed(
+        0.0, 0.001, "0.5 % over the range of a photodiode sensor by data sheets, five decades"
+    ),
+    "power_meter_zero": Assumed(
+        0.0, 2e-12, "a tenth of the zero of 20 pW that a picowatt sensor has"
+    ),
     "light_path_repeatability": Assumed(
         0.02, 0.0, "fibre switches repeat within 0.01 to 0.05 dB by their data sheets"
     ),

@@ -56,6 +56,12 @@ class Imperfections:
         The interferometer's second splitter reflects 0.01 more than the first one, and 0.02 more
         of the orthogonal polarisation (50:50 splitters: 47 to 53 %); each is known to 0.002.
         Certificates ``interferometer_reflectance_2``, ``interferometer_reflectance_orthogonal``.
+    meter_zero
+        The power meter reads 20 pW without light (a picowatt sensor's zero without adjustment);
+        with the shutter open it is another by 2 pW. Certificate ``power_meter_zero``.
+    meter_linearity
+        The power meter's gain changes by 0.1 % per factor of ten in power (data sheets of
+        photodiode sensors: 0.5 % over their range). Certificate ``power_meter_linearity``.
     """
 
     path_loss: float = 1.0
@@ -63,6 +69,8 @@ class Imperfections:
     detector_polarisation: float = 1.0
     detector_linearity: float = 1.0
     splitters: float = 1.0
+    meter_zero: float = 1.0
+    meter_linearity: float = 1.0
 
     @classmethod
     def none(cls) -> Self:

@@ -23,6 +23,7 @@ from .imperfections import (
     REPEATABILITY_dB,
 )
 from .polarisation import AXES
+from .power_meter import GAIN_POWER_W, LINEARITY, ZERO_LEFT_W, PowerMeter
 from .truth import Truth
 
 
@@ -44,6 +45,8 @@ class InstrumentErrors:
     ----------
     meter_response
         Reading of the power meter over the true power: the inverse of ``power_meter_gain``.
+    meter
+        What else the power meter has of errors.
     attenuator_gain
         Decibels that the attenuator attenuates, per decibel set.
     delay_a_ps, delay_b_ps
@@ -65,6 +68,7 @@ class InstrumentErrors:
     """
 
     meter_response: float
+    meter: PowerMeter
     attenuator_gain: float
     delay_a_ps: float
     delay_b_ps: float
@@ -109,6 +113,7 @@ class InstrumentErrors:
         fsr, vibration = truth.transmitter.etalon_fsr_Hz, truth.piezo.vibration_m
         return cls(
             meter_response=1.0 + 0.005 * rng.standard_normal(),
+            meter=PowerMeter.from_seed(truth.imperfections, _child(imperfections_seed, 1)),
             attenuator_gain=1.0 + 0.025 * rng.standard_normal(),
             delay_a_ps=rng.uniform(3000.0, 5000.0),
             delay_b_ps=rng.uniform(5500.0, 7500.0),
@@ -152,6 +157,13 @@ class InstrumentErrors:
         )
 
 
+def _child(seed: np.random.SeedSequence | int, key: int) -> np.random.SeedSequence:
+    """Return a seed of one's own, which leaves the numbers of the seed itself as they are."""
+    if isinstance(seed, int):
+        return np.random.SeedSequence(seed, spawn_key=(key,))
+    return np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, key))
+
+
 def _of_imperfections(truth: Truth, errors: Mapping[str, float]) -> tuple[Calibration, ...]:
     """Certificates that say how large the imperfections are; a lab without has no losses."""
     sizes = truth.imperfections
@@ -169,6 +181,9 @@ def _of_imperfections(truth: Truth, errors: Mapping[str, float]) -> tuple[Calibr
         Calibration("detector_linearity", 0.0, LINEARITY_s, "s"),
         Calibration("detector_efficiency_rate", CERTIFIED_RATE_Hz, 0.0, "Hz"),
         *(Calibration(n, true + errors[n], CERTIFIED[n][1], "1") for n, true in certified.items()),
+        Calibration("power_meter_gain_power", GAIN_POWER_W, 0.0, "W"),
+        Calibration("power_meter_linearity", 0.0, LINEARITY, "1"),
+        Calibration("power_meter_zero", 0.0, ZERO_LEFT_W, "W"),
     )
 
 

@@ -165,11 +165,14 @@ class Lab:
             return self._settings.shutter_open
 
     def power_reading_W(self) -> float:
-        """Read the power meter [W]: its scale is wrong within its certificate's u, with noise."""
+        """Read the power meter [W]."""
         with self._lock:
-            noise, floor = self._meter.standard_normal(2)
-            power = self._light_model.power_W() * self.errors.meter_response * (1.0 + 0.005 * noise)
-            return float(power + 1e-12 * floor)
+            return self.errors.meter.reading_W(
+                self._light_model.power_W(),
+                self.errors.meter_response,
+                self._settings.shutter_open,
+                self._meter,
+            )
 
     def set_etalon_voltage(self, V: float) -> None:
         """Apply a voltage [V] to the etalon's piezo."""

@@ -9,6 +9,7 @@ as they leave the throughput alone.
 
 from __future__ import annotations
 
+import math
 import statistics
 
 from qdchar import analysis, protocols
@@ -26,12 +27,17 @@ _SMALLEST = {"collection_efficiency": 0.05, "g2_zero_source": 0.2, "g2_zero": 0.
 def look_again(s: Session) -> None:
     """Look once more, and take what does not hold as problems of the run."""
     with s.display.step(expected.LAST_LOOK, "last_look"):
-        look = protocols.last_look.measure(s.light_path, s.pump_attenuator, s.pump_power, s.tagger)
+        look = protocols.last_look.measure(
+            s.light_path, s.pump_attenuator, s.pump_monitor(), s.tagger
+        )
         # After the dark counts: soon after a tuning the piezo creeps by some mV meanwhile, which
         # makes the pulses a quarter longer.
         s.relock_cavity()
         s.light.add_last_look(
-            look, reading_W=s.pi_reading_W(), dark_count_rate=s.known("dark_count_rate")
+            look,
+            reading_W=s.pi_reading_W(),
+            u_zero_W=math.hypot(s.pump_monitor().u_zero_W, s.meter_errors().zero.u),
+            dark_count_rate=s.known("dark_count_rate"),
         )
         if "transmitter_efficiency" in s.found:
             _look_at_light(s)
@@ -102,7 +108,7 @@ def _lifetime_off_resonance(s: Session) -> float:
 def _look_beside_pi(s: Session) -> None:
     try:
         levels = protocols.last_look.count_beside_pi(
-            s.light_path, s.pump_attenuator, s.pump_power, s.tagger
+            s.light_path, s.pump_attenuator, s.pump_monitor(), s.tagger
         )
     except RefusedError as error:
         s.display.say(f"    not looked at below and above the pi pulse: {error}")
@@ -119,7 +125,7 @@ def _look_beside_pi(s: Session) -> None:
 def _look_at_laser(s: Session, power_W: float) -> None:
     try:
         seen = protocols.last_look.count_laser(
-            s.light_path, s.pump_attenuator, s.pump_power, s.tagger, power_W
+            s.light_path, s.pump_attenuator, s.pump_monitor(), s.tagger, power_W
         )
     except (InconclusiveError, RefusedError) as error:
         s.light.doubts.append(str(error))

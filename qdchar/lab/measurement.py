@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
 
 from qdchar.errors import UsageError
 from qdchar.fit import Result
+from qdchar.protocols.pump import READINGS
 from qdchar.quantities import Quantity, define
 from qdchar.raw_data import Progress, Settings
 
@@ -33,6 +34,12 @@ COMMAND_S = 1e-3
 
 MOVE_S = 5e-3
 """Lab time for going to a nearby voltage or attenuation and reading it back [s], about."""
+
+ZERO_S = 2 * MOVE_S + READINGS * COMMAND_S
+"""Lab time for reading the zero of the power meter [s], about."""
+
+POWER_METER = ("power_meter_zero", "power_meter_linearity", "power_meter_gain_power")
+"""Certificates, with defaults, that every scan over power and every setting of the pump uses."""
 
 
 class NoSettings(Settings):
@@ -155,9 +162,9 @@ class Measurement(Generic[S]):
 
     def takes_certificate(self, name: str) -> bool:
         """Whether it uses a certificate of this name."""
+        optional = (*self.optional_certificates, *(POWER_METER if self.at_pi_pulse else ()))
         return name in self.all_certificates or any(
-            name == c or (c.endswith("_") and name.startswith(c))
-            for c in self.optional_certificates
+            name == c or (c.endswith("_") and name.startswith(c)) for c in optional
         )
 
 

@@ -420,13 +420,17 @@ class LightLog:
                 "resonance"
             )
 
-    def add_last_look(self, look: LastLook, *, reading_W: float, dark_count_rate: Estimate) -> None:
+    def add_last_look(
+        self, look: LastLook, *, reading_W: float, u_zero_W: float, dark_count_rate: Estimate
+    ) -> None:
         """Compare pump power and dark counts at the end with those that the results rest on.
 
         Parameters
         ----------
         reading_W
-            Reading of the power monitor to which the pump was set [W].
+            Reading of the power monitor, less its zero, to which the pump was set [W].
+        u_zero_W
+            Standard uncertainty of that zero [W].
         dark_count_rate
             As measured at the beginning, both detectors together [1/s].
         """
@@ -434,6 +438,12 @@ class LightLog:
         if abs(change) > POWER_CHANGE:
             self.doubts.append(
                 f"the pump power changed by {100 * change:+.0f} % since it was set to the pi pulse"
+            )
+        if abs(look.zero_W) > SIGNIFICANT * math.sqrt(2.0) * u_zero_W:
+            self.doubts.append(
+                f"without light the power monitor reads {1e12 * look.zero_W:+.3g} pW against when "
+                f"its zero was read, which is certain to {1e12 * u_zero_W:.2g} pW: did its zero "
+                "drift, does the pump's shutter leak?"
             )
         dwell_s, clicks = look.dark.dwell_s, sum(look.dark.clicks)
         expected = dark_count_rate.value * dwell_s

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar, overload
 
 from qdchar import analysis, protocols
+from qdchar.analysis.models.power_monitor import MeterErrors, reading_of
 from qdchar.errors import LockLostError, QdcharError, UsageError
 from qdchar.estimate import Estimate
 from qdchar.fit import Result
@@ -22,6 +23,7 @@ from qdchar.link import Link
 from qdchar.notation import text
 from qdchar.protocols import LockResult
 from qdchar.protocols.cavity import CavitySettings
+from qdchar.protocols.pump import Monitor
 from qdchar.raw_data import TagRun
 from qdchar.roles import (
     Attenuator,
@@ -128,6 +130,7 @@ class Session:
         self._may_measure = may_measure
         self._runs: dict[str, TagRun] = {}
         self._pump_is_at_pi = False
+        self._monitor: Monitor | None = None
 
     def make(self, name: str) -> Result:
         """Make one measurement, after those that it needs: measure, analyse, keep, and show."""
@@ -301,9 +304,32 @@ class Session:
 
     def set_pump_to_pi(self) -> None:
         """Set the pump to the pi pulse by its monitor."""
-        protocols.pump.set_power(self.pump_attenuator, self.pump_power, self.pi_reading_W())
+        protocols.pump.set_power(self.pump_attenuator, self.pump_monitor(), self.pi_reading_W())
         self._pump_is_at_pi = True
 
+    def pump_monitor(self) -> Monitor:
+        """Return the power monitor with its zero subtracted.
+
+        The zero is read at the first call, with the pump's shutter closed, and behind the highest
+        attenuation because it could be stuck. Then the attenuator is as before, the shutter open.
+        """
+        if self._monitor is None:
+            present_dB = self.pump_attenuator.attenuation()
+            self.pump_attenuator.set_attenuation(self.pump_attenuator.limits_dB[1])
+            self._monitor = protocols.pump.zeroed(self.pump_attenuator, self.pump_power)
+            self.pump_attenuator.set_attenuation(present_dB)
+            self.pump_attenuator.open_shutter()
+        return self._monitor
+
+    def meter_errors(self) -> MeterErrors:
+        """Return what the certificates of the power meter say beside its gain."""
+        return MeterErrors(
+            zero=self.certificate("power_meter_zero"),
+            linearity=self.certificate("power_meter_linearity"),
+            gain_power=self.certificate("power_meter_gain_power"),
+        )
+
     def pi_reading_W(self) -> float:
-        """Return what the power monitor reads at the pi pulse [W]."""
-        return self.known("pi_power").value / self.certificate("power_meter_gain").value
+        """Return what the power monitor reads at the pi pulse, less its zero [W]."""
+        pi_power, gain = self.known("pi_power"), self.certificate("power_meter_gain")
+        return reading_of(pi_power.value, gain, self.meter_errors())

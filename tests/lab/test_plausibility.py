@@ -99,23 +99,26 @@ def test_a_large_correction_is_none(value: float, doubted: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("power", "clicks", "words"),
+    ("power", "zero_pW", "clicks", "words"),
     [
-        (1.0, (54, 49), None),
-        (1.02, (85, 65), None),
-        (1.3, (54, 49), "pump power changed by +30 %"),
-        (0.96, (54, 49), "pump power changed by -4 %"),
-        (1.0, (5250, 5500), "with the light blocked there are 4.3e+03 counts/s"),
-        (1.0, (20, 17), "with the light blocked there are 14.8 counts/s"),
+        (1.0, 13.0, (54, 49), None),
+        (1.02, -13.0, (85, 65), None),
+        (1.0, 16.0, (54, 49), "the power monitor reads +16 pW against when its zero was read"),
+        (1.3, 0.0, (54, 49), "pump power changed by +30 %"),
+        (0.96, 0.0, (54, 49), "pump power changed by -4 %"),
+        (1.0, 0.0, (5250, 5500), "with the light blocked there are 4.3e+03 counts/s"),
+        (1.0, 0.0, (20, 17), "with the light blocked there are 14.8 counts/s"),
     ],
 )
-def test_the_last_look(power: float, clicks: tuple[int, int], words: str | None) -> None:
+def test_the_last_look(
+    power: float, zero_pW: float, clicks: tuple[int, int], words: str | None
+) -> None:
     log = LightLog()
     dark = Estimate(
         name="dark_count_rate", value=43.0, method="", budget=(Contribution("counts", 1.5),)
     )
-    look = LastLook(power * 9.7e-9, Counts(clicks, 2.5))
-    log.add_last_look(look, reading_W=9.7e-9, dark_count_rate=dark)
+    look = LastLook(power * 9.7e-9, 1e-12 * zero_pW, Counts(clicks, 2.5))
+    log.add_last_look(look, reading_W=9.7e-9, u_zero_W=2e-12, dark_count_rate=dark)
     if words is None:
         assert log.doubts == []
     else:

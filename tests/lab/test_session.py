@@ -31,8 +31,36 @@ from qdchar.raw_data import About, TagRun
 from qdchar.record import load_record
 from qdchar.roles import Counts
 
-PI_W, GAIN = 24e-9, 1.2
-"""The true power of the pi pulse, and true power over reading: the meter reads 20 nW there."""
+PI_W = 24e-9
+CERTIFICATES = {
+    "power_meter_gain": 1.1,
+    "power_meter_gain_power": 2.2e-6,
+    "power_meter_linearity": -0.1 / 2.2,
+    "power_meter_zero": 3e-12,
+}
+"""At the pi pulse the gain is 1.2, two decades below the power of its certificate: the meter reads
+20 nW above its zero there."""
+
+
+class Pump(SimpleNamespace):
+    """An attenuator that remembers what it was asked for."""
+
+    limits_dB = (0.0, 60.0)
+
+    def __init__(self) -> None:
+        super().__init__(done=[])
+
+    def attenuation(self) -> float:
+        return 17.0
+
+    def set_attenuation(self, dB: float) -> None:
+        self.done.append(dB)
+
+    def open_shutter(self) -> None:
+        self.done.append("open")
+
+
+PUMP = Pump()
 
 
 def estimate(name: str, value: float, u: float = 0.0) -> Estimate:
@@ -72,10 +100,10 @@ class Station:
     file = SimpleNamespace(calibrations={"power_meter_gain": None}, nominal_clock_Hz=80e6)
 
     def calibration(self, name: str) -> Estimate:
-        return estimate(name, {"power_meter_gain": GAIN}[name], 0.01)
+        return estimate(name, CERTIFICATES[name], 0.01 * CERTIFICATES[name])
 
-    def role(self, name: str, _kind: type) -> str:
-        return name
+    def role(self, name: str, _kind: type) -> object:
+        return PUMP if name == "pump_attenuator" else name
 
 
 def measurement(name: str, run: Callable[..., Result], **more: Any) -> Measurement[NoSettings]:
@@ -102,6 +130,13 @@ def set_to(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Powers to which the pump was set [W]."""
     powers: list[float] = []
     monkeypatch.setattr(pump, "set_power", lambda _a, _p, W: powers.append(W))
+    PUMP.done.clear()
+
+    def zeroed(attenuator: Pump, meter: object) -> pump.Monitor:
+        attenuator.done.append("zero")
+        return pump.Monitor(meter, 20e-12, 1e-13)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(pump, "zeroed", zeroed)
     return powers
 
 
@@ -125,6 +160,8 @@ def test_the_pump_is_set_by_the_meter_s_reading_before_what_needs_the_pi_pulse(
     )
     s.make("hbt")
     assert set_to == [pytest.approx(20e-9)]
+    # behind the highest attenuation, and back
+    assert PUMP.done == [60.0, "zero", 17.0, "open"]
     s.make("hbt")
     assert len(set_to) == 1  # it is there
     s.make("rabi")
@@ -247,6 +284,7 @@ def test_what_cannot_be_measured_is_an_error_a_problem_or_nothing(opened: Run) -
         _make(s, registry, "needed")
 
 
+@pytest.mark.usefixtures("set_to")
 def test_what_the_last_look_finds_is_a_problem(
     opened: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,7 +296,7 @@ def test_what_the_last_look_finds_is_a_problem(
     s = session(opened)
     done: list[str] = []
     monkeypatch.setattr(Session, "relock_cavity", lambda _: done.append("lock"))
-    look = LastLook(25e-9, Counts((500, 480), 1.0))
+    look = LastLook(25e-9, 0.0, Counts((500, 480), 1.0))
     monkeypatch.setattr(last_look, "measure", lambda *_: done.append("dark") or look)
     monkeypatch.setattr("qdchar.lab.last_look._look_at_light", lambda _: done.append("light"))
     s.found["transmitter_efficiency"] = estimate("transmitter_efficiency", 0.4, 0.004)

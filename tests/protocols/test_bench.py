@@ -129,7 +129,9 @@ def test_the_last_look_reads_the_power_with_light_and_counts_without() -> None:
     bench = Bench(is_open=True, path="before")
     look = last_look.measure(bench, bench, bench, bench)
     assert look.reading_W == pytest.approx(1e-6 * 10**-1.3)
-    assert {seen for _, seen in bench.of("power")} == {True}
+    # the zero again while it is dark
+    assert abs(look.zero_W) < 1e-13
+    assert [seen for _, seen in bench.of("power")] == [True] * 25 + [False] * 25
     assert bench.of("count") == [("count", ("blocked", False, last_look.DWELL_S))]
 
 
@@ -379,7 +381,7 @@ def test_the_leak_is_scanned_as_far_as_the_attenuator_goes_and_the_cavity_goes_b
     pi_W = 1e-6 * 10**-0.3
     settings = leak.LeakSettings(points=6)
     found = leak.measure(
-        *(bench, bench, bench, bench, bench, tmp_path, settings),
+        *(bench, bench, bench, pump.Monitor(bench, 0.0, 0.0), bench, tmp_path, settings),
         pi_reading_W=pi_W,
         detuning_V=9.0,
         relock=bench.relock,

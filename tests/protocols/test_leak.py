@@ -10,6 +10,7 @@ import pytest
 from qdchar.errors import RefusedError
 from qdchar.protocols import leak
 from qdchar.protocols.leak import LeakSettings
+from qdchar.protocols.pump import Monitor
 from qdchar.roles import Counts, Identity, TagBlock
 
 SETTINGS = LeakSettings(tuned_s=1e-3, points=6)
@@ -50,7 +51,8 @@ class Bench:
         return self.dB
 
     def power_W(self) -> float:
-        return 200e-9 * 10 ** (-self.dB / 10) * (1 + 1e-5 * np.sin(len(self.log)))
+        """With a zero of 0.3 nW."""
+        return 200e-9 * 10 ** (-self.dB / 10) * (1 + 1e-5 * np.sin(len(self.log))) + 3e-10
 
     def set_voltage(self, voltage_V: float) -> None:
         self.log.append(("voltage", voltage_V))
@@ -74,7 +76,7 @@ class Bench:
             self,
             self,
             self,
-            self,
+            Monitor(self, 3e-10, 1e-12),
             self,
             folder,
             SETTINGS,
@@ -89,6 +91,9 @@ def test_tuned_at_pi_first_then_detuned_at_several_powers(tmp_path: Path) -> Non
     found = bench.measure(tmp_path)
     assert found.tuned.about.settings["power_W"] == pytest.approx(10e-9, rel=4e-3)
     assert found.detuned.x == pytest.approx(10e-9 * np.linspace(0.25, 6.0, 6), rel=4e-3)
+    for raw in (found.tuned, found.detuned):
+        assert raw.about.settings["power_zero_W"] == 3e-10
+        assert raw.about.settings["power_zero_u_W"] == 1e-12
     volts = [v for what, v in bench.log if what == "voltage"]
     # re-locked before and after the recording, detuned, and back from below
     assert volts == pytest.approx([10.3, 10.3, 5.3, 8.3, 10.3])

@@ -27,6 +27,7 @@ from qdchar.protocols import (
     transmitter,
 )
 from qdchar.protocols._peak_lock import LockResult
+from qdchar.protocols.pump import Monitor
 from qdchar.roles import Counts, Identity, TagBlock
 
 LIMITS = (2.0, 58.0)
@@ -41,6 +42,7 @@ class Bench:
     states = ("H", "V", "D", "A")
 
     def __init__(self) -> None:
+        self.is_open = True
         self.busy_s, self.volts, self.dB, self.path = 0.0, 20.0, 20.0, "before"
         self.voltages: list[float] = []
         self.attenuations: list[float] = []
@@ -51,9 +53,11 @@ class Bench:
     def select(self, position: str) -> None:
         self.path = position
 
-    def open_shutter(self) -> None: ...
+    def open_shutter(self) -> None:
+        self.is_open = True
 
-    def close_shutter(self) -> None: ...
+    def close_shutter(self) -> None:
+        self.is_open = False
 
     def check(self, *values: float) -> None:
         assert all(LIMITS[0] <= v <= LIMITS[1] for v in values)
@@ -74,7 +78,7 @@ class Bench:
 
     def power_W(self) -> float:
         noise = 1 + 1e-5 * np.sin(len(self.attenuations))
-        return float(1e-6 * 10 ** (-self.dB / 10) * noise)
+        return float(self.is_open * 1e-6 * 10 ** (-self.dB / 10) * noise) - 20e-12
 
     def count(self, dwell_s: float) -> Counts:
         self.busy_s += dwell_s
@@ -148,7 +152,10 @@ TIMES: dict[str, tuple[float, Run]] = {
     "leak": (
         leak.dwell_s(LEAK),
         lambda b, f: leak.measure(
-            b, b, b, b, b, f, LEAK, pi_reading_W=1e-8, detuning_V=9.0, relock=b.relock
+            *(b, b, b, Monitor(b, -20e-12, 1e-13), b, f, LEAK),
+            pi_reading_W=1e-8,
+            detuning_V=9.0,
+            relock=b.relock,
         ),
     ),
     "lifetime": (

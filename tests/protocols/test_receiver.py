@@ -23,6 +23,7 @@ class Bench:
 
     log: list[tuple[str, object]] = field(default_factory=list)
     dB: float = 13.0
+    is_open: bool = True
     path: str = "before"
     fail: bool = False
     channel_a, channel_b, channel_sync = 1, 2, 0
@@ -38,6 +39,11 @@ class Bench:
 
     def open_shutter(self) -> None:
         self.log.append(("shutter", True))
+        self.is_open = True
+
+    def close_shutter(self) -> None:
+        self.log.append(("shutter", False))
+        self.is_open = False
 
     def check(self, *_: float) -> None:
         pass
@@ -50,8 +56,9 @@ class Bench:
         return self.dB
 
     def power_W(self) -> float:
-        reading = 200e-9 * 10 ** (-self.dB / 10)
-        return reading * (1 + 1e-4 * np.sin(len(self.log)))
+        """With a zero of -120 pW."""
+        reading = self.is_open * 200e-9 * 10 ** (-self.dB / 10)
+        return float(reading * (1 + 1e-4 * np.sin(len(self.log))) - 120e-12)
 
     def count(self, dwell_s: float) -> Counts:
         if self.fail:
@@ -78,7 +85,11 @@ def test_the_attenuator_is_closed_before_the_laser_reaches_the_detectors(tmp_pat
     bench = Bench()
     settings = DetectorEfficiencySettings(lowest_W=1e-9, highest_W=4e-9, points=3)
     scan = detector_efficiency.measure(bench, bench, bench, bench, tmp_path / "x.csv", settings)
-    assert bench.log[:2] == [("attenuation", 60.0), ("path", "laser")]
+    assert bench.log[:3] == [("attenuation", 60.0), ("path", "laser"), ("shutter", False)]
+    # the zero is in the raw data, and not in the power
+    assert scan.about.settings["power_zero_W"] == pytest.approx(-120e-12)
+    brightest_dB = min(float(dB) for what, dB in bench.log if what == "attenuation" and dB != 13.0)  # type: ignore[arg-type]
+    assert 200e-9 * 10 ** (-0.1 * brightest_dB) == pytest.approx(4e-9, rel=4e-3)
     # back to the source before the light grows, and to where the pump was
     assert bench.log[-2:] == [("path", "before"), ("attenuation", 13.0)]
     assert scan.x == pytest.approx([1e-9, 2e-9, 4e-9], rel=4e-3)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from qdchar.analysis import saturation as analysis
-from qdchar.errors import RefusedError
+from qdchar.errors import InconclusiveError, RefusedError
 from qdchar.estimate import Estimate
 from qdchar.fit import Result
 from qdchar.protocols import saturation
@@ -31,6 +31,8 @@ class Bench:
 
     drift: float = 0.0
     fail_after: int = 1000
+    is_open: bool = True
+    stuck: bool = False
     dB: float = 13.0
     path: str = "after"
     visited: list[float] = field(default_factory=list)
@@ -61,15 +63,19 @@ class Bench:
     def attenuation(self) -> float:
         return self.dB
 
-    def open_shutter(self) -> None: ...
+    def open_shutter(self) -> None:
+        self.is_open = True
 
-    def close_shutter(self) -> None: ...
+    def close_shutter(self) -> None:
+        self.is_open = self.stuck
 
     def _power_W(self) -> float:
         return TOP_W * 10 ** (-self.dB / 10)
 
     def power_W(self) -> float:
-        return self._power_W() * (1 + 0.005 * self.rng.standard_normal())
+        """With a zero of a tenth of the saturation power."""
+        light = self._power_W() * (1 + 0.005 * self.rng.standard_normal())
+        return light * self.is_open + 0.1 * SATURATION_W
 
     def count(self, dwell_s: float) -> Counts:
         if len(self.visited) > self.fail_after:
@@ -113,6 +119,13 @@ def test_scan_goes_up_and_down_and_finds_the_saturation(tmp_path: Path) -> None:
     assert np.count_nonzero(np.diff(steps[steps != 0])) == 1
     assert bench.visited[0] == max(bench.visited) == 25.0
     assert bench.visited[-1] == 13.0
+
+
+def test_a_stuck_shutter_is_no_zero(tmp_path: Path) -> None:
+    bench = Bench(stuck=True)
+    with pytest.raises(InconclusiveError, match="Is the shutter stuck"):
+        _measure(bench, tmp_path)
+    assert bench.dB == 13.0
 
 
 def test_a_drift_is_not_taken_for_a_saturation(tmp_path: Path) -> None:

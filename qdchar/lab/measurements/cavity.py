@@ -12,17 +12,19 @@ from ..session import Session
 
 
 def _run(s: Session, settings: CavitySettings, progress: Progress) -> Result:
+    s.light_path.select("before")
+    monitor = s.pump_monitor()
     tuning = protocols.cavity.measure(
         s.light_path,
         s.cavity_fine,
         s.pump_attenuator,
-        s.pump_power,
+        monitor,
         s.tagger,
         s.run.raw,
         settings,
         progress,
     )
-    s.light.add_pump(s.pump_attenuator.attenuation(), protocols.pump.mean_power(s.pump_power))
+    s.light.add_pump(s.pump_attenuator.attenuation(), protocols.pump.mean_power(monitor))
     s.make_needed("dead_time")
     return analysis.cavity.analyse_tuning(
         tuning.survey,

@@ -13,7 +13,7 @@ from qdchar.protocols.detector_efficiency import DetectorEfficiencySettings
 from qdchar.raw_data import Progress
 from qdchar.roles import Counts
 
-from ..measurement import COMMAND_S, MOVE_S, Measurement
+from ..measurement import COMMAND_S, MOVE_S, POWER_METER, ZERO_S, Measurement
 from ..session import Session
 from .reception import ASSUMED, CERTIFICATES
 
@@ -35,6 +35,7 @@ def _run(s: Session, settings: DetectorEfficiencySettings, progress: Progress) -
         dead_pulses=s.dead_pulses(of_source=False),
         wavelength_m=s.station.file.wavelength_m,
         power_gain=s.certificate("power_meter_gain"),
+        meter=s.meter_errors(),
         path_attenuation=path_attenuation,
         dark_count_rate=s.known("dark_count_rate"),
         linearity=s.certificate("detector_linearity"),
@@ -55,12 +56,13 @@ MEASUREMENT = Measurement(
     needs=("dark_count_rate", "dead_time"),
     roles=("light_path", "pump_attenuator", "pump_power", "tagger"),
     certificates=("power_meter_gain", *CERTIFICATES),
-    optional_certificates=(*ASSUMED, "laser_path_attenuation"),
+    optional_certificates=(*ASSUMED, *POWER_METER, "laser_path_attenuation"),
     take_over_hours=168.0,
     dwell_s=lambda settings, _: protocols.detector_efficiency.dwell_s(settings),
     # the power is set by its monitor, with about three corrections, and is then read
     moves_s=lambda settings, _: (
-        settings.points
+        ZERO_S
+        + settings.points
         * (3 * (MOVE_S + protocols.pump.READINGS * COMMAND_S) + settings.readings * COMMAND_S)
     ),
 )

@@ -10,7 +10,7 @@ from qdchar.fit import Result
 from qdchar.protocols.rabi import RabiSettings
 from qdchar.raw_data import Progress
 
-from ..measurement import COMMAND_S, MOVE_S, Measurement
+from ..measurement import COMMAND_S, MOVE_S, POWER_METER, ZERO_S, Measurement
 from ..session import Session
 
 _WHAT_ELSE = (
@@ -34,7 +34,7 @@ def _run(s: Session, settings: RabiSettings, progress: Progress) -> Result:
     attenuation_dB = s.light.pump_attenuation_dB
     if attenuation_dB is not None:
         s.pump_attenuator.set_attenuation(attenuation_dB)
-        s.light.add_pump(attenuation_dB, protocols.pump.mean_power(s.pump_power))
+        s.light.add_pump(attenuation_dB, protocols.pump.mean_power(s.pump_monitor()))
     try:
         return analysis.rabi.analyse(
             scan,
@@ -42,6 +42,7 @@ def _run(s: Session, settings: RabiSettings, progress: Progress) -> Result:
             dead_pulses=s.dead_pulses(),
             on_fraction=s.on_fraction(),
             power_gain=s.certificate("power_meter_gain"),
+            meter=s.meter_errors(),
             reading_u_rel=settings.reading_u_rel / math.sqrt(settings.readings),
             dark_count_rate_Hz=s.known("dark_count_rate").value,
         )
@@ -58,11 +59,12 @@ MEASUREMENT = Measurement(
     needs=("dark_count_rate", "cavity_resonance_voltage", "dead_time"),
     roles=("light_path", "pump_attenuator", "pump_power", "tagger", "cavity_fine"),
     certificates=("power_meter_gain",),
+    optional_certificates=POWER_METER,
     sets_pump=True,
     ranges={"pump_attenuator": protocols.rabi.sweep_range},
     dwell_s=lambda settings, _: protocols.rabi.dwell_s(settings),
     moves_s=lambda settings, _: (
-        protocols.rabi.points(settings) * (MOVE_S + settings.readings * COMMAND_S)
+        ZERO_S + protocols.rabi.points(settings) * (MOVE_S + settings.readings * COMMAND_S)
     ),
     relocks=lambda _settings, _limits: 4,
 )

@@ -9,7 +9,7 @@ from qdchar.fit import Result
 from qdchar.protocols.saturation import SaturationSettings
 from qdchar.raw_data import Progress
 
-from ..measurement import COMMAND_S, MOVE_S, Measurement
+from ..measurement import COMMAND_S, MOVE_S, POWER_METER, ZERO_S, Measurement
 from ..session import Session
 
 
@@ -28,6 +28,7 @@ def _run(s: Session, settings: SaturationSettings, progress: Progress) -> Result
         clock_rate_Hz=s.clock_rate_Hz(),
         dead_pulses=s.dead_pulses(),
         power_gain=s.certificate("power_meter_gain"),
+        meter=s.meter_errors(),
         reading_u_rel=settings.reading_u_rel / math.sqrt(settings.readings),
         dark_count_rate_Hz=s.known("dark_count_rate").value,
         pumping=settings.pumping,
@@ -43,9 +44,10 @@ MEASUREMENT = Measurement(
     needs=("dark_count_rate", "dead_time"),
     roles=("light_path", "pump_attenuator", "pump_power", "tagger"),
     certificates=("power_meter_gain",),
+    optional_certificates=POWER_METER,
     sets_pump=True,
     calibration="on request",
     ranges={"pump_attenuator": protocols.saturation.sweep_range},
     dwell_s=lambda settings, _: protocols.saturation.dwell_s(settings),
-    moves_s=lambda settings, _: settings.points * (MOVE_S + settings.readings * COMMAND_S),
+    moves_s=lambda settings, _: ZERO_S + settings.points * (MOVE_S + settings.readings * COMMAND_S),
 )
