@@ -117,6 +117,15 @@ CERTIFICATES = (
         "phase piezo voltage that moves the interferometer by one fringe",
     ),
     Quantity(
+        "response_width",
+        "1",
+        "w_em/w_L",
+        "width of the response to the emission",
+        "width of the detectors' response to the emission over that to the laser, "
+        "at the same click rate",
+        low=0.0,
+    ),
+    Quantity(
         "path_before",
         "dB",
         "L_before",
@@ -195,6 +204,9 @@ ASSUMED: Mapping[str, Assumed] = {
     ),
     "light_path_repeatability": Assumed(
         0.02, 0.0, "fibre switches repeat within 0.01 to 0.05 dB by their data sheets"
+    ),
+    "response_width": Assumed(
+        1.0, 0.01, "the jitter of nanowires changes by 1 % from wavelength to wavelength"
     ),
     "interferometer_reflectance_2": Assumed(
         0.5, 0.017, "splitters that are sold as 50:50 reflect 47 to 53 %"

@@ -42,6 +42,7 @@ def analyse(
     emission: TagRun,
     response: TagRun,
     *,
+    response_width: Estimate | None = None,
     detuning_correction: Estimate | None = None,
     plane: str = "fibre",
 ) -> Result:
@@ -53,6 +54,8 @@ def analyse(
         Time tags of the source.
     response
         Time tags of the laser through the same path, detectors and count rate.
+    response_width
+        Width of the response to the emission over that to the laser; None takes them to be alike.
     detuning_correction
         Relative amount by which the measured lifetime is longer than the lifetime on resonance,
         because the cavity vibrates about its resonance: T1 = measured/(1 + detuning_correction).
@@ -87,6 +90,10 @@ def analyse(
     a rectangular distribution of the correction from 0 to s/2. On detector A, s = C0/(2 n_B), from
     the coincidences on live pulses.
 
+    The detectors' jitter depends on the wavelength and on how clicks follow each other, so that the
+    response to the emission is not exactly as wide as that to the laser. The response is stretched
+    by `response_width`, whose uncertainty both detectors share.
+
     Leaked laser light is prompt. The fitted shift compensates for a part of it; the rest makes the
     fitted lifetime too short. At 76 ps and a response of 60 ps FWHM, the relative effect is about
     the square of the laser's share of the clicks. This share is at most g2(0)/2, if each pair
@@ -94,18 +101,29 @@ def analyse(
     is added, with a rectangular distribution from zero to the whole effect. g2(0) is that of this
     recording.
     """
-    return _of_pulses(open_run(emission), open_run(response), detuning_correction, plane)
+    return _of_pulses(
+        open_run(emission), open_run(response), response_width, detuning_correction, plane
+    )
 
 
 def _of_pulses(
-    pulsed: PulsedRun, pulsed_laser: PulsedRun, detuning_correction: Estimate | None, plane: str
+    pulsed: PulsedRun,
+    pulsed_laser: PulsedRun,
+    response_width: Estimate | None,
+    detuning_correction: Estimate | None,
+    plane: str,
 ) -> Result:
     """Find the lifetime from two opened runs; arguments as in `analyse`."""
     emitted, laser = fold(pulsed), fold(pulsed_laser)
     label = pulsed.label
     decays = [
         fit_decay(
-            f"Decay on detector {name}", f"lifetime {name}, {label}", counts, shape, emitted.bin_s
+            f"Decay on detector {name}",
+            f"lifetime {name}, {label}",
+            counts,
+            shape,
+            emitted.bin_s,
+            response_width,
         )
         for name, counts, shape in (
             ("A", emitted.a, laser.a),
@@ -196,7 +214,7 @@ def analyse_file(
         period; without `period_s` it is taken for one period.
     response_u_rel
         Relative standard uncertainty of the response's width, because the response was recorded at
-        another wavelength or count rate. It is not used for two runs that qdchar recorded.
+        another wavelength or count rate.
     choice
         Column or curve of the decay and unit of the times, where a histogram leaves them open.
     response_column
@@ -232,7 +250,13 @@ def analyse_file(
     if response is not None and channel is None and sync_channel is None:
         emission, laser = _pulsed_run(path), _pulsed_run(response)
         if emission is not None and laser is not None:
-            return _of_pulses(emission, laser, None, "detectors")
+            width = Estimate(
+                name="response_width",
+                value=1.0,
+                method="given",
+                budget=(Contribution("response width", response_u_rel, "B"),),
+            )
+            return _of_pulses(emission, laser, width, None, "detectors")
     return analyse_one_detector(
         path,
         response=response,

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from qdchar.errors import InconclusiveError
-from qdchar.estimate import Contribution
+from qdchar.estimate import Contribution, Uncertain, propagate
 from qdchar.fit import Curve, Fit
 
-from ..models.decay import Array, decayed, emg_histogram
+from ..models.decay import Array, decayed, emg_histogram, widened, widening
 from ..statistics.bounded_parameter import bounded_uncertainty
 from ..statistics.intervals import Interval
 from ..statistics.likelihood import FitParameter, FitResult, Values, deviance_residuals, minimise
@@ -78,6 +78,7 @@ def fit_decay(
     decay: Array,
     response: Array,
     bin_s: float,
+    width: Uncertain | None = None,
 ) -> DecayFit:
     """Fit decay = counts * (response convolved with an exponential, shifted) + background.
 
@@ -89,6 +90,9 @@ def fit_decay(
         Counts in bins that make one period, shape (n,) each.
     bin_s
         Bin width [s].
+    width
+        Width of the response to the decay's light over that of `response`; None if `response` is
+        as wide.
 
     Raises
     ------
@@ -97,6 +101,9 @@ def fit_decay(
     """
     require_counts(label, decay, "decay")
     require_counts(label, response, "instrument response")
+    recorded = response
+    if width is not None:
+        response = widened(recorded, width.value)
     shape = response / response.sum()
 
     def behind(histogram: Array, v: Values) -> Array:
@@ -114,7 +121,11 @@ def fit_decay(
     gradient = {"lifetime": 1.0}
     u_decay = _u(solution, gradient)
     kernel = behind(np.eye(1, len(decay))[0], values)
-    u_response = u_of_response(solution, model, kernel, response, gradient)
+    per_count = per_response_count(solution, model, kernel, response, gradient)
+    u_response = _noise(per_count, response)
+    of_width: tuple[Contribution, ...] = ()
+    if width is not None:
+        of_width = propagate([(width, float(per_count @ widening(recorded, width.value)))])
     fit, problems = describe(
         title,
         "exponential",
@@ -131,10 +142,14 @@ def fit_decay(
         budget=(
             Contribution(f"{label}, decay counts", u_decay),
             Contribution(f"{label}, response counts", u_response),
+            *of_width,
             *misfit,
         ),
         fit=fit,
-        problems=problems + unresolved(label, values["lifetime"], decay, response, bin_s),
+        problems=problems
+        + unresolved(
+            label, values["lifetime"], decay, response, bin_s, 0.0 if width is None else width.u
+        ),
     )
 
 
@@ -365,7 +380,28 @@ def u_of_response(
     response: Array,
     gradient: Mapping[str, float],
 ) -> float:
-    """Return the standard uncertainty of the lifetime from the counting noise of the response.
+    """Return the standard uncertainty of a quantity from the counting noise of the response.
+
+    Parameters are those of `per_response_count`.
+    """
+    return _noise(per_response_count(solution, model, kernel, response, gradient), response)
+
+
+def per_response_count(
+    solution: FitResult,
+    model: Callable[[Values], Array],
+    kernel: Array,
+    response: Array,
+    gradient: Mapping[str, float],
+) -> Array:
+    """Return the change of a quantity with a count in each bin of the response, shape (n,).
+
+    Parameters
+    ----------
+    kernel
+        What a response in the first bin becomes behind the decay.
+    gradient
+        Derivative of the quantity with respect to parameters of the fit.
 
     Notes
     -----
@@ -384,9 +420,12 @@ def u_of_response(
     answer = (row @ np.stack(columns)) / np.maximum(expected, 1e-12)
     # correlate with the kernel: the convolution with the kernel reversed in time
     spectrum = np.fft.rfft(answer, len(response)) * np.conj(np.fft.rfft(kernel))
-    sensitivity = np.fft.irfft(spectrum, len(response)) * values["counts"] / response.sum()
-    sensitivity -= float(sensitivity @ response) / response.sum()
-    return float(np.sqrt(np.sum(sensitivity**2 * response)))
+    change = -np.fft.irfft(spectrum, len(response)) * values["counts"] / response.sum()
+    return np.asarray(change - float(change @ response) / response.sum(), dtype=np.float64)
+
+
+def _noise(per_count: Array, response: Array) -> float:
+    return float(np.sqrt(np.sum(per_count**2 * response)))
 
 
 def describe(

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import signal, special
+from scipy import interpolate, signal, special
 
 from qdchar.estimate import Estimate, propagate
 
@@ -62,6 +62,37 @@ def decayed(response: Array, bin_s: float, lifetime_s: float, shift_s: float = 0
         + third * np.roll(tail, start + 2),
         dtype=np.float64,
     )
+
+
+def widened(response: Array, factor: float) -> Array:
+    """Return a periodic response histogram stretched in time about its highest bin, shape (n,).
+
+    Parameters
+    ----------
+    response
+        Counts in bins that make one period, shape (n,).
+    factor
+        Width of the stretched response over that of `response`.
+
+    Notes
+    -----
+    The cumulated counts are interpolated by monotone cubic pieces, so that no bin becomes negative.
+    Linear interpolation would widen the response by up to a quarter of a squared bin on the way.
+    """
+    n, top = len(response), int(np.argmax(response))
+    centred = np.roll(response, n // 2 - top)
+    cumulated = np.concatenate([[0.0], np.cumsum(np.tile(centred, 3))])
+    middle = n // 2 + 0.5
+    edges = n + middle + (np.arange(n + 1) - middle) / factor
+    at_edges = interpolate.PchipInterpolator(np.arange(3 * n + 1), cumulated)(edges)
+    return np.asarray(np.roll(np.diff(at_edges), top - n // 2), dtype=np.float64)
+
+
+def widening(response: Array, factor: float) -> Array:
+    """Return the derivative of `widened` with respect to the factor, shape (n,)."""
+    step = 0.01
+    up, down = (widened(response, factor + d) for d in (step, -step))
+    return (up - down) / (2.0 * step)
 
 
 def emg_cdf(t: ArrayLike, lifetime_s: float, sigma_s: float) -> Array:

@@ -32,7 +32,7 @@ from ..lifetime.reconvolution import (
     quiet_level,
     require_counts,
 )
-from ..models.decay import Array, decayed
+from ..models.decay import Array, decayed, widened, widening
 from ..statistics.likelihood import FitParameter, FitResult, Values, deviance_residuals, minimise
 
 _MIN_SLOW_DECAY = 10.0
@@ -70,7 +70,9 @@ class DetunedDecays:
     problems: tuple[str, ...]
 
 
-def detuned_decays(runs: Sequence[TagRun], response: TagRun) -> DetunedDecays:
+def detuned_decays(
+    runs: Sequence[TagRun], response: TagRun, response_width: Estimate | None = None
+) -> DetunedDecays:
     """Fit the decay of each run with one instrument response and one start for all.
 
     Parameters
@@ -79,6 +81,8 @@ def detuned_decays(runs: Sequence[TagRun], response: TagRun) -> DetunedDecays:
         Time tags of the source, n of them, at least one of a slow decay.
     response
         Time tags of the laser through the same path and detectors.
+    response_width
+        Width of the response to the emission over that to the laser; None takes them to be alike.
 
     Raises
     ------
@@ -104,7 +108,7 @@ def detuned_decays(runs: Sequence[TagRun], response: TagRun) -> DetunedDecays:
     pulsed = [replace(open_run(run), offset_a_ps=a_ps, offset_b_ps=b_ps) for run in runs]
     folded = [fold(p) for p in pulsed]
     parts = [
-        _one_detector(name, pulsed, decays, shape, laser.bin_s, response.file.name)
+        _one_detector(name, pulsed, decays, shape, laser.bin_s, response.file.name, response_width)
         for name, decays, shape in (
             ("A", [h.a for h in folded], laser.a),
             ("B", [h.b for h in folded], laser.b),
@@ -239,12 +243,16 @@ def _one_detector(
     response: Array,
     bin_s: float,
     response_label: str,
+    response_width: Estimate | None,
 ) -> list[_Decay]:
     labels = [f"lifetime {detector}, {p.label}" for p in pulsed]
     clocks = [Contribution(f"clock phase, {p.label}", 1e-12 * p.clock.u_t0_ps) for p in pulsed]
     require_counts(f"lifetime {detector}, {response_label}", response, "instrument response")
     for label, decay in zip(labels, decays, strict=True):
         require_counts(label, decay, "decay")
+    recorded = response
+    if response_width is not None:
+        response = widened(recorded, response_width.value)
     width = math.sqrt(mean_and_variance(response - quiet_level(response), bin_s)[1])
     about = np.array([decay_starts(decay, response, bin_s)["lifetime"].start for decay in decays])
     slow = about > max(_MIN_SLOW_DECAY * width, 0.5 * float(about.max()))
@@ -287,7 +295,11 @@ def _one_detector(
     )
     noise = (moved * response) @ moved.T
     keys = [f"{name} {i}" for i, name in names]
-    shared = budgets_of_fit(f"response {detector}, {response_label}", keys, noise)
+    shared = dict(budgets_of_fit(f"response {detector}, {response_label}", keys, noise))
+    if response_width is not None:
+        per_width = moved @ widening(recorded, response_width.value)
+        for key, slope in zip(keys, map(float, per_width), strict=True):
+            shared[key] = (*shared[key], *propagate([(response_width, slope)]))
     return [
         _finish(detector, fits[i], i, decays[i], response, bin_s, starts[i], shared)
         for i in range(len(decays))

@@ -65,6 +65,7 @@ def analyse_runs(
     runs: Sequence[TagRun],
     response: TagRun,
     *,
+    response_width: Estimate | None = None,
     dark_count_rate: Estimate | None = None,
     detector_efficiency: Estimate | None = None,
     vibration_m: Estimate | None = None,
@@ -81,6 +82,8 @@ def analyse_runs(
         Time tags of the emission at each voltage, n of them, all at one pump power.
     response
         Time tags of the laser through the same path and detectors.
+    response_width
+        Width of the response to the emission over that to the laser; None takes them to be alike.
     dark_count_rate
         Total of both detectors [Hz]; subtracted if given.
     detector_efficiency
@@ -109,7 +112,7 @@ def analyse_runs(
     with a prompt share (see `detuned_decays`), and the rate of live pulses is that without it.
     """
     unit = Estimate(name="detector_efficiency", value=1.0, method="clicks, not photons")
-    found = detuned_decays(runs, response)
+    found = detuned_decays(runs, response, response_width)
     rates, leaks = [], []
     for run, decay in zip(runs, found.decays, strict=True):
         light = brightness.analyse(run, detector_efficiency=unit, dark_count_rate=dark_count_rate)

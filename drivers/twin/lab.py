@@ -374,10 +374,11 @@ class Lab:
         period_s = 1.0 / s.clock_Hz
         blinks = s.on_fraction < 1.0
         pulse_s = self.truth.laser.pulse_fwhm_s / np.sqrt(8.0 * np.log(2.0))
+        width = 1.0 if self._settings.path == "laser" else self.truth.response_width
         return Hardware(
             period_ps=1e12 * period_s,
             dead_ps=1e12 * d.dead_time_s,
-            jitter_ps=1e12 * float(np.hypot(d.jitter_s, pulse_s)),
+            jitter_ps=1e12 * width * float(np.hypot(d.jitter_s, pulse_s)),
             sync_jitter_ps=1e12 * d.sync_jitter_s,
             delay_ps=(self.errors.delay_a_ps, self.errors.delay_b_ps),
             step_ps=float(d.resolution_ps),

@@ -17,7 +17,7 @@ from scipy import constants
 
 from qdchar.errors import UsageError
 
-from .imperfections import ORTHOGONAL_SPLITTER, SECOND_SPLITTER, Imperfections
+from .imperfections import ORTHOGONAL_SPLITTER, RESPONSE_WIDTH, SECOND_SPLITTER, Imperfections
 from .optics import (
     brightest_area,
     etalon_transmission,
@@ -333,6 +333,11 @@ class Truth:
         if self.imperfections.splitters == 0.0:
             return first, first, first
         return first, first + SECOND_SPLITTER, first + SECOND_SPLITTER + ORTHOGONAL_SPLITTER
+
+    @property
+    def response_width(self) -> float:
+        """Width of the detectors' response to the emission over that to the laser."""
+        return RESPONSE_WIDTH if self.imperfections.response_width else 1.0
 
     def _visibility(self, dot_share: float, leak_share: float) -> float:
         """Missing share of coincidences in the interferometer's central peak, parallel arms."""

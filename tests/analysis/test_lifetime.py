@@ -16,11 +16,11 @@ from scipy import integrate, stats
 from qdchar.analysis import lifetime
 from qdchar.analysis.detection.live_gating import largest_laser_share
 from qdchar.analysis.lifetime.multi_exponential import fit_decays
-from qdchar.analysis.lifetime.reconvolution import fit_decay, fit_emg
-from qdchar.analysis.models.decay import decayed, emg_cdf, emg_histogram
+from qdchar.analysis.lifetime.reconvolution import DecayFit, fit_decay, fit_emg
+from qdchar.analysis.models.decay import decayed, emg_cdf, emg_histogram, widened
 from qdchar.cli import run as qdchar
 from qdchar.errors import InconclusiveError, RecordError, UsageError
-from qdchar.estimate import Contribution, Estimate
+from qdchar.estimate import Contribution, Estimate, Uncertain
 from qdchar.fit import runs_p_value
 from qdchar.tags import TagWriter, open_tags
 from qdchar.tags.formats.delay_histogram import CurveChoice
@@ -103,6 +103,51 @@ def test_emg_does_not_overflow(ratio: float) -> None:
             for ends in pairwise([0.0, *breaks, 60.0])
         )
         assert emg_cdf(np.array([at]), tau, sigma)[0] == pytest.approx(exact, rel=1e-6, abs=1e-12)
+
+
+@pytest.mark.parametrize("factor", [0.8, 0.99, 1.2])
+def test_a_widened_response_has_its_counts_and_its_width(factor) -> None:
+    """Mean and variance of two Gaussians of unequal height, one of them around the period's end."""
+    edges, bins = 2e-12 * np.arange(6569), 6568
+    response = np.zeros(bins)
+    for k in (-1, 0, 1):
+        for start, sigma, counts in ((0.02e-9, 25e-12, 3e5), (0.12e-9, 40e-12, 1e5)):
+            cdf = stats.norm.cdf(edges + k * bins * 2e-12, start, sigma)
+            response += counts * np.diff(cdf)
+    found = widened(response, factor)
+    assert found.min() >= 0.0
+    assert found.sum() == pytest.approx(4e5, rel=1e-9)
+    t = (2.0 * np.arange(bins) + 5000.0) % (2.0 * bins)
+    spreads = []
+    for h in (response, found):
+        mean = h @ t / h.sum()
+        spreads.append(h @ (t - mean) ** 2 / h.sum())
+    assert spreads[0] == pytest.approx((0.75 * 25**2 + 0.25 * 40**2 + 3 / 16 * 100**2), rel=1e-3)
+    assert np.sqrt(spreads[1] / spreads[0]) == pytest.approx(factor, rel=1e-4)
+
+
+@pytest.mark.parametrize("factor", [0.9, 1.15])
+def test_emission_may_have_another_response_than_the_laser(factor) -> None:
+    """Noiseless histograms; the line of the budget is what a fit with another width finds."""
+    bins, sigma = 6568, 25e-12
+    bin_s = PERIOD / bins
+    edges = bin_s * np.arange(bins + 1)
+    response = np.rint(1e8 * np.diff(stats.norm.cdf(edges, 4e-9, sigma)))
+    shape = stats.exponnorm(75.8e-12 / (factor * sigma), 4e-9, factor * sigma)
+    decay = np.rint(1e8 * np.diff(shape.cdf(edges)))
+
+    def found(value: float, u: float = 0.0) -> DecayFit:
+        budget = (Contribution("calibration response_width", u, "B"),)
+        return fit_decay("", "test", decay, response, bin_s, Uncertain(value, budget))
+
+    fit = found(factor, 0.01)
+    # the bins' triangles and the interpolation change variances by 1e-3 of those of the response
+    assert fit.lifetime == pytest.approx(75.8e-12, abs=0.02e-12)
+    assert abs(fit_decay("", "test", decay, response, bin_s).lifetime - 75.8e-12) > 1e-12
+    (line,) = (c for c in fit.budget if c.source == "calibration response_width")
+    assert line.u < 0.0  # a wider response leaves less to the decay
+    up, down = (found(factor + d).lifetime for d in (0.01, -0.01))
+    assert line.u == pytest.approx(0.5 * (up - down), rel=0.02)
 
 
 def test_emg_histogram_is_periodic() -> None:

@@ -202,6 +202,22 @@ def test_noise_of_the_response_is_shared_by_all_decays(tmp_path: Path) -> None:
     assert overlap > 0.5 * norms[0] * norms[1]
 
 
+def test_a_response_wider_for_the_emission_is_one_line_of_all_budgets(tmp_path: Path) -> None:
+    """It is what the decays change by with another width, both detectors together."""
+    *runs, response = _scan(tmp_path, 5, X[[0, 1, 5]])
+
+    def found(value: float, u: float) -> list[Estimate]:
+        width = given("response_width", value, u)
+        return [d.lifetime for d in detuned_decays(runs, response, width).decays]
+
+    fits, up, down = found(1.1, 0.02), found(1.12, 0.0), found(1.08, 0.0)
+    for k in range(2):
+        (line,) = (c for c in fits[k].budget if "response_width" in c.source)
+        assert line.u < 0.0
+        # the weights of the detectors, which noise decides, change with the width, too
+        assert line.u == pytest.approx(0.5 * (up[k].value - down[k].value), rel=0.1)
+
+
 def test_runs_give_the_purcell_factor(tmp_path: Path) -> None:
     x = np.concatenate([X, [1.2, -2.3]])
     *runs, response = _scan(tmp_path, 3, x)

@@ -28,7 +28,10 @@ def _run(s: Session, settings: LifetimeSettings, progress: Progress) -> Result:
     recorded = runs.emission.file.name, runs.emission.duration_s
     correction = off_resonance.detuning_correction(s, first_relock, recorded)
     return analysis.lifetime.analyse(
-        runs.emission, runs.response, detuning_correction=correction.lifetime
+        runs.emission,
+        runs.response,
+        response_width=s.certificate("response_width"),
+        detuning_correction=correction.lifetime,
     )
 
 
@@ -41,6 +44,7 @@ MEASUREMENT = Measurement(
     needs=off_resonance.NEEDS,
     roles=("light_path", "pump_attenuator", "tagger", "cavity_fine"),
     certificates=off_resonance.CERTIFICATES,
+    optional_certificates=("response_width",),
     at_pi_pulse=True,
     dwell_s=lambda settings, _: protocols.lifetime.dwell_s(settings),
     relocks=lambda _settings, _limits: 2,

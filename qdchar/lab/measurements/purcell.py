@@ -29,6 +29,7 @@ def _run(s: Session, settings: PurcellSettings, progress: Progress) -> Result:
         detuned.u_voltage_V,
         detuned.runs,
         detuned.response,
+        response_width=s.certificate("response_width"),
         dark_count_rate=s.known("dark_count_rate"),
         detector_efficiency=efficiency_from_fibre(s, "the Purcell measurement"),
         vibration_m=s.certificate("cavity_vibration"),
@@ -54,7 +55,7 @@ MEASUREMENT = Measurement(
     needs=("dark_count_rate", "cavity_count_fwhm_voltage", "cavity_metres_per_volt"),
     roles=("light_path", "cavity_fine", "pump_attenuator", "tagger"),
     certificates=(*CERTIFICATES, "path_before", "cavity_vibration"),
-    optional_certificates=(*ASSUMED, "cavity_tuning"),
+    optional_certificates=(*ASSUMED, "response_width", "cavity_tuning"),
     # there the excitation hardly depends on what detuning does to the pump
     at_pi_pulse=True,
     calibration="on request",
