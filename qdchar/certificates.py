@@ -117,6 +117,15 @@ CERTIFICATES = (
         "phase piezo voltage that moves the interferometer by one fringe",
     ),
     Quantity(
+        "etalon_mode",
+        "1",
+        "κ_n/κ",
+        "etalon width for the narrow laser over that for the source",
+        "full width at half maximum of the etalon for the narrow laser's mode, "
+        "over that for the source's mode",
+        low=0.0,
+    ),
+    Quantity(
         "response_width",
         "1",
         "w_em/w_L",
@@ -204,6 +213,9 @@ ASSUMED: Mapping[str, Assumed] = {
     ),
     "light_path_repeatability": Assumed(
         0.02, 0.0, "fibre switches repeat within 0.01 to 0.05 dB by their data sheets"
+    ),
+    "etalon_mode": Assumed(
+        1.0, 0.015, "beams that are aligned alike see etalon widths within 1 to 2 %"
     ),
     "response_width": Assumed(
         1.0, 0.01, "the jitter of nanowires changes by 1 % from wavelength to wavelength"

@@ -496,7 +496,7 @@ _BUILT_IN = (
         "Hz",
         "kappa",
         "etalon width",
-        "full width at half maximum of the etalon's transmission",
+        "full width at half maximum of the etalon's transmission, for the source's mode",
         low=0.0,
     ),
     Quantity(
@@ -507,7 +507,7 @@ _BUILT_IN = (
         "1",
         "F_e",
         "etalon finesse",
-        "free spectral range over full width at half maximum of the etalon",
+        "free spectral range over the etalon's full width at half maximum for the source's mode",
         low=0.0,
     ),
     Quantity(

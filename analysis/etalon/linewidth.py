@@ -48,6 +48,7 @@ def analyse(
     lifetime: Estimate | None = None,
     detuning_correction: Estimate | None = None,
     kappa: Estimate | None = None,
+    mode: Estimate | None = None,
 ) -> Result:
     """Fit the source's and a narrow laser's transmission through the etalon together.
 
@@ -75,13 +76,18 @@ def analyse(
         cavity's resonance, see `qdchar.analysis.detuning`. The radiative width of the line is
         smaller by this amount and is corrected for it.
     kappa
-        Full width of the etalon at half maximum, where there is no narrow scan [Hz].
+        Full width of the etalon at half maximum for the source's light, where there is no narrow
+        scan [Hz].
+    mode
+        Width of the etalon for the narrow laser's light over that for the source's; None takes
+        them to be alike.
 
     Returns
     -------
     Result
         ``linewidth`` (full width of the Voigt line, etalon removed), ``linewidth_lorentz``,
-        ``linewidth_gauss``, ``etalon_fwhm``, ``etalon_fsr`` [Hz], ``etalon_finesse``,
+        ``linewidth_gauss``, ``etalon_fwhm`` (for the source's light), ``etalon_fsr`` [Hz],
+        ``etalon_finesse`` (of that width),
         ``etalon_peak_voltage`` [V]; where two lines are found ``line_splitting`` [Hz], with the
         widths of each line; with a lifetime ``fourier_linewidth`` [Hz] and
         ``linewidth_ratio``.
@@ -93,7 +99,8 @@ def analyse(
     RecordError
         If a scan is not against ``voltage_V``.
     UsageError
-        If neither or both of `narrow` and `kappa` are given, or a given value is impossible.
+        If neither or both of `narrow` and `kappa` are given, `mode` without `narrow`, or a given
+        value is impossible.
 
     Notes
     -----
@@ -102,6 +109,11 @@ def analyse(
     convolution of the Airy function with a Voigt line; widths are never subtracted. The etalon's
     width is fitted to both scans at once, so that the covariance includes its effect on the
     Lorentzian part.
+
+    Beams of different size or angle, or polarisation, do not see the same etalon: its finesse
+    falls with the spread of angles. The narrow laser's width is therefore that for the source times
+    `mode`, whose uncertainty is a constraint of the fit. A scan of the source alone cannot tell
+    the etalon's width from the line's.
 
     The background is constant light and laser light. The laser is far wider than the etalon, but
     its transmission varies a little with the order, as a cosine centred on the line; a leak of
@@ -124,6 +136,10 @@ def analyse(
             "etalon: the etalon's own width must come from a narrow-laser scan or be given "
             "(kappa), one of the two"
         )
+    if mode is not None and narrow is None:
+        raise UsageError("etalon: a mode is that of a narrow-laser scan; give both, or none")
+    if mode is not None and mode.value <= 0.0:
+        raise UsageError(f"etalon: widths in a ratio of {mode.value:.4g} are not possible")
     if kappa is not None and not 0.0 < kappa.u < 0.5 * kappa.value:
         raise UsageError(
             f"etalon: the etalon's width is given as {kappa.value:.4g} +- {kappa.u:.2g} Hz; its "
@@ -146,7 +162,8 @@ def analyse(
         def narrow_fano(mean: Array) -> Array:
             return fano_continuous(mean, laser, dwell, dead_time.value)
 
-        scans.append(EtalonData("narrow", narrow, laser, narrow_fano, dark_count_rate_Hz))
+        ratio = 1.0 if mode is None else mode.value
+        scans.append(EtalonData("narrow", narrow, laser, narrow_fano, dark_count_rate_Hz, ratio))
 
     axis = Axis.of([s.scan for s in scans])
     check_fringes(scans)
@@ -156,6 +173,9 @@ def analyse(
         # A dead time longer than assumed flattens the laser's peaks and so widens the etalon.
         constraints["dead_time_excess"] = Uncertain(0.0, propagate([(dead_time, 1.0)]))
         free["dead_time_excess"] = FitParameter(0.0, dead_time.u)
+    if mode is not None and mode.u > 0.0:
+        constraints["mode_excess"] = Uncertain(0.0, propagate([(mode, 1.0)]))
+        free["mode_excess"] = FitParameter(0.0, mode.u)
     if kappa is not None:
         relative = propagate([(kappa, 1.0 / fsr.value), (fsr, -kappa.value / fsr.value**2)])
         width = kappa.value / fsr.value

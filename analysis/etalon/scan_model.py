@@ -56,13 +56,17 @@ def line_places(v: Values) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class EtalonData:
-    """One of the two scans, ``"source"`` or ``"narrow"``, with its part of the model."""
+    """One of the two scans, ``"source"`` or ``"narrow"``, with its part of the model.
+
+    `width` is the etalon's width for this scan's light over that for the source's, as certified.
+    """
 
     name: str
     scan: Scan
     light: CorrectedCounts
     fano: Callable[[Array], Array]
     dark_count_rate_Hz: float
+    width: float = 1.0
 
     def rate(self, v: Values, axis: Axis, volts: Array) -> Array:
         """Return the expected rate without dead time [Hz]."""
@@ -78,7 +82,7 @@ class EtalonData:
                 shape = airy_voigt(order, v["etalon"], lorentz, gauss)
             pump = v["source_pump"] * (1.0 + np.cos(2.0 * np.pi * order)) / 2.0
         else:
-            shape = airy(order, v["etalon"])
+            shape = airy(order, v["etalon"] * (self.width + v.get("mode_excess", 0.0)))
             pump = np.zeros_like(order)
         flat = v[f"{self.name}_background"] + self.dark_count_rate_Hz
         rate = v[f"{self.name}_height"] * shape + pump + flat
@@ -158,7 +162,8 @@ def start_values(
     for s, found, rate, offset in zip(scans, peaks, rates, fit, strict=False):
         highest = max(p.height for p in found)
         low = max(float(np.quantile(rate, 0.05)) - s.dark_count_rate_Hz, 1e-3 * highest)
-        width[s.name] = float(np.median([p.fwhm for p in found])) * per_range / axis.half
+        seen_width = float(np.median([p.fwhm for p in found])) * per_range / axis.half
+        width[s.name] = seen_width / s.width
         free[f"{s.name}_order"] = FitParameter(float(offset), 0.01)
         free[f"{s.name}_height"] = FitParameter(highest, highest, low=0.0)
         # Not bounded at 0, so that the widths stay unbiased.

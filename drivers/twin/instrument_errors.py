@@ -172,6 +172,7 @@ def _of_imperfections(truth: Truth, errors: Mapping[str, float]) -> tuple[Calibr
         "interferometer_reflectance_2": second,
         "interferometer_reflectance_orthogonal": orthogonal,
         "response_width": truth.response_width,
+        "etalon_mode": truth.etalon_mode,
     }
     losses = {name: loss if sizes.path_loss > 0.0 else 0.0 for name, loss in LOSS_dB.items()}
     return (

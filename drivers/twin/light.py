@@ -185,7 +185,8 @@ class LightModel:
     def _narrow_share(self, time_s: float) -> float:
         t = self.truth.transmitter
         detuning_Hz = self._etalon_Hz(time_s) - self.errors.narrow_offset_Hz
-        return float(etalon_transmission(detuning_Hz, t.etalon_fsr_Hz, t.etalon_fwhm_Hz, 0.0, 0.0))
+        fwhm_Hz = self.truth.etalon_mode * t.etalon_fwhm_Hz
+        return float(etalon_transmission(detuning_Hz, t.etalon_fsr_Hz, fwhm_Hz, 0.0, 0.0))
 
     def _tabulate_passage(self, detuning_Hz: float) -> tuple[Array, Array]:
         """Tabulate the etalon's transmission of the dot's light against its decay rate [1/s]."""

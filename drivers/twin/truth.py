@@ -17,7 +17,13 @@ from scipy import constants
 
 from qdchar.errors import UsageError
 
-from .imperfections import ORTHOGONAL_SPLITTER, RESPONSE_WIDTH, SECOND_SPLITTER, Imperfections
+from .imperfections import (
+    ETALON_MODE,
+    ORTHOGONAL_SPLITTER,
+    RESPONSE_WIDTH,
+    SECOND_SPLITTER,
+    Imperfections,
+)
 from .optics import (
     brightest_area,
     etalon_transmission,
@@ -338,6 +344,11 @@ class Truth:
     def response_width(self) -> float:
         """Width of the detectors' response to the emission over that to the laser."""
         return RESPONSE_WIDTH if self.imperfections.response_width else 1.0
+
+    @property
+    def etalon_mode(self) -> float:
+        """Width of the etalon for the narrow laser's mode over that for the source's."""
+        return ETALON_MODE if self.imperfections.etalon_mode else 1.0
 
     def _visibility(self, dot_share: float, leak_share: float) -> float:
         """Missing share of coincidences in the interferometer's central peak, parallel arms."""

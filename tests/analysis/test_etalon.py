@@ -24,10 +24,10 @@ DEAD_S, DARK_HZ, BLIND = 30e-9, 43.0, 2
 LEAK, PUMP = 0.00812, 69e9
 
 
-def _periodic(nu: Array, width: float, gauss: float) -> Array:
+def _periodic(nu: Array, width: float, gauss: float, kappa: float = KAPPA) -> Array:
     """Share of a line that the etalon passes: the Fourier series of both, 400 terms."""
     k = np.arange(1, 400)
-    a = math.asinh(math.sin(math.pi * KAPPA / FSR / 2))
+    a = math.asinh(math.sin(math.pi * kappa / FSR / 2))
     sigma = gauss / FSR / math.sqrt(8 * math.log(2))
     terms = np.exp(-2 * a * k - math.pi * k * width / FSR - 2 * (math.pi * k * sigma) ** 2)
     return math.tanh(a) * (1 + 2 * np.cos(2 * math.pi * np.outer(nu, k)) @ terms)
@@ -51,6 +51,7 @@ def _scans(
     offset: float = 0.13,
     leak: float = LEAK,
     flicker: float = 0.0,
+    mode: float = 1.0,
 ) -> tuple[Scan, Scan]:
     volts = np.arange(0, 150, 0.7) if volts is None else volts
     nu = _order(volts, bend) - offset
@@ -58,7 +59,7 @@ def _scans(
     light = light * (1 + flicker * rng.standard_normal(len(volts)))
     p = brightness * light + DARK_HZ / 2 / CLOCK_HZ
     source = pulsed(rng, "voltage_V", volts, (0.96 * p, 1.04 * p), dwell_s, BLIND)
-    rate = 1.4e6 * _periodic(_order(volts, bend) + 0.05, 0, 0) + DARK_HZ
+    rate = 1.4e6 * _periodic(_order(volts, bend) + 0.05, 0, 0, mode * KAPPA) + DARK_HZ
     return continuous(rng, volts, rate, 0.02, DEAD_S), source
 
 
@@ -116,6 +117,24 @@ def test_a_dead_time_not_well_known_is_in_the_etalon_s_budget() -> None:
     assert by_dead_time == pytest.approx(width(longer).value - width(right).value, rel=0.05)
     assert aware.u == pytest.approx(math.hypot(width(right).u, by_dead_time), rel=0.02)
     assert abs(by_dead_time) > 0.5 * width(right).u
+
+
+@pytest.mark.parametrize("mode", [0.8, 1.25])
+def test_the_etalon_may_be_wider_for_the_narrow_laser(mode) -> None:
+    """All widths are those for the source; the budget's line is what another certificate finds."""
+    scans = _scans(np.random.default_rng(15), dwell_s=0.1, mode=mode)
+    names = ("etalon_fwhm", "linewidth_lorentz", "linewidth")
+    aware = _fit(scans, mode=given("etalon_mode", mode, 0.01))
+    for name, true in zip(names, (KAPPA, LORENTZ, LINE), strict=True):
+        assert abs(aware[name].value - true) < 4 * aware[name].u, name
+    assert aware["etalon_finesse"].value == pytest.approx(FSR / aware["etalon_fwhm"].value)
+    up, down = (_fit(scans, mode=given("etalon_mode", mode + d, 0.0)) for d in (0.01, -0.01))
+    for name in names:
+        by_mode = {c.source: c.u for c in aware[name].budget}["etalon_mode certificate"]
+        found = 0.5 * (up[name].value - down[name].value)
+        # the scan of the source knows a little of the etalon's width itself
+        assert by_mode == pytest.approx(found, rel=0.1), name
+        assert abs(by_mode) > aware[name].u_statistical, name
 
 
 def test_table_1_of_the_paper_comes_back() -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from qdchar.certificates import ASSUMED
+
 from .._options import PATH, as_json
 from ._options import clock_option, dark_option, dead_pulses_option, figure_option, given
 from ._print import show
@@ -14,6 +16,12 @@ from ._print import show
 @click.command()
 @click.argument("file", type=PATH)
 @click.option("--narrow", type=PATH, help="Scan of the narrow laser (CSV).")
+@click.option(
+    "--mode",
+    type=(float, float),
+    help="Etalon's width for the narrow laser over that for the source, and its u; otherwise "
+    f"{ASSUMED['etalon_mode'].value:g} {ASSUMED['etalon_mode'].u:g}.",
+)
 @click.option("--kappa", type=(float, float), help="Etalon's width and its u [Hz], instead.")
 @click.option(
     "--fsr", type=(float, float), required=True, help="Free spectral range and its u [Hz]."
@@ -29,6 +37,7 @@ from ._print import show
 def etalon(
     file: Path,
     narrow: Path | None,
+    mode: tuple[float, float] | None,
     kappa: tuple[float, float] | None,
     fsr: tuple[float, float],
     clock_Hz: float,
@@ -41,9 +50,12 @@ def etalon(
     """Linewidth from CSV scans with voltage_V, clicks_a, clicks_b, dwell_s."""
     from qdchar.analysis import etalon as analysis
 
+    if mode is None and narrow is not None:
+        mode = ASSUMED["etalon_mode"].value, ASSUMED["etalon_mode"].u
     result = analysis.analyse_file(
         file,
         narrow=narrow,
+        mode=None if mode is None else given("--mode", "etalon_mode", mode),
         kappa=None if kappa is None else given("--kappa", "etalon_fwhm", kappa),
         fsr=given("--fsr", "etalon_fsr", fsr),
         clock_rate_Hz=clock_Hz,

@@ -38,6 +38,7 @@ def _run(s: Session, settings: EtalonSettings, progress: Progress) -> Result:
         dark_count_rate_Hz=s.known("dark_count_rate").value,
         lifetime=s.known("lifetime"),
         detuning_correction=correction.lifetime,
+        mode=s.certificate("etalon_mode"),
     )
     parked = protocols.etalon.park(
         s.light_path,
@@ -75,6 +76,7 @@ MEASUREMENT = Measurement(
     needs=("lifetime", "dark_count_rate", "dead_time", *off_resonance.NEEDS),
     roles=("light_path", "etalon_piezo", "tagger", "cavity_fine"),
     certificates=("etalon_fsr", *off_resonance.CERTIFICATES),
+    optional_certificates=("etalon_mode",),
     at_pi_pulse=True,
     ranges={"etalon_piezo": protocols.etalon.sweep_range},
     dwell_s=lambda settings, limits: protocols.etalon.dwell_s(settings, limits("etalon_piezo")),
