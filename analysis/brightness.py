@@ -43,6 +43,7 @@ def analyse(
     name: str = "collection_efficiency",
     plane: str = "fibre",
     reception: Reception | None = None,
+    tagger_clock: Estimate | None = None,
 ) -> Result:
     """Find the mean photon number per pulse at a plane of the optical path.
 
@@ -62,6 +63,9 @@ def analyse(
     reception
         What lies between the plane and the clicks; nothing, and the certificate's polarisation and
         click rate, if not given.
+    tagger_clock
+        Error of the time tagger's clock by certificate; if not given, the clock rate is in units
+        of that clock.
 
     Returns
     -------
@@ -118,7 +122,7 @@ def analyse(
         ),
     )
     estimates = [
-        _clock_rate(pulsed),
+        _clock_rate(pulsed, tagger_clock),
         mean,
         counts.blinking_amplitude(pulsed.label),
         *(photon_numbers(mean, g2) if g2 is not None else ()),
@@ -257,9 +261,9 @@ def _telegraph(counts: LiveCounts, table: Table) -> float:
     return detected * (1.0 + c0 * _same_detector(n_a, n_b) / (n_a + n_b))
 
 
-def _clock_rate(pulsed: PulsedRun) -> Estimate:
+def _clock_rate(pulsed: PulsedRun, tagger_clock: Estimate | None) -> Estimate:
     clock = pulsed.clock
-    return Estimate(
+    counted = Estimate(
         name="clock_rate",
         value=clock.frequency_hz,
         method="regression on the clock channel; in units of the time tagger's own clock",
@@ -270,6 +274,16 @@ def _clock_rate(pulsed: PulsedRun) -> Estimate:
                 clock.frequency_hz * clock.u_period_ps / clock.period_ps,
             ),
         ),
+    )
+    if tagger_clock is None:
+        return counted
+    longer = 1.0 + tagger_clock.value
+    value = counted.value / longer
+    return replace(
+        counted,
+        value=value,
+        method="regression on the clock channel, less the error of the time tagger's clock",
+        budget=propagate([(counted, 1.0 / longer), (tagger_clock, -value / longer)]),
     )
 
 

@@ -29,6 +29,10 @@ ATTEMPTS = 20
 STEP_WITHOUT_READING_DB = 5.0
 """How far to open the attenuator in one step while the monitor reads only its noise [dB]."""
 
+STRONG = 30.0
+"""Reading over its noise from which on the response is looked at: what is left of the monitor's
+zero is of the size of the noise, and a tenth of such a reading at most."""
+
 RESPONSE = (0.7, 1.3)
 """Change of the reading over that of the attenuation, both in dB: scales that are off by some
 percent stay inside."""
@@ -208,14 +212,14 @@ def set_power(pump_attenuator: Attenuator, pump_power: PowerReader, power_W: flo
         readings = [pump_power.power_W() for _ in range(READINGS)]
         seen, noise = statistics.fmean(readings), statistics.stdev(readings)
         present_dB = pump_attenuator.attenuation()
-        significant = seen > 3.0 * noise
-        if earlier is not None and significant:
+        significant, strong = seen > 3.0 * noise, seen > STRONG * noise
+        if earlier is not None and strong:
             fault = response_fault(earlier[0], present_dB, earlier[1], seen, noise / seen)
             if fault:
                 raise InconclusiveError(f"pump power: {power_W:.4g} W was asked for; {fault}")
         if abs(seen / power_W - 1.0) <= TOLERANCE:
             return seen
-        earlier = (present_dB, seen) if significant else None
+        earlier = (present_dB, seen) if strong else None
         if significant:
             wanted_dB = present_dB + 10.0 * math.log10(seen / power_W)
         else:

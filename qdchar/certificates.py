@@ -149,6 +149,13 @@ CERTIFICATES = (
         "loss from the transmitter's output to the detectors, light path at `after`",
     ),
     Quantity(
+        "tagger_clock",
+        "1",
+        "c_T",
+        "clock error of the time tagger",
+        "true time over the time that the time tagger counts, less one",
+    ),
+    Quantity(
         "light_path_repeatability",
         "dB",
         "s_L",
@@ -211,6 +218,7 @@ ASSUMED: Mapping[str, Assumed] = {
     "power_meter_zero": Assumed(
         0.0, 2e-12, "a tenth of the zero of 20 pW that a picowatt sensor has"
     ),
+    "tagger_clock": Assumed(0.0, 5e-6, "crystal oscillators are specified within 10 ppm"),
     "light_path_repeatability": Assumed(
         0.02, 0.0, "fibre switches repeat within 0.01 to 0.05 dB by their data sheets"
     ),

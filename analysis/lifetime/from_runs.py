@@ -10,11 +10,12 @@ that is 2 % too short.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from qdchar.estimate import Contribution, Estimate, merge
+from qdchar.estimate import Contribution, Estimate, merge, propagate
 from qdchar.fit import Result
 from qdchar.raw_data import TagRun
 from qdchar.tags import open_tags
@@ -44,6 +45,7 @@ def analyse(
     *,
     response_width: Estimate | None = None,
     detuning_correction: Estimate | None = None,
+    tagger_clock: Estimate | None = None,
     plane: str = "fibre",
 ) -> Result:
     """Find the lifetime from a run with the emission and one with the excitation laser.
@@ -59,6 +61,8 @@ def analyse(
     detuning_correction
         Relative amount by which the measured lifetime is longer than the lifetime on resonance,
         because the cavity vibrates about its resonance: T1 = measured/(1 + detuning_correction).
+    tagger_clock
+        Error of the time tagger's clock by certificate, which lengthens all times alike.
     plane
         Point of the optical path at which the emission was recorded, for the report.
 
@@ -102,7 +106,12 @@ def analyse(
     recording.
     """
     return _of_pulses(
-        open_run(emission), open_run(response), response_width, detuning_correction, plane
+        open_run(emission),
+        open_run(response),
+        response_width,
+        detuning_correction,
+        plane,
+        tagger_clock,
     )
 
 
@@ -112,6 +121,7 @@ def _of_pulses(
     response_width: Estimate | None,
     detuning_correction: Estimate | None,
     plane: str,
+    tagger_clock: Estimate | None = None,
 ) -> Result:
     """Find the lifetime from two opened runs; arguments as in `analyse`."""
     emitted, laser = fold(pulsed), fold(pulsed_laser)
@@ -173,12 +183,24 @@ def _of_pulses(
         plane=plane,
         budget=merge(budget),
     )
+    if tagger_clock is not None:
+        lifetime, fwhm = (_true_time(e, tagger_clock) for e in (lifetime, fwhm))
     if detuning_correction is not None:
         lifetime = on_resonance(lifetime, detuning_correction)
     return Result(
         (lifetime, temporal_fwhm(lifetime), fwhm),
         tuple(d.fit for d in decays),
         tuple(problems),
+    )
+
+
+def _true_time(counted: Estimate, clock: Estimate) -> Estimate:
+    """Return a time in seconds instead of the time tagger's units."""
+    longer = 1.0 + clock.value
+    return replace(
+        counted,
+        value=longer * counted.value,
+        budget=propagate([(counted, longer), (clock, counted.value)]),
     )
 
 

@@ -74,6 +74,12 @@ class Imperfections:
     etalon_mode
         The etalon is 0.985 times as wide for the narrow laser's mode as for the source's, known to
         0.01 (beams aligned alike: 1 to 2 %). Certificate ``etalon_mode``.
+    tagger_clock
+        The time tagger's clock is off by 1e-6 (crystal oscillators: up to 1e-5). Certificate
+        ``tagger_clock``.
+    tagger_bins
+        The widths of the time tagger's bins differ by 5 % (differential nonlinearity of delay
+        lines). No certificate: pulses fall on all bins alike.
     """
 
     path_loss: float = 1.0
@@ -85,6 +91,8 @@ class Imperfections:
     meter_linearity: float = 1.0
     response_width: float = 1.0
     etalon_mode: float = 1.0
+    tagger_clock: float = 1.0
+    tagger_bins: float = 1.0
 
     @classmethod
     def none(cls) -> Self:

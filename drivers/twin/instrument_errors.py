@@ -24,6 +24,7 @@ from .imperfections import (
 )
 from .polarisation import AXES
 from .power_meter import GAIN_POWER_W, LINEARITY, ZERO_LEFT_W, PowerMeter
+from .tagger import CLOCK, Tagger
 from .truth import Truth
 
 
@@ -47,6 +48,8 @@ class InstrumentErrors:
         Reading of the power meter over the true power: the inverse of ``power_meter_gain``.
     meter
         What else the power meter has of errors.
+    tagger
+        Errors of the time tagger.
     attenuator_gain
         Decibels that the attenuator attenuates, per decibel set.
     delay_a_ps, delay_b_ps
@@ -69,6 +72,7 @@ class InstrumentErrors:
 
     meter_response: float
     meter: PowerMeter
+    tagger: Tagger
     attenuator_gain: float
     delay_a_ps: float
     delay_b_ps: float
@@ -114,6 +118,7 @@ class InstrumentErrors:
         return cls(
             meter_response=1.0 + 0.005 * rng.standard_normal(),
             meter=PowerMeter.from_seed(truth.imperfections, _child(imperfections_seed, 1)),
+            tagger=Tagger.from_seed(truth.imperfections, _child(imperfections_seed, 2)),
             attenuator_gain=1.0 + 0.025 * rng.standard_normal(),
             delay_a_ps=rng.uniform(3000.0, 5000.0),
             delay_b_ps=rng.uniform(5500.0, 7500.0),
@@ -186,6 +191,7 @@ def _of_imperfections(truth: Truth, errors: Mapping[str, float]) -> tuple[Calibr
         Calibration("power_meter_gain_power", GAIN_POWER_W, 0.0, "W"),
         Calibration("power_meter_linearity", 0.0, LINEARITY, "1"),
         Calibration("power_meter_zero", 0.0, ZERO_LEFT_W, "W"),
+        Calibration("tagger_clock", 0.0, CLOCK, "1"),
     )
 
 

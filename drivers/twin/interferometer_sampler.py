@@ -222,7 +222,7 @@ def sample_interferometer(
                     carry.rng[0] += GAMMA
                     jitter = hardware.jitter_ps * normal(random_bits(carry.rng[0]))
                     t = click + hardware.delay_ps[d] + jitter
-                    n = insert(ticks, channels, n, t / hardware.step_ps, d + 1)
+                    n = insert(ticks, channels, n, t / hardware.step_ps, d + 1, hardware.edges)
     end_ps = first_ps + segment_end[-1] * hardware.period_ps
     n = add_unpulsed(end_ps, first_ps, steady, hardware, carry, ticks, channels, n)
     return add_held_back(end_ps, hardware, carry, ticks, channels, n)

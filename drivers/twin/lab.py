@@ -292,7 +292,8 @@ class Lab:
     def _sampler(self, duration_s: float) -> TagSampler:
         return TagSampler(
             self._hardware(),
-            self.truth.source.clock_Hz,
+            # what the tagger counts of longer times than periods is longer by its clock's error
+            self.truth.source.clock_Hz * (1.0 + self.errors.tagger.clock),
             self._now_ps,
             round(duration_s * 1e12),
             int(self._tags.integers(2**63)),
@@ -385,6 +386,7 @@ class Lab:
             divider=d.sync_divider,
             switch_off=(1.0 - s.on_fraction) * period_s / s.blinking_time_s if blinks else 0.0,
             switch_on=s.on_fraction * period_s / s.blinking_time_s if blinks else 0.0,
+            edges=self.errors.tagger.edges,
         )
 
     def _segments(self, pulses_left: int) -> Segments:

@@ -81,7 +81,7 @@ def sample_pulses(
     off, switch = carry.off[0], carry.switch[0]
     period_ps, dead_ps, jitter_ps = hardware.period_ps, hardware.dead_ps, hardware.jitter_ps
     delay_a_ps, delay_b_ps = hardware.delay_ps
-    per_step = 1.0 / hardware.step_ps
+    per_step, edges = 1.0 / hardware.step_ps, hardware.edges
     late_a, late_b = carry.late_ps
     last_a, last_b = carry.last_ps
     unpulsed_ps = carry.next_ps.min()
@@ -157,7 +157,7 @@ def sample_pulses(
                     if click - last_a >= dead_ps:
                         last_a = click
                         t = click + delay_a_ps + jitter_ps * normal(bits)
-                        n = insert(ticks, channels, n, t * per_step, 1)
+                        n = insert(ticks, channels, n, t * per_step, 1, edges)
                 kind = case & 3
                 if kind != 0:
                     rng += GAMMA
@@ -170,7 +170,7 @@ def sample_pulses(
                     if click - last_b >= dead_ps:
                         last_b = click
                         t = click + delay_b_ps + jitter_ps * normal(bits)
-                        n = insert(ticks, channels, n, t * per_step, 2)
+                        n = insert(ticks, channels, n, t * per_step, 2, edges)
             i = min(i, limit)
     carry.rng[0], carry.off[0], carry.switch[0] = rng, off, switch
     carry.late_ps[0], carry.late_ps[1] = late_a, late_b

@@ -163,7 +163,7 @@ class TagSampler:
         n = light.sample(
             np.array(self._steady),
             first_ps,
-            self._hardware,
+            self._hardware._replace(edges=np.roll(self._hardware.edges, -ticks)),
             self._carry,
             out_ticks,
             out_channels,

@@ -26,10 +26,23 @@ FAR = 1e15
 
 @inlined
 def insert(
-    ticks: NDArray[np.int64], channels: NDArray[np.uint8], n: int, time: float, channel: int
+    ticks: NDArray[np.int64],
+    channels: NDArray[np.uint8],
+    n: int,
+    time: float,
+    channel: int,
+    edges: Array,
 ) -> int:
-    """Insert a tag in order of time, searching from the end; returns the number of tags."""
+    """Insert a tag in order of time, searching from the end; returns the number of tags.
+
+    The time is in steps of the tagger, `edges` as in `Hardware`.
+    """
     tick = np.int64(math.floor(time))
+    part, size = time - tick, len(edges)
+    if part < edges[tick % size]:
+        tick -= 1
+    elif part >= 1.0 + edges[(tick + 1) % size]:
+        tick += 1
     j = n
     while j > 0 and ticks[j - 1] > tick:
         ticks[j] = ticks[j - 1]
@@ -53,6 +66,9 @@ class Hardware(NamedTuple):
     switch_off: float
     """Probability per pulse that the dot stops emitting; `switch_on`: that it starts again."""
     switch_on: float
+    edges: Array
+    """By how much the lower edge of each bin of the tagger lies above its place [bins], from the
+    first pulse on, repeating."""
 
 
 class Carry(NamedTuple):
@@ -108,7 +124,7 @@ def add_held_back(
                 carry.rng[0] += GAMMA
                 jitter = hardware.jitter_ps * normal(random_bits(carry.rng[0]))
                 t = click + hardware.delay_ps[d] + jitter
-                n = insert(ticks, channels, n, t / hardware.step_ps, d + 1)
+                n = insert(ticks, channels, n, t / hardware.step_ps, d + 1, hardware.edges)
     return n
 
 
@@ -135,7 +151,7 @@ def add_unpulsed(
         bits = random_bits(carry.rng[0])
         if d < 0:
             t = now_ps + hardware.sync_jitter_ps * normal(bits)
-            n = insert(ticks, channels, n, t / hardware.step_ps, 0)
+            n = insert(ticks, channels, n, t / hardware.step_ps, 0, hardware.edges)
             carry.sync[0] += hardware.divider
             following[0] = first_ps + carry.sync[0] * hardware.period_ps
             continue
@@ -144,7 +160,7 @@ def add_unpulsed(
         if click_ps - carry.last_ps[d] >= hardware.dead_ps:
             carry.last_ps[d] = click_ps
             t = click_ps + hardware.delay_ps[d] + hardware.jitter_ps * normal(bits)
-            n = insert(ticks, channels, n, t / hardware.step_ps, d + 1)
+            n = insert(ticks, channels, n, t / hardware.step_ps, d + 1, hardware.edges)
         carry.rng[0] += GAMMA
         following[d + 1] -= math.log(uniform(random_bits(carry.rng[0]))) / steady[d]
     return n

@@ -204,6 +204,22 @@ def test_clock_rate_is_that_of_the_sync(tmp_path: Path) -> None:
     assert clock.u / clock.value < 1e-9
 
 
+def test_a_tagger_whose_seconds_are_long_counts_too_many_pulses(tmp_path: Path) -> None:
+    """True times are 2 % longer than counted, so true rates 2 % lower."""
+    run = record(tmp_path, "run", np.random.default_rng(10), 200_000, SOURCE)
+    plain = brightness.analyse(run, detector_efficiency=ETA)["clock_rate"]
+
+    def rate(error: float) -> Estimate:
+        return brightness.analyse(
+            run, detector_efficiency=ETA, tagger_clock=given("tagger_clock", error, 3e-4)
+        )["clock_rate"]
+
+    assert rate(0.02).value == pytest.approx(plain.value / 1.02, rel=1e-9)
+    slope = (rate(0.021).value - rate(0.019).value) / 0.002
+    line = next(c.u for c in rate(0.02).budget if "tagger_clock" in c.source)
+    assert line == pytest.approx(slope * 3e-4, rel=1e-5)
+
+
 def test_photon_numbers_are_those_of_the_paper() -> None:
     # the source of Table 1: 0.2932, 0.7016, 0.00520, and corr(p1, p2) = +0.86
     n, g2 = given("collection_efficiency", 0.712, 0.018), given("g2_zero_source", 0.0205, 0.0006)

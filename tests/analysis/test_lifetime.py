@@ -306,6 +306,16 @@ def test_known_excess_is_taken_off(tmp_path: Path) -> None:
     assert taken.value == pytest.approx(plain.value / 1.02)
     (line,) = [c.u for c in taken.budget if c.source == "cavity vibration"]
     assert line == pytest.approx(-0.01 * taken.value / 1.02)
+    # a time tagger whose seconds are 3 % longer than true ones
+    clock = Estimate(
+        name="tagger_clock", value=0.03, method="", budget=(Contribution("clock", 0.004, "B"),)
+    )
+    longer = lifetime.analyse(decay, response, detuning_correction=excess, tagger_clock=clock)
+    for name in ("lifetime", "response_fwhm"):
+        counted = taken if name == "lifetime" else lifetime.analyse(decay, response)[name]
+        assert longer[name].value == pytest.approx(1.03 * counted.value)
+        (line,) = [c.u for c in longer[name].budget if c.source == "clock"]
+        assert line == pytest.approx(0.004 * counted.value)
 
 
 def test_response_width(tmp_path: Path) -> None:

@@ -345,6 +345,15 @@ def test_a_power_meter_whose_zero_is_off_is_named() -> None:
     assert bench.dB == 60.0
 
 
+def test_what_is_left_of_the_zero_is_no_light_that_does_not_follow() -> None:
+    """4 pW with a noise of 1 pW, behind the upper limit of an attenuator that lets 1 pW through."""
+    noise = np.random.default_rng(3)
+    bench = Bench(
+        is_open=True, dB=60.0, reads=lambda power_W: power_W + 1e-12 * noise.normal(4.0, 1.0)
+    )
+    assert pump.set_power(bench, bench, 1e-9) == pytest.approx(1e-9, rel=0.003)
+
+
 def test_a_stuck_attenuator_is_named() -> None:
     bench = Bench(is_open=True, dB=13.0, reads=lambda _: 1e-6 * 10**-1.3)
     with pytest.raises(InconclusiveError, match="is the attenuator stuck"):

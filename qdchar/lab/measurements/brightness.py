@@ -26,6 +26,7 @@ def _run(s: Session, settings: BrightnessSettings, progress: Progress) -> Result
         detector_efficiency=s.certificate("detector_efficiency"),
         dark_count_rate=s.known("dark_count_rate"),
         reception=reception(s, "before"),
+        tagger_clock=s.certificate("tagger_clock"),
     )
     unusual = clock_problem(result["clock_rate"].value, s.station.file.nominal_clock_Hz)
     result = replace(result, problems=(*result.problems, *unusual))
@@ -44,7 +45,7 @@ MEASUREMENT = Measurement(
     needs=("dark_count_rate", "cavity_resonance_voltage"),
     roles=("light_path", "tagger", "cavity_fine"),
     certificates=(*CERTIFICATES, "path_before"),
-    optional_certificates=(*ASSUMED, "collection_part_"),
+    optional_certificates=(*ASSUMED, "tagger_clock", "collection_part_"),
     at_pi_pulse=True,
     dwell_s=lambda settings, _: protocols.brightness.dwell_s(settings),
     relocks=lambda _settings, _limits: 1,

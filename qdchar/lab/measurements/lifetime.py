@@ -32,6 +32,7 @@ def _run(s: Session, settings: LifetimeSettings, progress: Progress) -> Result:
         runs.response,
         response_width=s.certificate("response_width"),
         detuning_correction=correction.lifetime,
+        tagger_clock=s.certificate("tagger_clock"),
     )
 
 
@@ -44,7 +45,7 @@ MEASUREMENT = Measurement(
     needs=off_resonance.NEEDS,
     roles=("light_path", "pump_attenuator", "tagger", "cavity_fine"),
     certificates=off_resonance.CERTIFICATES,
-    optional_certificates=("response_width",),
+    optional_certificates=("response_width", "tagger_clock"),
     at_pi_pulse=True,
     dwell_s=lambda settings, _: protocols.lifetime.dwell_s(settings),
     relocks=lambda _settings, _limits: 2,
