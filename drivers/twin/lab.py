@@ -289,11 +289,15 @@ class Lab:
         """Time in the lab, since its start [s]."""
         return self._now_ps * 1e-12
 
+    @property
+    def _counted_clock_Hz(self) -> float:
+        """Pulse rate by the tagger's clock; of shorter times its error does not matter."""
+        return self.truth.source.clock_Hz * (1.0 + self.errors.tagger.clock)
+
     def _sampler(self, duration_s: float) -> TagSampler:
         return TagSampler(
             self._hardware(),
-            # what the tagger counts of longer times than periods is longer by its clock's error
-            self.truth.source.clock_Hz * (1.0 + self.errors.tagger.clock),
+            self._counted_clock_Hz,
             self._now_ps,
             round(duration_s * 1e12),
             int(self._tags.integers(2**63)),
@@ -377,7 +381,7 @@ class Lab:
         pulse_s = self.truth.laser.pulse_fwhm_s / np.sqrt(8.0 * np.log(2.0))
         width = 1.0 if self._settings.path == "laser" else self.truth.response_width
         return Hardware(
-            period_ps=1e12 * period_s,
+            period_ps=1e12 / self._counted_clock_Hz,
             dead_ps=1e12 * d.dead_time_s,
             jitter_ps=1e12 * width * float(np.hypot(d.jitter_s, pulse_s)),
             sync_jitter_ps=1e12 * d.sync_jitter_s,

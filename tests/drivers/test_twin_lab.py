@@ -13,6 +13,7 @@ from qdchar.drivers.twin.detectors import clicks_per_pulse, draw_counts, mean_de
 from qdchar.drivers.twin.instrument_errors import InstrumentErrors
 from qdchar.drivers.twin.lab import Lab
 from qdchar.drivers.twin.light import PATHS
+from qdchar.drivers.twin.tagger import Tagger
 from qdchar.drivers.twin.truth import Truth
 from qdchar.roles import ORTHOGONAL
 
@@ -184,6 +185,17 @@ def test_power_meter_is_off_by_its_certificate_and_noisy() -> None:
     assert readings.mean() == pytest.approx(10e-9 * lab.errors.meter_response, rel=0.001)
     lab.set_shutter(False)
     assert abs(lab.power_reading_W()) < 1e-11
+
+
+def test_a_tagger_whose_clock_is_slow_counts_short_times() -> None:
+    """Each of its seconds lasts 1.001 s, in which there are more pulses."""
+    lab, error = lab_at_pi(), 1e-3
+    lab.errors = dataclasses.replace(lab.errors, tagger=Tagger(error, np.zeros(1)))
+    times = np.concatenate([b.times_ps[b.channels == 0] for b in lab.stream(0.02)])
+    per_tag = float(np.diff(times).mean()) / lab.sync_divider
+    assert per_tag == pytest.approx(1e12 / 76.13e6 / (1.0 + error), rel=1e-8)
+    # no jumps where pieces of the stream meet
+    assert np.ptp(np.diff(times)) < 200
 
 
 def test_certificates_err_as_they_say() -> None:
