@@ -117,6 +117,14 @@ CERTIFICATES = (
         "phase piezo voltage that moves the interferometer by one fringe",
     ),
     Quantity(
+        "plate_retardance",
+        "rad",
+        "δ_λ/2",
+        "retardance of the analyser's wave plates",
+        "retardance of the analyser's quarter- and half-wave plate less the nominal one, "
+        "independent of each other",
+    ),
+    Quantity(
         "etalon_mode",
         "1",
         "κ_n/κ",
@@ -221,6 +229,9 @@ ASSUMED: Mapping[str, Assumed] = {
     "tagger_clock": Assumed(0.0, 5e-6, "crystal oscillators are specified within 10 ppm"),
     "light_path_repeatability": Assumed(
         0.02, 0.0, "fibre switches repeat within 0.01 to 0.05 dB by their data sheets"
+    ),
+    "plate_retardance": Assumed(
+        0.0, 0.021, "wave plates are within 1/300 of a wave by their data sheets"
     ),
     "etalon_mode": Assumed(
         1.0, 0.015, "beams that are aligned alike see etalon widths within 1 to 2 %"

@@ -28,6 +28,7 @@ RESPONSE_WIDTH = 1.01
 """Width of the detectors' response to the emission over that to the laser."""
 ETALON_MODE = 0.985
 """Width of the etalon for the narrow laser's mode over that for the source's."""
+PLATES_U_RAD = 0.02
 CERTIFIED: Mapping[str, tuple[str, float]] = {
     "interferometer_reflectance_2": ("splitters", 0.002),
     "interferometer_reflectance_orthogonal": ("splitters", 0.002),
@@ -80,6 +81,9 @@ class Imperfections:
     tagger_bins
         The widths of the time tagger's bins differ by 5 % (differential nonlinearity of delay
         lines). No certificate: pulses fall on all bins alike.
+    plate_retardance
+        The analyser's wave plates have another retardance, within 0.02 rad (1/300 of a wave).
+        Certificate ``plate_retardance``.
     """
 
     path_loss: float = 1.0
@@ -93,6 +97,7 @@ class Imperfections:
     etalon_mode: float = 1.0
     tagger_clock: float = 1.0
     tagger_bins: float = 1.0
+    plate_retardance: float = 1.0
 
     @classmethod
     def none(cls) -> Self:
@@ -125,6 +130,8 @@ class Deviations:
         Highest less lowest efficiency over polarisations, over the mean.
     linearity_s
         Relative change of the efficiency of A and B per click rate.
+    plates_rad
+        Retardance of the analyser's quarter- and half-wave plate, less the nominal one [rad].
     certified
         Errors of certificates whose true value is the truth's, by their names.
     """
@@ -134,6 +141,7 @@ class Deviations:
     dependence: float
     linearity_s: float
     switching_dB: float
+    plates_rad: tuple[float, float]
     certified: Mapping[str, float]
 
     @classmethod
@@ -148,6 +156,9 @@ class Deviations:
             name: (math.acos(rng.uniform(-1.0, 1.0)), math.acos(rng.uniform(-1.0, 1.0)))
             for name in ("before", "after", "laser", "narrow")
         }
+        plates = (
+            sizes.plate_retardance * PLATES_U_RAD * _child(seed, 2).standard_normal(2)
+        ).tolist()
         errors = map(float, _child(seed, 1).standard_normal(len(CERTIFIED)))
         return cls(
             loss_dB=loss_dB if sizes.path_loss > 0.0 else {},
@@ -155,6 +166,7 @@ class Deviations:
             dependence=sizes.detector_polarisation * POLARISATION,
             linearity_s=sizes.detector_linearity * LINEARITY_s * float(rng.standard_normal()),
             switching_dB=sizes.switching * REPEATABILITY_dB,
+            plates_rad=(plates[0], plates[1]),
             certified={
                 name: getattr(sizes, of) * u * error
                 for (name, (of, u)), error in zip(CERTIFIED.items(), errors, strict=True)

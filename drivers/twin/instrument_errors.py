@@ -14,6 +14,7 @@ import numpy as np
 
 from .imperfections import (
     CERTIFIED,
+    PLATES_U_RAD,
     POLARISATION,
     CERTIFIED_RATE_Hz,
     Deviations,
@@ -186,6 +187,7 @@ def _of_imperfections(truth: Truth, errors: Mapping[str, float]) -> tuple[Calibr
         Calibration("light_path_repeatability", REPEATABILITY_dB, 0.0, "dB"),
         Calibration("detector_polarisation", POLARISATION, 0.0, "1"),
         Calibration("detector_linearity", 0.0, LINEARITY_s, "s"),
+        Calibration("plate_retardance", 0.0, PLATES_U_RAD, "rad"),
         Calibration("detector_efficiency_rate", CERTIFIED_RATE_Hz, 0.0, "Hz"),
         *(Calibration(n, true + errors[n], CERTIFIED[n][1], "1") for n, true in certified.items()),
         Calibration("power_meter_gain_power", GAIN_POWER_W, 0.0, "W"),

@@ -211,4 +211,4 @@ class LightModel:
         state = depolarised(sent(voltages_V, t.half_wave_V), self.errors.misalignment)
         quarter_deg = self.settings.plates_deg["quarter"] - a.quarter_zero_deg
         half_deg = self.settings.plates_deg["half"] - a.half_zero_deg
-        return passed(state, analysed(quarter_deg, half_deg))
+        return passed(state, analysed(quarter_deg, half_deg, self.errors.deviations.plates_rad))

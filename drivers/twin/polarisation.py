@@ -53,21 +53,31 @@ def depolarised(state: Array, misalignment: Mapping[str, float]) -> Array:
     return np.asarray((1.0 - 2.0 * wrong) * state)
 
 
-def analysed(quarter_deg: float, half_deg: float) -> Array:
+def analysed(
+    quarter_deg: float, half_deg: float, excess_rad: tuple[float, float] = (0.0, 0.0)
+) -> Array:
     """State that leaves by the beam splitter's H output, shape (3,).
 
     Parameters
     ----------
     quarter_deg, half_deg
         Fast axes of the plates against H; light meets the quarter-wave plate first.
+    excess_rad
+        Retardance of the two plates less a quarter and half of a wave [rad].
     """
     # backwards: what the half-wave plate makes H, then what the quarter-wave plate makes that
-    four = 4.0 * np.radians(half_deg)
-    state = np.array([np.cos(four), np.sin(four), 0.0])
-    two = 2.0 * np.radians(quarter_deg)
+    state = _turned(np.array(AXES["H"]), half_deg, np.pi + excess_rad[1])
+    return _turned(state, quarter_deg, 0.5 * np.pi + excess_rad[0])
+
+
+def _turned(state: Array, plate_deg: float, retardance_rad: float) -> Array:
+    """Turn a state about a plate's fast axis."""
+    two = 2.0 * np.radians(plate_deg)
     axis = np.array([np.cos(two), np.sin(two), 0.0])
     along = (state @ axis) * axis
-    return np.asarray(along + np.cross(axis, state))
+    sideways = np.cross(axis, state)
+    turned = np.cos(retardance_rad) * (state - along) + np.sin(retardance_rad) * sideways
+    return np.asarray(along + turned)
 
 
 def passed(state: Array, analyser: Array) -> float:

@@ -116,14 +116,19 @@ def test_values_of_the_station_file_are_checked(key, value, says):
         WavePlateAnalyser("tcp://127.0.0.1:1", **{"zeros_deg": [0.0, 0.0], key: value})
 
 
-def jones_to_first_output(state: str, quarter_deg: float, half_deg: float) -> float:
+def jones_to_first_output(
+    state: str,
+    quarter_deg: float,
+    half_deg: float,
+    retardances: tuple[float, float] = (np.pi / 2, np.pi),
+) -> float:
     """Power at the beam splitter's H output by Jones calculus, first principles."""
     fields = {
         "H": [1, 0], "V": [0, 1], "D": [1, 1], "A": [1, -1], "R": [1, 1j], "L": [1, -1j],
     }  # fmt: skip
     field = np.array(fields[state], dtype=complex)
     field /= np.linalg.norm(field)
-    for degrees, retardance in ((quarter_deg, np.pi / 2), (half_deg, np.pi)):
+    for degrees, retardance in zip((quarter_deg, half_deg), retardances, strict=True):
         c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
         turn = np.array([[c, s], [-s, c]])
         field = turn.T @ np.diag([1.0, np.exp(-1j * retardance)]) @ turn @ field
@@ -137,6 +142,16 @@ def test_the_plates_do_what_jones_calculus_says() -> None:
         for state, vector in AXES.items():
             assert passed(np.array(vector), axis) == pytest.approx(
                 jones_to_first_output(state, quarter, half), abs=1e-12
+            )
+
+
+def test_plates_of_another_retardance_do_what_jones_calculus_says() -> None:
+    for quarter, half in [*ANGLES_DEG.values(), (17.0, 118.0)]:
+        axis = analysed(quarter, half, (0.3, -0.7))
+        for state, vector in AXES.items():
+            assert passed(np.array(vector), axis) == pytest.approx(
+                jones_to_first_output(state, quarter, half, (np.pi / 2 + 0.3, np.pi - 0.7)),
+                abs=1e-12,
             )
 
 

@@ -25,7 +25,10 @@ def _run(s: Session, settings: MisalignmentSettings, progress: Progress) -> Resu
     )
     s.light.add_polarisation(runs)
     return analysis.misalignment.analyse(
-        runs, dark_count_rate=s.known("dark_count_rate"), linearity=linearity(s)
+        runs,
+        dark_count_rate=s.known("dark_count_rate"),
+        linearity=linearity(s),
+        plate_retardance=s.certificate("plate_retardance"),
     )
 
 
@@ -40,7 +43,7 @@ MEASUREMENT = Measurement(
     provides=("misalignment", "misalignment_worst"),
     needs=("dark_count_rate", "cavity_resonance_voltage"),
     roles=("light_path", "modulator", "analyser", "tagger", "cavity_fine"),
-    optional_certificates=("detector_linearity",),
+    optional_certificates=("detector_linearity", "plate_retardance"),
     at_pi_pulse=True,
     calibration="if possible",
     take_over_hours=24.0,
