@@ -86,11 +86,11 @@ def analyse(
         reach = _PART_OF_ORDER * calibration["cavity_fsr_voltage"].value
         near = np.abs(scan.x - highest.centre) < reach
         part = replace(scan, x=scan.x[near], clicks=scan.clicks[near], dwell_s=scan.dwell_s[near])
-    solution, noise, curve = _resonance(part, highest, clock_rate_Hz, dead_pulses)
+    solution, noise, significance, curve = _resonance(part, highest, clock_rate_Hz, dead_pulses)
     fits.append(solution.fit("Lorentz + background", "chi2", (curve,)))
     v = solution.as_dict()
     problems = [
-        *significance_problem(_LABEL, solution, "height"),
+        *significance_problem(_LABEL, significance),
         *correlated_problem(_LABEL, solution.residuals, noise),
     ]
     if not part.x.min() + v["fwhm"] / 2 < v["centre"] < part.x.max() - v["fwhm"] / 2:
@@ -213,8 +213,8 @@ def _peaks(scan: Scan, clock_rate_Hz: float, dead_pulses: float) -> list[Peak]:
 
 def _resonance(
     scan: Scan, peak: Peak, clock_rate_Hz: float, dead_pulses: float
-) -> tuple[FitResult, float, Curve]:
-    """Fit one peak; return the fit, the excess noise and the curve."""
+) -> tuple[FitResult, float, float, Curve]:
+    """Fit one peak; return the fit, the excess noise, the peak's significance and the curve."""
     light = corrected_counts(scan, clock_rate_Hz, dead_pulses)
     pulses, volts = scan.dwell_s * clock_rate_Hz, scan.x
     floor = max(float(np.quantile(light.counts / pulses, 0.05)), 1e-12)
@@ -240,6 +240,12 @@ def _resonance(
         _LABEL, free, lambda v, held: deviance_residuals(light.counts, expected(v), held), weights
     )
     v = solution.as_dict()
+    # Against what the scan would be without a peak: a peak that blinks is no less a peak.
+    flat = {**v, "height": 0.0, "background": float(light.counts.sum() / pulses.sum())}
+    held = weights(flat, noise)
+    without, with_peak = (
+        float(np.sum(deviance_residuals(light.counts, expected(x), held) ** 2)) for x in (flat, v)
+    )
     fine = np.linspace(volts.min(), volts.max(), 1000)
     curve = Curve(
         title="Cavity resonance",
@@ -253,7 +259,7 @@ def _resonance(
         x_line=fine,
         y_line=clock_rate_Hz * per_pulse(v, fine),
     )
-    return solution, noise, curve
+    return solution, noise, math.sqrt(max(without - with_peak, 0.0)), curve
 
 
 def _orders(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from qdchar.errors import LockLostError
@@ -88,8 +89,8 @@ def lock_to_peak(
 
     Near the peak of a Lorentzian resonance ``1/rate`` is quadratic in the voltage. Three points
     therefore give the distance to the peak exactly, and the width need not be known [1]_. The
-    distance is averaged over `repeats` readouts, and over more where the readouts scatter by more
-    than the tolerance. The piezo is corrected by each mean distance. The loop ends when the mean
+    rates are averaged over `repeats` readouts, and over more where these scatter by more than the
+    tolerance. The piezo is corrected by each distance found. The loop ends when the mean
     distance is within the tolerance; that last distance is corrected too.
 
     Parameters
@@ -126,20 +127,17 @@ def lock_to_peak(
     centre = axis.voltage()
     first: tuple[float, float] | None = None
     for _ in range(attempts):
-        offsets, rates, excess, noise = [], [], 0.0, 0.0
-        for _ in range(repeats):
-            clicks, offset, rate = _read_offset(axis, tagger, log, centre, dither_V, dwell_s)
-            offsets.append(offset)
-            rates.append(rate)
-            excess += 2.0 * clicks[1] - clicks[0] - clicks[2]
-            noise += 4.0 * clicks[1] + clicks[0] + clicks[2]
-        mean = sum(offsets) / repeats
-        scatter = math.sqrt(sum((o - mean) ** 2 for o in offsets) / (repeats - 1) / repeats)
+        readouts = [
+            _read_points(axis, tagger, log, centre, dither_V, dwell_s) for _ in range(repeats)
+        ]
+        mean, scatter = _offset(readouts, dither_V)
         if first is None:
             first = mean, scatter
         centre += max(-dither_V, min(dither_V, mean))
         axis.check(centre - 3.0 * dither_V, centre + dither_V)
+        rates = [readout.rates_Hz[1] for readout in readouts]
         if abs(mean) <= tolerance_V:
+            excess, noise = _brighter_middle(readouts)
             if excess < PEAK_SIGNIFICANCE * math.sqrt(noise):
                 raise LockLostError(
                     f"peak lock: no peak near {centre:.3f} V: the middle is brighter than its "
@@ -174,17 +172,24 @@ def _of_blinking(rates_Hz: list[float], dwell_s: float) -> str:
     )
 
 
-def _read_offset(
+@dataclass(frozen=True)
+class _Readout:
+    """Clicks and rates at the three points, from the lowest voltage to the highest."""
+
+    clicks: tuple[int, int, int]
+    rates_Hz: tuple[float, float, float]
+
+
+def _read_points(
     axis: VoltageAxis,
     tagger: TimeTagger,
     log: ScanWriter,
     centre_V: float,
     dither_V: float,
     dwell_s: float,
-) -> tuple[tuple[int, int, int], float, float]:
-    """Return the clicks at the three points, the peak's distance [V], and the middle's rate."""
+) -> _Readout:
     axis.set_voltage(centre_V - 3.0 * dither_V)
-    inverse, clicks = [], []
+    clicks, rates_Hz = [], []
     for k in (-1, 0, 1):
         voltage = centre_V + k * dither_V
         axis.set_voltage(voltage)
@@ -196,12 +201,39 @@ def _read_offset(
                 "that the pump shutter is open, that the light path is not blocked, and that no "
                 "detector has latched"
             )
-        inverse.append(1.0 / total_rate(counts))
         clicks.append(sum(counts.clicks))
-    seen = clicks[0], clicks[1], clicks[2]
-    below, middle, above = inverse
+        rates_Hz.append(total_rate(counts))
+    return _Readout((clicks[0], clicks[1], clicks[2]), (rates_Hz[0], rates_Hz[1], rates_Hz[2]))
+
+
+def _offset(readouts: Sequence[_Readout], dither_V: float) -> tuple[float, float]:
+    """Return the peak's distance from the middle point, and its standard uncertainty [V].
+
+    Of the mean rates: where the light scatters, the mean of single readouts' distances has long
+    tails, because each is a ratio. The uncertainty is the jackknife's, over the readouts.
+    """
+    n = len(readouts)
+    sums = [sum(rates) for rates in zip(*(r.rates_Hz for r in readouts), strict=True)]
+    without = [
+        _distance([total - own for total, own in zip(sums, r.rates_Hz, strict=True)], dither_V)
+        for r in readouts
+    ]
+    centre = statistics.fmean(without)
+    u = math.sqrt((n - 1) / n * sum((offset - centre) ** 2 for offset in without))
+    return _distance(sums, dither_V), u
+
+
+def _distance(rates: Sequence[float], dither_V: float) -> float:
+    """Return the peak's distance from the middle of three points `dither_V` apart [V]."""
+    below, middle, above = (1.0 / rate for rate in rates)
     curvature = below - 2.0 * middle + above
     if curvature <= 0:
         # the three points are on one flank of the peak: go to the brighter side
-        return seen, math.copysign(dither_V, below - above), 1.0 / middle
-    return seen, 0.5 * dither_V * (below - above) / curvature, 1.0 / middle
+        return math.copysign(dither_V, below - above)
+    return 0.5 * dither_V * (below - above) / curvature
+
+
+def _brighter_middle(readouts: Sequence[_Readout]) -> tuple[float, float]:
+    """Return by how many clicks the middle is brighter than both sides, and the variance."""
+    low, middle, high = (float(sum(c)) for c in zip(*(r.clicks for r in readouts), strict=True))
+    return 2.0 * middle - low - high, 4.0 * middle + low + high

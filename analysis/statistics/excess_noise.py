@@ -103,22 +103,22 @@ def fit_with_excess_noise(
     return with_noise(outer), math.exp(outer)
 
 
-def significance_problem(label: str, solution: FitResult, height: str) -> tuple[str, ...]:
+def significance_problem(label: str, significance: float) -> tuple[str, ...]:
     """Report a fitted signal that is not significant.
 
     Parameters
     ----------
     label
         Name of the fit.
-    solution
-        The fit.
-    height
-        Name of the parameter that is zero without a signal.
+    significance
+        Square root of what the signal takes off the minimum, with the weights of points without a
+        signal. Excess noise is relative: where there is no light, it is none. Relative to the
+        uncertainty of its own height, a signal that blinks would be less significant the brighter
+        it is.
     """
-    if solution[height] > _MIN_SIGNIFICANCE * solution.u(height):
+    if significance > _MIN_SIGNIFICANCE:
         return ()
     return (
-        f"{label}: the signal is {solution[height] / solution.u(height):.1f} standard "
-        f"uncertainties high; noise alone can reach {_MIN_SIGNIFICANCE:g}. Is there light? "
-        "Count longer",
+        f"{label}: the signal is {significance:.1f} standard uncertainties high; noise alone can "
+        f"reach {_MIN_SIGNIFICANCE:g}. Is there light? Count longer",
     )
