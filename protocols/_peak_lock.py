@@ -25,6 +25,11 @@ MAX_REPEATS = 48
 PEAK_SIGNIFICANCE = 5.0
 """Standard deviations of counting by which the middle of a lock must be brighter than its sides."""
 
+_PATIENCE = 5
+"""Corrections after which the peak is taken to creep away while it is looked for: readouts of light
+that scatters take so long. Half of each distance that is then still found is added to all further
+corrections, which brings a steady creep to zero."""
+
 UNSTEADY = 5.0
 """Scatter of the light at the middle point, in standard deviations of counting, that is remarked
 on."""
@@ -126,14 +131,17 @@ def lock_to_peak(
     """
     centre = axis.voltage()
     first: tuple[float, float] | None = None
-    for _ in range(attempts):
+    creep_V = 0.0
+    for attempt in range(attempts):
         readouts = [
             _read_points(axis, tagger, log, centre, dither_V, dwell_s) for _ in range(repeats)
         ]
         mean, scatter = _offset(readouts, dither_V)
         if first is None:
             first = mean, scatter
-        centre += max(-dither_V, min(dither_V, mean))
+        if attempt >= _PATIENCE:
+            creep_V += 0.5 * max(-dither_V, min(dither_V, mean))
+        centre += max(-dither_V, min(dither_V, mean)) + creep_V
         axis.check(centre - 3.0 * dither_V, centre + dither_V)
         rates = [readout.rates_Hz[1] for readout in readouts]
         if abs(mean) <= tolerance_V:

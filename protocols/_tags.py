@@ -11,8 +11,9 @@ from qdchar.raw_data import About, Progress, TagRun, silent
 from qdchar.roles import TagBlock, TimeTagger
 from qdchar.tags.formats.photon_hdf5_writer import TagWriter
 
-_SLICES = 10
-"""Slices of time in which the clicks of a recording are counted, to see whether they change."""
+_SLICES, _SHORTEST_s = 400, 50e-6
+"""Slices of time in which the clicks of a recording are counted, to see whether they change: short
+enough to tell light that is off for a millisecond from light that is fainter."""
 
 
 def record(
@@ -73,15 +74,16 @@ class _Slices:
 
     def __init__(self, channels: tuple[int, int], duration_s: float) -> None:
         self._channels = channels
-        self._length_ps = 1e12 * duration_s / _SLICES
-        self.clicks = np.zeros((_SLICES, 2), dtype=np.int64)
-        self.slice_s = np.full(_SLICES, duration_s / _SLICES)
+        self._n = max(1, min(_SLICES, int(duration_s / _SHORTEST_s)))
+        self._length_ps = 1e12 * duration_s / self._n
+        self.clicks = np.zeros((self._n, 2), dtype=np.int64)
+        self.slice_s = np.full(self._n, duration_s / self._n)
 
     def add(self, block: TagBlock) -> None:
         for column, channel in enumerate(self._channels):
             times = block.times_ps[block.channels == channel]
-            at = np.minimum((times / self._length_ps).astype(np.int64), _SLICES - 1)
-            self.clicks[:, column] += np.bincount(at, minlength=_SLICES)
+            at = np.minimum((times / self._length_ps).astype(np.int64), self._n - 1)
+            self.clicks[:, column] += np.bincount(at, minlength=self._n)
 
 
 def run_about(protocol: str, path: str, tagger: TimeTagger, duration_s: float) -> About:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qdchar.analysis.models.rabi_rotation import excitation
 from qdchar.estimate import Estimate, Uncertain, propagate
@@ -20,6 +21,10 @@ from qdchar.protocols import LockResult
 from qdchar.protocols.last_look import LastLook, Level, level_fault
 from qdchar.raw_data import TagRun
 from qdchar.roles import Counts
+
+_STRETCHES = 10
+"""Stretches of a recording whose light is compared."""
+_ON_QUANTILE = 0.9
 
 SIGNIFICANT = 5.0
 """Standard deviations of counting that a difference must exceed: of some hundred comparisons in a
@@ -464,7 +469,8 @@ class LightLog:
                 f"{name}: detector A has {100 * share:.0f} % of the clicks: does one detector "
                 "have less efficiency, or is a fibre loose?"
             )
-        yield from _changes_within(run, share, self.flicker(float(run.slice_s.mean())))
+        stretch_s = float(_in_stretches(run).slice_s.mean())
+        yield from _changes_within(run, share, self.flicker(stretch_s))
         first = self._runs.get(run.about.path)
         if first is not None:
             theirs = float(first.clicks[:, 0].sum() / first.clicks.sum())
@@ -507,6 +513,7 @@ def clock_problem(rate_Hz: float, nominal_Hz: float) -> tuple[str, ...]:
 
 def _changes_within(run: TagRun, share: float, flicker: float) -> Iterator[str]:
     """Look for slices of a recording whose light or whose split differs from the rest."""
+    fine, run = run, _in_stretches(run)
     per_slice = run.clicks.sum(axis=1)
     lit = per_slice > 0
     if not lit.all():
@@ -529,7 +536,8 @@ def _changes_within(run: TagRun, share: float, flicker: float) -> Iterator[str]:
     # slow blinking makes every slice differ, a change of the light makes a few stand out
     seen = 1.4826 * float(np.median(np.abs(rates - middle)))
     usual = SIGNIFICANT * max(seen, flicker * middle)
-    if (np.abs(rates - middle) > np.maximum(max(LIGHT_CHANGE * middle, usual), u)).any():
+    changed = np.abs(rates - middle) > np.maximum(max(LIGHT_CHANGE * middle, usual), u)
+    if _where_on(fine, changed).any():
         yield (
             f"{run.file.name}: the light changes within the recording, from "
             f"{1e-6 * rates.min():.3g} to {1e-6 * rates.max():.3g} Mcps: does the source blink or "
@@ -537,8 +545,49 @@ def _changes_within(run: TagRun, share: float, flicker: float) -> Iterator[str]:
         )
 
 
+def _in_stretches(run: TagRun) -> TagRun:
+    """Put the slices of a recording together to ten stretches of time, or fewer if it has fewer."""
+    n = len(run.slice_s)
+    ends = np.linspace(0, n, min(n, _STRETCHES), endpoint=False).astype(np.int64)
+    return replace(
+        run,
+        clicks=np.add.reduceat(run.clicks, ends, axis=0),
+        slice_s=np.add.reduceat(run.slice_s, ends),
+    )
+
+
+def _where_on(run: TagRun, changed: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which stretches differ from the others in their light while it is on.
+
+    Parameters
+    ----------
+    run
+        In slices that are short against the times at which a source that blinks slowly is off.
+    changed
+        By stretch, whether its mean light differs from the others'.
+
+    Notes
+    -----
+    Light is off at times in stretches whose slices scatter by far more than counting. What it is
+    when it is on is the 90 % quantile of the slices. Such a stretch is judged by that alone.
+    """
+    slices = np.array_split(run.clicks.sum(axis=1) / run.slice_s, len(changed))
+    on = np.array([np.quantile(part, _ON_QUANTILE) for part in slices])
+    usual = float(np.median(on))
+    if usual == 0.0:
+        return changed
+    counting = 1.0 / math.sqrt(max(float(run.clicks.sum()) / len(run.slice_s), 1.0))
+    off_at_times = np.array([part.std() for part in slices]) / usual > SIGNIFICANT * counting
+    if not off_at_times.any():
+        return changed
+    seen = 1.4826 * float(np.median(np.abs(on - usual))) / usual
+    differs = np.abs(on / usual - 1.0) > max(LIGHT_CHANGE, SIGNIFICANT * max(seen, counting))
+    return np.where(off_at_times, differs, changed | differs)
+
+
 def _flicker_s(run: TagRun) -> float:
     """Relative variance of the light beyond counting, times the counting time [s]."""
+    run = _in_stretches(run)
     per_slice = run.clicks.sum(axis=1)
     rates = per_slice / run.slice_s
     excess = float(rates.var(ddof=1)) / float(rates.mean()) ** 2 - 1.0 / float(per_slice.mean())
@@ -550,7 +599,8 @@ def _rate(run: TagRun) -> float:
 
 
 def _u_rate(run: TagRun) -> float:
-    """Relative standard uncertainty of the mean light, from the scatter of slices of time."""
+    """Relative standard uncertainty of the mean light, from the scatter of stretches of time."""
+    run = _in_stretches(run)
     rates = run.clicks.sum(axis=1) / run.slice_s
     scatter = float(rates.std(ddof=1)) / math.sqrt(len(rates)) / float(rates.mean())
     return max(scatter, 1.0 / math.sqrt(float(run.clicks.sum())))

@@ -16,13 +16,13 @@ from qdchar.raw_data import About, TagRun
 from qdchar.roles import Counts
 
 RATE_HZ = np.array([5.2e6, 5.9e6])  # unlike detectors: 47:53
-SLICES, DURATION_S = 10, 0.2
+SLICES, DURATION_S = 400, 0.2
 
 
 def recording(
     name: str, factor: float | np.ndarray = 1.0, *, path: str = "before", seed: int = 1
 ) -> TagRun:
-    """Poisson clicks of both detectors; `factor` is a number, or has shape (10, 2)."""
+    """Poisson clicks of both detectors; `factor` is a number, or has shape (400, 2)."""
     mean = RATE_HZ * np.ones((SLICES, 2)) * factor * DURATION_S / SLICES
     return TagRun(
         about=About("hbt", path=path),
@@ -35,6 +35,11 @@ def recording(
         clicks=np.random.default_rng(seed).poisson(mean),
         slice_s=np.full(SLICES, DURATION_S / SLICES),
     )
+
+
+def stretches(light: np.ndarray) -> np.ndarray:
+    """Light of ten stretches of time in the slices of a recording."""
+    return np.repeat(light, SLICES // 10, axis=0)
 
 
 def lock(factor: float = 1.0) -> LockResult:
@@ -59,9 +64,9 @@ def test_a_healthy_lab_is_not_doubted() -> None:
         (0.8, "time tags hold -20"),
         (0.95, "time tags hold -5"),
         (np.array([0.5, 1.0]), "detector A has 31 %"),
-        (np.repeat([[1.0, 1.0], [0.0, 1.0]], 5, axis=0), "share of the clicks changes within"),
-        (np.repeat([[1.0], [0.0]], (9, 1), axis=0), "no clicks in 1 of 10"),
-        (np.repeat([[1.0], [0.7]], (7, 3), axis=0), "light changes within the recording"),
+        (np.repeat([[1.0, 1.0], [0.0, 1.0]], 200, axis=0), "share of the clicks changes within"),
+        (np.repeat([[1.0], [0.0]], (360, 40), axis=0), "no clicks in 1 of 10"),
+        (np.repeat([[1.0], [0.7]], (280, 120), axis=0), "light changes within the recording"),
     ],
 )
 def test_a_recording_that_differs_is_doubted(factor: float | np.ndarray, words: str) -> None:
@@ -71,6 +76,32 @@ def test_a_recording_that_differs_is_doubted(factor: float | np.ndarray, words: 
     assert not log.take_doubts()
     log.add_run(recording("later", factor, seed=2))
     assert any(words in doubt for doubt in log.doubts), log.doubts
+
+
+def off_at_times(rng: np.random.Generator) -> np.ndarray:
+    """On for 11 ms and off for 0.8 ms on average, in slices of 0.1 ms, shape (400, 1)."""
+    light, shining = np.zeros(40_000), True
+    at = 0.0
+    while at < len(light):
+        stay = rng.exponential(11_000.0 if shining else 800.0)
+        light[int(at) : int(at + stay) + 1] = float(shining)
+        at, shining = at + stay, not shining
+    return light.reshape(400, 100).mean(axis=1)[:, None]
+
+
+@pytest.mark.parametrize("fainter", [1.0, 0.7])
+def test_light_that_is_off_at_times_is_no_light_that_changes(fainter: float) -> None:
+    """Four off-times in 40 ms: some stretches have one, and are 20 % fainter on average."""
+    change = np.repeat([[1.0], [fainter]], (280, 120), axis=0)
+    said = []
+    for seed in range(20):
+        run = recording("x", off_at_times(np.random.default_rng(seed)) * change, seed=seed)
+        mean = RATE_HZ * off_at_times(np.random.default_rng(seed)) * change * 1e-4
+        clicks = np.random.default_rng(seed).poisson(mean)
+        log = LightLog()
+        log.add_run(replace(run, clicks=clicks, duration_s=0.04, slice_s=np.full(400, 1e-4)))
+        said.append(any("light changes within" in doubt for doubt in log.doubts))
+    assert sum(said) <= 1 if fainter == 1.0 else sum(said) >= 18
 
 
 def test_a_detector_that_changes_between_recordings_is_doubted() -> None:
@@ -273,8 +304,8 @@ def test_blinking_that_earlier_recordings_showed_is_no_change_of_the_light() -> 
     """Telegraph noise leaves 10 % from slice to slice of 20 ms, hence 8 % in 30 ms of a lock."""
     rng, steady, blinking = np.random.default_rng(21), LightLog(), LightLog()
     for k in range(6):
-        steady.add_run(recording(f"s{k}", rng.normal(1.0, 1e-3, (SLICES, 1)), seed=k))
-        blinking.add_run(recording(f"b{k}", rng.normal(1.0, 0.1, (SLICES, 1)), seed=k))
+        steady.add_run(recording(f"s{k}", stretches(rng.normal(1.0, 1e-3, (10, 1))), seed=k))
+        blinking.add_run(recording(f"b{k}", stretches(rng.normal(1.0, 0.1, (10, 1))), seed=k))
     assert steady.doubts == blinking.doubts == []
     assert blinking.flicker(0.03) == pytest.approx(0.1 * np.sqrt(0.02 / 0.03), rel=0.3)
     assert steady.flicker(0.03) < 0.002

@@ -184,10 +184,10 @@ def test_recordings_are_made_on_their_light_path_for_their_time(tmp_path: Path) 
         ("after", 0.7),
     ]
     assert (run.about.path, run.duration_s) == ("after", 0.7)
-    # a click of A at the beginning, one of B just after the middle of ten slices
-    assert np.argwhere(run.clicks).tolist() == [[0, 0], [5, 1]]
+    # a click of A at the beginning, one of B just after the middle of 400 slices
+    assert np.argwhere(run.clicks).tolist() == [[0, 0], [200, 1]]
     assert run.clicks.sum() == 2
-    assert run.slice_s == pytest.approx(np.full(10, 0.07))
+    assert run.slice_s == pytest.approx(np.full(400, 0.00175))
 
 
 def test_the_transmitter_is_recorded_between_two_recordings_before_it(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ class Bench:
         self.centre_V, self.width_V, self.drift_V = centre_V, width_V, drift_V
         self.backlash_V, self._set, self._at, self.light = 0.02, 0.0, 0.0, 1.0
         self.visited: list[float] = []
+        self.flicker = 0.0
         self._rng = np.random.default_rng(11)
 
     def set_voltage(self, voltage_V: float) -> None:
@@ -45,6 +46,7 @@ class Bench:
     def count(self, dwell_s: float) -> Counts:
         self.centre_V += self.drift_V
         mean = self.light * 1e7 * dwell_s / (1 + (2 * self.off_V() / self.width_V) ** 2)
+        mean *= max(1.0 + self.flicker * self._rng.standard_normal(), 0.0)
         a, b = self._rng.poisson(mean / 2, size=2)
         return Counts((int(a), int(b)), dwell_s)
 
@@ -66,6 +68,18 @@ def _lock(bench: Bench, start_V: float, tmp_path: Path, tolerance_V: float = 0.0
     approach(bench, start_V, 2.0)
     with ScanWriter(tmp_path / "lock.csv", "voltage_V", About("cavity")) as log:
         return lock_to_peak(bench, bench, log, dither_V=0.02, dwell_s=0.02, tolerance_V=tolerance_V)
+
+
+def test_light_that_blinks_is_locked_while_the_piezo_creeps(tmp_path: Path) -> None:
+    """17 % from count to count; the peak creeps by 30 uV a count, 4 mV in 48 readouts."""
+    for seed in range(10):
+        bench = Bench(31.0, drift_V=30e-6)
+        bench.flicker, bench._rng = 0.17, np.random.default_rng(seed)
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        lock = _lock(bench, 31.0, folder, tolerance_V=0.0016)
+        assert abs(bench.off_V()) < 0.006
+        assert lock.u_voltage_V < 0.004
 
 
 @pytest.mark.parametrize("start_off_V", [-0.05, -0.02, 0.0, 0.03, 0.06])
