@@ -22,6 +22,9 @@ from qdchar.protocols.last_look import LastLook, Level, level_fault
 from qdchar.raw_data import TagRun
 from qdchar.roles import Counts
 
+FLICKER, _FLICKER_OVER_u = 0.01, 3.0
+"""Scatter of the light that matters, and over what a recording itself shows of it."""
+
 _STRETCHES = 10
 """Stretches of a recording whose light is compared."""
 _ON_QUANTILE = 0.9
@@ -553,6 +556,33 @@ def _in_stretches(run: TagRun) -> TagRun:
         run,
         clicks=np.add.reduceat(run.clicks, ends, axis=0),
         slice_s=np.add.reduceat(run.slice_s, ends),
+    )
+
+
+def slow_blinking_problem(run: TagRun, u_relative: float, flicker: float) -> tuple[str, ...]:
+    """Doubt a recording that is too short for the source's blinking.
+
+    Parameters
+    ----------
+    run
+        The recording.
+    u_relative
+        Statistical uncertainty of its mean light, from the recording alone.
+    flicker
+        Relative standard deviation of the mean light of recordings as long as this one, from the
+        scatter within all recordings so far.
+
+    Notes
+    -----
+    With a few times at which the source is off, or by chance none, a recording does not show by
+    how much the next one would differ.
+    """
+    if flicker <= max(FLICKER, _FLICKER_OVER_u * u_relative):
+        return ()
+    return (
+        f"{run.file.name}: over {run.duration_s:g} s the light scatters by {100 * flicker:.2g} %, "
+        f"as other recordings show, but by {100 * u_relative:.2g} % in this one: the source "
+        "blinks too slowly for so short a recording; lengthen it in the recipe",
     )
 
 

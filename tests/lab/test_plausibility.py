@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from qdchar.estimate import Contribution, Estimate
-from qdchar.lab.plausibility import LightLog, clock_problem
+from qdchar.lab.plausibility import LightLog, clock_problem, slow_blinking_problem
 from qdchar.protocols import LockResult
 from qdchar.protocols.last_look import LastLook, Level
 from qdchar.raw_data import About, TagRun
@@ -102,6 +102,25 @@ def test_light_that_is_off_at_times_is_no_light_that_changes(fainter: float) -> 
         log.add_run(replace(run, clicks=clicks, duration_s=0.04, slice_s=np.full(400, 1e-4)))
         said.append(any("light changes within" in doubt for doubt in log.doubts))
     assert sum(said) <= 1 if fainter == 1.0 else sum(said) >= 18
+
+
+@pytest.mark.parametrize(("u_relative", "named"), [(0.004, True), (0.03, False)])
+def test_a_recording_too_short_for_slow_blinking_is_said(u_relative: float, named: bool) -> None:
+    """Off for 0.8 ms every 11.8 ms: 2 b tau = 1.1e-4 s, 5 % in 40 ms, whatever one of them has."""
+    log = LightLog()
+    runs = []
+    for seed in range(20):
+        mean = RATE_HZ * off_at_times(np.random.default_rng(seed)) * 1e-4
+        clicks = np.random.default_rng(seed).poisson(mean)
+        short = recording("x", seed=seed)
+        runs.append(replace(short, clicks=clicks, duration_s=0.04, slice_s=np.full(400, 1e-4)))
+        log.add_run(runs[-1])
+    b, tau_s = 0.8 / 11.0, 1.0 / (1 / 11e-3 + 1 / 0.8e-3)
+    flicker = log.flicker(0.04)
+    assert flicker == pytest.approx(np.sqrt(2 * b * tau_s / 0.04), rel=0.3)
+    problems = slow_blinking_problem(runs[0], u_relative, flicker)
+    assert bool(problems) is named
+    assert all("blinks too slowly" in text for text in problems)
 
 
 def test_a_detector_that_changes_between_recordings_is_doubted() -> None:

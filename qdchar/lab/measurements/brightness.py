@@ -10,7 +10,7 @@ from qdchar.protocols.brightness import BrightnessSettings
 from qdchar.raw_data import Progress
 
 from ..measurement import Measurement
-from ..plausibility import clock_problem
+from ..plausibility import clock_problem, slow_blinking_problem
 from ..session import Session
 from .loss_chain import with_chain
 from .reception import ASSUMED, CERTIFICATES, reception
@@ -29,6 +29,9 @@ def _run(s: Session, settings: BrightnessSettings, progress: Progress) -> Result
         tagger_clock=s.certificate("tagger_clock"),
     )
     unusual = clock_problem(result["clock_rate"].value, s.station.file.nominal_clock_Hz)
+    n = result["collection_efficiency"]
+    flicker = s.light.flicker(run.duration_s)
+    unusual += slow_blinking_problem(run, n.u_statistical / n.value, flicker)
     result = replace(result, problems=(*result.problems, *unusual))
     beta = s.maybe("beta_factor")
     return with_chain(
