@@ -18,6 +18,8 @@ from . import brightness
 from .detection.reception import Reception
 from .detuning import on_resonance
 
+_LIKELY = 0.01
+"""Probability of the scatter of alternations below which more of it is expected than the budget."""
 _MIN_P_VALUE = 1e-4
 """Probability of the scatter of alternations below which it is a problem."""
 
@@ -68,7 +70,8 @@ def analyse(
 
     Where each of several runs after the transmitter stands between two before it, their ratios are
     compared. Switching that repeats worse than certified and a line that jumps make them scatter
-    by more than the budget of one ratio says: below a probability of 1e-4 that is a problem.
+    by more than the budget of one ratio says. Below a probability of 1 % the standard deviation of
+    the mean that the excess makes is a line of the budget, below 1e-4 it is a problem, too.
     """
     if not before or not after:
         raise InconclusiveError(
@@ -103,6 +106,9 @@ def analyse(
     source = f"drift between runs, {label}"
     u_drift = n_out / n_in * drift / n_in / math.sqrt(12.0)
 
+    scatter_u, scatter_problems = _scatter(entering, leaving)
+    scattered = (Contribution(f"scatter of alternations, {label}", scatter_u),) if scatter_u else ()
+
     efficiency = Estimate(
         name="transmitter_efficiency",
         value=n_out / n_in,
@@ -117,6 +123,7 @@ def analyse(
                 + [(e, 1.0 / n_in / len(leaving)) for e in leaving]
             ),
             Contribution(source, u_drift),
+            *scattered,
         ),
     )
     mean = Estimate(
@@ -124,10 +131,13 @@ def analyse(
         value=n_out,
         method=leaving[0].method,
         plane=leaving[0].plane,
-        budget=propagate([(e, 1.0 / len(leaving)) for e in leaving]),
+        budget=(
+            *propagate([(e, 1.0 / len(leaving)) for e in leaving]),
+            *(c.times(n_in) for c in scattered),
+        ),
     )
     problems = tuple(p for r in (*results_in, *results_out) for p in r.problems)
-    problems += _scatter_problems(entering, leaving)
+    problems += scatter_problems
     fits = tuple(fit for r in (*results_in, *results_out) for fit in r.fits)
     estimates = (efficiency, mean)
     if detuning_correction is not None:
@@ -145,11 +155,16 @@ def _drift(runs: Sequence[Estimate]) -> float:
     return math.sqrt(max((last.value - first.value) ** 2 - noise, 0.0))
 
 
-def _scatter_problems(entering: Sequence[Estimate], leaving: Sequence[Estimate]) -> tuple[str, ...]:
-    """Compare the ratios of several alternations with what their budgets say of their scatter."""
+def _scatter(
+    entering: Sequence[Estimate], leaving: Sequence[Estimate]
+) -> tuple[float, tuple[str, ...]]:
+    """Compare the ratios of several alternations with what their budgets say of their scatter.
+
+    Returns the standard uncertainty of the mean ratio from what is beyond, and problems.
+    """
     n = len(leaving)
     if n < 2 or len(entering) != n + 1:
-        return ()
+        return 0.0, ()
     about = [0.5 * (a.value + b.value) for a, b in pairwise(entering)]
     ratios = [
         Uncertain(
@@ -170,12 +185,15 @@ def _scatter_problems(entering: Sequence[Estimate], leaving: Sequence[Estimate])
     ]
     change = np.array([step.value for step in steps])
     chi2 = float(change @ np.linalg.solve(covariance(steps), change))
-    if stats.chi2.sf(chi2, n - 1) >= _MIN_P_VALUE:
-        return ()
-    spread = float(np.std([r.value for r in ratios], ddof=1)) / float(
-        np.mean([r.value for r in ratios])
-    )
-    return (
+    p_value = stats.chi2.sf(chi2, n - 1)
+    if p_value >= _LIKELY:
+        return 0.0, ()
+    deviation = float(np.std([r.value for r in ratios], ddof=1))
+    u = deviation * math.sqrt((1.0 - (n - 1) / chi2) / n)
+    if p_value >= _MIN_P_VALUE:
+        return u, ()
+    spread = deviation / float(np.mean([r.value for r in ratios]))
+    return u, (
         f"the throughput scatters by {100.0 * spread:.2g} % from one alternation to the next "
         f"(chi2 {chi2:.0f} for {n - 1} degrees of freedom): does the light path repeat worse than "
         "light_path_repeatability says, does the emission line jump, or does the etalon drift?",

@@ -84,6 +84,10 @@ class Imperfections:
     plate_retardance
         The analyser's wave plates have another retardance, within 0.02 rad (1/300 of a wave).
         Certificate ``plate_retardance``.
+    spectral_jumps
+        The line jumps by 0.2 of its wandering every 3 s, and again every 30 ms (charges that are
+        trapped near a dot: 0.1 to 0.5 GHz every few seconds). No certificate: the scatter of the
+        alternations before and after the transmitter shows it.
     """
 
     path_loss: float = 1.0
@@ -98,6 +102,7 @@ class Imperfections:
     tagger_clock: float = 1.0
     tagger_bins: float = 1.0
     plate_retardance: float = 1.0
+    spectral_jumps: float = 1.0
 
     @classmethod
     def none(cls) -> Self:
@@ -134,6 +139,8 @@ class Deviations:
         Retardance of the analyser's quarter- and half-wave plate, less the nominal one [rad].
     certified
         Errors of certificates whose true value is the truth's, by their names.
+    jumps_seed
+        Of the places of the dot's line.
     """
 
     loss_dB: Mapping[str, float]
@@ -143,6 +150,7 @@ class Deviations:
     switching_dB: float
     plates_rad: tuple[float, float]
     certified: Mapping[str, float]
+    jumps_seed: np.random.SeedSequence
 
     @classmethod
     def from_seed(cls, sizes: Imperfections, seed: np.random.SeedSequence | int) -> Self:
@@ -156,9 +164,7 @@ class Deviations:
             name: (math.acos(rng.uniform(-1.0, 1.0)), math.acos(rng.uniform(-1.0, 1.0)))
             for name in ("before", "after", "laser", "narrow")
         }
-        plates = (
-            sizes.plate_retardance * PLATES_U_RAD * _child(seed, 2).standard_normal(2)
-        ).tolist()
+        plates_rad = sizes.plate_retardance * PLATES_U_RAD * _child(seed, 2).standard_normal(2)
         errors = map(float, _child(seed, 1).standard_normal(len(CERTIFIED)))
         return cls(
             loss_dB=loss_dB if sizes.path_loss > 0.0 else {},
@@ -166,11 +172,12 @@ class Deviations:
             dependence=sizes.detector_polarisation * POLARISATION,
             linearity_s=sizes.detector_linearity * LINEARITY_s * float(rng.standard_normal()),
             switching_dB=sizes.switching * REPEATABILITY_dB,
-            plates_rad=(plates[0], plates[1]),
+            plates_rad=(float(plates_rad[0]), float(plates_rad[1])),
             certified={
                 name: getattr(sizes, of) * u * error
                 for (name, (of, u)), error in zip(CERTIFIED.items(), errors, strict=True)
             },
+            jumps_seed=_child_seed(seed, 3),
         )
 
     def transmission(self, path: str, switched_dB: float) -> float:
@@ -188,6 +195,9 @@ class Deviations:
 
 def _child(seed: np.random.SeedSequence | int, key: int) -> np.random.Generator:
     """Random numbers of one group, which leave those of the others as they were."""
+    return np.random.default_rng(_child_seed(seed, key))
+
+
+def _child_seed(seed: np.random.SeedSequence | int, key: int) -> np.random.SeedSequence:
     own = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
-    key_of_child = (*own.spawn_key, key)
-    return np.random.default_rng(np.random.SeedSequence(own.entropy, spawn_key=key_of_child))
+    return np.random.SeedSequence(own.entropy, spawn_key=(*own.spawn_key, key))

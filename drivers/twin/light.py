@@ -20,6 +20,7 @@ from .instrument_errors import InstrumentErrors
 from .optics import etalon_transmission, excitation, purcell_factor, reexcitation
 from .piezo import Piezo, virgin_effective_V
 from .polarisation import analysed, depolarised, passed, sent
+from .spectral_jumps import SpectralJumps
 from .truth import Truth
 
 Array = NDArray[np.float64]
@@ -82,6 +83,11 @@ class LightModel:
         self.truth, self.errors, self.settings = truth, errors, settings
         self._resonance_V = virgin_effective_V(truth.cavity.resonance_V, truth.piezo.hysteresis)
         self._passages = lru_cache(maxsize=8)(self._tabulate_passage)
+        self._jumps = SpectralJumps(
+            truth.source.wandering_Hz,
+            truth.imperfections.spectral_jumps,
+            errors.deviations.jumps_seed,
+        )
 
     def power_W(self) -> float:
         """Power at the dot [W]."""
@@ -126,8 +132,10 @@ class LightModel:
         laser = fade * s.leaked_photons * power_W / s.pi_power_W
         passage = np.ones_like(mirror_m)
         if self.settings.path in ("after", "receiver", "interferometer"):
-            detuning_Hz = self._etalon_Hz(float(times_s.mean()))
-            passage = self.truth.passage * self._dot_passage(detuning_Hz, lifetime_s)
+            time_s = float(times_s.mean())
+            detuning_Hz = self._etalon_Hz(time_s)
+            from_line_Hz = detuning_Hz - self._jumps.offset_Hz(time_s)
+            passage = self.truth.passage * self._dot_passage(from_line_Hz, lifetime_s)
             laser = laser * self.truth.passage * self.truth.leak_share(detuning_Hz)
         return Light(mean - 2.0 * pair, pair, laser, passage, lifetime_s)
 
@@ -197,7 +205,7 @@ class LightModel:
             t.etalon_fsr_Hz,
             t.etalon_fwhm_Hz,
             rate / (2.0 * np.pi),
-            s.wandering_Hz,
+            self._jumps.fast_Hz,
         )
         return rate, share
 

@@ -31,6 +31,7 @@ from .optics import (
     voigt_sigma,
 )
 from .piezo import CREEP_ONSET_S
+from .spectral_jumps import MOST
 
 
 @dataclass(frozen=True)
@@ -531,7 +532,9 @@ _SETTINGS: Mapping[str, _Setting] = {
     "piezo.creep": _Setting("1 per decade", _between(0.0, 0.05), _to("piezo", "creep")),
     **{
         f"imperfections.{f.name}": _Setting(
-            "times its certificate", _between(0.0, 5.0), _to("imperfections", f.name)
+            "times its certificate",
+            _between(0.0, MOST if f.name == "spectral_jumps" else 5.0),
+            _to("imperfections", f.name),
         )
         for f in dataclasses.fields(Imperfections)
     },

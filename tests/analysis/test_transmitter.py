@@ -214,3 +214,12 @@ def test_alternations_that_scatter_are_said(tmp_path: Path, scatter: float, name
     result = transmitter.analyse(before, after, detector_efficiency=ETA, dark_count_rate=DARKS)
     assert result["transmitter_efficiency"].value == pytest.approx(TRUTH, rel=0.01)
     assert any("scatters by" in text for text in result.problems) is named
+    lines = {
+        e.name: [c.u for c in e.budget if c.source.startswith("scatter of alternations")]
+        for e in result.estimates
+        if e.name in ("transmitter_efficiency", "mean_photon_number")
+    }
+    assert all(bool(line) is named for line in lines.values())
+    if named:  # four values of +-3 % have a standard deviation of 3.46 %, their mean half of that
+        assert lines["transmitter_efficiency"] == pytest.approx([0.0173 * TRUTH], rel=0.25)
+        assert lines["mean_photon_number"] == pytest.approx([0.0173 * 0.292], rel=0.25)
