@@ -85,9 +85,10 @@ class Imperfections:
         The analyser's wave plates have another retardance, within 0.02 rad (1/300 of a wave).
         Certificate ``plate_retardance``.
     spectral_jumps
-        The line jumps by 0.2 of its wandering every 3 s, and again every 30 ms (charges that are
-        trapped near a dot: 0.1 to 0.5 GHz every few seconds). No certificate: the scatter of the
-        alternations before and after the transmitter shows it.
+        The line jumps by 0.03 of its wandering, 16 MHz, every 3 s, and again every 30 ms (charges
+        that are trapped near a dot; without a gate 0.1 to 0.5 GHz every few seconds, which the
+        etalon's scan reports as a problem). No certificate: the alternations of the transmitter
+        measurement scatter by it.
     """
 
     path_loss: float = 1.0

@@ -13,10 +13,8 @@ import numpy as np
 
 EVERY_s = (3.0, 0.03)
 """How long the line keeps a place, by time scale."""
-SHARE = 0.2
+SHARE = 0.03
 """Standard deviation of the jumps of each time scale over that of all wandering."""
-MOST = 3.5
-"""Times `SHARE` that leave something for the fast wandering."""
 
 
 class SpectralJumps:

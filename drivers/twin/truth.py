@@ -31,7 +31,6 @@ from .optics import (
     voigt_sigma,
 )
 from .piezo import CREEP_ONSET_S
-from .spectral_jumps import MOST
 
 
 @dataclass(frozen=True)
@@ -533,7 +532,7 @@ _SETTINGS: Mapping[str, _Setting] = {
     **{
         f"imperfections.{f.name}": _Setting(
             "times its certificate",
-            _between(0.0, MOST if f.name == "spectral_jumps" else 5.0),
+            _between(0.0, 5.0),
             _to("imperfections", f.name),
         )
         for f in dataclasses.fields(Imperfections)
