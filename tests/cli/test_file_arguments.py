@@ -39,6 +39,7 @@ LINES = {
     "figures (link)": ["fig1", "--out", "pages", "--link", "FILE"],
     "report": ["FILE"],
     "verify": ["FILE"],
+    "budget": ["FILE"],
     "compare": ["FILE", "FILE"],
     "history": ["FILE"],
     "info": ["FILE"],
