@@ -177,7 +177,12 @@ def analyse(
             "recover gradually?"
         )
         excess = math.sqrt(best.chi2 / dof)
-    found = _estimates(best, excess, recovery, scan.file.name, changes)
+    inputs = [
+        *((c.known, per) for c, per in zip(changes, best.per_known.T, strict=True)),
+        (dark_count_rate, best.per_dark / clock_rate_Hz),
+        (certified_rate, best.per_rate),
+    ]
+    found = _estimates(best, excess, recovery, scan.file.name, inputs)
     fit = _fit(scan, best, per_reading, excess**2, dof)
     change = replace(
         found[1],
@@ -206,7 +211,6 @@ def analyse(
                     (power_gain, -(value + of_log) / power_gain.value),
                     *of_power,
                     (path_attenuation, value * dB),
-                    (dark_count_rate, best.per_dark / clock_rate_Hz),
                 ]
             ),
             Contribution("polarisation at the detectors, path laser", value * u_polarisation, "B"),
@@ -268,8 +272,9 @@ class _Line:
         Of the two by counting and reading noise.
     per_known
         Their derivatives by what was known of each change before, shape (2, changes).
-    per_dark
-        Derivative of the slope by the dark counts per pulse.
+    per_dark, per_rate
+        Their derivatives by the dark counts per pulse, and by the certificate's click rate [Hz],
+        shape (2,).
     weights, detected, pulls
         By point; the last pulls are those of what was known before, where it has an uncertainty.
     """
@@ -278,7 +283,8 @@ class _Line:
     change_s: float
     covariance: Array
     per_known: Array
-    per_dark: float
+    per_dark: Array
+    per_rate: Array
     weights: Array
     detected: Array
     model: Array
@@ -317,12 +323,14 @@ def _line(x: Array, y: Array, counting: Array, x_u_rel: float, changes: Sequence
     per_known = np.divide(per_u, u, out=np.zeros_like(per_u), where=u > 0.0)
     seen = sum(o * c.known.u * c.per_unit for o, c in zip(off, changes, strict=True))
     model = slope * x * (expected + seen)
+    change_s = float(changes[0].known.value + off[0] * u[0])
     return _Line(
         float(slope),
-        float(changes[0].known.value + off[0] * u[0]),
+        change_s,
         per_y @ per_y.T,
         per_known,
-        float(-np.sum(per_y[0] * root)),
+        -per_y @ root,
+        per_y @ (slope * x * change_s * root),
         weights,
         y,
         model,
@@ -335,17 +343,14 @@ def _estimates(
     excess: float,
     recovery: Sequence[tuple[str, Array]],
     label: str,
-    changes: Sequence[_Change],
+    inputs: Sequence[tuple[Uncertain, Array]],
 ) -> tuple[Estimate, Estimate]:
     """Return efficiency and its change with the rate, with what they share."""
     u_slope = math.sqrt(line.covariance[0, 0])
     shared = float(line.covariance[0, 1]) / u_slope
     own = math.sqrt(max(float(line.covariance[1, 1]) - shared**2, 0.0))
     counts, change = f"laser counts and readings, {label}", f"change with the rate, {label}"
-    of_known = [
-        propagate([(c.known, float(d)) for c, d in zip(changes, per_known, strict=True)])
-        for per_known in line.per_known
-    ]
+    of_inputs = [propagate((e, float(slopes[k])) for e, slopes in inputs) for k in (0, 1)]
     slope = Estimate(
         name="detector_efficiency_measured",
         value=line.slope,
@@ -354,7 +359,7 @@ def _estimates(
         budget=(
             Contribution(counts, excess * u_slope),
             *(Contribution(name, float(half[0])) for name, half in recovery),
-            *of_known[0],
+            *of_inputs[0],
         ),
     )
     return slope, Estimate(
@@ -366,7 +371,7 @@ def _estimates(
             Contribution(counts, excess * shared),
             Contribution(change, excess * own),
             *(Contribution(name, float(half[1])) for name, half in recovery),
-            *of_known[1],
+            *of_inputs[1],
         ),
     )
 

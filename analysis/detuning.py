@@ -9,6 +9,7 @@ twice in one pulse less often, and behind the etalon the share of leaked laser i
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -309,20 +310,27 @@ def transmission_correction(lifetime: Estimate, line: FilteredLine) -> Estimate:
     The Lorentzian part is proportional to 1/T1: on resonance it is wider by the correction of the
     lifetime.
     """
+    inputs = (lifetime, line.lorentz, line.gauss, line.etalon_fwhm, line.etalon_fsr)
 
-    def peak(widening: float) -> float:
-        k, f_l, f_g = (
-            w.value / line.etalon_fsr.value for w in (line.etalon_fwhm, line.lorentz, line.gauss)
+    def excess(values: Sequence[float]) -> float:
+        longer, lorentz, gauss, etalon, fsr = values
+        on, off = (
+            float(airy_voigt(0.0, etalon / fsr, lorentz * wider / fsr, gauss / fsr))
+            for wider in (1.0 + longer, 1.0)
         )
-        return float(airy_voigt(0.0, k, f_l * widening, f_g))
+        return off / on - 1.0
 
-    value = peak(1.0) / peak(1.0 + lifetime.value) - 1.0
-    slope = value / lifetime.value if lifetime.value else -math.log(peak(1.01) / peak(1.0)) / 0.01
+    at = [e.value for e in inputs]
+    slopes = []
+    for i, estimate in enumerate(inputs):
+        step = 1e-3 if i == 0 else max(1e-3 * estimate.value, 1e-3 * estimate.u)
+        above, below = (excess([*at[:i], at[i] + s, *at[i + 1 :]]) for s in (step, -step))
+        slopes.append((above - below) / (2.0 * step))
     return Estimate(
         name="transmission_detuning_correction",
-        value=value,
+        value=excess(at),
         method="Airy with Voigt line, Lorentzian part as 1/T1",
-        budget=propagate([(lifetime, slope)]),
+        budget=propagate(zip(inputs, slopes, strict=True)),
     )
 
 

@@ -34,12 +34,19 @@ _MAX_LOST_SIGNAL = 0.01
 
 @dataclass(frozen=True)
 class _Gated:
-    """Clicks of one detector outside of its gate and in all, and the dark counts among them."""
+    """Clicks of one detector outside of its gate and in all, and the dark counts among them.
+
+    Attributes
+    ----------
+    per_width
+        Clicks of the signal by which a longer gate holds more [1/s].
+    """
 
     outside: float
     total: float
     dark_outside: float
     dark: float
+    per_width: float
 
 
 def analyse(
@@ -85,9 +92,9 @@ def analyse(
         _gated(pulsed, name, gate_width.value, 0.5 * dark_count_rate.value, dead_time.value)
         for name in "AB"
     ]
-    outside, total, dark_outside, dark = (
+    outside, total, dark_outside, dark, per_width = (
         sum(getattr(p, name) for p in parts)
-        for name in ("outside", "total", "dark_outside", "dark")
+        for name in ("outside", "total", "dark_outside", "dark", "per_width")
     )
     signal = total - dark
     lost = (outside - dark_outside) / signal
@@ -104,6 +111,9 @@ def analyse(
     few, many = jeffreys(round(max(outside, dark_outside)), LEVEL_68)
     u_outside = narrower * 0.5 * (many - few) / signal
     slope = (dark_outside - lost * dark) / dark_count_rate.value / signal if dark else 0.0
+    # longer dead times leave less time for dark counts
+    of_dead_time = (dark_outside / dark - lost) / signal if dark else 0.0
+    of_dead_time *= -0.5 * dark_count_rate.value * total
     period_s = pulsed.clock.period_ps * 1e-12
     captured = Estimate(
         name="gate_captured_fraction",
@@ -115,7 +125,13 @@ def analyse(
         plane="detectors",
         budget=(
             Contribution(f"clicks outside of the gate, {pulsed.label}", u_outside),
-            *propagate([(dark_count_rate, slope)]),
+            *propagate(
+                [
+                    (dark_count_rate, slope),
+                    (dead_time, of_dead_time),
+                    (gate_width, per_width / signal),
+                ]
+            ),
         ),
         interval_68=interval(LEVEL_68),
         interval_95=interval(LEVEL_95),
@@ -177,7 +193,12 @@ def _gated(
     bins = min(width_s / period_s, 1.0) * n
     start = _place(counts, bins, dark)
     inside = float(_inside(counts, bins)[start])
-    return _Gated(total - inside, total, dark * (1.0 - bins / n), dark)
+    per_width = 0.0
+    if bins < n:
+        half = 0.5 * _SMOOTHING_S / _BIN_S
+        longer, shorter = (float(_inside(counts, bins + h)[start]) for h in (half, -half))
+        per_width = (longer - shorter) / _SMOOTHING_S - dark / period_s
+    return _Gated(total - inside, total, dark * (1.0 - bins / n), dark, per_width)
 
 
 def _inside(counts: Array, bins: float) -> Array:

@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdchar.errors import InconclusiveError
-from qdchar.estimate import Contribution, Estimate, propagate
+from qdchar.estimate import Contribution, Estimate, merge, propagate
 from qdchar.fit import Curve, Fit, Result
 from qdchar.raw_data import TagRun
 from qdchar.tags import PulseStatistics
@@ -141,20 +141,35 @@ def analyse(
             f"{label}: no coincidences with orthogonal arms; record longer, or check the light"
         )
     unit = _normalised(parallel, 1.0) / _normalised(orthogonal, others)
-    pairs = g2.value / (1.0 if blinking is None else 1.0 + blinking.value)
-    first, second = interferometer.first.value, interferometer.second.value
     visibility = _visibility(
         unit, coincidences, by_dark, others, parallel, orthogonal, dark, dark_count_rate, label
     )
     gated = all(s.veto_pulses > 0 for counted in by_arms.values() for s in counted)
-    if gated:
-        excess = _rarer_pairs(orthogonal, pairs, first, second) * visibility.value
-        # The model of this correction is accurate to about half of it.
-        visibility = _reduced(visibility, excess, 0.5 * excess, f"pairs on live pulses, {label}")
-    excess, doubt = _three_photons(orthogonal, pairs, second, visibility.value)
-    visibility = _reduced(visibility, excess, doubt, f"three photons on two detectors, {label}")
-    alike = _indistinguishability(visibility, g2, interferometer, blinking)
-    return Result((visibility, alike), (_fit(by_arms, visibility),))
+    inputs = [g2, interferometer.first, interferometer.second]
+    inputs += [] if blinking is None else [blinking]
+
+    def excesses(values: Sequence[float]) -> tuple[float, float, float]:
+        """Return the excess from pairs on live pulses, that from three photons, and its u."""
+        found, first, second, *b = values
+        pairs = found / (1.0 + sum(b))
+        rarer = 0.0
+        if gated:
+            rarer = _rarer_pairs(orthogonal, pairs, first, second) * visibility.value
+        return rarer, *_three_photons(orthogonal, pairs, second, visibility.value - rarer)
+
+    rarer, three, u_three = excesses([e.value for e in inputs])
+    found = _reduced(
+        visibility,
+        rarer + three,
+        (
+            # The model of this correction is accurate to about half of it.
+            Contribution(f"pairs on live pulses, {label}", 0.5 * rarer, "B"),
+            Contribution(f"three photons on two detectors, {label}", u_three, "B"),
+            *with_second_order(lambda x: -sum(excesses(x)[:2]), inputs),
+        ),
+    )
+    alike = _indistinguishability(found, g2, interferometer, blinking)
+    return Result((found, alike), (_fit(by_arms, found),))
 
 
 def _counted(runs: Sequence[TagRun]) -> list[PulseStatistics]:
@@ -222,7 +237,10 @@ def _visibility(
         Contribution(f"coincidences, orthogonal arms, {label}", larger * u_reference),
     ]
     if dark_count_rate is not None and dark_count_rate.value > 0:
-        budget += propagate([(dark_count_rate, unit * by_dark / dark_count_rate.value)])
+        # the reference loses coincidences with dark counts, too
+        of_others = 0.5 * dark * float(orthogonal[:, 1:3].sum()) / others
+        slope = (unit * by_dark - ratio * of_others) / dark_count_rate.value
+        budget += propagate([(dark_count_rate, slope)])
     u_others = math.sqrt(sum(c.u**2 for c in budget[1:]))
 
     def interval(level: float, k: float) -> Interval:
@@ -273,8 +291,10 @@ def _three_photons(
     return float(excess), float(often * alike * 0.125 / math.sqrt(3.0))
 
 
-def _reduced(visibility: Estimate, excess: float, u: float, source: str) -> Estimate:
-    """Return the visibility less an excess."""
+def _reduced(
+    visibility: Estimate, excess: float, contributions: Sequence[Contribution]
+) -> Estimate:
+    """Return the visibility less an excess, which has its own contributions."""
 
     def moved(interval: Interval | None) -> Interval | None:
         return None if interval is None else (interval[0] - excess, interval[1] - excess)
@@ -282,7 +302,7 @@ def _reduced(visibility: Estimate, excess: float, u: float, source: str) -> Esti
     return replace(
         visibility,
         value=visibility.value - excess,
-        budget=(*visibility.budget, Contribution(source, u, "B")),
+        budget=merge([*visibility.budget, *contributions]),
         interval_68=moved(visibility.interval_68),
         interval_95=moved(visibility.interval_95),
     )

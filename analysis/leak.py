@@ -18,11 +18,11 @@ polarisation it has to be checked, with the dot detuned by other means.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from qdchar.errors import RecordError
 from qdchar.estimate import Estimate, Uncertain, propagate
@@ -31,7 +31,14 @@ from qdchar.raw_data import Scan, TagRun
 
 from . import hbt
 from .detection.dead_time_model import clicks_per_pulse
-from .models.power_monitor import MeterErrors, gain_at, linear_W, zero_of
+from .models.power_monitor import (
+    MeterErrors,
+    gain_at,
+    linear_W,
+    meter_constraints,
+    moved_W,
+    zero_of,
+)
 from .models.rabi_rotation import excitation
 from .statistics.intervals import Interval, possible_part, widen
 from .statistics.likelihood import FitParameter, FitResult, Values, deviance_residuals, minimise
@@ -40,6 +47,8 @@ Array = NDArray[np.float64]
 
 _LABEL = "leak scan"
 _DETECTORS = "AB"
+_EXACT = 1e-9
+"""Relative uncertainty below which a reading is exact: that of a pi power of the same meter."""
 
 
 def analyse(
@@ -109,17 +118,25 @@ def analyse(
     if detuned.x_name != "power_W" or not isinstance(at_run, float) or at_run <= 0.0:
         raise RecordError(f"{detuned.file}, {tuned.file}: a leak scan and its run need power_W")
     pulses = detuned.dwell_s * clock_rate_Hz
-    dark = 0.5 * dark_count_rate.value / clock_rate_Hz
-    pi_reading = pi_power.value / power_gain.value
     left_W = zero_of(detuned, meter).value
     detuned = replace(detuned, x=linear_W(detuned.x - left_W, power_gain, meter))
     at_run = float(linear_W(at_run - left_W, power_gain, meter))
 
+    of_meter = meter_constraints(detuned, meter)
+    gain = gain_at(power_gain, meter, pi_power.value / power_gain.value, linearity=False)
+    pi_reading = _reading_at_pi(pi_power, gain)
+
+    def moved(power: ArrayLike, v: Values) -> Array:
+        return moved_W(power, v, power_gain, meter)
+
     def live(v: Values, detector: str, power: Array) -> Array:
         k = v.get("damping", damping.value)
-        dot = v[f"dot_{detector}"] * excitation(power, pi_reading, k) / excitation(1.0, 1.0, k)
-        leak = v[f"leak_{detector}"] * power / at_run
-        return 1.0 - (1.0 - dot) * np.exp(-leak - dark)
+        pi = v.get("pi_reading", pi_reading.value)
+        at_pi = excitation(1.0, 1.0, k)
+        dot = v[f"dot_{detector}"] * excitation(moved(power, v), pi, k) / at_pi
+        leak = v[f"leak_{detector}"] * moved(power, v) / moved(at_run, v)
+        dark_Hz = v.get("dark", dark_count_rate.value)
+        return 1.0 - (1.0 - dot) * np.exp(-leak - 0.5 * dark_Hz / clock_rate_Hz)
 
     def expected(v: Values) -> Array:
         p = np.stack([live(v, d, detuned.x) for d in _DETECTORS], axis=1)
@@ -134,20 +151,30 @@ def analyse(
         return deviance_residuals(detuned.clicks, expected(v), fano).ravel()
 
     free: dict[str, FitParameter] = {}
+    dark = 0.5 * dark_count_rate.value / clock_rate_Hz
     for k, d in enumerate(_DETECTORS):
         per_power = float(np.sum(rate[:, k] - dark) / np.sum(detuned.x))
         start = max(per_power * at_run, 1.0 / float(pulses.sum()))
         free |= {f"leak_{d}": FitParameter(start, start), f"dot_{d}": FitParameter(0.0, start)}
-    constraints = {"damping": damping} if damping.u > 0.0 else {}
+    constraints: dict[str, Uncertain] = {"damping": damping} if damping.u > 0.0 else {}
     if constraints:
         free["damping"] = FitParameter(damping.value, damping.u, 0.0)
+    if pi_reading.u > _EXACT * pi_reading.value:
+        constraints["pi_reading"] = pi_reading
+        free["pi_reading"] = FitParameter(pi_reading.value, pi_reading.u, 0.0)
+    constraints |= of_meter
+    free |= {name: FitParameter(0.0, known.u) for name, known in of_meter.items()}
+    if dark_count_rate.u > 0.0:
+        constraints["dark"] = dark_count_rate
+        free["dark"] = FitParameter(dark_count_rate.value, dark_count_rate.u, 0.0)
     solution = minimise(_LABEL, free, residuals, constraints)
+    run_W = _moving(solution, of_meter, lambda v: float(moved(at_run, v)))
     background = [_background(solution, d, clock_rate_Hz) for d in _DETECTORS]
     raw = hbt.analyse(
         tuned, dark_count_rate=dark_count_rate, background_rates=(background[0], background[1])
     )
     estimates = (
-        _leakage(solution, detuned, at_run, pi_power, power_gain, meter, detector_efficiency),
+        _leakage(solution, pi_reading, run_W, detector_efficiency),
         _reexcitation(raw, solution, detuning_correction),
     )
     curves = tuple(_curves(solution, detuned, expected(solution.as_dict()), fano))
@@ -167,44 +194,53 @@ def _background(solution: FitResult, detector: str, clock_rate_Hz: float) -> Unc
     )
 
 
-def _leakage(
-    solution: FitResult,
-    scan: Scan,
-    at_run: float,
-    pi_power: Estimate,
-    power_gain: Estimate,
-    meter: MeterErrors | None,
-    efficiency: Estimate,
-) -> Estimate:
-    """Return the leak at the pi power.
+@dataclass(frozen=True)
+class _Moving:
+    """A power, and its derivatives with respect to parameters of the fit."""
 
-    The slope against the power is that at the scan's mean power. An error of the meter's zero or of
-    its change per decade moves it against that at the run's power.
-    """
-    gain = gain_at(power_gain, meter, at_run)
-    mean_W, left = float(np.mean(scan.x)), zero_of(scan, meter)
-    decades = math.log10(mean_W / at_run)
+    value: float
+    slopes: Mapping[str, float]
+
+
+def _moving(
+    solution: FitResult, parameters: Mapping[str, Uncertain], at: Callable[[Values], float]
+) -> _Moving:
+    v = solution.as_dict()
+    slopes = {}
+    for name, known in parameters.items():
+        step = 0.1 * known.u
+        above, below = (at({**v, name: v[name] + s}) for s in (step, -step))
+        slopes[name] = (above - below) / (2.0 * step)
+    return _Moving(at(v), slopes)
+
+
+def _reading_at_pi(pi_power: Estimate, gain: Uncertain) -> Uncertain:
+    """Return what a linear meter reads at the pi pulse [W]."""
+    value = pi_power.value / gain.value
+    inputs = [(pi_power, 1.0 / gain.value), (gain, -value / gain.value)]
+    return Uncertain(value, propagate(inputs))
+
+
+def _leakage(
+    solution: FitResult, pi_reading: Uncertain, run_W: _Moving, efficiency: Estimate
+) -> Estimate:
+    """Return the leak at the pi power; the fit has it at the power of the tuned run."""
+    v = solution.as_dict()
     names = [f"leak_{d}" for d in _DETECTORS]
-    clicks = sum(solution[n] for n in names)
-    to_pi = pi_power.value / gain.value / at_run
-    per_zero = 1.0 / mean_W - 1.0 / at_run
-    value = clicks * to_pi / efficiency.value
-    detected = Uncertain(clicks, solution.budget(dict.fromkeys(names, 1.0)))
+    pi = v.get("pi_reading", pi_reading.value)
+    clicks = sum(v[n] for n in names)
+    value = clicks * pi / run_W.value / efficiency.value
+    gradient = {n: value / clicks for n in names}
+    gradient |= {n: -value * slope / run_W.value for n, slope in run_W.slopes.items()}
+    if "pi_reading" in v:
+        gradient["pi_reading"] = value / pi
+    detected = Uncertain(value, solution.budget(gradient))
     return Estimate(
         name="laser_leakage",
         value=value,
         method="clicks in proportion to the power, with the cavity detuned",
         plane="fibre",
-        budget=propagate(
-            [
-                (detected, value / clicks),
-                (efficiency, -value / efficiency.value),
-                (pi_power, value / pi_power.value),
-                (gain, -value / gain.value),
-                (left, value * per_zero),
-                *([] if meter is None else [(meter.linearity, -value * decades)]),
-            ]
-        ),
+        budget=propagate([(detected, 1.0), (efficiency, -value / efficiency.value)]),
     )
 
 

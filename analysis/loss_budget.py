@@ -264,9 +264,11 @@ def etalon_overlap(
     else:
         lost = 1.0 - 1.0 / (1.0 + 0.5 * g2.value)
         factor = 1.0 - 0.5 * lost
+        slope = -0.25 * dot / (1.0 + 0.5 * g2.value) ** 2
         budget = merge(
             [
                 *(c.times(factor) for c in budget),
+                *propagate([(g2, slope)]),
                 Contribution("leaked laser at the etalon", dot * lost / math.sqrt(12.0), "B"),
             ]
         )

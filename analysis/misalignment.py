@@ -41,6 +41,8 @@ _MIN_P_VALUE = 1e-4
 _MAX_DISAGREEMENT = 0.1
 """Largest relative difference between the misalignments of the two orientations."""
 _CIRCULAR = ("R", "L")
+_STEP = 0.01
+"""Relative change of dark counts or efficiency for the derivatives with respect to them."""
 _MIN_BRIGHTNESS_NOISE = 0.01
 """Least relative change of the brightness between two recordings that is expected."""
 
@@ -147,28 +149,50 @@ def analyse(
     both_ways = list(recordings.values())
     ratio = _efficiency_ratio(both_ways)
     lost, u_lost = _pairs_on_the_right(both_ways)
-    states = [_state(name, pair, ratio, lost) for name, pair in recordings.items()]
     faster_Hz = float(np.mean([r.faster_Hz for pair in both_ways for r in pair]))
 
-    shared: list[Contribution] = []
-    if linearity is not None:
-        states = [_at_equal_rates(s, linearity.value * faster_Hz) for s in states]
-        mean_p = float(np.mean([s.value for s in states]))
-        shared += propagate([(linearity, mean_p * (1.0 - mean_p) * faster_Hz)])
-    if plate_retardance is not None:
-        states = [_without_plates(s, plate_retardance) for s in states]
-        share = float(np.mean([_by_plates(s.name) * (1.0 - 2.0 * s.value) for s in states]))
-        d, u = plate_retardance.value, plate_retardance.u
-        # standard deviation of d^2 over that of d
-        shared += propagate([(plate_retardance, -share * math.sqrt(4.0 * d**2 + 2.0 * u**2))])
-    if dark_count_rate is not None and dark_Hz > 0:
-        # Dark counts are equally frequent on both detectors: half of them are wrong clicks.
-        slope = -float(np.mean([s.dark / (s.wrong + s.right) for s in states])) / dark_Hz
-        shared += propagate([(dark_count_rate, slope)])
+    def states_with(darks: float, more: float) -> list[_State]:
+        """Return the states with dark counts by a factor, and a change with the rate by `more`."""
+        moved = {
+            name: (replace(a, dark=darks * a.dark), replace(b, dark=darks * b.dark))
+            for name, (a, b) in recordings.items()
+        }
+        unlike = _efficiency_ratio(list(moved.values()))
+        found = [_state(name, pair, unlike, lost) for name, pair in moved.items()]
+        if linearity is not None:
+            found = [_at_equal_rates(s, linearity.value * faster_Hz + more) for s in found]
+        if plate_retardance is not None:
+            found = [_without_plates(s, plate_retardance) for s in found]
+        return found
+
+    def slopes(above: list[_State], below: list[_State]) -> list[float]:
+        return [(a.value - b.value) / (2.0 * _STEP) for a, b in zip(above, below, strict=True)]
+
+    states = states_with(1.0, 0.0)
+    per_dark = slopes(states_with(1.0 + _STEP, 0.0), states_with(1.0 - _STEP, 0.0))
+    per_change = slopes(states_with(1.0, _STEP), states_with(1.0, -_STEP))
+    apart = _excess_difference(states)
+
+    def shared(which: Sequence[int]) -> list[Contribution]:
+        """Return what the states of one mean have in common."""
+        inputs = []
+        if linearity is not None:
+            inputs.append((linearity, float(np.mean([per_change[k] for k in which])) * faster_Hz))
+        if plate_retardance is not None:
+            by_plates = [_by_plates(states[k].name) * (1.0 - 2.0 * states[k].value) for k in which]
+            d, u = plate_retardance.value, plate_retardance.u
+            # standard deviation of d^2 over that of d
+            of_square = math.copysign(math.sqrt(4.0 * d**2 + 2.0 * u**2), d)
+            inputs.append((plate_retardance, -float(np.mean(by_plates)) * of_square))
+        if dark_count_rate is not None and dark_Hz > 0:
+            inputs.append((dark_count_rate, float(np.mean([per_dark[k] for k in which])) / dark_Hz))
+        mean_p = float(np.mean([states[k].value for k in which]))
+        own = [Contribution("pairs of photons on one detector", mean_p * u_lost, "B")]
+        if apart > 0.0:
+            own.append(Contribution("orientations of the analyser", mean_p * apart, "B"))
+        return [*propagate(inputs), *own]
+
     value = float(np.mean([s.value for s in states]))
-    shared.append(Contribution("pairs of photons on one detector", value * u_lost, "B"))
-    if (apart := _excess_difference(states)) > 0.0:
-        shared.append(Contribution("orientations of the analyser", value * apart, "B"))
     method = (
         f"{len(states)} states, each with both orientations of the analyser; efficiency ratio "
         f"B/A {ratio:.4f} cancels; live gating"
@@ -179,16 +203,17 @@ def analyse(
         f"mean of the states {', '.join(pairs)}; {method}",
         value,
         [Contribution(s.source, s.u / n) for s in states],
-        shared,
+        shared(range(n)),
         states,
     )
-    worst = max(states, key=lambda s: s.value)
+    highest_k = max(range(n), key=lambda k: states[k].value)
+    worst = states[highest_k]
     highest = _estimate(
         "misalignment_worst",
         f"state {worst.name} of {', '.join(pairs)}; {method}",
         worst.value,
         [Contribution(worst.source, worst.u)],
-        shared,
+        shared([highest_k]),
         [worst],
     )
     return Result(

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy import optimize, stats
 
 from qdchar.errors import InconclusiveError
-from qdchar.estimate import Contribution, Estimate
+from qdchar.estimate import Contribution, Estimate, propagate
 from qdchar.fit import Curve, Fit, Result
 from qdchar.raw_data import Scan
 
@@ -75,8 +75,7 @@ def analyse(
     The share of one output does not depend on drift of the source. The two quadratures are fitted,
     each with a normal error s that is at least the scatter about the fit. The squared amplitude
     over s^2 then has a noncentral chi-squared distribution with two degrees of freedom, from which
-    the intervals follow exactly. An error of 1 % in the fringe voltage reduces a visibility over
-    2.5 fringes by 0.1 % of it, far below its uncertainty.
+    the intervals follow exactly.
     """
     if np.ptp(scan.x) < fringe.value:
         raise InconclusiveError(
@@ -95,11 +94,15 @@ def analyse(
     share = a / (a + b)
     u = np.hypot(b * u_p[:, 0], a * u_p[:, 1]) / np.square(a + b)
 
-    phase = 2.0 * np.pi * scan.x / fringe.value
-    design = np.column_stack([np.ones(len(scan)), np.cos(phase), np.sin(phase)]) / u[:, None]
-    cov = np.linalg.inv(design.T @ design)
-    fitted = cov @ design.T @ (share / u)
-    pulls = share / u - design @ fitted
+    def quadratures(fringe_V: float) -> tuple[Array, Array, Array]:
+        """Return mean, cosine and sine of the share, their covariance, and the pulls."""
+        phase = 2.0 * np.pi * scan.x / fringe_V
+        design = np.column_stack([np.ones(len(scan)), np.cos(phase), np.sin(phase)]) / u[:, None]
+        cov = np.linalg.inv(design.T @ design)
+        fitted = cov @ design.T @ (share / u)
+        return fitted, cov, share / u - design @ fitted
+
+    fitted, cov, pulls = quadratures(fringe.value)
     chi2, dof = float(pulls @ pulls), len(scan) - 3
     problems = []
     if stats.chi2.sf(chi2, dof) < _MIN_P_VALUE:
@@ -109,18 +112,26 @@ def analyse(
         )
     cov *= max(chi2 / dof, 1.0)
 
-    amplitude = float(np.hypot(fitted[1], fitted[2]))
     noise = math.sqrt(0.5 * (cov[1, 1] + cov[2, 2]))
-    mean = float(fitted[0])
+    certificates = (interferometer.first, interferometer.second, interferometer.overlap)
+    at = [e.value for e in certificates]
 
-    def contrast(values: Sequence[float]) -> float:
+    def expected(fitted: Array, values: Sequence[float]) -> float:
+        """Return the amplitude of full coherence."""
         first, second, overlap = values
+        mean = float(fitted[0])
         return mean * (1.0 - mean) * overlap * fringe_contrast(first, second)
 
-    certificates = (interferometer.first, interferometer.second, interferometer.overlap)
-    expected = contrast([e.value for e in certificates])
-    value, sigma = amplitude / expected, noise / expected
-    of_certificates = with_second_order(lambda x: amplitude / contrast(x), certificates)
+    def visibility(fitted: Array, values: Sequence[float]) -> float:
+        return float(np.hypot(fitted[1], fitted[2])) / expected(fitted, values)
+
+    value, sigma = visibility(fitted, at), noise / expected(fitted, at)
+    step = 1e-3 * fringe.value
+    wider, narrower = (visibility(quadratures(fringe.value + s)[0], at) for s in (step, -step))
+    of_certificates = (
+        *with_second_order(lambda x: visibility(fitted, x), certificates),
+        *propagate([(fringe, (wider - narrower) / (2.0 * step))]),
+    )
     u_certificates = math.sqrt(sum(c.u**2 for c in of_certificates))
 
     def interval(level: float, k: float) -> Interval:

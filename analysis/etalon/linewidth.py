@@ -319,7 +319,9 @@ def _line_on_resonance(
 
     def moved(width: Estimate, slope: float) -> Estimate:
         per_correction = slope * radiative
-        step, u_step = per_correction * correction.value, per_correction * correction.u
+        step = per_correction * correction.value
+        moving = [(correction, per_correction), (lifetime, -step / lifetime.value)]
+        u_step = math.hypot(*(c.u for c in propagate(moving)))
 
         def shifted(interval: Interval | None, k: float) -> Interval | None:
             if interval is None:
@@ -331,7 +333,7 @@ def _line_on_resonance(
             width,
             value=width.value + step,
             method=f"{width.method}; {step:.3g} Hz added as detuning correction",
-            budget=propagate([(width, 1.0), (correction, per_correction)]),
+            budget=propagate([(width, 1.0), *moving]),
             interval_68=shifted(width.interval_68, 1.0),
             interval_95=shifted(width.interval_95, K_95),
         )

@@ -237,7 +237,9 @@ def _refuse_peak(label: str, counts: Array, edges: Array, dip: FitResult) -> Non
     best, place = math.inf, 0.0
     # A grid of widths, at each the place of the largest excess: the height then is linear.
     for bins in np.geomspace(0.5, max(n / 8.0, 2.0), 12):
-        kernel = np.exp(-np.abs(np.arange(-(n // 2), n // 2 + 1)) / bins)
+        # not longer than the histogram: "same" is as long as the longer one
+        half = (n - 1) // 2
+        kernel = np.exp(-np.abs(np.arange(-half, half + 1)) / bins)
         excess = np.convolve(counts - level, kernel, "same")
         top = int(np.argmax(excess))
         shape = np.exp(-np.abs(np.arange(n) - top) / bins)

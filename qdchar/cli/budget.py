@@ -90,12 +90,14 @@ def _print_table(t: BudgetTable) -> None:
             sensitivity_text(r),
             some_of(r.correlated_with),
         )
-        for r in t.rows
+        for r in t.shown
     ]
     widths = [max(len(row[i]) for row in rows) for i in range(5)]
     for row in rows:
         cells = [cell.ljust(w) for cell, w in zip(row[:5], widths, strict=True)]
         click.echo("  ".join([*cells, row[5]]).rstrip())
+    if t.hidden_text:
+        click.echo(f"({t.hidden_text})")
     click.echo(f"\nu = {u_text(e.u, e.unit)}. What would reduce it, most first:")
     for way in t.reductions:
         if way.share >= _SHOWN_WAYS:

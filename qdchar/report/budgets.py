@@ -21,6 +21,9 @@ from qdchar.record import SourceRecord
 TIME_FACTOR = 4.0
 """How many times the counting time halves what counting adds to u: it falls as 1/sqrt(time)."""
 
+LEAST_SHOWN = 1e-4
+"""Least share of the variance of a line that is shown to people; ``--json`` has all."""
+
 _CERTIFICATES = ("shared calibration ", "calibration ", "assumed ")
 _RAW_FILE = re.compile(r"(\w+)\.(?:h5|csv)\b")
 _OTHER_WAYS: Mapping[str, str] = {
@@ -111,6 +114,20 @@ class BudgetTable:
     estimate: Estimate
     rows: tuple[BudgetRow, ...]
     reductions: tuple[Reduction, ...]
+
+    @property
+    def shown(self) -> tuple[BudgetRow, ...]:
+        """The lines that are shown to people."""
+        return tuple(row for row in self.rows if row.share >= LEAST_SHOWN)
+
+    @property
+    def hidden_text(self) -> str:
+        """Say how many lines are not among `shown`; empty if all are."""
+        left = [row.share for row in self.rows if row.share < LEAST_SHOWN]
+        if not left:
+            return ""
+        lines = "1 line" if len(left) == 1 else f"{len(left)} lines"
+        return f"{lines} below {100.0 * LEAST_SHOWN:g} %, {100.0 * sum(left):.2g} % together"
 
     def as_json(self) -> dict[str, Any]:
         """Return it for ``--json``; numbers in SI units."""

@@ -49,6 +49,8 @@ class BudgetOnPage:
     lines
         Source, type, contribution, share, sensitivity, all that is correlated through it, and some
         of that.
+    hidden
+        How many lines are too small to be shown.
     way
         What would reduce the uncertainty most.
     """
@@ -56,6 +58,7 @@ class BudgetOnPage:
     title: str
     value: str
     lines: tuple[tuple[str, str, str, str, str, str, str], ...]
+    hidden: str
     way: str
 
 
@@ -167,9 +170,9 @@ def _budget_on_page(budget: BudgetTable) -> BudgetOnPage:
                 ", ".join(words := [quantity(name).words for name in row.correlated_with]),
                 some_of(words),
             )
-            for row in budget.rows
-            if e.u > 0
+            for row in budget.shown
         ),
+        hidden=budget.hidden_text if e.u > 0 else "",
         way=_best_way(budget),
     )
 

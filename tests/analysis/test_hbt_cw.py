@@ -253,3 +253,11 @@ def test_start_stop_and_other_misfits_are_named() -> None:
     kept = np.random.default_rng(8).binomial(counts, np.exp(-(delays + 30) / 100))
     result = hbt_cw.analyse(DelayHistogram(-30e-9, 1e-12 * BIN_PS, kept[:, None]), "start-stop")
     assert any("start-stop" in p for p in result.problems)
+
+
+def test_an_even_number_of_bins_whose_last_is_the_highest() -> None:
+    delay_ns = 0.4 * (np.arange(140) - 69.5)
+    counts = np.rint(2e4 * (1.0 - 0.8 * np.exp(-np.abs(delay_ns + 6.2) / 1.3))).astype(np.int64)
+    counts[-1] += 900
+    found = hbt_cw.analyse(DelayHistogram(-28e-9, 0.4e-9, counts[:, None]), "even")
+    assert found["electronic_delay"].value == pytest.approx(-6.2e-9, abs=0.05e-9)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,19 @@ def test_each_line_has_share_sensitivity_and_what_is_correlated_through_it() -> 
     assert [row.correlated_with for row in rows] == [(), (), (), ("dark_count_rate",)]
     (gain,) = Budgets(record()).table("pi_power").rows
     assert (gain.sensitivity, gain.sensitivity_unit) == (8e-9, "W")
+
+
+def test_lines_too_small_to_matter_are_counted() -> None:
+    noisy = replace(
+        N,
+        budget=tuple(Contribution(f"part {k}", u) for k, u in enumerate((0.9, -0.012, 7e-3, 2e-3))),
+    )
+    table = Budgets(record(noisy)).table("mean_photon_number")
+    assert [row.source for row in table.shown] == ["part 0", "part 1"]
+    # (49 + 4)/810193 of the variance
+    assert table.hidden_text == "2 lines below 0.01 %, 0.0065 % together"
+    assert len(table.as_json()["budget"]) == 4
+    assert Budgets(record()).table("mean_photon_number").hidden_text == ""
 
 
 def test_a_certificate_falls_by_a_calibration_and_counting_by_lab_time() -> None:

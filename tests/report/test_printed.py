@@ -132,6 +132,8 @@ def test_the_page_shows_problems_95_percent_intervals_and_budgets(page: str) -> 
     # 0.3 and 0.4 of 0.5: shares 36 % and 64 % of the variance, the larger first
     first, second = page.index(">64.0 %<"), page.index(">36.0 %<")
     assert first < second
+    assert '>g2_zero 1</td><td>A</td><td class="num">0.0004<' in page
+    assert "u = 0.00025 with half of that contribution, 0 without it" in page
 
 
 def test_the_terminal_shows_rate_table_and_demands_of_the_run(
