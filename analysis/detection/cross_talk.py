@@ -7,6 +7,7 @@ fewer. Pairs at a delay at which the zero peak is higher than that are no light 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,6 +64,96 @@ class CrossTalk:
         )
 
 
+@dataclass(frozen=True)
+class FarPairs:
+    """Pairs in the zero peak at delays beyond its light, less what light and background make there.
+
+    Attributes
+    ----------
+    g2
+        Over the pairs of a side peak.
+    u_shape
+        Standard uncertainty by the shape of the zero peak, which need not be that of the others.
+    from_s
+        Distance from the middle of the peak at which they begin [s].
+    """
+
+    g2: float
+    u_shape: float
+    from_s: float
+
+
+_FAR_SHARE = 1e-2
+"""Largest share of a side peak's light at the delays that are beyond it."""
+
+
+def far_pairs(
+    centres_ps: Array, counts: NDArray[np.int64], period_ps: float, nearest: int = 1
+) -> FarPairs | None:
+    """Count what cross-talk adds to the zero peak; arguments as for `cross_talk`.
+
+    Returns
+    -------
+    FarPairs or None
+        None where the side peaks leave no delay free.
+
+    Notes
+    -----
+    The side peaks S(x) hold light of share L beyond some distance, and a background V, which the
+    zero peak holds as well: ``sum(zero - V) - g (S - V)`` is what neither makes. Pairs from
+    re-excitation can be further apart by a factor of two: a rectangular distribution from none to
+    twice the light there.
+    """
+    peaks = _peaks(centres_ps, counts, period_ps, nearest)
+    if peaks is None:
+        return None
+    seen, side = peaks.seen, peaks.side
+    valley = float(np.mean(np.concatenate([side[: BINS // 16], side[-(BINS // 16) :]])))
+    light = np.maximum(side - valley, 0.0)
+    # from the ends of the period inward
+    order = np.argsort(-np.abs(np.arange(BINS) - 0.5 * (BINS - 1)), kind="stable")
+    far = order[np.cumsum(light[order]) <= _FAR_SHARE * light.sum()]
+    if len(far) < BINS // 4:
+        return None
+    near = np.setdiff1d(order, far)
+    g = float((seen[near] - valley).sum() / light[near].sum())
+    there = g * float((side[far] - valley).sum()) / float(side.sum())
+    excess = float((seen[far] - valley).sum()) / float(side.sum()) - there
+    tail = max(g, 0.0) * float(light[far].sum()) / float(side.sum())
+    nearest_ps = (np.abs(far - 0.5 * (BINS - 1)).min() - 0.5) * period_ps / BINS
+    return FarPairs(excess, tail / math.sqrt(3.0), 1e-12 * nearest_ps)
+
+
+@dataclass(frozen=True)
+class _Peaks:
+    """Pairs of the zero peak and of a mean side peak against the delay, shape (BINS,)."""
+
+    seen: NDArray[np.int64]
+    side: Array
+    n_sides: int
+
+
+def _peaks(
+    centres_ps: Array, counts: NDArray[np.int64], period_ps: float, nearest: int
+) -> _Peaks | None:
+    turns = centres_ps / period_ps
+    lag = np.floor(turns + 0.5).astype(np.int64)
+    place = np.clip(((turns - lag + 0.5) * BINS).astype(np.int64), 0, BINS - 1)
+    # the first and last peaks of the histogram may be cut
+    whole = np.abs(lag) < np.abs(lag).max()
+    sides = whole & (np.abs(lag) >= nearest)
+    n_sides = len(np.unique(lag[sides]))
+    if n_sides < 2:
+        return None
+    seen = np.bincount(place[lag == 0], counts[lag == 0], BINS).astype(np.int64)
+    side = np.bincount(place[sides], counts[sides], BINS) / n_sides
+    # bins of the histogram may be wider than these, and fall on them unevenly
+    weight = np.bincount(place[lag == 0], minlength=BINS)
+    side_weight = np.bincount(place[sides], minlength=BINS) / n_sides
+    side *= np.where(side_weight > 0, weight / np.maximum(side_weight, 1e-9), 0.0)
+    return _Peaks(seen, side, n_sides) if side.sum() else None
+
+
 def cross_talk(
     centres_ps: Array, counts: NDArray[np.int64], period_ps: float, clicks: int, nearest: int = 1
 ) -> CrossTalk | None:
@@ -92,23 +183,10 @@ def cross_talk(
     a hole in the middle, the second for tails of the zero peak itself. For light of g above 0.5
     it holds at most ``max(g, 1) S``.
     """
-    turns = centres_ps / period_ps
-    lag = np.floor(turns + 0.5).astype(np.int64)
-    place = np.clip(((turns - lag + 0.5) * BINS).astype(np.int64), 0, BINS - 1)
-    # the first and last peaks of the histogram may be cut
-    whole = np.abs(lag) < np.abs(lag).max()
-    sides = whole & (np.abs(lag) >= nearest)
-    n_sides = len(np.unique(lag[sides]))
-    if n_sides < 2:
+    peaks = _peaks(centres_ps, counts, period_ps, nearest)
+    if peaks is None:
         return None
-    seen = np.bincount(place[lag == 0], counts[lag == 0], BINS)
-    side = np.bincount(place[sides], counts[sides], BINS) / n_sides
-    # bins of the histogram may be wider than these, and fall on them unevenly
-    weight = np.bincount(place[lag == 0], minlength=BINS)
-    side_weight = np.bincount(place[sides], minlength=BINS) / n_sides
-    side *= np.where(side_weight > 0, weight / np.maximum(side_weight, 1e-9), 0.0)
-    if not side.sum():
-        return None
+    seen, side, n_sides = peaks.seen, peaks.side, peaks.n_sides
     valley = float(np.mean(np.concatenate([side[: BINS // 16], side[-(BINS // 16) :]])))
     g = float(seen.sum() / side.sum())
     smooth = np.maximum(side, np.maximum(np.roll(side, 1), np.roll(side, -1)))

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from qdchar.estimate import Estimate, Uncertain
+from qdchar.estimate import Contribution, Estimate, Uncertain
 from qdchar.tags.counting.after_clicks import AfterClicks
 from qdchar.tags.counting.correlation import Correlator
 
 from ..detection.afterpulsing import Afterpulsing, afterpulsing, describe_afterpulsing
-from ..detection.cross_talk import BINS, cross_talk
+from ..detection.cross_talk import BINS, CrossTalk, FarPairs, cross_talk, far_pairs
 from ..detection.live_gating import LiveCounts
 from ..detection.pulsed_run import PulsedRun
+from ..statistics.intervals import Interval, possible_part, widen
 
 _LAGS = 8
 """Side peaks on either side that the zero peak's shape is compared with."""
@@ -101,10 +102,59 @@ def recovered_after(gaps: AfterClicks) -> int:
     return 1 + int(np.flatnonzero(dead.any(axis=0)).max(initial=0))
 
 
+@dataclass(frozen=True)
+class Talk:
+    """Cross-talk of two detectors: where it is plain, and what pairs it adds to the zero peak."""
+
+    plain: CrossTalk | None
+    pairs: FarPairs | None
+
+
+def cross_talk_of(counts: LiveCounts, delays: Correlator) -> Talk:
+    """Find the cross-talk of the two detectors."""
+    s = counts.statistics
+    centres = delays.start_ps + delays.bin_ps * np.arange(0.5, delays.n_bins, dtype=np.float64)
+    centres -= s.offset_b_ps - s.offset_a_ps
+    recovery = 1 + max(counts.recovery_a.recovery_pulses, counts.recovery_b.recovery_pulses)
+    nearest = min(recovery, _LAGS - 2)
+    clicks = int(s.s_a.sum() + s.s_b.sum())
+    return Talk(
+        cross_talk(centres, delays.counts, s.clock.period_ps, clicks, nearest=nearest),
+        far_pairs(centres, delays.counts, s.clock.period_ps, nearest),
+    )
+
+
+def without_cross_talk(g2: Estimate, talk: Talk, label: str) -> Estimate:
+    """Take the pairs that come at delays beyond the light off a g2(0).
+
+    The uncertainty by counting is that of all pairs, those that are taken off included.
+    """
+    pairs = talk.pairs
+    if pairs is None:
+        return g2
+    value = g2.value - pairs.g2
+
+    def moved(interval: Interval | None, sigmas: float) -> Interval | None:
+        if interval is None:
+            return None
+        low, high = (end - pairs.g2 for end in interval)
+        return possible_part(widen(value, (low, high), sigmas, pairs.u_shape), least=0.0)
+
+    shape = Contribution(f"pairs at the delays of cross-talk, {label}", pairs.u_shape, "B")
+    return replace(
+        g2,
+        value=value,
+        method=f"{g2.method}; {pairs.g2:.2g} taken off for cross-talk",
+        budget=(*g2.budget, shape),
+        interval_68=moved(g2.interval_68, 1.0),
+        interval_95=moved(g2.interval_95, 2.0),
+    )
+
+
 def detector_problems(
     counts: LiveCounts,
     found: tuple[Afterpulsing, Afterpulsing],
-    delays: Correlator,
+    talk: Talk,
     uncorrected: float,
     g2: Estimate,
 ) -> tuple[str, ...]:
@@ -112,23 +162,24 @@ def detector_problems(
 
     Parameters
     ----------
+    talk
+        Of one detector with the other.
     uncorrected
-        g2(0) with the afterpulses.
+        g2(0) with the afterpulses and cross-talk.
     """
     s, problems = counts.statistics, []
     if any(each.significant for each in found):
         words = describe_afterpulsing(found, s.clock.period_ps * 1e-12)
         problems += afterpulsing_problem(words, uncorrected, g2)
-    centres = delays.start_ps + delays.bin_ps * np.arange(0.5, delays.n_bins, dtype=np.float64)
-    nearest = 1 + max(counts.recovery_a.recovery_pulses, counts.recovery_b.recovery_pulses)
-    talk = cross_talk(
-        centres - (s.offset_b_ps - s.offset_a_ps),
-        delays.counts,
-        s.clock.period_ps,
-        int(s.s_a.sum() + s.s_b.sum()),
-        nearest=min(nearest, _LAGS - 2),
-    )
-    return (*problems, *([] if talk is None else [str(talk)]))
+    if talk.plain is not None:
+        pairs, nearest_s = talk.pairs, float(np.abs(talk.plain.delays_s).min())
+        if (
+            pairs is None
+            or nearest_s < pairs.from_s
+            or pairs.g2 > _LARGE_CORRECTION * abs(g2.value)
+        ):
+            problems.append(str(talk.plain))
+    return tuple(problems)
 
 
 def afterpulsing_problem(words: str, uncorrected: float, g2: Estimate) -> list[str]:

@@ -48,9 +48,11 @@ from .detector_faults import (
     BackgroundClicks,
     afterpulses,
     afterpulsing_of,
+    cross_talk_of,
     delay_counter,
     detector_problems,
     gap_counter,
+    without_cross_talk,
 )
 from .expected_peaks import peaks
 from .g2_comb_fit import analyse_histogram
@@ -155,14 +157,17 @@ def _of_pulses(
         f"; windows of one pulse period hold at least {100.0 * captured:.4g} % of the light"
     )
     removed = "" if dark_count_rate is None else ", receiver dark counts removed"
-    g2 = raw.estimate(
+    seen = raw.estimate(
         name,
         plane,
         method,
     )
-    estimates = [g2, raw.limit(g2)]
+    talk = cross_talk_of(counts, delays)
+    g2 = without_cross_talk(seen, talk, pulsed.label)
+    estimates = [g2, raw.limit(seen)]
     if raw.on is not None:
-        estimates.append(raw.on.estimate(f"{name}_on", plane, f"g2_inf/(1 + b); {method}"))
+        on = raw.on.estimate(f"{name}_on", plane, f"g2_inf/(1 + b); {method}")
+        estimates.append(without_cross_talk(on, talk, pulsed.label))
     if background_rates is not None:
         on_a, on_b = background_rates
         light = [
@@ -170,11 +175,10 @@ def _of_pulses(
             BackgroundClicks(_BACKGROUND, on_b, (0, 1)),
         ]
         corrected = _measure(counts, pulsed.label, [*darks, *light], detuning_correction)
-        estimates.append(
-            corrected.estimate(f"{name}_corrected", plane, f"{corrected.method}{removed}")
-        )
+        of_dot = corrected.estimate(f"{name}_corrected", plane, f"{corrected.method}{removed}")
+        estimates.append(without_cross_talk(of_dot, talk, pulsed.label))
     fit, problems = peaks(counts, g2)
-    problems += detector_problems(counts, again, delays, with_afterpulses.value, g2)
+    problems += detector_problems(counts, again, talk, with_afterpulses.value, seen)
     blinking = counts.blinking_amplitude(pulsed.label)
     blinking = replace(blinking, name=_BLINKING_AT.get(plane, blinking.name))
     return Result((*estimates, blinking), (fit,), problems)

@@ -37,6 +37,8 @@ CERTIFIED: Mapping[str, tuple[str, float]] = {
 }
 """By certificate of what is not drawn: whose imperfection it is, and its u. New ones go to the end,
 so that a seed keeps its other errors."""
+AFTERPULSING = 5e-5
+CROSS_TALK = 2e-5
 _TURN_RAD_PER_H = 0.3
 
 
@@ -89,6 +91,12 @@ class Imperfections:
         that are trapped near a dot; without a gate 0.1 to 0.5 GHz every few seconds, which the
         etalon's scan reports as a problem). No certificate: the alternations of the transmitter
         measurement scatter by it.
+    afterpulsing
+        A click is followed by an afterpulse with a probability of 5e-5 (nanowires: below 1e-4). No
+        certificate: found in the tags. In tags alone: counts change by less than they scatter.
+    cross_talk
+        A click makes the other channel click 0.5 ns later with a probability of 2e-5 (nanowires
+        with cables and amplifiers side by side). No certificate: found in the tags.
     """
 
     path_loss: float = 1.0
@@ -104,6 +112,8 @@ class Imperfections:
     tagger_bins: float = 1.0
     plate_retardance: float = 1.0
     spectral_jumps: float = 1.0
+    afterpulsing: float = 1.0
+    cross_talk: float = 1.0
 
     @classmethod
     def none(cls) -> Self:

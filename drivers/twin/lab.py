@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from qdchar.roles import TagBlock
 
+from .broken_tags import BrokenTags
+from .defects import TagDefects
 from .detectors import (
     Light,
     click_probability,
@@ -25,6 +27,7 @@ from .detectors import (
     draw_counts,
     mean_dead_pulses,
 )
+from .imperfections import AFTERPULSING, CROSS_TALK
 from .instrument_errors import InstrumentErrors
 from .interferometer_sampler import InterferometerSegments, photon_cases, splitters
 from .light import (
@@ -55,7 +58,7 @@ CHUNK_s = 0.02
 _SLICES = 32
 _RESTART_SPAWN_KEY = 98
 """Seeds the noise of a lab that was started again."""
-_IMPERFECTIONS_SPAWN_KEY, _SWITCHING_SPAWN_KEY = 97, 96
+_IMPERFECTIONS_SPAWN_KEY, _SWITCHING_SPAWN_KEY, _CLICKS_SPAWN_KEY = 97, 96, 95
 """Seed what came later than the rest, whose random numbers they leave as they were."""
 _NODES, _WEIGHTS = hermegauss(7)
 _WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
@@ -102,6 +105,10 @@ class Lab:
         self._switching = np.random.default_rng(
             np.random.SeedSequence(seed, spawn_key=(_SWITCHING_SPAWN_KEY, restarts))
         )
+        self._clicks = np.random.default_rng(
+            np.random.SeedSequence(seed, spawn_key=(_CLICKS_SPAWN_KEY, restarts))
+        )
+        self._extra_clicks = BrokenTags(self._clicks)
         self._meter, self._counts, self._tags, self._stepper = meter, counts, tags, stepper
         self._lock = threading.RLock()
         self._now_ps = round(clock_s * 1e12)
@@ -295,6 +302,7 @@ class Lab:
         return self.truth.source.clock_Hz * (1.0 + self.errors.tagger.clock)
 
     def _sampler(self, duration_s: float) -> TagSampler:
+        self._extra_clicks = BrokenTags(self._clicks)
         return TagSampler(
             self._hardware(),
             self._counted_clock_Hz,
@@ -308,7 +316,13 @@ class Lab:
         """Draw the next block of a stream, and let its time pass."""
         block = sampler.draw(self._segments(sampler.pulses_left))
         self._now_ps += block.stop_ps - block.start_ps
-        return block
+        sizes, dead_s = self.truth.imperfections, self.truth.detectors.dead_time_s
+        if sizes.afterpulsing == 0.0 and sizes.cross_talk == 0.0:
+            return block
+        of_detectors = TagDefects(
+            afterpulsing=sizes.afterpulsing * AFTERPULSING, cross_talk=sizes.cross_talk * CROSS_TALK
+        )
+        return self._extra_clicks.spoil(block, of_detectors, dead_s, (1.0, 1.0), recorded=False)
 
     def _count_tags(self, dwell_s: float) -> tuple[int, int]:
         sampler, clicks = self._sampler(dwell_s), np.zeros(3, np.int64)

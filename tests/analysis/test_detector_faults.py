@@ -93,6 +93,22 @@ def test_cross_talk_is_named(tmp_path: Path) -> None:
         assert any("cross-talk: at delays of between -0.46" in p for p in result.problems)
 
 
+def test_a_little_cross_talk_is_taken_off(tmp_path: Path) -> None:
+    """The talk of either detector: 1e-4 (1/p_A + 1/p_B) is added to a g2 of 0.02."""
+    run = recording(tmp_path, LIGHT, Spoilt(cross_talk=1e-4), 24, 6_000_000)
+    healthy = hbt.analyse(recording(tmp_path, LIGHT, Spoilt(), 25, 6_000_000)).estimates[0]
+    result = hbt.analyse(run)
+    g2 = result["g2_zero_source"]
+    assert not result.problems
+    assert "taken off for cross-talk" in g2.method
+    assert g2.value == pytest.approx(0.02, abs=3 * g2.u)
+    assert g2.u < 1.5 * healthy.u
+    assert g2.interval_95 is not None
+    assert g2.interval_95[0] < 0.02 < g2.interval_95[1]
+    # a limit is one of all pairs
+    assert result["g2_zero_source_upper"].value > g2.value + 2.0 * g2.u
+
+
 @pytest.mark.parametrize(
     ("zero", "found"),
     [

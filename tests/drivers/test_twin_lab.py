@@ -198,6 +198,21 @@ def test_a_tagger_whose_clock_is_slow_counts_short_times() -> None:
     assert np.ptp(np.diff(times)) < 200
 
 
+def test_clicks_make_the_other_detector_click_half_a_nanosecond_later() -> None:
+    """Five times 2e-5, at the tagger's inputs: behind cables of unlike length."""
+
+    def pairs(size: str) -> tuple[int, int]:
+        lab = lab_at_pi(imperfections__cross_talk=size, imperfections__afterpulsing="5")
+        blocks = list(lab.stream(0.1))
+        a, b = (np.concatenate([x.times_ps[x.channels == c] for x in blocks]) for c in (1, 2))
+        late = b[np.clip(np.searchsorted(b, a + 400.0), 0, len(b) - 1)] - a
+        return int(np.count_nonzero((late > 400.0) & (late < 600.0))), len(a)
+
+    (with_talk, clicks), (without, _) = pairs("5"), pairs("0")
+    # of a million clicks, 100 make one of B, unless it is dead
+    assert 0.3e-4 * clicks < with_talk - without < 1.3e-4 * clicks
+
+
 def test_certificates_err_as_they_say() -> None:
     truth = Truth()
     benches = [InstrumentErrors.from_seed(truth, s, s, s) for s in range(400)]
