@@ -123,7 +123,7 @@ def analyse(
     at_run = float(linear_W(at_run - left_W, power_gain, meter))
 
     of_meter = meter_constraints(detuned, meter)
-    gain = gain_at(power_gain, meter, pi_power.value / power_gain.value, linearity=False)
+    gain = gain_at(power_gain, meter, pi_power.value / power_gain.value, _LABEL, linearity=False)
     pi_reading = _reading_at_pi(pi_power, gain)
 
     def moved(power: ArrayLike, v: Values) -> Array:

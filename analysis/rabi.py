@@ -296,7 +296,7 @@ def _estimates(
         gradient: dict[str, float],
         fixed: Callable[[Values, float], Values],
     ) -> Estimate:
-        near, gain = None, gain_at(power_gain, meter, value, linearity=False)
+        near, gain = None, gain_at(power_gain, meter, value, _LABEL, linearity=False)
         if bounded:
 
             def minimum_at(x: float) -> float:

@@ -251,7 +251,7 @@ def _estimates(
         interval_95=of_rate.interval_95 if of_rate else None,
     )
     reading = replace(rate, value=solution["power"], budget=solution.budget({"power": 1.0}))
-    gain = gain_at(power_gain, meter, reading.value, linearity=False)
+    gain = gain_at(power_gain, meter, reading.value, _LABEL, linearity=False)
     scaled = of_power.with_scale(solution["power"], gain) if of_power else None
     return (
         Estimate(

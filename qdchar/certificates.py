@@ -43,6 +43,14 @@ CERTIFICATES = (
         "subtracted",
     ),
     Quantity(
+        "power_tap",
+        "1",
+        "s_P",
+        "stability of the power monitor's tap",
+        "relative standard deviation of the power at the dot over that at the monitor within a run",
+        low=0.0,
+    ),
+    Quantity(
         "laser_path_attenuation",
         "dB",
         "A_L",
@@ -225,6 +233,9 @@ ASSUMED: Mapping[str, Assumed] = {
     ),
     "power_meter_zero": Assumed(
         0.0, 2e-12, "a tenth of the zero of 20 pW that a picowatt sensor has"
+    ),
+    "power_tap": Assumed(
+        0.005, 0.0, "fibre couplers change by 0.5 % with temperature and polarisation"
     ),
     "tagger_clock": Assumed(0.0, 5e-6, "crystal oscillators are specified within 10 ppm"),
     "light_path_repeatability": Assumed(

@@ -118,16 +118,17 @@ def cross_talk_of(counts: LiveCounts, delays: Correlator) -> Talk:
     recovery = 1 + max(counts.recovery_a.recovery_pulses, counts.recovery_b.recovery_pulses)
     nearest = min(recovery, _LAGS - 2)
     clicks = int(s.s_a.sum() + s.s_b.sum())
-    return Talk(
-        cross_talk(centres, delays.counts, s.clock.period_ps, clicks, nearest=nearest),
-        far_pairs(centres, delays.counts, s.clock.period_ps, nearest),
-    )
+    plain = cross_talk(centres, delays.counts, s.clock.period_ps, clicks, nearest=nearest)
+    if plain is None:
+        return Talk(None, None)
+    return Talk(plain, far_pairs(centres, delays.counts, s.clock.period_ps, nearest))
 
 
 def without_cross_talk(g2: Estimate, talk: Talk, label: str) -> Estimate:
-    """Take the pairs that come at delays beyond the light off a g2(0).
+    """Take the pairs that come at delays beyond the light off a g2(0), where they are plain.
 
-    The uncertainty by counting is that of all pairs, those that are taken off included.
+    The uncertainty by counting is that of all pairs, those that are taken off included. At delays
+    without light some twenty pairs are plain, fewer than the zero peak's counting noise.
     """
     pairs = talk.pairs
     if pairs is None:

@@ -36,11 +36,14 @@ class MeterErrors:
         ``power_meter_linearity``, relative per decade.
     gain_power
         ``power_meter_gain_power`` [W].
+    tap
+        ``power_tap``: how far the power at the dot goes its own way, relative.
     """
 
     zero: Estimate
     linearity: Estimate
     gain_power: Estimate
+    tap: Estimate
 
 
 def linear_W(reading_W: ArrayLike, gain: Estimate, meter: MeterErrors | None) -> Array:
@@ -135,7 +138,7 @@ def moved_W(linear: ArrayLike, v: Values, gain: Estimate, meter: MeterErrors | N
 
 
 def gain_at(
-    gain: Estimate, meter: MeterErrors | None, linear: float, *, linearity: bool = True
+    gain: Estimate, meter: MeterErrors | None, linear: float, label: str, *, linearity: bool = True
 ) -> Uncertain:
     """Return true power over what a linear meter would read, with its uncertainty at that power.
 
@@ -145,7 +148,8 @@ def gain_at(
         ``power_meter_gain``.
     linear
         From `linear_W` [W], above 0.
-
+    label
+        The scan, during which the tap of the monitor is what it is.
     linearity
         Whether the uncertainty of the linearity is in it, as at this power; not where it is a
         parameter of the fit that found the power.
@@ -154,16 +158,15 @@ def gain_at(
         return Uncertain(gain.value, gain.budget)
     change = float(change_per_linearity(linear, gain, meter))
     per_log = float(change_per_log(linear, gain, meter))
-    return Uncertain(
-        gain.value,
-        propagate(
-            [
-                (gain, 1.0 + per_log),
-                (meter.linearity, gain.value * change if linearity else 0.0),
-                (meter.gain_power, -gain.value * per_log / meter.gain_power.value),
-            ]
-        ),
+    budget = propagate(
+        [
+            (gain, 1.0 + per_log),
+            (meter.linearity, gain.value * change if linearity else 0.0),
+            (meter.gain_power, -gain.value * per_log / meter.gain_power.value),
+        ]
     )
+    tap = Contribution(f"tap of the power monitor, {label}", gain.value * meter.tap.value, "B")
+    return Uncertain(gain.value, (*budget, tap))
 
 
 def reading_of(power_W: float, gain: Estimate, meter: MeterErrors | None) -> float:

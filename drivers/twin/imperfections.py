@@ -71,6 +71,9 @@ class Imperfections:
     meter_linearity
         The power meter's gain changes by 0.1 % per factor of ten in power (data sheets of
         photodiode sensors: 0.5 % over their range). Certificate ``power_meter_linearity``.
+    power_tap
+        The power at the dot over that at the monitor wanders by 0.5 % rms within a quarter of an
+        hour (fibre couplers, with temperature and polarisation). Certificate ``power_tap``.
     response_width
         The detectors' response to the emission is 1.01 times as wide as to the laser, known to
         0.01 (nanowires: jitter depends on wavelength and rate). Certificate ``response_width``.
@@ -106,6 +109,7 @@ class Imperfections:
     splitters: float = 1.0
     meter_zero: float = 1.0
     meter_linearity: float = 1.0
+    power_tap: float = 1.0
     response_width: float = 1.0
     etalon_mode: float = 1.0
     tagger_clock: float = 1.0

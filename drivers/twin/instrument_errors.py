@@ -24,7 +24,7 @@ from .imperfections import (
     REPEATABILITY_dB,
 )
 from .polarisation import AXES
-from .power_meter import GAIN_POWER_W, LINEARITY, ZERO_LEFT_W, PowerMeter
+from .power_meter import GAIN_POWER_W, LINEARITY, TAP, ZERO_LEFT_W, PowerMeter
 from .tagger import CLOCK, Tagger
 from .truth import Truth
 
@@ -193,6 +193,7 @@ def _of_imperfections(truth: Truth, errors: Mapping[str, float]) -> tuple[Calibr
         Calibration("power_meter_gain_power", GAIN_POWER_W, 0.0, "W"),
         Calibration("power_meter_linearity", 0.0, LINEARITY, "1"),
         Calibration("power_meter_zero", 0.0, ZERO_LEFT_W, "W"),
+        Calibration("power_tap", TAP, 0.0, "1"),
         Calibration("tagger_clock", 0.0, CLOCK, "1"),
     )
 

@@ -175,7 +175,7 @@ class Lab:
         """Read the power meter [W]."""
         with self._lock:
             return self.errors.meter.reading_W(
-                self._light_model.power_W(),
+                self.errors.meter.power_W(self._light_model.power_W(), self.now_s),
                 self.errors.meter_response,
                 self._settings.shutter_open,
                 self._meter,

@@ -14,6 +14,8 @@ ZERO_W = 20e-12
 ZERO_LEFT_W = 2e-12
 LINEARITY = 1e-3
 GAIN_POWER_W = 1e-5
+TAP = 0.005
+_TAP_RAD_PER_s = 2.0 * math.pi / 900.0
 
 _NOISE, _NOISE_W = 0.005, 1e-12
 """Of a reading: relative, and without light."""
@@ -31,21 +33,32 @@ class PowerMeter:
         Further reading without light while the pump's shutter is open.
     linearity
         Relative change of true power over reading per factor of ten in power.
+    tap, tap_rad
+        Amplitude and phase of the relative change of the power at the dot over that at the meter.
     """
 
     zero_W: float
     zero_left_W: float
     linearity: float
+    tap: float
+    tap_rad: float
 
     @classmethod
     def from_seed(cls, sizes: Imperfections, seed: np.random.SeedSequence) -> Self:
         """Draw those of a lab."""
-        zero, left, linearity = np.random.default_rng(seed).standard_normal(3)
+        rng = np.random.default_rng(seed)
+        zero, left, linearity = rng.standard_normal(3)
         return cls(
             zero_W=sizes.meter_zero * ZERO_W * math.copysign(1.0 + 0.3 * abs(zero), zero),
             zero_left_W=sizes.meter_zero * ZERO_LEFT_W * float(left),
             linearity=sizes.meter_linearity * LINEARITY * float(linearity),
+            tap=sizes.power_tap * TAP * math.sqrt(2.0),
+            tap_rad=rng.uniform(0.0, 2.0 * math.pi),
         )
+
+    def power_W(self, at_dot_W: float, time_s: float) -> float:
+        """Return the power on the meter [W], from that at the dot."""
+        return at_dot_W / (1.0 + self.tap * math.sin(self.tap_rad + _TAP_RAD_PER_s * time_s))
 
     def reading_W(
         self, power_W: float, response: float, shutter_open: bool, rng: np.random.Generator

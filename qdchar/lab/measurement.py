@@ -38,7 +38,12 @@ MOVE_S = 5e-3
 ZERO_S = 2 * MOVE_S + READINGS * COMMAND_S
 """Lab time for reading the zero of the power meter [s], about."""
 
-POWER_METER = ("power_meter_zero", "power_meter_linearity", "power_meter_gain_power")
+POWER_METER = (
+    "power_meter_zero",
+    "power_meter_linearity",
+    "power_meter_gain_power",
+    "power_tap",
+)
 """Certificates, with defaults, that every scan over power and every setting of the pump uses."""
 
 

@@ -327,6 +327,7 @@ class Session:
             zero=self.certificate("power_meter_zero"),
             linearity=self.certificate("power_meter_linearity"),
             gain_power=self.certificate("power_meter_gain_power"),
+            tap=self.certificate("power_tap"),
         )
 
     def pi_reading_W(self) -> float:

@@ -95,7 +95,7 @@ def test_cross_talk_is_named(tmp_path: Path) -> None:
 
 def test_a_little_cross_talk_is_taken_off(tmp_path: Path) -> None:
     """The talk of either detector: 1e-4 (1/p_A + 1/p_B) is added to a g2 of 0.02."""
-    run = recording(tmp_path, LIGHT, Spoilt(cross_talk=1e-4), 24, 6_000_000)
+    run = recording(tmp_path, LIGHT, Spoilt(cross_talk=1e-4, delay_ps=2_500), 24, 6_000_000)
     healthy = hbt.analyse(recording(tmp_path, LIGHT, Spoilt(), 25, 6_000_000)).estimates[0]
     result = hbt.analyse(run)
     g2 = result["g2_zero_source"]

@@ -37,6 +37,7 @@ CERTIFICATES = {
     "power_meter_gain_power": 2.2e-6,
     "power_meter_linearity": -0.1 / 2.2,
     "power_meter_zero": 3e-12,
+    "power_tap": 0.03,
 }
 """At the pi pulse the gain is 1.2, two decades below the power of its certificate: the meter reads
 20 nW above its zero there."""
