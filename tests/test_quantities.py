@@ -49,7 +49,7 @@ def test_a_symbol_means_one_thing() -> None:
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_units_are_si_and_can_be_printed(name: str) -> None:
     term = quantity(name)
-    assert set(re.split("[/ ]", term.unit)) <= {"1", "s", "Hz", "W", "V", "m", "m2", "dB"}
+    assert set(re.split("[/ ]", term.unit)) <= {"1", "s", "Hz", "W", "V", "m", "m2", "dB", "rad"}
     scale, unit = prefixed(1.0, term.unit)
     assert scale > 0
     assert unit.endswith("" if term.unit == "1" else term.unit)
