@@ -269,6 +269,8 @@ def meter(g: Inputs) -> MeterErrors:
         zero=g["power_meter_zero"],
         linearity=g["power_meter_linearity"],
         gain_power=g["power_meter_gain_power"],
+        # a size, whose line `test_power_monitor` checks
+        tap=Estimate(name="power_tap", value=0.0, method=""),
     )
 
 
