@@ -420,11 +420,16 @@ class LightLog:
         self._runs.setdefault(run.about.path, run)
         self._rates.setdefault(run.about.path, []).append(_rate(run))
 
-    def add_correction(self, what: str, value: float) -> None:
-        """Doubt a relative correction that is too large to be one."""
-        if abs(value) > CORRECTION:
+    def add_correction(self, what: str, correction: Uncertain) -> None:
+        """Doubt a relative correction that is too large to be one, by two standard uncertainties.
+
+        Locks of a source that blinks slowly are uncertain, and so is the correction; what it is
+        applied to then has that uncertainty.
+        """
+        if abs(correction.value) - 2.0 * correction.u > CORRECTION:
             self.doubts.append(
-                f"the {what} would be corrected by {100 * value:.0f} %: the cavity was not on "
+                f"the {what} would be corrected by {100 * correction.value:.0f} %: the cavity was "
+                "not on "
                 "resonance"
             )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qdchar.estimate import Contribution, Estimate
+from qdchar.estimate import Contribution, Estimate, Uncertain
 from qdchar.lab.plausibility import LightLog, clock_problem, slow_blinking_problem
 from qdchar.protocols import LockResult
 from qdchar.protocols.last_look import LastLook, Level
@@ -37,6 +37,10 @@ def recording(
     )
 
 
+def corrected_by(value: float, u: float) -> Uncertain:
+    return Uncertain(value, (Contribution("peak-lock readout", u),))
+
+
 def stretches(light: np.ndarray) -> np.ndarray:
     """Light of ten stretches of time in the slices of a recording."""
     return np.repeat(light, SLICES // 10, axis=0)
@@ -54,7 +58,7 @@ def test_a_healthy_lab_is_not_doubted() -> None:
         log.add_lock(lock(drift))
         log.add_run(recording(f"run {k}", drift * (1.0 + 0.003 * rng.standard_normal()), seed=k))
         log.add_run(recording(f"sent {k}", 0.4 * drift, path="after", seed=1000 + k))
-        log.add_correction("lifetime", 0.02)
+        log.add_correction("lifetime", corrected_by(0.02, 0.005))
     assert log.doubts == []
 
 
@@ -141,10 +145,20 @@ def test_light_that_changes_between_locks_is_doubted(factor: float) -> None:
     assert log.doubts == []
 
 
-@pytest.mark.parametrize(("value", "doubted"), [(0.19, False), (0.21, True), (-0.34, True)])
-def test_a_large_correction_is_none(value: float, doubted: bool) -> None:
+@pytest.mark.parametrize(
+    ("value", "u", "doubted"),
+    [
+        (0.20, 0.003, False),
+        (0.21, 0.003, True),
+        (-0.34, 0.05, True),
+        (0.27, 0.04, False),
+        (0.29, 0.04, True),
+    ],
+)
+def test_a_large_correction_is_none(value: float, u: float, doubted: bool) -> None:
+    """By two standard uncertainties: 27 % with 4 % may be 19 %."""
     log = LightLog()
-    log.add_correction("lifetime", value)
+    log.add_correction("lifetime", corrected_by(value, u))
     assert bool(log.doubts) is doubted
 
 

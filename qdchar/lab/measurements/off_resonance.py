@@ -44,5 +44,5 @@ def detuning_correction(
         recorded=recorded,
         line=FilteredLine(*(s.known(name) for name in LINE)) if behind_etalon else None,
     )
-    s.light.add_correction("lifetime", correction.lifetime.value)
+    s.light.add_correction("lifetime", correction.lifetime)
     return correction
