@@ -155,15 +155,19 @@ def test_the_true_power_is_the_gain_times_the_reading(tmp_path: Path) -> None:
     line = {c.source: c.u for c in found.budget}["given power_meter_gain"]
     assert line == pytest.approx(slope * 0.01, rel=0.02)
 
-    # a pi power of the same meter moves with its gain: readings alone make the leakage
-    assert leakage(1.1, PI * 1.1 / 1.2).value == pytest.approx(found.value, rel=1e-6)
+    # a pi power of the same meter moves with its gain: readings alone make the leakage; what is
+    # left of the dot tells a little of the pi power, weighed against another relative uncertainty
+    same_readings = leakage(1.1, PI * 1.1 / 1.2).value
+    assert same_readings == pytest.approx(found.value, abs=0.02 * found.u)
     same = replace(
         known("pi_power", PI, 0.0),
         budget=(Contribution("given power_meter_gain", PI / 1.2 * 0.01, "B"),),
     )
     both = analyse(run, scan, power_gain=known("power_meter_gain", 1.2, 0.01), pi_power=same)
-    shared = {c.source: c.u for c in both["laser_leakage"].budget}["given power_meter_gain"]
-    assert shared == pytest.approx(0.0, abs=1e-6 * found.value)
+    shared = {c.source: c.u for c in both["laser_leakage"].budget}.get(
+        "given power_meter_gain", 0.0
+    )
+    assert lines.get("given power_meter_gain", 0.0) == pytest.approx(0.0, abs=1e-6 * found.value)
 
 
 def test_remaining_light_of_the_dot_is_reported(tmp_path: Path) -> None:
