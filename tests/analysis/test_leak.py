@@ -141,7 +141,7 @@ def test_the_true_power_is_the_gain_times_the_reading(tmp_path: Path) -> None:
     scan = replace(scan, x=scan.x / 1.2)
 
     def leakage(gain: float, pi_W: float = PI) -> Estimate:
-        of_gain = known("power_meter_gain", gain, 0.01)
+        of_gain = known("power_meter_gain", gain, 0.01 * gain / 1.2)
         return analyse(run, scan, power_gain=of_gain, pi_power=known("pi_power", pi_W, 0.0))[
             "laser_leakage"
         ]
