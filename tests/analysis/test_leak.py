@@ -164,9 +164,7 @@ def test_the_true_power_is_the_gain_times_the_reading(tmp_path: Path) -> None:
         budget=(Contribution("given power_meter_gain", PI / 1.2 * 0.01, "B"),),
     )
     both = analyse(run, scan, power_gain=known("power_meter_gain", 1.2, 0.01), pi_power=same)
-    shared = {c.source: c.u for c in both["laser_leakage"].budget}.get(
-        "given power_meter_gain", 0.0
-    )
+    lines = {c.source: c.u for c in both["laser_leakage"].budget}
     assert lines.get("given power_meter_gain", 0.0) == pytest.approx(0.0, abs=1e-6 * found.value)
 
 
