@@ -19,6 +19,9 @@ Array = NDArray[np.float64]
 
 _LEAST_SIGNIFICANCE = 3.0
 """Standard uncertainties by which the splitting and both shares of two lines exceed zero."""
+_LEAST_SHARE = 0.02
+"""Share of the light of a line that counts: leaked laser light, which is broad, may look like a
+fainter one, and widths change by less than that."""
 
 
 def fit_two_lines(
@@ -67,7 +70,7 @@ def _are_two(solution: FitResult) -> bool:
     least = _LEAST_SIGNIFICANCE
     return solution["splitting"] > least * solution.u("splitting") and min(
         share, 1.0 - share
-    ) > least * solution.u("second_share")
+    ) > max(_LEAST_SHARE, least * solution.u("second_share"))
 
 
 def splitting(solution: FitResult, fsr: Estimate, remark: str) -> tuple[Estimate, ...]:
