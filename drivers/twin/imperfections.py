@@ -32,7 +32,7 @@ PLATES_U_RAD = 0.02
 CERTIFIED: Mapping[str, tuple[str, float]] = {
     "interferometer_reflectance_2": ("splitters", 0.002),
     "interferometer_reflectance_orthogonal": ("splitters", 0.002),
-    "response_width": ("response_width", 0.01),
+    "response_width": ("response_width", 0.003),
     "etalon_mode": ("etalon_mode", 0.01),
 }
 """By certificate of what is not drawn: whose imperfection it is, and its u. New ones go to the end,
@@ -76,7 +76,7 @@ class Imperfections:
         hour (fibre couplers, with temperature and polarisation). Certificate ``power_tap``.
     response_width
         The detectors' response to the emission is 1.01 times as wide as to the laser, known to
-        0.01 (nanowires: jitter depends on wavelength and rate). Certificate ``response_width``.
+        0.003 (nanowires: jitter depends on wavelength and rate). Certificate ``response_width``.
     etalon_mode
         The etalon is 0.985 times as wide for the narrow laser's mode as for the source's, known to
         0.01 (beams aligned alike: 1 to 2 %). Certificate ``etalon_mode``.
