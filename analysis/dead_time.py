@@ -34,7 +34,7 @@ def source_on_fraction(amplitude: Estimate | None) -> Estimate:
     -----
     q = 1/(1 + b), of an ideal telegraph.
     """
-    blinks = amplitude is not None and _blinking.is_significant(amplitude.value, amplitude.u)
+    blinks = _blinking.blinks(amplitude)
     q = _blinking.on_fraction(amplitude.value) if amplitude is not None and blinks else 1.0
     return Estimate(
         name="on_fraction",

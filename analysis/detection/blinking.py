@@ -19,6 +19,8 @@ Array = NDArray[np.float64]
 MEMORY = 1e-4
 """Part of its size to which the ripple of the dead time in the side peaks must have decayed."""
 
+_DARK_TIMES = "dark times that were met"
+
 _SIGNIFICANT = 3.0
 _BLOCKS = 40
 """At most, for the scatter: pairs over the border of two blocks come with the singles of one, which
@@ -96,6 +98,50 @@ class Blinking:
 def is_significant(amplitude: float, u: float) -> bool:
     """Whether an amplitude is more than statistics."""
     return amplitude > _SIGNIFICANT * u
+
+
+def blinks(amplitude: Estimate | None) -> bool:
+    """Whether a blinking amplitude of the record is more than statistics.
+
+    How many dark times a recording met leaves open how much the source blinks, not whether it does.
+    """
+    if amplitude is None:
+        return False
+    seen = [c.u for c in amplitude.budget if not c.source.startswith(_DARK_TIMES)]
+    return is_significant(amplitude.value, math.hypot(*seen))
+
+
+def with_dark_times(amplitude: Estimate, flicker: float, label: str) -> Estimate:
+    """Return the amplitude of a blinking source with what the dark times met leave uncertain.
+
+    Parameters
+    ----------
+    amplitude
+        Blinking amplitude b, with the scatter within the recording in its budget.
+    flicker
+        Relative standard deviation of the mean light of recordings as long as this one, beyond
+        counting, from the scatter within all recordings of the light.
+    label
+        Name of the recording.
+
+    Notes
+    -----
+    A recording that meets few dark times, or short ones, has too low an amplitude and too little
+    scatter, both at once: its own scatter then says least where it would have to say most. Others
+    tell how much the next recording would differ. With the part on q = 1/(1 + b) and dark times of
+    correlation time tau, its mean light has the relative variance 2 b tau/T. 1 + b is the inverse
+    of that light, so that u(b) = (1 + b) sqrt(2 b tau/T). One dark time more than was met is
+    counted, b + tau/T instead of b, because by chance few may be met; it adds at most half of the
+    variance.
+    """
+    if flicker == 0.0:
+        return amplitude
+    one_more = 0.5 * (flicker / max(amplitude.value, flicker)) ** 2
+    u = (1.0 + max(amplitude.value, 0.0)) * flicker * math.sqrt(1.0 + one_more)
+    if u <= amplitude.u:
+        return amplitude
+    missing = math.sqrt(u**2 - amplitude.u**2)
+    return amplitude.with_contribution(f"{_DARK_TIMES}, {label}", missing, "A")
 
 
 def on_fraction(amplitude: float) -> float:

@@ -12,6 +12,7 @@ from qdchar.raw_data import Progress
 from ..measurement import Measurement
 from ..plausibility import clock_problem, slow_blinking_problem
 from ..session import Session
+from . import dark_times
 from .loss_chain import with_chain
 from .reception import ASSUMED, CERTIFICATES, reception
 
@@ -28,6 +29,7 @@ def _run(s: Session, settings: BrightnessSettings, progress: Progress) -> Result
         reception=reception(s, "before"),
         tagger_clock=s.certificate("tagger_clock"),
     )
+    result = dark_times.of_session(s, result, run)
     unusual = clock_problem(result["clock_rate"].value, s.station.file.nominal_clock_Hz)
     n = result["collection_efficiency"]
     flicker = s.light.flicker(run.duration_s)

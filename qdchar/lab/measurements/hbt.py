@@ -11,7 +11,7 @@ from qdchar.raw_data import Progress
 
 from ..measurement import Measurement
 from ..session import Session
-from . import off_resonance
+from . import dark_times, off_resonance
 
 
 def _run(
@@ -34,13 +34,14 @@ def _run(
     correction = off_resonance.detuning_correction(
         s, first_relock, recorded, behind_etalon=path == "after"
     )
-    return analysis.hbt.analyse(
+    result = analysis.hbt.analyse(
         run,
         name=name,
         plane=plane,
         dark_count_rate=s.known("dark_count_rate"),
         detuning_correction=correction.g2,
     )
+    return dark_times.of_session(s, result, run)
 
 
 def _before(s: Session, settings: HbtSettings, progress: Progress) -> Result:
