@@ -178,11 +178,13 @@ def _likeliest(n: Array, x: Array, shape: Array) -> tuple[float, float, float]:
     return max(gain, 0.0), alpha, u
 
 
-def describe_afterpulsing(found: tuple[Afterpulsing, Afterpulsing], period_s: float) -> str:
-    """Say in words what was found; at least one of the detectors has afterpulses."""
+def describe_afterpulsing(
+    found: tuple[Afterpulsing, Afterpulsing], period_s: float, most_chance: float = _CHANCE
+) -> str:
+    """Say in words what was found, of detectors that look like that by less than a chance."""
     parts = []
     for name, each in zip("AB", found, strict=True):
-        if each.significant:
+        if each.chance < most_chance:
             share = each.per_click(name)
             parts.append(
                 f"detector {name} clicks again by itself after {100 * share.value:.2g} % of its "

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 Array = NDArray[np.float64]
@@ -20,7 +20,7 @@ BINS = 128
 """Bins a period into which delays are gathered."""
 
 _CHANCE = 1e-9
-"""Highest probability by chance, per bin, of a bin that is taken for cross-talk."""
+"""Highest probability by chance of bins that are taken for cross-talk."""
 
 _CHANCE_OF_FLANK = 0.05
 """The same for bins beside such a bin."""
@@ -28,6 +28,10 @@ _CHANCE_OF_FLANK = 0.05
 _TAIL_FACTOR = 5.0
 """A hole in the middle of the zero peak, as re-excitation leaves it, makes its tails this much
 stronger against the whole than those of the side peaks, at most."""
+
+
+_WIDTHS = (1, 2, 4, 8)
+"""Numbers of neighbouring bins whose pairs are taken together."""
 
 
 @dataclass(frozen=True)
@@ -196,8 +200,15 @@ def cross_talk(
             light, _TAIL_FACTOR * g * np.maximum(smooth - valley, 0.0) + 1.5 * valley
         )
     u_side = np.sqrt(smooth * n_sides + 1.0) / n_sides
-    chance = stats.poisson.sf(seen - 1.0, light + 5.0 * u_side)
-    found = (chance < _CHANCE) & (seen > 0)
+    limit = light + 5.0 * u_side
+    chance = stats.poisson.sf(seen - 1.0, limit)
+    found = np.zeros(BINS, dtype=bool)
+    for width in _WIDTHS:
+        # jitter spreads it over several bins, each of which may hold few pairs
+        together, at_most = _in_windows(seen, width), _in_windows(limit, width)
+        for start in np.flatnonzero(stats.poisson.sf(together - 1.0, at_most) < _CHANCE):
+            window = (start + np.arange(width)) % BINS
+            found[window[seen[window] > limit[window]]] = True
     if not found.any():
         return None
     for _ in range(BINS // 16):  # its flanks: jitter spreads it
@@ -214,3 +225,10 @@ def cross_talk(
         share=excess / clicks,
         g2_without=rest / rest_side,
     )
+
+
+def _in_windows(values: ArrayLike, width: int) -> Array:
+    """Return the sum over each bin and the next ones, `width` in all, around the period."""
+    each = np.asarray(values, dtype=np.float64)
+    total = np.cumsum(np.concatenate([[0.0], each, each[: width - 1]]))
+    return np.asarray(total[width:] - total[:-width], dtype=np.float64)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -37,6 +38,12 @@ from ..statistics.model_criticism import MIN_P_VALUE, grouped_deviance
 
 Array = NDArray[np.float64]
 
+_RESTARTS = 8
+"""Most fits again, each from the result of the last one."""
+_LEAST = 1e-3
+"""Expected counts of a bin below which `_positive` bends."""
+_OFF_THE_KINK = 0.02
+"""Least g2, and background over the height of a peak, from which a fit starts again."""
 _MOST_OVERLAP = 0.3
 """Late photons of the neighbours in the window of the zero peak, over the standard uncertainty of
 g2, up to which its area is right."""
@@ -145,9 +152,9 @@ def analyse_histogram(
 
     def model(v: Values) -> Array:
         shape = comb(edges, v.get("period", period), v["decay"], v["g2"], v.get("delay", delay))
-        return np.asarray(np.maximum(v["background"] + v["peak"] * shape, 0.0))
+        return _positive(v["background"] + v["peak"] * shape)
 
-    solution = minimise(f"g2 comb, {label}", free, lambda v: deviance_residuals(counts, model(v)))
+    solution = _lowest_minimum(f"g2 comb, {label}", free, counts, model)
     expected = model(solution.as_dict())
     sandwich = scatter_of_snapshots(solution, model, expected, histogram.counts)
     estimates = [_g2_zero(solution, sandwich, label, int(counts.sum()))]
@@ -180,6 +187,44 @@ def analyse_histogram(
         else:
             estimates[0] = by_area
     return Result(tuple(estimates), (fit,), problems)
+
+
+def _positive(counts: Array) -> Array:
+    """Return expected counts, or where they are not positive a small number that falls with them.
+
+    If all of them were 0 there, the minimiser would see no way back.
+    """
+    below = counts < _LEAST
+    return np.where(below, _LEAST**2 / (2.0 * _LEAST - np.where(below, counts, 0.0)), counts)
+
+
+def _lowest_minimum(
+    label: str,
+    free: Mapping[str, FitParameter],
+    counts: Array,
+    model: Callable[[Values], Array],
+) -> FitResult:
+    """Fit again from the last result until the minimum does not fall any more.
+
+    A zero peak below zero on hardly any background makes the model negative. It bends there, and
+    the minimiser can stop far from the minimum.
+    """
+
+    def fit(starts: Mapping[str, FitParameter]) -> FitResult:
+        return minimise(label, starts, lambda v: deviance_residuals(counts, model(v)))
+
+    lowest = fit(free)
+    for _ in range(_RESTARTS):
+        near = {n: replace(f, start=lowest[n]) for n, f in free.items()}
+        for name, least in (("g2", 1.0), ("background", lowest["peak"])):
+            start = max(lowest[name], _OFF_THE_KINK * least)
+            near[name] = replace(near[name], start=start)
+        again = fit(near)
+        fell = lowest.minimum - again.minimum
+        lowest = min(lowest, again, key=lambda s: s.minimum)
+        if fell < 0.1:
+            break
+    return lowest
 
 
 def _by_area(

@@ -47,6 +47,8 @@ _SMALL_OVERLAP = 0.3
 _DISAGREE = 4.0
 """Standard uncertainties between the areas and the comb from which on they disagree."""
 _TAGS_FOR_GAPS = 4_000_000
+_AFTERPULSES_SEEN = 1e-4
+"""Chance by which healthy detectors look like afterpulsing, below which it is taken off."""
 
 
 def analyse_tags(
@@ -230,14 +232,17 @@ def _result(
     side, chance = total / n_sides, by_chance(table)
     again = afterpulsing(gaps.counts, gaps.clicks, recovered_after(gaps))
     # they fall anywhere between two pulses, and pair with the other detector's clicks
-    taken_off = [
+    of_detectors = [
         each.times(2.0 * window / period / held * each.pulses_after, f"detector {name}, {label}")
         for name, each in zip("AB", again, strict=True)
-        if each.significant
+        if each.per_pulse > 0.0
     ]
+    # two detectors of one kind: where one has afterpulses the other has them
+    seen = any(each.chance < _AFTERPULSES_SEEN for each in again)
+    taken_off, unseen = (of_detectors, []) if seen else ([], of_detectors)
 
     low, high = jeffreys_ratio(k, total, LEVEL_68)
-    comb = _overlap(c, window, label, k / side, 0.5 * total / side * (high - low))
+    comb, overlapping = _overlap(c, window, label, k / side, 0.5 * total / side * (high - low))
 
     def mean_side(t: Table) -> float:
         return float(t[:, 1].sum())
@@ -256,6 +261,11 @@ def _result(
         u, what = larger * u, "coincidences"
         off = side / mean * sum(t.value for t in taken_off)
         others = [replace(c, u=side / mean * c.u) for t in taken_off for c in t.budget]
+        # few clicks do not show afterpulses that already matter
+        others += [
+            Contribution(f"{t.budget[0].source}, not seen", side / mean * math.hypot(t.value, t.u))
+            for t in unseen
+        ]
         if comb is not None:
             raw, u, what = comb.g2 * side / mean, comb.u * side / mean, "comb"
             ends_of = [
@@ -324,11 +334,9 @@ def _result(
         ),
         *delay_and_period(c.zero, label),
     )
-    problems = _problems(c, total, gaps)
-    if comb is not None:
-        problems = (*problems, *comb.problems)
+    problems = (*_problems(c, total, gaps), *overlapping)
     if taken_off:
-        words = describe_afterpulsing(again, period * 1e-12)
+        words = describe_afterpulsing(again, period * 1e-12, most_chance=1.0)
         problems = (*problems, *afterpulsing_problem(words, k / side, near))
     histogram = c.zero.histogram
     talk = cross_talk(
@@ -344,24 +352,32 @@ def _result(
 
 def _overlap(
     c: _Correlation, window_ps: float, label: str, by_area: float, u_by_area: float
-) -> Overlap | None:
-    """Return the fit of the comb where the peaks' overlap matters, None where areas are right."""
-    if most_overlap(c.zero) < _SMALL_OVERLAP * u_by_area:
-        return None
-    comb = overlap(c.zero, c.pairs, window_ps, label)
-    if comb is None or comb.excess < _SMALL_OVERLAP * u_by_area:
-        return None
-    if abs(comb.g2 + comb.excess - by_area) > _DISAGREE * u_by_area:
-        return replace(
-            comb,
-            problems=(
-                *comb.problems,
-                f"{label}: the peaks overlap, and the fit of the comb does not explain the areas: "
-                f"{by_area:.3g} of a side peak is in the window of the zero peak, the fit has "
-                f"{comb.g2 + comb.excess:.3g}. Give the pulse clock to the tagger as well",
-            ),
+) -> tuple[Overlap | None, tuple[str, ...]]:
+    """Return the fit of the comb where the peaks' overlap matters, and what is wrong with it.
+
+    None where the areas are right, and where the fit fails, which is a problem.
+    """
+    most = most_overlap(c.zero)
+    if most < _SMALL_OVERLAP * u_by_area:
+        return None, ()
+    try:
+        comb = overlap(c.zero, c.pairs, window_ps, label)
+    except InconclusiveError as error:
+        return None, (
+            f"{label}: up to {most:.2g} of a side peak in the window of the zero peak may be late "
+            f"photons of its neighbours, and the fit of the comb that tells them apart failed: "
+            f"{error}. Give the pulse clock to the tagger as well, or a window",
         )
-    return comb
+    if comb.excess < _SMALL_OVERLAP * u_by_area:
+        return None, ()
+    if abs(comb.g2 + comb.excess - by_area) > _DISAGREE * u_by_area:
+        return comb, (
+            *comb.problems,
+            f"{label}: the peaks overlap, and the fit of the comb does not explain the areas: "
+            f"{by_area:.3g} of a side peak is in the window of the zero peak, the fit has "
+            f"{comb.g2 + comb.excess:.3g}. Give the pulse clock to the tagger as well",
+        )
+    return comb, comb.problems
 
 
 def _blinking_method(c: _Correlation, table: Table, per_pair: float) -> str:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qdchar.errors import InconclusiveError
 from qdchar.tags.formats.delay_histogram import DelayHistogram
 from qdchar.tags.timing.delay import DelayMeasurement
 
@@ -79,7 +78,7 @@ def most_overlap(zero: DelayMeasurement) -> float:
 
 def overlap(
     zero: DelayMeasurement, pairs: NDArray[np.int64], window_ps: float, label: str
-) -> Overlap | None:
+) -> Overlap:
     """Fit the comb of peaks to a correlation of tags.
 
     Parameters
@@ -93,26 +92,23 @@ def overlap(
     label
         Name of the data.
 
-    Returns
-    -------
-    Overlap or None
-        None where no comb can be fitted.
+    Raises
+    ------
+    InconclusiveError
+        If no comb can be fitted.
     """
     histogram = zero.histogram
     join = max(int(zero.period_ps / _BINS_A_PERIOD / histogram.bin_ps), 1)
     bins = pairs.shape[1] // join
     joined = pairs[:, : bins * join].reshape(len(pairs), bins, join).sum(axis=2)
-    try:
-        result = analyse_histogram(
-            DelayHistogram(
-                histogram.start_ps * 1e-12, join * histogram.bin_ps * 1e-12, joined.T.copy()
-            ),
-            label,
-            delay_s=zero.delay_ps * 1e-12,
-            period_s=zero.period_ps * 1e-12,
-        )
-    except InconclusiveError:
-        return None
+    result = analyse_histogram(
+        DelayHistogram(
+            histogram.start_ps * 1e-12, join * histogram.bin_ps * 1e-12, joined.T.copy()
+        ),
+        label,
+        delay_s=zero.delay_ps * 1e-12,
+        period_s=zero.period_ps * 1e-12,
+    )
     found, fit = result["g2_zero"], result.fits[0]
     v = dict(zip(fit.names, map(float, fit.values), strict=True))
     period, half = zero.period_ps * 1e-12, window_ps * 1e-12

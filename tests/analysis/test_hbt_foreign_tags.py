@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from qdchar.analysis import hbt
 from qdchar.analysis.hbt.g2_comb_fit import analyse_histogram
+from qdchar.errors import InconclusiveError
 from qdchar.tags import TagWriter
 from qdchar.tags.formats.delay_histogram import DelayHistogram
 
@@ -199,6 +200,63 @@ def test_cross_talk_in_a_histogram_is_no_area() -> None:
     rng = np.random.default_rng(38)
     result = analyse_histogram(histogram_of(rng, 2_900.0 + rng.normal(0.0, 60.0, 30)), "talk")
     assert "cross-talk" in result.problems[0]
+
+
+def test_broad_cross_talk_on_a_few_pairs_is_no_area() -> None:
+    # 50 pairs on either side, 4 widths out, spread over a dozen bins, hide 16 of the light
+    rng = np.random.default_rng(41)
+    light = rng.choice([-1, 1], 16) * rng.exponential(450.0, 16)
+    talk = rng.choice([-1, 1], 100) * rng.normal(1_900.0, 160.0, 100)
+    result = analyse_histogram(histogram_of(rng, np.concatenate([light, talk])), "talk")
+    assert "cross-talk" in result.problems[0]
+
+
+@pytest.mark.parametrize("seed", [2, 11])
+def test_comb_of_long_decays_finds_its_lowest_minimum(seed: int) -> None:
+    # without background the model can become negative, and has a kink there
+    rng = np.random.default_rng(seed)
+    period, lifetime, pairs, zero = 13_135.0, 2_000.0, 900, 2
+    lags = np.repeat(np.arange(-13, 14), np.where(np.arange(-13, 14) == 0, zero, pairs))
+    off = rng.choice([-1, 1], len(lags)) * rng.exponential(lifetime, len(lags))
+    counts, _ = np.histogram(lags * period + off, bins=-150_000.0 + 100.0 * np.arange(3_001))
+    result = analyse_histogram(DelayHistogram(-150e-9, 100e-12, counts[:, None]), "long")
+    g2 = result["g2_zero"]
+    assert g2.value == pytest.approx(zero / pairs, abs=3.0 * g2.u)
+    assert g2.u < 0.012
+    assert not result.problems
+
+
+def test_failed_fit_of_overlapping_peaks_is_no_area(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise InconclusiveError("no minimum")
+
+    monkeypatch.setattr("qdchar.analysis.hbt.g2_peak_areas.overlap", fails)
+    rng = np.random.default_rng(33)
+    a, b = clicks(rng, 400_000, period_ps=12_500.0, g2=0.03, p=0.05, lifetime_ps=2_300.0)
+    result = hbt.analyse_file(write(tmp_path / "tags.h5", a, b, 400_000 * 12_500.0))
+    assert any("late photons" in p and "no minimum" in p for p in result.problems)
+
+
+def test_afterpulses_of_few_clicks_are_taken_off_both_detectors(tmp_path: Path) -> None:
+    """2 % a click with traps of 300 ns add 0.04 to g2, of which a short file shows one half."""
+    period, pulses = 13_000.0, 400_000
+    rng = np.random.default_rng(42)
+    sides = clicks(rng, pulses, period_ps=period, g2=0.05, p=0.05, lifetime_ps=500.0)
+    again = [t[rng.random(len(t)) < 0.02] for t in sides]
+    a, b = (
+        np.concatenate([t, more + rng.exponential(300_000.0, len(more))])
+        for t, more in zip(sides, again, strict=True)
+    )
+    result = hbt.analyse_file(write(tmp_path / "tags.h5", a, b, pulses * period))
+    g2 = result["g2_zero"]
+    assert g2.value == pytest.approx(0.05, abs=2.5 * g2.u)
+    assert g2.u < 0.014
+    sources = " ".join(c.source for c in g2.budget)
+    assert "afterpulses, detector A" in sources
+    assert "afterpulses, detector B" in sources
+    assert "taken off" in result.problems[0]
 
 
 def test_uncertainty_of_a_sparse_histogram_is_that_of_its_interval() -> None:
