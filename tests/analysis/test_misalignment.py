@@ -255,4 +255,6 @@ def test_a_detector_loses_efficiency_where_the_light_is(tmp_path) -> None:
     assert plain.value > wrong + 10 * plain.u_statistical
     assert found.value == pytest.approx(wrong, abs=0.003)
     (line,) = [c.u for c in found.budget if c.source == "change"]
-    assert line == pytest.approx(1e-9 * (settled[0] - settled[1]) * wrong * (1 - wrong), rel=0.02)
+    faster_Hz = settled[0] - settled[1]
+    per_change = faster_Hz / (1.0 + per_Hz * faster_Hz) * wrong * (1 - wrong)  # of ln(1 + k faster)
+    assert line == pytest.approx(1e-9 * per_change, rel=0.02)

@@ -10,6 +10,7 @@ from scipy.integrate import quad
 from scipy.special import ndtr, voigt_profile
 
 from qdchar.drivers.twin import optics
+from qdchar.drivers.twin.lab import Lab
 from qdchar.drivers.twin.light import LightModel
 from qdchar.drivers.twin.truth import Truth
 
@@ -91,8 +92,9 @@ def test_purcell_factor_over_orders() -> None:
 
 
 def test_the_dark_counts_are_those_of_both_detectors_together() -> None:
-    model = LightModel.__new__(LightModel)  # neither light nor errors of instruments are needed
+    model = LightModel.__new__(LightModel)  # no light is needed
+    model.errors = Lab(Truth(), 1).errors
     model.truth = Truth.from_settings({"detector.dark_count_rate": "57"})
-    model.settings = SimpleNamespace(path="blocked")  # type: ignore[assignment]
+    model.settings = SimpleNamespace(path="blocked", switched_dB=0.0, switched_s=0.0)  # type: ignore[assignment]
     dark = model.steady_Hz(SimpleNamespace(steady_Hz=0.0))  # type: ignore[arg-type]
     assert sum(dark) == pytest.approx(57.0)
