@@ -22,6 +22,22 @@ _BUILT_IN = (
         low=0.0,
     ),
     Quantity(
+        "rise_time",
+        "s",
+        "t_rise",
+        "rise time",
+        "1/e time in which the emitting state is filled from another one",
+        low=0.0,
+    ),
+    Quantity(
+        "fine_structure_splitting",
+        "Hz",
+        "δ_FSS",
+        "fine-structure splitting",
+        "frequency of the beat in the decay",
+        low=0.0,
+    ),
+    Quantity(
         "temporal_fwhm",
         "s",
         "t_FWHM",

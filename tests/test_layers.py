@@ -102,6 +102,7 @@ LAYERS = {
     "hbt.time_average": "statistics of a blinking source, beneath the results",
     "hbt_cw.dip_results": "results and drawing of a dip, above its fit",
     "lifetime.from_file": "files of others, beside the runs of a calibration",
+    "lifetime.gaussian_response": "model without a measured response, beside the one with it",
     "lifetime.goodness_of_fit": "statistics of a response that is a histogram, beneath the fit",
     "lifetime.multi_exponential": "model with several exponentials, beside the single one",
     "purcell.detuned_decays": "decay at each detuning, beneath the fit against detuning",

@@ -23,8 +23,9 @@ from qdchar.tags.timing.sync_regression import SyncRegression
 
 from ..detection.pulsed_run import wired_run
 from ..models.decay import Array, temporal_fwhm
+from .gaussian_response import fit_emg
 from .multi_exponential import Decays, fit_decays
-from .reconvolution import DecayFit, fit_emg
+from .reconvolution import DecayFit
 
 _RESPONSES = ("irf", "response", "instrument_response", "prompt")
 """Names of a column that holds the instrument response."""
@@ -171,11 +172,11 @@ def _behind_the_measured(found: Decays, response: str) -> tuple[Estimate, ...]:
         slow, share = found.tail
         method += f"; a tail of {slow * 1e9:.3g} ns with {share:.1%} of the photons left out"
     lifetime = _lifetime(found.lifetime, method, found.budget)
-    return (lifetime,) if found.number > 1 else (lifetime, temporal_fwhm(lifetime))
+    return (lifetime, temporal_fwhm(lifetime)) if found.single else (lifetime, *found.others)
 
 
 def _behind_a_gaussian(fitted: DecayFit) -> tuple[Estimate, ...]:
-    method = "exponential behind a Gaussian response of fitted width, Poisson likelihood"
+    method = f"{fitted.fit.model} of fitted width, Poisson likelihood{fitted.remark}"
     lifetime = _lifetime(fitted.lifetime, method, fitted.budget)
     if fitted.intervals is not None:
         lifetime = replace(
@@ -190,6 +191,8 @@ def _behind_a_gaussian(fitted: DecayFit) -> tuple[Estimate, ...]:
         plane="detectors",
         budget=(Contribution(f"{fitted.budget[0].source}, width", u),),
     )
+    if not fitted.single:
+        return lifetime, fwhm, *fitted.others
     return lifetime, temporal_fwhm(lifetime), fwhm
 
 

@@ -10,17 +10,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from qdchar.errors import InconclusiveError
-from qdchar.estimate import Contribution, Uncertain
+from qdchar.estimate import Contribution, Estimate, Uncertain
 from qdchar.fit import Curve, Fit, runs_p_value
 
-from ..models.decay import Array, decayed
+from ..models.decay import Array, turning_decayed
 from ..statistics.likelihood import FitParameter, FitResult, Values, deviance_residuals, minimise
-from ..statistics.rivals import MIN_BIC_GAIN
+from ..statistics.rivals import MIN_BIC_GAIN, possible_gain
+from .emission import (
+    MIN_DOUBT,
+    MOST_DECAYS,
+    decays,
+    first_photons,
+    others_of,
+    parts,
+    quiet_bin,
+    rivals,
+)
 from .goodness_of_fit import Goodness, goodness_of_fit
 from .reconvolution import (
     decay_starts,
@@ -28,13 +38,20 @@ from .reconvolution import (
     quiet_level,
     require_counts,
     require_decay,
+    require_excess,
     u_of_response,
     unresolved,
 )
 
-_MAX_DECAYS = 3
 _MIN_P_VALUE = 1e-4
 """p-value below which a fit does not describe the decay: chance alone in 1 of 10 000 fits."""
+
+_MIN_P_FOR_FEWER_RIVALS = 0.01
+_USUAL_WIDTH_U = 0.03
+"""Relative standard uncertainty of a response's width where nothing is known of it: the jitter of
+detectors depends on colour and count rate by some percent."""
+_PILE_UP_RATIO = 4.0
+"""Pile-up looks like decays of T1, T1/2, T1/3, ...: within this factor."""
 
 _MAX_TAIL_SHARE = 0.05
 _MIN_TAIL_RATIO = 3.0
@@ -63,6 +80,10 @@ class Decays:
         How the number of decays was chosen, and the tests of the residuals.
     fit, problems
         For the report; reasons not to trust it.
+    single
+        Whether it is one plain decay, but for a tail.
+    others
+        Rise time or splitting, where there is one.
     """
 
     lifetime: float
@@ -72,6 +93,8 @@ class Decays:
     remark: str
     fit: Fit
     problems: tuple[str, ...]
+    single: bool = True
+    others: tuple[Estimate, ...] = ()
 
 
 def fit_decays(
@@ -118,6 +141,10 @@ def fit_decays(
     tail: afterpulses, afterglow, traps. It is fitted, reported, and left out of the lifetime,
     which it would otherwise govern: 2 % at 20 times the lifetime make the mean longer by 40 %.
 
+    Rivals of one decay are one that is fed by another state, at all or in part, one that beats, and
+    pile-up, see `emission.rivals`; a better one by the same criterion is reported, unless a
+    response that is somewhat wider or narrower explains the histogram as well.
+
     References
     ----------
     .. [1] R. E. Kass, A. E. Raftery, J. Am. Stat. Assoc. 90, 773 (1995),
@@ -125,6 +152,7 @@ def fit_decays(
     """
     require_counts(label, decay, "decay")
     require_counts(label, response, "instrument response")
+    require_excess(label, decay)
     starts = decay_starts(decay, response, bin_s)
     if period_bins is not None and period_bins > len(response):
         rest = np.full(period_bins - len(response), quiet_level(response))
@@ -132,8 +160,8 @@ def fit_decays(
     data = _Data(label, decay, response, bin_s, width_u, fwhm_bins(response) / _FWHM, starts)
     best = _Fitted.of(data, starts)
     require_decay(label, decay, best.solution)
-    choice = ""
-    for number in range(2, _MAX_DECAYS + 1):
+    one, choice = best, ""
+    for number in range(2, MOST_DECAYS + 1):
         further = _one_more(data, best.solution)
         if further is None:
             choice += f"; {_NUMBER[number]}: not determined"
@@ -144,7 +172,87 @@ def fit_decays(
         if gain < MIN_BIC_GAIN:
             break
         best = further
-    return _decays(title, data, best, choice)
+    name = _NUMBER[len(decays(best.solution.as_dict()))]
+    done = best is not one and best.describes_it
+    times = [time for time, _ in decays(best.solution.as_dict())]
+    like_pile_up = max(times) < _PILE_UP_RATIO * min(times)
+    found, tried, other_width = _rivals(
+        data, one, (("pile-up",) if like_pile_up else ()) if done else None
+    )
+    candidates = {_NUMBER[1]: one, name: best, **found}
+    for rival, fitted in found.items():
+        gain = min(one.bic(data), other_width.bic(data)) - fitted.bic(data)
+        if gain > MIN_BIC_GAIN and fitted.bic(data) < best.bic(data):
+            name, best = rival, fitted
+    alike = [
+        abs(f.lifetime - best.lifetime)
+        for f in candidates.values()
+        if f.bic(data) < best.bic(data) + MIN_BIC_GAIN
+        and one.goodness.chi2 - f.goodness.chi2
+        > MIN_DOUBT * (len(f.solution.names) - len(one.solution.names))
+    ]
+    found_as = _decays(title, data, best, f"{choice}{tried}", name, max(alike, default=0.0))
+    fall = one.goodness.chi2 - other_width.goodness.chi2
+    if best is one and fall > MIN_BIC_GAIN + math.log(data.decay.sum()):
+        change = other_width.solution["width"]
+        wider = (
+            f"{label}: a response {abs(change):.1%} {'wider' if change > 0 else 'narrower'} than "
+            "the measured one describes it better: give the uncertainty of its width "
+            "(--response-u), or record it at the colour and count rate of the decay",
+        )
+        found_as = replace(found_as, problems=(*found_as.problems, *wider))
+    return found_as
+
+
+def _rivals(
+    data: _Data, one: _Fitted, among: tuple[str, ...] | None
+) -> tuple[dict[str, _Fitted], str, _Fitted]:
+    """Fit what one decay leaves room for, besides further decays.
+
+    `among` names those that are tried, None for all: where further decays describe the histogram,
+    it can only be pile-up instead.
+
+    Returns
+    -------
+    dict
+        Fit of each rival.
+    str
+        Their results, for the remark.
+    _Fitted
+        One decay behind a response whose width may be off by `_USUAL_WIDTH_U` at least: a short
+        rise looks like a wider response, and is none where that describes the histogram as well.
+    """
+    if among == ():
+        return {}, "", one
+    loose = replace(data, width_u=max(data.width_u, _USUAL_WIDTH_U))
+    other_width = one
+    if data.width_u < loose.width_u:
+        in_width = ({**one.solution.as_dict(), "width": w} for w in (-0.02, 0.02))
+        if possible_gain(one.solution, loose.residuals, in_width) > MIN_DOUBT:
+            near = _near(data, one.solution)
+            try:
+                other_width = _Fitted.of(loose, near)
+            except InconclusiveError:
+                other_width = one  # the data do not tell the width
+    held = other_width.solution
+    used = loose if "width" in held.names else data
+    period, shortest = data.bin_s * len(data.response), data.bin_s * max(1.0, data.sigma)
+    found, said = {}, ""
+    for name, own in rivals(held, used.residuals, period, shortest).items():
+        if "share_2" in own or (among is not None and name not in among):
+            continue
+        try:
+            found[name] = _Fitted.of(data, {**_near(data, one.solution), **own})
+        except InconclusiveError:
+            said += f"; {name}: not determined"
+        else:
+            said += f"; {name}: BIC {found[name].bic(data) - one.bic(data):+.0f} against one decay"
+    return found, said, other_width
+
+
+def _near(data: _Data, solution: FitResult) -> dict[str, FitParameter]:
+    """Return the parameters of one decay with the values of a fit as start."""
+    return {n: FitParameter(solution[n], f.scale, f.low, f.high) for n, f in data.starts.items()}
 
 
 @dataclass(frozen=True)
@@ -170,21 +278,25 @@ class _Data:
     def behind(self, histogram: Array, v: Values) -> Array:
         """Return what the decays make of a histogram of the response."""
         if self.width_u > 0:
-            half = 0.5 * ((1.0 + v["width"]) ** 2 - 1.0) * self.sigma**2
+            half = 0.5 * ((1.0 + v.get("width", 0.0)) ** 2 - 1.0) * self.sigma**2
             neighbours = np.roll(histogram, 1) + np.roll(histogram, -1)
             histogram = histogram + half * (neighbours - 2.0 * histogram)
-        parts = [
-            share * decayed(histogram, self.bin_s, lifetime, v["shift"])
-            for lifetime, share in _parts(v)
+        light = [
+            np.real(weight * turning_decayed(histogram, self.bin_s, time, v["shift"]))
+            for time, weight in parts(v)
         ]
-        return np.asarray(np.sum(parts, axis=0), dtype=np.float64)
+        return np.asarray(np.sum(light, axis=0), dtype=np.float64)
 
     def model(self, v: Values) -> Array:
         """Return the expected counts."""
-        light = self.behind(self.response, v) * v["counts"] / self.response.sum()
-        light = light[: len(self.decay)]
+        light = self.behind(self.response, v) / self.response.sum()
+        light = v["counts"] * first_photons(light, v, quiet_bin(self.decay))[: len(self.decay)]
         # where the response's background is taken off again, no bin may come out negative
         return np.asarray(np.maximum(light + v["background"], 0.0), dtype=np.float64)
+
+    def residuals(self, v: Values) -> Array:
+        """Return the deviance residuals, shape (n,)."""
+        return deviance_residuals(self.decay, self.model(v))
 
 
 @dataclass(frozen=True)
@@ -195,15 +307,29 @@ class _Fitted:
     kernel: Array
     goodness: Goodness
 
+    @property
+    def lifetime(self) -> float:
+        """1/e time; of several decays the mean, weighted with their photons [s]."""
+        return _mean(decays(self.solution.as_dict()))
+
+    @property
+    def describes_it(self) -> bool:
+        """Whether chi-square and runs of the residuals look like those of the right model."""
+        p_values = self.goodness.p_value, runs_p_value(self.goodness.residuals)
+        return min(p_values) > _MIN_P_FOR_FEWER_RIVALS
+
+    def bic(self, data: _Data) -> float:
+        """Bayesian information criterion, with the chi-square that knows the response's noise."""
+        free = len(self.solution.names) - len(self.solution.constraints)
+        return self.goodness.chi2 + free * math.log(data.decay.sum())
+
     @classmethod
     def of(cls, data: _Data, free: Mapping[str, FitParameter]) -> _Fitted:
         if data.width:
             free = {**free, "width": FitParameter(0.0, data.width_u, -0.5, 0.5)}
-        solution = minimise(
-            data.label, free, lambda v: deviance_residuals(data.decay, data.model(v)), data.width
-        )
+        solution = minimise(data.label, free, data.residuals, data.width)
         v = solution.as_dict()
-        for k in range(2, _MAX_DECAYS + 1):
+        for k in range(2, MOST_DECAYS + 1):
             at_most = {f"lifetime_{k}": v.get(f"lifetime_{k}", 0.0), f"share_{k}": 1.0}
             if any(n in v and solution.u(n) > limit for n, limit in at_most.items()):
                 raise InconclusiveError(f"{data.label}: a decay more is not determined")
@@ -228,7 +354,7 @@ def _one_more(data: _Data, solution: FitResult) -> _Fitted | None:
     """Fit with one decay more, slower or faster than those there are, whichever is better."""
     v = solution.as_dict()
     old = data.starts
-    lifetimes = [lifetime for lifetime, _ in _parts(v)]
+    lifetimes = [lifetime for lifetime, _ in decays(v)]
     number = len(lifetimes) + 1
     tries: list[_Fitted] = []
     for lifetime in (3.0 * max(lifetimes), 0.3 * min(lifetimes)):
@@ -249,16 +375,6 @@ def _one_more(data: _Data, solution: FitResult) -> _Fitted | None:
     return min(tries, key=lambda f: f.solution.minimum, default=None)
 
 
-def _parts(v: Values) -> list[tuple[float, float]]:
-    """Lifetime and share of the photons of each decay; the shares add up to 1."""
-    more = [
-        (v[f"lifetime_{k}"], v[f"share_{k}"])
-        for k in range(2, _MAX_DECAYS + 1)
-        if f"share_{k}" in v
-    ]
-    return [(v["lifetime"], 1.0 - sum(share for _, share in more)), *more]
-
-
 def _tail(parts: list[tuple[float, float]]) -> int | None:
     """Which decay is a tail beside the others, if one is."""
     slowest = max(range(len(parts)), key=lambda i: parts[i][0])
@@ -272,13 +388,13 @@ def _mean(parts: list[tuple[float, float]]) -> float:
     return sum(t * share for t, share in parts) / sum(share for _, share in parts)
 
 
-def _decays(title: str, data: _Data, best: _Fitted, choice: str) -> Decays:
+def _decays(title: str, data: _Data, best: _Fitted, choice: str, name: str, shift: float) -> Decays:
     solution, goodness = best.solution, best.goodness
-    parts = _parts(solution.as_dict())
-    tail = _tail(parts)
-    kept = [i for i in range(len(parts)) if i != tail]
-    lifetime = _mean([parts[i] for i in kept])
-    gradient = _gradient(parts, kept, lifetime)
+    each = decays(solution.as_dict())
+    tail = _tail(each)
+    kept = [i for i in range(len(each)) if i != tail]
+    lifetime = _mean([each[i] for i in kept])
+    gradient = _gradient(each, kept, lifetime)
     g = np.array([gradient.get(n, 0.0) for n in solution.names])
     from_width = 0.0
     if data.width:
@@ -286,7 +402,7 @@ def _decays(title: str, data: _Data, best: _Fitted, choice: str) -> Decays:
     u_decay = math.sqrt(max(float(g @ solution.covariance @ g) - from_width**2, 0.0))
     u_response = u_of_response(solution, data.model, best.kernel, data.response, gradient)
     runs = runs_p_value(goodness.residuals)
-    fit = _fit(title, data, best, f"{_NUMBER[len(parts)]} behind the measured response")
+    fit = _fit(title, data, best, f"{name} behind the measured response")
     problems = _problems(data.label, fit, goodness, runs)
     budget = [
         Contribution(f"{data.label}, decay counts", u_decay),
@@ -299,6 +415,14 @@ def _decays(title: str, data: _Data, best: _Fitted, choice: str) -> Decays:
         excess = math.sqrt(max(goodness.chi2 / goodness.dof - 1.0, 0.0))
         u = math.sqrt(sum(c.u**2 for c in budget))
         budget.append(Contribution(f"{data.label}, misfit", excess * u, "B"))
+    if shift > 0.0:
+        budget.append(Contribution(f"{data.label}, choice of model", shift, "B"))
+    if "pile_up" in solution.names:
+        problems += (
+            f"{data.label}: {solution['pile_up']:.2g} photons a pulse, of which the first alone is "
+            "recorded (pile-up): the lifetime is corrected for it by the fit; attenuate to below "
+            "0.05 and repeat",
+        )
     if len(kept) == 1:
         problems += unresolved(
             data.label, lifetime, data.decay, data.response, data.bin_s, data.width_u
@@ -308,11 +432,13 @@ def _decays(title: str, data: _Data, best: _Fitted, choice: str) -> Decays:
         lifetime=lifetime,
         budget=tuple(budget),
         number=len(kept),
-        tail=None if tail is None else parts[tail],
+        tail=None if tail is None else each[tail],
         remark=f"{width}{choice}; chi-square {goodness.chi2 / goodness.dof:.2f} per degree of "
         f"freedom (p = {goodness.p_value:.2g}), runs test p = {runs:.2g}",
         fit=fit,
         problems=problems,
+        single=len(kept) == 1 and not {"rise", "beat"} & set(solution.names),
+        others=others_of(solution, data.label, fit.model),
     )
 
 

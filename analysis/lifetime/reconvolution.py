@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from qdchar.errors import InconclusiveError
-from qdchar.estimate import Contribution, Uncertain, propagate
+from qdchar.estimate import Contribution, Estimate, Uncertain, propagate
 from qdchar.fit import Curve, Fit
 
-from ..models.decay import Array, decayed, emg_histogram, widened, widening
-from ..statistics.bounded_parameter import bounded_uncertainty
+from ..models.decay import Array, decayed, widened, widening
 from ..statistics.intervals import Interval
 from ..statistics.likelihood import FitParameter, FitResult, Values, deviance_residuals, minimise
 from ..statistics.rivals import MIN_BIC_GAIN
@@ -57,6 +56,12 @@ class DecayFit:
         FWHM of a fitted Gaussian response and its standard uncertainty [s].
     intervals
         Those of 68 % and 95 %, where the lifetime is hardly above zero [s].
+    remark
+        Which rivals of one decay were tried.
+    single
+        Whether it is one exponential.
+    others
+        Rise time or splitting, where there is one.
     """
 
     lifetime: float
@@ -65,6 +70,9 @@ class DecayFit:
     problems: tuple[str, ...]
     response_fwhm: tuple[float, float] | None = None
     intervals: tuple[Interval, Interval] | None = None
+    remark: str = ""
+    single: bool = True
+    others: tuple[Estimate, ...] = ()
 
     @property
     def u(self) -> float:
@@ -119,7 +127,7 @@ def fit_decay(
     solution = minimise(label, decay_starts(decay, response, bin_s), residuals)
     values = solution.as_dict()
     gradient = {"lifetime": 1.0}
-    u_decay = _u(solution, gradient)
+    u_decay = u_of(solution, gradient)
     kernel = behind(np.eye(1, len(decay))[0], values)
     per_count = per_response_count(solution, model, kernel, response, gradient)
     u_response = _noise(per_count, response)
@@ -150,85 +158,6 @@ def fit_decay(
         + unresolved(
             label, values["lifetime"], decay, response, bin_s, 0.0 if width is None else width.u
         ),
-    )
-
-
-def fit_emg(
-    title: str, label: str, decay: Array, bin_s: float, period_bins: int | None = None
-) -> DecayFit:
-    """Fit an exponential behind a Gaussian response of unknown width, with a background.
-
-    Parameters
-    ----------
-    title, label, decay, bin_s
-        As in `fit_decay`.
-    period_bins
-        Bins of one pulse period, if `decay` covers only its beginning.
-
-    Raises
-    ------
-    InconclusiveError
-        If there are too few counts, no decay, or the fit fails.
-    """
-    require_counts(label, decay, "decay")
-    n_period = len(decay) if period_bins is None else period_bins
-    background = quiet_level(decay)
-    mean, variance = mean_and_variance(decay - background, bin_s)
-    counts = float((decay - background).sum())
-    rms = math.sqrt(max(variance, bin_s**2))
-    period = bin_s * n_period
-    free = {
-        "lifetime": FitParameter(0.7 * rms, rms, 0.01 * bin_s, 10.0 * period),
-        "sigma": FitParameter(0.7 * rms, rms, 0.1 * bin_s, period),
-        "start": FitParameter(mean - 0.7 * rms, rms),
-        "counts": FitParameter(counts, counts, 0.0),
-        "background": _background(background, len(decay)),
-    }
-
-    def model(v: Values) -> Array:
-        shape = emg_histogram(n_period, bin_s, v["lifetime"], v["sigma"], v["start"])
-        return v["counts"] * shape[: len(decay)] + v["background"]
-
-    solution = minimise(label, free, lambda v: deviance_residuals(decay, model(v)))
-    require_decay(label, decay, solution)
-    fit, problems = describe(
-        title,
-        "exponential",
-        "behind a Gaussian response",
-        solution,
-        decay,
-        model(solution.as_dict()),
-        np.zeros(len(decay)),
-        bin_s,
-    )
-    u, intervals = solution.u("lifetime"), None
-    if solution.near_bound("lifetime"):
-        near = bounded_uncertainty(
-            solution,
-            solution["lifetime"],
-            {"lifetime": 1.0},
-            lambda x: solution.profile_minimum(lambda _: {"lifetime": x}, {}),
-            low=free["lifetime"].low,
-        )
-        u, intervals = math.hypot(*(c.u for c in near.budget)), (near.interval_68, near.interval_95)
-    misfit = misfit_budget(label, fit, u, problems)
-    fwhm = math.sqrt(8.0 * math.log(2.0))
-    if solution["lifetime"] < fwhm * solution["sigma"]:
-        problems += (
-            f"{label}: the lifetime is shorter than the response ({solution['lifetime'] * 1e12:.0f}"
-            f" against {fwhm * solution['sigma'] * 1e12:.0f} ps FWHM), whose shape was not "
-            "measured but taken for a Gaussian: give a response file",
-        )
-    return DecayFit(
-        lifetime=solution["lifetime"],
-        budget=(
-            Contribution(f"{label}, decay counts", u),
-            *misfit,
-        ),
-        fit=fit,
-        problems=problems,
-        response_fwhm=(fwhm * solution["sigma"], fwhm * solution.u("sigma")),
-        intervals=intervals,
     )
 
 
@@ -285,6 +214,34 @@ def require_counts(label: str, histogram: Array, what: str) -> None:
         )
 
 
+_LEAST_EXCESS = 4.0
+"""Excess of a stretch of bins over a flat background, in its standard deviations, that a fit needs.
+
+A decay for which the criterion asks later is 7 by the best shape and above 5 in some stretch."""
+
+
+def require_excess(label: str, decay: Array) -> None:
+    """Refuse a histogram in which no stretch of bins exceeds a flat background.
+
+    Raises
+    ------
+    InconclusiveError
+        If there is none; a fit would try for long.
+    """
+    level, n, width = float(decay.mean()), len(decay), 1
+    highest = 0.0
+    while width <= n // 2:
+        sums = np.cumsum(np.concatenate([[0.0], decay, decay[: width - 1]]))
+        excess = float((sums[width:] - sums[:-width]).max()) - width * level
+        highest = max(highest, excess / math.sqrt(width * level))
+        width *= 2
+    if highest < _LEAST_EXCESS:
+        raise InconclusiveError(
+            f"{label}: no decay found: no part of the histogram is higher than a flat background "
+            "by more than chance. Is the source excited and its light on this detector?"
+        )
+
+
 def require_decay(label: str, decay: Array, solution: FitResult) -> None:
     """Refuse a histogram that a flat background describes as well as the fitted decay does.
 
@@ -324,7 +281,8 @@ def convolved(histogram: Array, kernel: Array) -> Array:
     return np.asarray(np.maximum(np.fft.irfft(spectrum, len(kernel)), 0.0), dtype=np.float64)
 
 
-def _u(solution: FitResult, gradient: Mapping[str, float]) -> float:
+def u_of(solution: FitResult, gradient: Mapping[str, float]) -> float:
+    """Return the standard uncertainty of a quantity with this gradient."""
     g = np.array([gradient.get(n, 0.0) for n in solution.names])
     return math.sqrt(float(g @ solution.covariance @ g))
 
@@ -342,7 +300,7 @@ def decay_starts(decay: Array, response: Array, bin_s: float) -> dict[str, FitPa
     lifetime = math.sqrt(max(variance - variance_r, bin_s**2))
     counts = float((decay - background).sum())
     brought = background_r * counts / float((response - background_r).sum())
-    added = _background(background, len(decay))
+    added = flat_background(background, len(decay))
     return {
         "lifetime": FitParameter(min(lifetime, period), lifetime, 0.1 * bin_s, 10.0 * period),
         "shift": FitParameter(mean - mean_r - lifetime, lifetime),
@@ -353,7 +311,8 @@ def decay_starts(decay: Array, response: Array, bin_s: float) -> dict[str, FitPa
     }
 
 
-def _background(level: float, n_bins: int) -> FitParameter:
+def flat_background(level: float, n_bins: int) -> FitParameter:
+    """Return the start value of a flat background [counts per bin]."""
     return FitParameter(max(level, 0.01 / n_bins), max(level, 1.0 / n_bins), _MIN_BACKGROUND)
 
 

@@ -21,6 +21,16 @@ _NEGLIGIBLE_AFTER = 40.0
 def decayed(response: Array, bin_s: float, lifetime_s: float, shift_s: float = 0.0) -> Array:
     """Return a periodic response histogram convolved with an exponential decay, shape (n,).
 
+    See `turning_decayed`, which takes complex times as well.
+    """
+    return np.asarray(turning_decayed(response, bin_s, lifetime_s, shift_s), dtype=np.float64)
+
+
+def turning_decayed(
+    response: Array, bin_s: float, lifetime_s: complex, shift_s: float = 0.0
+) -> NDArray[np.inexact]:
+    """Return a periodic response histogram convolved with an exponential decay, shape (n,).
+
     Parameters
     ----------
     response
@@ -28,7 +38,7 @@ def decayed(response: Array, bin_s: float, lifetime_s: float, shift_s: float = 0
     bin_s
         Bin width [s].
     lifetime_s
-        1/e decay time [s].
+        1/e decay time [s]; complex for an oscillation that decays.
     shift_s
         Delay in addition to the decay [s].
 
@@ -51,16 +61,15 @@ def decayed(response: Array, bin_s: float, lifetime_s: float, shift_s: float = 0
     twice = (x + lifetime_s * np.expm1(-x / lifetime_s)) / bin_s
     first, second = twice[0], twice[1] - 2 * twice[0]
     third = twice[2] - 2 * twice[1] + twice[0]
-    ratio = math.exp(-bin_s / lifetime_s)
+    ratio = np.exp(-bin_s / lifetime_s)
     tail = signal.lfilter([1.0], [1.0, -ratio], response)
     # The tails of the periods before.
-    tail += tail[-1] / -math.expm1(-n * bin_s / lifetime_s) * ratio ** np.arange(1, n + 1)
+    tail += tail[-1] / -np.expm1(-n * bin_s / lifetime_s) * ratio ** np.arange(1, n + 1)
     start = int(whole)
     return np.asarray(
         first * np.roll(response, start)
         + second * np.roll(response, start + 1)
-        + third * np.roll(tail, start + 2),
-        dtype=np.float64,
+        + third * np.roll(tail, start + 2)
     )
 
 
@@ -113,27 +122,52 @@ def emg_cdf(t: ArrayLike, lifetime_s: float, sigma_s: float) -> Array:
     return np.asarray(gauss - np.where(z > -5.0, scaled, plain), dtype=np.float64)
 
 
-def emg_histogram(
-    n_bins: int, bin_s: float, lifetime_s: float, sigma_s: float, start_s: float
-) -> Array:
-    """Share of a periodic decay with Gaussian jitter in each bin, shape (n,), sum 1.
+def turning_emg_cdf(t: ArrayLike, lifetime_s: complex, sigma_s: float) -> NDArray[np.complex128]:
+    """Return the same as `emg_cdf` for a complex time: an oscillation that decays."""
+    t = np.asarray(t, dtype=np.float64)
+    z = (sigma_s / lifetime_s - t / sigma_s) / math.sqrt(2.0)
+    near = z.real > -5.0
+    # w(iz) is the scaled complementary error function of a complex number
+    scaled = np.exp(-0.5 * (t / sigma_s) ** 2) * special.wofz(1j * np.where(near, z, 0.0))
+    exponent = 0.5 * (sigma_s / lifetime_s) ** 2 - t / lifetime_s
+    plain = np.exp(np.where(near, 0.0, exponent)) * special.erfc(np.where(near, 0.0, z))
+    return np.asarray(special.ndtr(t / sigma_s) - 0.5 * np.where(near, scaled, plain))
+
+
+def emg_shares(
+    edges_s: Array, period_s: float, lifetime_s: complex, sigma_s: float, start_s: float
+) -> NDArray[np.inexact]:
+    """Share of a periodic decay with Gaussian jitter between edges, shape of `edges_s` less one.
+
+    Complex for a complex time: an oscillation that decays.
+
+    Parameters
+    ----------
+    edges_s
+        From 0 to at most the period, in order [s].
+    period_s, lifetime_s, sigma_s, start_s
+        Period, 1/e time, standard deviation of the jitter, and time of the pulse [s].
 
     Notes
     -----
     Later than 9 s + s^2/T1 after its pulse, with jitter s, a decay is a plain exponential to 1e-16.
     Those of all pulses that long ago add up to a geometric series.
     """
-    period = n_bins * bin_s
-    edges = bin_s * np.arange(n_bins + 1) - start_s % period
-    plain = math.ceil(sigma_s * (9.0 + sigma_s / lifetime_s) / period) + 1
-    negligible = math.ceil(_NEGLIGIBLE_AFTER * lifetime_s / period) + 2
-    cumulated = np.zeros(n_bins + 1)
+    edges = edges_s - start_s % period_s
+    slow = 1.0 / (1.0 / lifetime_s).real
+    plain = math.ceil(sigma_s * (9.0 + sigma_s / slow) / period_s) + 1
+    negligible = math.ceil(_NEGLIGIBLE_AFTER * slow / period_s) + 2
+    cumulated: NDArray[np.inexact] = np.zeros(len(edges))
     for k in range(-2, min(plain, negligible)):
-        cumulated += emg_cdf(edges + k * period, lifetime_s, sigma_s)
+        t = edges + k * period_s
+        if isinstance(lifetime_s, complex):
+            cumulated = cumulated + turning_emg_cdf(t, lifetime_s, sigma_s)
+        else:
+            cumulated += emg_cdf(t, lifetime_s, sigma_s)
     if plain < negligible:
-        late = 0.5 * (sigma_s / lifetime_s) ** 2 - (edges + plain * period) / lifetime_s
-        cumulated += np.exp(late) / math.expm1(-period / lifetime_s)
-    return np.asarray(np.diff(cumulated), dtype=np.float64)
+        late = 0.5 * (sigma_s / lifetime_s) ** 2 - (edges + plain * period_s) / lifetime_s
+        cumulated = cumulated + np.exp(late) / np.expm1(-period_s / lifetime_s)
+    return np.asarray(np.diff(cumulated))
 
 
 def temporal_fwhm(lifetime: Estimate) -> Estimate:

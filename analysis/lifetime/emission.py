@@ -1,0 +1,162 @@
+"""Time dependences of the emission after a pulse: one decay, and what labs meet instead of it.
+
+Every one but pile-up is a sum of exponentials, some of them with a complex time,
+``sum_k Re[w_k exp(-t/t_k)/t_k]``, the weights w_k such that it holds one photon.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from qdchar.estimate import Contribution, Estimate
+
+from ..models.decay import Array
+from ..statistics.likelihood import FitParameter, FitResult, Values
+from ..statistics.rivals import possible_gain
+
+MIN_DOUBT = 4.0
+"""Fall of the minimum for each parameter more, from which a rival's shift is an uncertainty: two
+standard deviations. Rivals for which a fit leaves less room are not fitted."""
+
+MOST_DECAYS = 3
+_FREQUENCIES = 24
+"""Beat frequencies that are compared with the residuals."""
+_MOST_PILE_UP = 3.0
+"""Largest mean number of photons a pulse that is considered."""
+
+Parts = list[tuple[complex, complex]]
+
+
+def decays(v: Values) -> list[tuple[float, float]]:
+    """Return lifetime and share of the photons of each decay; the shares add up to 1."""
+    more = [
+        (v[f"lifetime_{k}"], v[f"share_{k}"])
+        for k in range(2, MOST_DECAYS + 1)
+        if f"share_{k}" in v
+    ]
+    return [(v["lifetime"], 1.0 - sum(share for _, share in more)), *more]
+
+
+def parts(v: Values) -> Parts:
+    """Return 1/e time and weight of each exponential of the emission.
+
+    Notes
+    -----
+    With ``rise``, the state is fed by another one, as an exciton by a biexciton; the rise time is
+    given over the lifetime, and a share ``fed`` of the photons comes by this way. With ``beat``,
+    ``exp(-t/T1) [1 + v cos(2 pi f t)]``, the fine-structure beat behind a polarizer.
+    """
+    if "rise" in v:
+        slow, ratio = v["lifetime"], v["rise"]
+        if abs(ratio - 1.0) < 1e-3:  # two equal times: next to them the difference is the same
+            ratio = 1.0 - 1e-3
+        fed = v.get("fed", 1.0)
+        late = fed / (1.0 - ratio)
+        return [(slow, 1.0 - fed + late), (ratio * slow, -ratio * late)]
+    if "beat" in v:
+        slow = v["lifetime"]
+        turning = 1.0 / complex(1.0 / slow, -2.0 * np.pi * v["frequency"])
+        photons = slow + v["beat"] * turning.real
+        return [(slow, slow / photons), (turning, v["beat"] * turning / photons)]
+    return [(time, share) for time, share in decays(v)]
+
+
+def first_photons(light: Array, v: Values, begin: int) -> Array:
+    """Return the light of which only the first photon of each pulse is recorded.
+
+    Parameters
+    ----------
+    light
+        Share of the light in each bin, shape (n,), sum 1.
+    begin
+        Bin at which the pulse's time begins, before its rise.
+
+    Notes
+    -----
+    ``f exp(-mu F)`` with the light F that came before, on average mu photons a pulse; integrated
+    over a bin, ``exp(-mu F)`` at its begin less that at its end, over mu.
+    """
+    mu = v.get("pile_up", 0.0)
+    if mu == 0.0:
+        return light
+    in_order = np.roll(light, -begin)
+    before = np.cumsum(in_order) - in_order
+    seen = -np.exp(-mu * before) * np.expm1(-mu * in_order) / mu
+    return np.asarray(np.roll(seen / seen.sum(), begin), dtype=np.float64)
+
+
+def quiet_bin(histogram: Array) -> int:
+    """Return a bin in the middle of the quietest eighth of the histogram."""
+    width = max(len(histogram) // 8, 1)
+    around = np.concatenate([histogram, histogram[:width]])
+    sums = np.cumsum(np.concatenate([[0.0], around]))
+    quietest = int(np.argmin(sums[width:] - sums[:-width]))
+    return (quietest + width // 2) % len(histogram)
+
+
+def rivals(
+    one: FitResult,
+    residuals: Callable[[Values], Array],
+    longest_s: float,
+    shortest_s: float,
+) -> dict[str, dict[str, FitParameter]]:
+    """Return the rivals for which a fit of one decay leaves room, with start values.
+
+    Parameters
+    ----------
+    one
+        Fit of one decay.
+    residuals
+        Of the fit, as a function that knows the rivals' parameters.
+    longest_s, shortest_s
+        Period, and shortest time that the detector resolves [s].
+    """
+    lifetime = one["lifetime"]
+    shares = (0.1, 0.3, 0.7)
+    frequencies = np.geomspace(0.1 / lifetime, 0.2 / shortest_s, _FREQUENCIES)
+
+    def room(*tried: Mapping[str, float]) -> float:
+        return possible_gain(one, residuals, [{**one.as_dict(), **t} for t in tried])
+
+    found: dict[str, dict[str, FitParameter]] = {}
+    if room(*({"rise": s} for s in shares)) > MIN_DOUBT:
+        rise = {"rise": FitParameter(0.3, 0.1, 1e-3, 1.0)}
+        found["rise"] = rise
+        found["rise of a part"] = {**rise, "fed": FitParameter(0.5, 0.1, 0.0, 1.0)}
+    gains = [
+        room({"beat": 0.1, "frequency": f}, {"beat": -0.1, "frequency": f}) for f in frequencies
+    ]
+    if max(gains) > MIN_DOUBT:
+        likeliest = float(frequencies[int(np.argmax(gains))])
+        found["beat"] = {
+            "beat": FitParameter(0.3, 0.1, -1.0, 1.0),
+            "frequency": FitParameter(likeliest, 0.1 / lifetime, 0.0, 1.0 / shortest_s),
+        }
+    if room(*({"pile_up": s} for s in shares)) > MIN_DOUBT:
+        found["pile-up"] = {"pile_up": FitParameter(0.2, 0.1, 0.0, _MOST_PILE_UP)}
+    slower = [
+        {"lifetime_2": f * lifetime, "share_2": s} for f in (0.3, 3.0, 8.0) for s in (0.03, 0.2)
+    ]
+    if room(*slower) > MIN_DOUBT:
+        for name, factor in (("two decays", 3.0), ("two decays, faster", 0.3)):
+            time = FitParameter(factor * lifetime, lifetime, 0.1 * shortest_s, 10.0 * longest_s)
+            found[name] = {"lifetime_2": time, "share_2": FitParameter(0.2, 0.1, 0.0, 1.0)}
+    return found
+
+
+def others_of(solution: FitResult, label: str, method: str) -> tuple[Estimate, ...]:
+    """Return rise time or splitting, where the emission has one."""
+    v = solution.as_dict()
+    if "rise" in v:
+        gradient = {"rise": v["lifetime"], "lifetime": v["rise"]}
+        value, name = v["rise"] * v["lifetime"], "rise_time"
+    elif "beat" in v:
+        gradient, value, name = {"frequency": 1.0}, v["frequency"], "fine_structure_splitting"
+    else:
+        return ()
+    g = np.array([gradient.get(n, 0.0) for n in solution.names])
+    u = float(np.sqrt(g @ solution.covariance @ g))
+    budget = (Contribution(f"{label}, {name}", u),)
+    return (Estimate(name=name, value=value, method=method, plane="detectors", budget=budget),)
