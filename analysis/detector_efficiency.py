@@ -27,6 +27,7 @@ from qdchar.fit import Curve, Fit, Result
 from qdchar.raw_data import Scan
 
 from .detection.dead_time_model import click_probability
+from .detection.reception import PER_DB, of_path
 from .models.power_monitor import (
     MeterErrors,
     change_per_linearity,
@@ -199,9 +200,6 @@ def analyse(
     value = best.slope
     of_log = value * float(per_log.mean())
     of_power = [] if meter is None else [(meter.gain_power, of_log / meter.gain_power.value)]
-    dB = math.log(10.0) / 10.0
-    shares = scan.clicks.sum(axis=0) / scan.clicks.sum()
-    u_polarisation = 0.5 * polarisation.value / math.sqrt(3.0) * float(np.hypot(*shares))
     estimate = replace(
         found[0],
         budget=(
@@ -210,12 +208,16 @@ def analyse(
                 [
                     (power_gain, -(value + of_log) / power_gain.value),
                     *of_power,
-                    (path_attenuation, value * dB),
+                    (path_attenuation, value * PER_DB),
                 ]
             ),
-            Contribution("polarisation at the detectors, path laser", value * u_polarisation, "B"),
-            Contribution(
-                f"switching to laser, {scan.file.name}", value * dB * repeatability.value, "B"
+            *of_path(
+                value,
+                "laser",
+                scan.clicks.sum(axis=0).tolist(),
+                scan.file.name,
+                polarisation=polarisation,
+                repeatability=repeatability,
             ),
         ),
     )

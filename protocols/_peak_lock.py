@@ -139,9 +139,10 @@ def lock_to_peak(
         mean, scatter = _offset(readouts, dither_V)
         if first is None:
             first = mean, scatter
+        found_V = max(-dither_V, min(dither_V, mean))
         if attempt >= _PATIENCE:
-            creep_V += 0.5 * max(-dither_V, min(dither_V, mean))
-        centre += max(-dither_V, min(dither_V, mean)) + creep_V
+            creep_V += 0.5 * found_V
+        centre += found_V + creep_V
         axis.check(centre - 3.0 * dither_V, centre + dither_V)
         rates = [readout.rates_Hz[1] for readout in readouts]
         if abs(mean) <= tolerance_V:

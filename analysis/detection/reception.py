@@ -18,7 +18,8 @@ from qdchar.raw_data import TagRun
 
 from .dead_time_model import click_probability
 
-_dB = math.log(10.0) / 10.0
+PER_DB = math.log(10.0) / 10.0
+"""Relative change of a transmission per decibel."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,12 +66,6 @@ def efficiency_from_plane(
     label
         The recording, which had one switching of the light path.
 
-    Notes
-    -----
-    Of a detector whose efficiency depends on polarisation as eta (1 + (P/2) s.a), light of a random
-    polarisation s meets any value between 1 - P/2 and 1 + P/2 with equal probability: a rectangular
-    distribution, independent for each detector and each position of the light path, the same for
-    all recordings there. The detectors contribute by their clicks.
     """
     total = sum(clicks_Hz)
     shares = [rate / total for rate in clicks_Hz]
@@ -80,7 +75,6 @@ def efficiency_from_plane(
     transmission = 10.0 ** (-0.1 * reception.loss.value)
     value = certified.value * transmission * faster
     of_rate = value / faster
-    u_polarisation = 0.5 * reception.polarisation.value / math.sqrt(3.0) * math.hypot(*shares)
     return Estimate(
         name="detector_efficiency",
         value=value,
@@ -93,21 +87,58 @@ def efficiency_from_plane(
             *propagate(
                 [
                     (certified, value / certified.value),
-                    (reception.loss, -_dB * value),
+                    (reception.loss, -PER_DB * value),
                     (reception.linearity, of_rate * above_Hz),
                     (reception.certified_rate, -of_rate * reception.linearity.value),
                 ]
             ),
-            Contribution(
-                f"polarisation at the detectors, path {reception.path}",
-                value * u_polarisation,
-                "B",
+            *of_path(
+                value,
+                reception.path,
+                clicks_Hz,
+                label,
+                polarisation=reception.polarisation,
+                repeatability=reception.repeatability,
             ),
-            Contribution(
-                f"switching to {reception.path}, {label}",
-                _dB * value * reception.repeatability.value,
-                "B",
-            ),
+        ),
+    )
+
+
+def of_path(
+    efficiency: float,
+    path: str,
+    clicks: Sequence[float],
+    label: str,
+    *,
+    polarisation: Estimate,
+    repeatability: Estimate,
+) -> tuple[Contribution, ...]:
+    """Return what a position of the light path adds to the uncertainty of an efficiency there.
+
+    Parameters
+    ----------
+    efficiency
+        From a plane to clicks.
+    path, label
+        The position, and the recording, which had one switching to it.
+    clicks
+        Of each detector, or their rates.
+    polarisation, repeatability
+        As in `Reception`.
+
+    Notes
+    -----
+    Of a detector whose efficiency depends on polarisation as eta (1 + (P/2) s.a), light of a random
+    polarisation s meets any value between 1 - P/2 and 1 + P/2 with equal probability: a rectangular
+    distribution, independent for each detector and each position of the light path, the same for
+    all recordings there. The detectors contribute by their clicks.
+    """
+    each = 0.5 * polarisation.value / math.sqrt(3.0)
+    turned = each * math.hypot(*clicks) / sum(clicks)
+    return (
+        Contribution(f"polarisation at the detectors, path {path}", efficiency * turned, "B"),
+        Contribution(
+            f"switching to {path}, {label}", efficiency * PER_DB * repeatability.value, "B"
         ),
     )
 

@@ -14,7 +14,7 @@ from ..detection.afterpulsing import Afterpulsing, afterpulsing, describe_afterp
 from ..detection.cross_talk import BINS, CrossTalk, FarPairs, cross_talk, far_pairs
 from ..detection.live_gating import LiveCounts
 from ..detection.pulsed_run import PulsedRun
-from ..statistics.intervals import Interval, possible_part, widen
+from ..statistics.intervals import K_95, Interval, possible_part, widen
 
 _LAGS = 8
 """Side peaks on either side that the zero peak's shape is compared with."""
@@ -148,7 +148,7 @@ def without_cross_talk(g2: Estimate, talk: Talk, label: str) -> Estimate:
         method=f"{g2.method}; {pairs.g2:.2g} taken off for cross-talk",
         budget=(*g2.budget, shape),
         interval_68=moved(g2.interval_68, 1.0),
-        interval_95=moved(g2.interval_95, 2.0),
+        interval_95=moved(g2.interval_95, K_95),
     )
 
 

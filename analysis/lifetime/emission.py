@@ -15,6 +15,7 @@ from qdchar.estimate import Contribution, Estimate
 from ..models.decay import Array
 from ..statistics.likelihood import FitParameter, FitResult, Values
 from ..statistics.rivals import possible_gain
+from .reconvolution import u_of
 
 MIN_DOUBT = 4.0
 """Fall of the minimum for each parameter more, from which a rival's shift is an uncertainty: two
@@ -156,7 +157,5 @@ def others_of(solution: FitResult, label: str, method: str) -> tuple[Estimate, .
         gradient, value, name = {"frequency": 1.0}, v["frequency"], "fine_structure_splitting"
     else:
         return ()
-    g = np.array([gradient.get(n, 0.0) for n in solution.names])
-    u = float(np.sqrt(g @ solution.covariance @ g))
-    budget = (Contribution(f"{label}, {name}", u),)
+    budget = (Contribution(f"{label}, {name}", u_of(solution, gradient)),)
     return (Estimate(name=name, value=value, method=method, plane="detectors", budget=budget),)

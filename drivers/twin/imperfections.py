@@ -37,6 +37,9 @@ CERTIFIED: Mapping[str, tuple[str, float]] = {
 }
 """By certificate of what is not drawn: whose imperfection it is, and its u. New ones go to the end,
 so that a seed keeps its other errors."""
+OF_CERTIFICATES, OF_PLATES, OF_JUMPS, OF_METER, OF_TAGGER = range(1, 6)
+"""Key of the seed of each group that is drawn by itself: with one key for two groups, errors that
+are independent would be the same numbers."""
 AFTERPULSING = 5e-5
 CROSS_TALK = 2e-5
 _TURN_RAD_PER_H = 0.3
@@ -179,8 +182,10 @@ class Deviations:
             name: (math.acos(rng.uniform(-1.0, 1.0)), math.acos(rng.uniform(-1.0, 1.0)))
             for name in ("before", "after", "laser", "narrow")
         }
-        plates_rad = sizes.plate_retardance * PLATES_U_RAD * _child(seed, 2).standard_normal(2)
-        errors = map(float, _child(seed, 1).standard_normal(len(CERTIFIED)))
+        of_plates = np.random.default_rng(seed_of(seed, OF_PLATES))
+        plates_rad = sizes.plate_retardance * PLATES_U_RAD * of_plates.standard_normal(2)
+        of_certificates = np.random.default_rng(seed_of(seed, OF_CERTIFICATES))
+        errors = map(float, of_certificates.standard_normal(len(CERTIFIED)))
         return cls(
             loss_dB=loss_dB if sizes.path_loss > 0.0 else {},
             polarisation=turned,
@@ -192,7 +197,7 @@ class Deviations:
                 name: getattr(sizes, of) * u * error
                 for (name, (of, u)), error in zip(CERTIFIED.items(), errors, strict=True)
             },
-            jumps_seed=_child_seed(seed, 3),
+            jumps_seed=seed_of(seed, OF_JUMPS),
         )
 
     def transmission(self, path: str, switched_dB: float) -> float:
@@ -208,11 +213,7 @@ class Deviations:
         return a, b
 
 
-def _child(seed: np.random.SeedSequence | int, key: int) -> np.random.Generator:
-    """Random numbers of one group, which leave those of the others as they were."""
-    return np.random.default_rng(_child_seed(seed, key))
-
-
-def _child_seed(seed: np.random.SeedSequence | int, key: int) -> np.random.SeedSequence:
+def seed_of(seed: np.random.SeedSequence | int, group: int) -> np.random.SeedSequence:
+    """Return the seed of one group, which leaves the random numbers of the others as they were."""
     own = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
-    return np.random.SeedSequence(own.entropy, spawn_key=(*own.spawn_key, key))
+    return np.random.SeedSequence(own.entropy, spawn_key=(*own.spawn_key, group))

@@ -14,6 +14,8 @@ import numpy as np
 
 from .imperfections import (
     CERTIFIED,
+    OF_METER,
+    OF_TAGGER,
     PLATES_U_RAD,
     POLARISATION,
     CERTIFIED_RATE_Hz,
@@ -22,6 +24,7 @@ from .imperfections import (
     LOSS_dB,
     LOSS_U_dB,
     REPEATABILITY_dB,
+    seed_of,
 )
 from .polarisation import AXES
 from .power_meter import GAIN_POWER_W, LINEARITY, TAP, ZERO_LEFT_W, PowerMeter
@@ -118,8 +121,8 @@ class InstrumentErrors:
         fsr, vibration = truth.transmitter.etalon_fsr_Hz, truth.piezo.vibration_m
         return cls(
             meter_response=1.0 + 0.005 * rng.standard_normal(),
-            meter=PowerMeter.from_seed(truth.imperfections, _child(imperfections_seed, 1)),
-            tagger=Tagger.from_seed(truth.imperfections, _child(imperfections_seed, 2)),
+            meter=PowerMeter.from_seed(truth.imperfections, seed_of(imperfections_seed, OF_METER)),
+            tagger=Tagger.from_seed(truth.imperfections, seed_of(imperfections_seed, OF_TAGGER)),
             attenuator_gain=1.0 + 0.025 * rng.standard_normal(),
             delay_a_ps=rng.uniform(3000.0, 5000.0),
             delay_b_ps=rng.uniform(5500.0, 7500.0),
@@ -161,13 +164,6 @@ class InstrumentErrors:
                 *_of_imperfections(truth, deviations.certified),
             ),
         )
-
-
-def _child(seed: np.random.SeedSequence | int, key: int) -> np.random.SeedSequence:
-    """Return a seed of one's own, which leaves the numbers of the seed itself as they are."""
-    if isinstance(seed, int):
-        return np.random.SeedSequence(seed, spawn_key=(key,))
-    return np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, key))
 
 
 def _of_imperfections(truth: Truth, errors: Mapping[str, float]) -> tuple[Calibration, ...]:

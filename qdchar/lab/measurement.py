@@ -160,6 +160,12 @@ class Measurement(Generic[S]):
         return tuple(dict.fromkeys((*self.certificates, *pi)))
 
     @property
+    def all_optional_certificates(self) -> tuple[str, ...]:
+        """Certificates that it uses where the station has them: setting the pump has some, too."""
+        pi = POWER_METER if self.at_pi_pulse else ()
+        return tuple(dict.fromkeys((*self.optional_certificates, *pi)))
+
+    @property
     def all_roles(self) -> tuple[str, ...]:
         """Roles that it needs at any time."""
         pi = ("pump_attenuator", "pump_power") if self.at_pi_pulse else ()
@@ -167,9 +173,9 @@ class Measurement(Generic[S]):
 
     def takes_certificate(self, name: str) -> bool:
         """Whether it uses a certificate of this name."""
-        optional = (*self.optional_certificates, *(POWER_METER if self.at_pi_pulse else ()))
         return name in self.all_certificates or any(
-            name == c or (c.endswith("_") and name.startswith(c)) for c in optional
+            name == c or (c.endswith("_") and name.startswith(c))
+            for c in self.all_optional_certificates
         )
 
 

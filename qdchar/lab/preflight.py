@@ -212,7 +212,7 @@ def station_faults(station: Station, registry: Registry) -> Iterator[str]:
     for name in station.file.calibrations:
         if not any(m.takes_certificate(name) for m in measurements):
             known = dict.fromkeys(
-                c for m in measurements for c in (*m.all_certificates, *m.optional_certificates)
+                c for m in measurements for c in (*m.all_certificates, *m.all_optional_certificates)
             )
             yield (
                 f"[calibrations.{name}]: no measurement uses this certificate; known are "
@@ -224,7 +224,7 @@ def assumed_certificates(
     station: Station, measurements: Iterable[Measurement[Any]]
 ) -> Iterator[str]:
     """Say what was assumed where the station has no certificate, one sentence each."""
-    used = {c for m in measurements for c in (*m.all_certificates, *m.optional_certificates)}
+    used = {c for m in measurements for c in (*m.all_certificates, *m.all_optional_certificates)}
     for name, assumed in ASSUMED.items():
         if name in used and name not in station.file.calibrations:
             meaning = quantity(name)

@@ -211,7 +211,7 @@ def test_a_calibration_ends_with_its_verdict(
     monkeypatch.setattr(preflight, "check", lambda *_, **__: None)
     monkeypatch.setattr(calibrate, "calibrate", lambda *_, **__: outcome)
     monkeypatch.setattr("qdchar.report.write_report", lambda *_: tmp_path / "report.html")
-    monkeypatch.setattr("qdchar.cli._summary.print_summary", lambda _: None)
+    monkeypatch.setattr("qdchar.cli.calibrate._summary.print_summary", lambda _: None)
     ended, line = qdchar("calibrate", "--out", str(tmp_path / "runs"))
     assert (ended, line["exit_code"]) == (code, code)
     assert line["verdict"] == {0: "GO", 10: "NO-GO", 11: "INCONCLUSIVE"}[code]

@@ -10,6 +10,7 @@ import pytest
 
 from qdchar.drivers.elliptec_ell14 import ANGLES_DEG
 from qdchar.drivers.twin.detectors import clicks_per_pulse, draw_counts, mean_dead_pulses
+from qdchar.drivers.twin.imperfections import Imperfections
 from qdchar.drivers.twin.instrument_errors import InstrumentErrors
 from qdchar.drivers.twin.lab import Lab
 from qdchar.drivers.twin.light import PATHS
@@ -364,3 +365,30 @@ def test_receiver_errs_as_often_as_it_should_in_the_mean_over_the_states() -> No
     assert np.mean(list(found.values())) == pytest.approx(0.03, rel=4e-3)
     assert np.std(list(found.values())) > 1e-3
     assert sum(clicks("H", "D")) == pytest.approx(2 * clicks("H", "D")[0], rel=0.1)
+
+
+def test_errors_of_a_lab_are_drawn_independently() -> None:
+    """Of 300 labs: no two errors are the same numbers, and each has the size that it says."""
+    truth = Truth(imperfections=Imperfections())
+    drawn = []
+    for seed in range(300):
+        errors = InstrumentErrors.from_seed(truth, seed, seed + 1000, seed + 2000)
+        own, meter = errors.deviations, errors.meter
+        drawn.append(
+            [
+                *own.certified.values(),
+                *own.plates_rad,
+                own.linearity_s,
+                *own.loss_dB.values(),
+                meter.zero_left_W,
+                meter.linearity,
+                errors.tagger.clock,
+            ]
+        )
+    together = np.corrcoef(np.array(drawn).T)
+    np.fill_diagonal(together, 0.0)
+    # 1/sqrt(300) is one standard deviation
+    assert np.abs(together).max() < 4.5 / np.sqrt(300)
+    sizes = {-3: 2e-12, -2: 1e-3, -1: 1e-6}
+    for column, size in sizes.items():
+        assert np.std(np.array(drawn)[:, column]) == pytest.approx(size, rel=0.2)

@@ -14,7 +14,7 @@ import pytest
 
 from qdchar.cli import run as qdchar
 from qdchar.cli._records import outcome_json
-from qdchar.cli._summary import print_summary
+from qdchar.cli.calibrate._summary import print_summary
 from qdchar.estimate import Contribution, Estimate
 from qdchar.fit import Result
 from qdchar.keyrate import KeyRate

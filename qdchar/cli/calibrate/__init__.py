@@ -13,7 +13,7 @@ import click
 from qdchar.errors import UsageError
 from qdchar.lab.display import Display
 
-from ._options import (
+from .._options import (
     as_json,
     dry_run_option,
     fault_option,
@@ -107,9 +107,9 @@ def calibrate(
     from qdchar.link import load_link
     from qdchar.report import write_report
 
-    from ._faults import announcer, list_asked
-    from ._plan import print_plan
-    from ._records import outcome_json
+    from .._faults import announcer, list_asked
+    from .._plan import print_plan
+    from .._records import outcome_json
     from ._resumed import resumed_request, resumed_settings
     from ._summary import print_summary
 
