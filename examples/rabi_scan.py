@@ -18,6 +18,7 @@ from qdchar.notation import text
 from qdchar.protocols import cavity as tune
 from qdchar.protocols import dead_time as listen
 from qdchar.protocols import rabi as scan_power
+from qdchar.protocols.pump import zeroed
 from qdchar.report.figures import draw_curve
 from qdchar.roles import Attenuator, LightPath, PowerMeter, TimeTagger, VoltageAxis
 
@@ -29,8 +30,12 @@ with simulated_lab(raw, seed=5) as lab, load_station(lab.station) as station:
     pump_power = station.role("pump_power", PowerMeter)
     tagger = station.role("tagger", TimeTagger)
 
+    # what the power meter reads without light is taken off its readings
+    pump_attenuator.set_attenuation(pump_attenuator.limits_dB[1])
+    monitor = zeroed(pump_attenuator, pump_power)
+
     tuned = tune.CavitySettings()
-    tuning = tune.measure(light_path, cavity_fine, pump_attenuator, pump_power, tagger, raw, tuned)
+    tuning = tune.measure(light_path, cavity_fine, pump_attenuator, monitor, tagger, raw, tuned)
     print(f"cavity locked at {tuning.lock.voltage_V:.3f} V, {tuning.lock.rate_Hz:.3g} clicks/s")
     tags = listen.measure(light_path, tagger, raw / "tags.h5", listen.DeadTimeSettings())
     numbers = count(1)
