@@ -145,6 +145,11 @@ class Estimate(Uncertain):
         """Return the same estimate with one more line in its budget."""
         return replace(self, budget=merge([*self.budget, Contribution(source, u, kind)]))
 
+    def _repr_html_(self) -> str:
+        from .html_tables import estimate_html
+
+        return estimate_html(self)
+
     def __str__(self) -> str:
         unit = "" if self.unit == "1" else f" {self.unit}"
         return f"{self.name} = {self.value:.6g} +- {self.u:.2g}{unit}"

@@ -16,11 +16,13 @@ import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any, TypeAlias, TypeVar
 
 from .errors import QdcharError, RecordError, RunFolderError, UsageError
 
 T = TypeVar("T")
+PathLike: TypeAlias = str | os.PathLike[str]
+"""A path as people give it: text, or a `pathlib.Path`."""
 MAX_TEXT_BYTES = 1 << 24
 """16 MiB: a thousand times a station file, ten times a record."""
 MAX_TABLE_BYTES = 1 << 28

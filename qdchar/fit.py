@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qdchar.estimate import Estimate
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def runs_p_value(residuals: ArrayLike) -> float:
@@ -123,6 +127,17 @@ class Result:
     estimates: tuple[Estimate, ...]
     fits: tuple[Fit, ...] = ()
     problems: tuple[str, ...] = ()
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the quantities as a table, one row each, with the columns of `estimates_table`."""
+        from .tables import estimates_table
+
+        return estimates_table(self.estimates)
+
+    def _repr_html_(self) -> str:
+        from .html_tables import result_html
+
+        return result_html(self)
 
     def __getitem__(self, name: str) -> Estimate:
         for estimate in self.estimates:

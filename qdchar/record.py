@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import (
@@ -31,10 +31,13 @@ from pydantic import (
 
 from qdchar.errors import RecordError
 from qdchar.estimate import Contribution, Estimate, Kind, covariance
-from qdchar.files import is_folder, read_json, shown, write_text
+from qdchar.files import PathLike, is_folder, read_json, shown, write_text
 from qdchar.quantities import Quantity, define, is_known, quantity
 from qdchar.record_checks import Objection, digest_of, objections
 from qdchar.verdict import Verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SCHEMA: Literal["qdchar/source-record/3"] = "qdchar/source-record/3"
 """Schema 3 has `verdict`, `assumptions` and `digest`; schemas 1 and 2 can be read, if accepted."""
@@ -321,9 +324,20 @@ class SourceRecord(BaseModel):
             )
         return self.quantities[name].estimate(name)
 
-    def write(self, file: Path) -> None:
+    def to_frame(self) -> pd.DataFrame:
+        """Return the quantities as a table, one row each, with the columns of `estimates_table`."""
+        from qdchar.tables import estimates_table
+
+        return estimates_table([self.estimate(name) for name in self.quantities])
+
+    def _repr_html_(self) -> str:
+        from qdchar.html_tables import record_html
+
+        return record_html(self)
+
+    def write(self, file: PathLike) -> None:
         """Write as JSON, in one piece."""
-        write_text(file, self.model_dump_json(by_alias=True, indent=1) + "\n")
+        write_text(Path(file), self.model_dump_json(by_alias=True, indent=1) + "\n")
 
 
 def make_record(
@@ -371,7 +385,7 @@ def make_record(
 
 
 def load_record(
-    file: Path, *, now: datetime | None = None, accept: bool = False, stale_ok: bool = False
+    file: PathLike, *, now: datetime | None = None, accept: bool = False, stale_ok: bool = False
 ) -> SourceRecord:
     """Read a record that may be used: unchanged, consistent, valid, and not found wanting.
 
@@ -393,6 +407,7 @@ def load_record(
         If it cannot be read, was edited, contradicts itself, is inconclusive, a NO-GO, or stale;
         names the field.
     """
+    file = Path(file)
     if is_folder(file):
         file = file / "record.json"
     data = read_json(file)

@@ -151,6 +151,11 @@ class KeyRate:
             budget=self.budget,
         )
 
+    def _repr_html_(self) -> str:
+        from qdchar.html_tables import key_rate_html
+
+        return key_rate_html(self)
+
     def as_json(self) -> dict[str, Any]:
         """One entry of ``points`` in the output of ``qdchar keyrate --json``."""
         return {

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qdchar.estimate import Contribution, Estimate, Kind
 from qdchar.lab.measurement import Registry, provider
@@ -17,6 +17,9 @@ from qdchar.lab.recipe import Recipe
 from qdchar.notation import prefixed
 from qdchar.quantities import is_known, quantity
 from qdchar.record import SourceRecord
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TIME_FACTOR = 4.0
 """How many times the counting time halves what counting adds to u: it falls as 1/sqrt(time)."""
@@ -128,6 +131,22 @@ class BudgetTable:
             return ""
         lines = "1 line" if len(left) == 1 else f"{len(left)} lines"
         return f"{lines} below {100.0 * LEAST_SHOWN:g} %, {100.0 * sum(left):.2g} % together"
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the lines as a table.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per line of the budget, the largest first, with the attributes of `BudgetRow` as
+            columns; ``attrs["unit"]`` is the unit of `u`.
+        """
+        import pandas as pd
+
+        names = [field.name for field in fields(BudgetRow)]
+        frame = pd.DataFrame([asdict(row) for row in self.rows], columns=names)
+        frame.attrs["unit"] = self.estimate.unit
+        return frame
 
     def as_json(self) -> dict[str, Any]:
         """Return it for ``--json``; numbers in SI units."""

@@ -17,8 +17,9 @@ Order
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from ..lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from .counting.correlation import CorrelationHistogram, cross_correlation
@@ -75,9 +76,4 @@ __all__ = [
     "sync_clock",
 ]
 
-
-def __getattr__(name: str) -> object:
-    """Import a public name when it is first asked for: numba must not slow ``qdchar --help``."""
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOME[name]}", __name__), name)
+__getattr__, __dir__ = lazy_names(__name__, _HOME)
