@@ -97,7 +97,7 @@ def test_importing_protocols_and_analyses_loads_no_driver() -> None:
 LAYERS = {
     "etalon.two_lines": "the rival model of the line, with its fits",
     "hbt.expected_peaks": "peak areas of a source and of a run, beneath the results",
-    "hbt.g2_peak_areas": "method for files without a pulse clock, beside live gating",
+    "hbt.g2_live_gated": "method for runs with a pulse clock, beside peak areas",
     "hbt.overlap": "model of overlapping peaks, beneath the areas",
     "hbt.time_average": "statistics of a blinking source, beneath the results",
     "hbt_cw.dip_results": "results and drawing of a dip, above its fit",

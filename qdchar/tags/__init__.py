@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from ..lazy_names import lazy_names
 
 if TYPE_CHECKING:
+    from .arrays import from_arrays
     from .counting.correlation import CorrelationHistogram, cross_correlation
     from .counting.folding import FoldedHistogram, folded_histogram
     from .counting.pulse_statistics import PulseStatistics, pulse_statistics
@@ -47,6 +48,7 @@ _HOME = {
     "TagWriter": "formats.photon_hdf5_writer",
     "cross_correlation": "counting.correlation",
     "folded_histogram": "counting.folding",
+    "from_arrays": "arrays",
     "measure_delay_and_period": "timing.delay",
     "open_tags": "files",
     "pulse_statistics": "counting.pulse_statistics",
@@ -69,6 +71,7 @@ __all__ = [
     "TagWriter",
     "cross_correlation",
     "folded_histogram",
+    "from_arrays",
     "measure_delay_and_period",
     "open_tags",
     "pulse_statistics",
