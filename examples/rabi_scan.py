@@ -1,4 +1,4 @@
-"""A lab's own script: tune the cavity, scan the pump power, find the pi pulse, draw it.
+"""Where is the pi pulse? A lab's own script: tune the cavity, scan the pump power, draw it.
 
 It talks to a simulated lab here; with ``load_station(Path("lab.toml"))`` it runs yours.
 """
@@ -12,8 +12,7 @@ from pathlib import Path
 
 from qdchar.analysis import dead_time, rabi
 from qdchar.estimate import Contribution, Estimate
-from qdchar.lab.simulated import simulated_lab
-from qdchar.lab.station import load_station
+from qdchar.lab.simulated_station import simulated_station
 from qdchar.notation import text
 from qdchar.protocols import cavity as tune
 from qdchar.protocols import dead_time as listen
@@ -23,7 +22,7 @@ from qdchar.report.figures import draw_curve
 from qdchar.roles import Attenuator, LightPath, PowerMeter, TimeTagger, VoltageAxis
 
 raw = Path(tempfile.mkdtemp())
-with simulated_lab(raw, seed=5) as lab, load_station(lab.station) as station:
+with simulated_station(seed=5) as station:
     light_path = station.role("light_path", LightPath)
     cavity_fine = station.role("cavity_fine", VoltageAxis)
     pump_attenuator = station.role("pump_attenuator", Attenuator)

@@ -26,6 +26,8 @@ class PhaseSettings(Settings):
     ----------
     start_V, stop_V
         Range of the phase piezo [V]: more than one fringe, and upward.
+    points
+        Number of points, evenly spaced.
     dwell_s
         Counting time per point [s].
     """

@@ -236,6 +236,16 @@ def read_toml(path: Path) -> dict[str, Any]:
     return _parsed(path, text, tomllib.loads, "TOML", UsageError)
 
 
+def read_toml_or_json(path: Path) -> dict[str, Any]:
+    """Read a file that somebody wrote, or that a run folder holds as JSON. Raises UsageError."""
+    if path.suffix.lower() != ".json":
+        return read_toml(path)
+    table = _parsed(path, read_text(path), _json, "JSON", UsageError)
+    if not isinstance(table, dict):
+        raise UsageError(f"{path}: holds no table of keys and values")
+    return table
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file. Raises RecordError with the line, or a key that an object has twice."""
     return _parsed(path, read_text(path, RecordError), _json, "JSON", RecordError)

@@ -33,7 +33,7 @@ from pydantic import (
 
 from qdchar.errors import InconclusiveError, UsageError
 from qdchar.estimate import Contribution, Estimate, propagate
-from qdchar.files import read_toml, shown
+from qdchar.files import read_toml_or_json, shown
 
 if TYPE_CHECKING:
     from qdchar.record import SourceRecord
@@ -146,6 +146,8 @@ class Link(BaseModel):
     receiver
         "passive": a beam splitter chooses the basis, with `receiver_z_probability`; "active": Bob
         chooses as often as Alice, and `receiver_z_probability` is not used.
+    receiver_z_probability
+        Ratio of the passive receiver's beam splitter: share of the light that it sends to basis Z.
     epsilon_parameter_estimation, epsilon_privacy_amplification, epsilon_error_correction
         Failure probabilities; their sum is the secrecy parameter.
     epsilon_correctness
@@ -154,7 +156,7 @@ class Link(BaseModel):
         "published": every tail bound has the whole `epsilon_parameter_estimation`, and the
         sampling bound is the printed one, as in the paper; "rigorous": all the bounds of one
         proof share it, and the sampling bound holds for the whole tail, which costs about 0.7 %
-        of the rate at 14.6 dB. None: published in predictions, rigorous where the key of
+        of the rate at 14.6 dB. Not given: published in predictions, rigorous where the key of
         measured counts is computed.
     block, block_kind
         Number of pulses in a block, "received" (all detections, before sifting) or "sent";
@@ -328,7 +330,7 @@ def load_link(path: Path | None) -> Link:
     Parameters
     ----------
     path
-        TOML file; None for the link of the paper.
+        TOML file, or the ``link.json`` of a run; None for the link of the paper.
 
     Raises
     ------
@@ -338,7 +340,7 @@ def load_link(path: Path | None) -> Link:
     """
     if path is None:
         return Link()
-    table = read_toml(path)
+    table = read_toml_or_json(path)
     try:
         return Link.model_validate(table)
     except ValidationError as error:

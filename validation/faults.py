@@ -188,10 +188,12 @@ def run_one(
             Run.create(folder, "simulated", "calibrate") as run,
             simulated_lab(run.folder, own_seed, settings, [fault] if fault else []) as lab,
         ):
+            station_file = run.folder / "station.toml"
+            station_file.write_text(lab.station_text, encoding="utf-8")
             if lab_name == "minimum":
-                _leave_out_optional(lab.station)
+                _leave_out_optional(station_file)
             display.on_measurement = lab.begin_measurement
-            with load_station(lab.station, display.say) as station:
+            with load_station(station_file, display.say) as station:
                 outcome = calibrate(station, run, recipe, Link(), display, MEASUREMENTS)
         exit_code = outcome.verdict.exit_code
         text = "; ".join(outcome.record.problems or outcome.verdict.reasons)

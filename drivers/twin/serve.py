@@ -38,6 +38,9 @@ _EMULATORS = {
     "interferometer_phase": PhasePiezoEmulator,
 }
 
+INSTRUMENTS = tuple(_EMULATORS)
+"""Names of the instruments that a simulated lab serves; several roles may share one."""
+
 
 @dataclass(frozen=True)
 class Served:

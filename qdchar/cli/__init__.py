@@ -21,6 +21,7 @@ from ._streams import never_raise_on_output, output_lost
 # verb: what `qdchar --help` says of it. The verb's file is imported only when it is asked for.
 VERBS = {
     "calibrate": "Tune the source, measure it, predict its key rate: the main job.",
+    "init": "Write commented station, recipe and link files that run as they are.",
     "check": "Identify and read every instrument, touching nothing.",
     "measure": "Make one measurement.",
     "safe": "Bring everything to safety.",

@@ -36,7 +36,9 @@ def check(station_file: Path, json_line: bool) -> int:
     registry = measurements_of(station)
     found: dict[str, object] = {}
     failures = []
-    for name, answer in station.survey():
+    with station.simulated_lab():
+        answers = list(station.survey())
+    for name, answer in answers:
         if isinstance(answer, InstrumentError):
             failures.append(f"{name}: {answer}")
             found[name] = {"error": str(answer)}

@@ -27,7 +27,9 @@ def safe(station_file: Path, json_line: bool) -> int:
     """
     from qdchar.lab.station import load_station
 
-    names = load_station(station_file).make_safe()
+    station = load_station(station_file)
+    with station.simulated_lab():
+        names = station.make_safe()
     click.echo(f"safe: {', '.join(names)}")
     if json_line:
         click.echo(json.dumps({"exit_code": 0, "safe": names}))

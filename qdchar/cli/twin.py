@@ -82,6 +82,7 @@ def twin(
     from qdchar.drivers.twin.serve import serve, station_toml
     from qdchar.drivers.twin.truth import Truth
     from qdchar.interrupt import Terminated, signals_unwind
+    from qdchar.lab.simulated_station import settings_from_text
 
     from ._faults import list_asked, planned
 
@@ -92,7 +93,7 @@ def twin(
     refuse_output("--station", station_file)
     if ideal:
         settings = (*settings, *ideal_settings(settings))
-    truth = Truth.from_settings(_parsed(settings), ideal=False)
+    truth = Truth.from_settings(settings_from_text(settings), ideal=False)
     plans = planned(faults)
     if truth_only:
         lab = BrokenLab(truth, seed, plans)
@@ -141,19 +142,6 @@ def _follow_measurements(lab: Lab) -> None:
             faults = lab.begin_measurement(name)
         click.echo(json.dumps({"faults": faults, "lab_s": lab.now_s}))
         sys.stdout.flush()
-
-
-def _parsed(settings: tuple[str, ...]) -> dict[str, str]:
-    """Split KEY=VALUE."""
-    parsed: dict[str, str] = {}
-    for text in settings:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise UsageError(f"--set {text}: give KEY=VALUE, e.g. source.g2=0.05")
-        if key.strip() in parsed:
-            raise UsageError(f"--set {key.strip()} is given twice")
-        parsed[key.strip()] = value.strip()
-    return parsed
 
 
 def _print_truth(quantities: tuple[tuple[str, float, str], ...], json_line: bool) -> None:

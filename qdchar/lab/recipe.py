@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from qdchar.errors import UsageError
-from qdchar.files import is_there, read_toml
+from qdchar.files import is_there, read_toml_or_json
 from qdchar.raw_data import Settings
 from qdchar.record import explain
 
@@ -42,6 +42,11 @@ class Recipe(Settings):
 
     Attributes
     ----------
+    protocol
+        Protocol of the key rate on which the verdict rests: "efficient-bb84" or "three-state".
+    accounting
+        Which multi-photon pulses are given up: "alice", all that Alice prepares in a basis;
+        "joint", those that Bob also detects in it.
     limits
         Quantity name to its limits; a quantity beyond its limits is a NO-GO.
     min_rate_per_pulse
@@ -125,8 +130,9 @@ def load_recipe(name: str | Path | None, registry: Registry) -> Recipe:
     Parameters
     ----------
     name
-        One of `SHIPPED`, or a TOML file; a file of such a name in the working folder is reached as
-        ``./quick``. The default recipe where not given, which does what ``full`` does.
+        One of `SHIPPED`, a TOML file, or the ``recipe.json`` of a run; a file of a shipped name in
+        the working folder is reached as ``./quick``. Where not given, the default recipe, which
+        does what ``full`` does.
     registry
         The measurements that it may name.
 
@@ -153,7 +159,7 @@ def load_recipe(name: str | Path | None, registry: Registry) -> Recipe:
 
 def _read(file: Path, registry: Registry) -> Recipe:
     try:
-        recipe = Recipe.model_validate(read_toml(file))
+        recipe = Recipe.model_validate(read_toml_or_json(file))
     except ValidationError as error:
         raise UsageError(f"{file}: {explain(error)}") from None
     known = {m.table: m for m in registry.values()}

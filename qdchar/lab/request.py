@@ -17,6 +17,7 @@ from qdchar.link import Link
 from .measurement import Registry
 from .recipe import Recipe
 from .run import read_kept
+from .simulated_station import simulated_station_text
 
 FILE = "request.json"
 
@@ -52,6 +53,8 @@ class Request(BaseModel):
         }
         if self.station is not None:
             files["station.toml"] = read_text(Path(self.station))
+        else:
+            files["station.toml"] = simulated_station_text(self.seed, self.settings)
         return files
 
 

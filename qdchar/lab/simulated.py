@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -71,15 +71,22 @@ class SimulatedLab:
 
     Attributes
     ----------
-    station
-        Its station file.
+    folder
+        Where its state is kept.
+    addresses
+        Name of an instrument, as in ``address = "simulated:NAME"`` of a station file, to the
+        address at which it listens.
+    station_text
+        Text of a station file for it, with the addresses at which it listens.
     process
         Its program, which reads from its standard input what begins, and answers each line.
     state
         What a lab that is started again must know, as it is in the run folder.
     """
 
-    station: Path
+    folder: Path
+    addresses: Mapping[str, str]
+    station_text: str
     process: subprocess.Popen[str]
     state: LabState
 
@@ -99,7 +106,7 @@ class SimulatedLab:
             written=time.time(),
             begun=tuple(dict.fromkeys((*self.state.begun, *faults))),
         )
-        self.state.write(self.station.parent)
+        self.state.write(self.folder)
         return faults
 
     def lab_s(self) -> float:
@@ -135,9 +142,8 @@ def simulated_lab(
     Parameters
     ----------
     folder
-        Where its station file is written, as ``station.toml``. If a lab ran there before, it is
-        started again: its instruments and what has drifted are the same, its outputs are at zero,
-        and its noise is drawn anew.
+        Where its state is kept. If a lab ran there before, it is started again: its instruments
+        and what has drifted are the same, its outputs are at zero, and its noise is drawn anew.
     seed
         Everything random follows from it, and from how often the lab was started.
     settings
@@ -149,11 +155,10 @@ def simulated_lab(
     Yields
     ------
     SimulatedLab
-        With the station file.
+        With the addresses of its instruments.
     """
-    station = folder / "station.toml"
     command = [sys.executable, "-m", "qdchar", "twin", "--json", "--until-stdin-closes"]
-    command += ["--port", "0", "--seed", str(seed), "--station", str(station)]
+    command += ["--port", "0", "--seed", str(seed)]
     for setting in settings:
         command += ["--set", setting]
     before = read_lab_state(folder)
@@ -177,14 +182,16 @@ def simulated_lab(
         try:
             assert process.stdout is not None
             line = process.stdout.readline()
-            if not line or "error" in json.loads(line):
+            answer = json.loads(line or "{}")
+            if "ports" not in answer:
                 _, complaint = process.communicate()
                 text = complaint.strip().removeprefix("qdchar: ")
                 error = (
                     UsageError if process.returncode == UsageError.exit_code else InstrumentError
                 )
                 raise error(f"the simulated lab did not start: {text}")
-            yield SimulatedLab(station, process, state)
+            addresses = {name: f"tcp://127.0.0.1:{k}" for name, k in answer["ports"].items()}
+            yield SimulatedLab(folder, addresses, answer["station"], process, state)
         finally:
             if process.stdin is not None:
                 process.stdin.close()

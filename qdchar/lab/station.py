@@ -8,10 +8,11 @@ the file's policy says: its output is held, or it is brought to its safe state.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from traceback import walk_tb
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
@@ -23,7 +24,8 @@ from qdchar.interrupt import INTERRUPTS, signals_held, signals_unwind
 from qdchar.quantities import Quantity, define, is_known, quantity
 from qdchar.roles import Identity, Instrument, Reading
 
-from .station_file import RoleTable, StationFile, build_driver, read_station_file
+from .simulated import SimulatedLab, simulated_lab
+from .station_file import RoleTable, StationFile, build_driver, is_simulated, read_station_file
 from .station_lock import StationLock
 
 T = TypeVar("T")
@@ -54,22 +56,77 @@ class Station:
         self.file = file
         self.origin = origin
         self._say = say
-        links = {name: build_driver(f"links.{name}", t, origin) for name, t in file.links.items()}
-        self._links: dict[str, Any] = links
-        self._roles = {
-            name: _Role(name, t, build_driver(f"roles.{name}", t, origin, links))
-            for name, t in file.roles.items()
-        }
+        self._links: dict[str, Any] = {}
+        self._roles: dict[str, _Role] = {}
+        self._lab: SimulatedLab | None = None
+        self._build(None)
         self._open = ExitStack()
         self._lock = StationLock(file.name, self._addresses())
 
+    def _build(self, simulated: Mapping[str, str] | None) -> None:
+        """Make the drivers; `simulated` has the addresses of a simulated lab that runs."""
+        file, origin = self.file, self.origin
+        links = {
+            name: build_driver(f"links.{name}", t, origin, simulated=simulated)
+            for name, t in file.links.items()
+        }
+        self._links = links
+        self._roles = {
+            name: _Role(name, t, build_driver(f"roles.{name}", t, origin, links, simulated))
+            for name, t in file.roles.items()
+        }
+
     def _addresses(self) -> Iterator[str]:
-        """Yield the addresses that only one run at a time may use: all but the taggers'."""
+        """Yield the addresses that only one run at a time may use.
+
+        All but the taggers', and those of the simulated lab, which each run has for itself.
+        """
         for table in self.file.links.values():
-            yield table.address or ""
+            if not is_simulated(table.address):
+                yield table.address or ""
         for role in self._roles.values():
-            if role.table.address is not None and not hasattr(role.device, "stream"):
-                yield role.table.address
+            address = role.table.address
+            shared = is_simulated(address) or hasattr(role.device, "stream")
+            if address is not None and not shared:
+                yield address
+
+    @contextmanager
+    def simulated_lab(
+        self, folder: Path | None = None, faults: Sequence[str] = ()
+    ) -> Iterator[SimulatedLab | None]:
+        """Run the simulated lab that the station file asks for, while the `with` block runs.
+
+        Entering the station does it, too. Call it before for `survey` and `make_safe`, or to keep
+        the lab's state in a folder.
+
+        Parameters
+        ----------
+        folder
+            See `qdchar.lab.simulated.simulated_lab`; a temporary one where not given.
+        faults
+            What breaks in the lab.
+
+        Yields
+        ------
+        SimulatedLab
+            None if no instrument is one of the simulated lab.
+        """
+        table = self.file.simulated_lab
+        if table is None or self._lab is not None or not self.file.needs_simulated_lab():
+            yield self._lab
+            return
+        with ExitStack() as stack:
+            if folder is None:
+                folder = Path(stack.enter_context(TemporaryDirectory()))
+            lab = stack.enter_context(simulated_lab(folder, table.seed, table.settings, faults))
+            stack.callback(self._forget_lab)
+            self._lab = lab
+            self._build(lab.addresses)
+            yield lab
+
+    def _forget_lab(self) -> None:
+        self._lab = None
+        self._build(None)
 
     def reserve(self) -> None:
         """Keep other runs from the instruments until this one has left the station.
@@ -96,6 +153,7 @@ class Station:
             stack.enter_context(signals_unwind())
             stack.callback(self._lock.release)
             self.reserve()
+            stack.enter_context(self.simulated_lab())
             for device in (*self._links.values(), *(r.device for r in self._roles.values())):
                 stack.callback(self._close, device)
                 _open(device)
@@ -109,6 +167,8 @@ class Station:
         trace: TracebackType | None,
     ) -> None:
         failures: list[str] = []
+        names = {id(device): f"links.{name}" for name, device in self._links.items()}
+        names |= {id(r.device): f"roles.{r.name}" for r in self._roles.values()}
         with self._open:
             try:
                 if kind is None:
@@ -127,18 +187,7 @@ class Station:
                 text += f". The run had ended with {described(error)}"
             raise MakeSafeError(text) from error
         if error is not None and not isinstance(error, (*INTERRUPTS, QdcharError)):
-            self._blame_the_instrument(error)
-
-    def _blame_the_instrument(self, error: BaseException) -> None:
-        """Raise what a lab's own driver raised as an instrument that failed."""
-        names = {id(device): f"links.{name}" for name, device in self._links.items()}
-        names |= {id(r.device): f"roles.{r.name}" for r in self._roles.values()}
-        for frame, _ in walk_tb(error.__traceback__):
-            where = names.get(id(frame.f_locals.get("self")))
-            if where is not None:
-                raise InstrumentError(
-                    f"{where}: {frame.f_code.co_qualname} failed: {described(error)}"
-                ) from error
+            _blame_the_instrument(error, names)
 
     def _leave(self, occasion: str, failures: list[str]) -> None:
         """Leave the roles that were used as their policy says."""
@@ -366,6 +415,16 @@ class Station:
         if is_known(name) and c.unit != quantity(name).unit:
             return f"[calibrations.{name}]: unit is {c.unit!r}, must be {quantity(name).unit!r}"
         return ""
+
+
+def _blame_the_instrument(error: BaseException, names: Mapping[int, str]) -> None:
+    """Raise what a lab's own driver raised as an instrument that failed."""
+    for frame, _ in walk_tb(error.__traceback__):
+        where = names.get(id(frame.f_locals.get("self")))
+        if where is not None:
+            raise InstrumentError(
+                f"{where}: {frame.f_code.co_qualname} failed: {described(error)}"
+            ) from error
 
 
 def _failure(role: _Role, error: BaseException) -> str:

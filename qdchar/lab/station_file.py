@@ -24,11 +24,21 @@ Policy = Literal["hold", "make_safe", "ramp_ground", "block"]
 name of what that does to a piezo or a shutter."""
 
 
+SIMULATED = "simulated:"
+"""How the address of an instrument of the simulated lab begins; its name there follows."""
+
+
 class Certificate(TomlTable):
-    """A calibration that the lab relies on.
+    """A ``[calibrations.NAME]`` table: a calibration that the lab relies on.
 
     Attributes
     ----------
+    value, u
+        Value and its standard uncertainty.
+    unit
+        Unit of both; that of the quantity.
+    certificate
+        Where it comes from: number and date of the certificate.
     shared
         Error sources that other certificates have, too (one power meter behind both): name to the
         part of `u` that comes from it, with its sign. The rest of `u` is the certificate's own.
@@ -55,11 +65,37 @@ class Certificate(TomlTable):
         return math.sqrt(self.u - shared) * math.sqrt(self.u + shared)  # no square may overflow
 
 
+class SimulatedLabTable(TomlTable):
+    """The ``[simulated_lab]`` table: the lab behind the addresses ``"simulated:NAME"``.
+
+    It is started with the station and ends with it.
+
+    Attributes
+    ----------
+    seed
+        Everything random follows from it. The certificates of a station file that qdchar wrote
+        are those of this seed: give them another, and they no longer belong to the instruments.
+    settings
+        ``"KEY=VALUE"`` of its true parameters, as `qdchar calibrate --set` takes them.
+    """
+
+    seed: int = Field(1, ge=0)
+    settings: tuple[str, ...] = ()
+
+
 class InstrumentTable(TomlTable):
     """A ``[links.NAME]`` table: the connection to a controller that several roles share.
 
     It has nothing to do with `qdchar.link`, the optical link of a key rate. Keys that are not named
     here go to the driver as keyword arguments.
+
+    Attributes
+    ----------
+    driver
+        ``"module:Class"``: one of ``qdchar.drivers``, or of a file beside the station file.
+    address
+        Where the instrument is, in the form that the driver reads, e.g. ``"tcp://10.0.0.5:7230"``.
+        ``"simulated:NAME"`` is an instrument of the simulated lab.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -69,7 +105,18 @@ class InstrumentTable(TomlTable):
 
 
 class RoleTable(InstrumentTable):
-    """A ``[roles.NAME]`` table."""
+    """A ``[roles.NAME]`` table: an instrument, and how it is left.
+
+    Keys that are not named here go to the driver as keyword arguments.
+
+    Attributes
+    ----------
+    link
+        In place of an address: name of the ``[links.NAME]`` table of the controller.
+    on_success, on_error, on_interrupt
+        What becomes of the instrument at the end: ``"hold"`` leaves its output as it is; with
+        ``"make_safe"``, ``"ramp_ground"`` or ``"block"`` the driver brings it to its safe state.
+    """
 
     link: str | None = None
     on_success: Policy = "hold"
@@ -82,8 +129,24 @@ class StationFile(TomlTable):
 
     Attributes
     ----------
+    name
+        Name of the lab.
+    source
+        Name of the source; it stands in the names of run folders.
+    wavelength_m
+        Vacuum wavelength of the source [m].
+    nominal_clock_Hz
+        Pulses per second of the pump laser, about [Hz].
+    calibrations
+        Certificates by name, see `Certificate`.
+    simulated_lab
+        The simulated lab, for stations with instruments of it.
+    links
+        Controllers that several roles share, by name.
     measurements
         The lab's own measurements: name to ``"module:NAME"``, a file beside the station file.
+    roles
+        Instruments by role.
     """
 
     name: str
@@ -91,9 +154,35 @@ class StationFile(TomlTable):
     wavelength_m: FiniteFloat = Field(gt=100e-9, lt=10e-6)
     nominal_clock_Hz: FiniteFloat = Field(gt=0)
     calibrations: dict[str, Certificate] = Field(default_factory=dict)
+    simulated_lab: SimulatedLabTable | None = None
     links: dict[str, InstrumentTable] = Field(default_factory=dict)
     measurements: dict[str, str] = Field(default_factory=dict)
     roles: dict[str, RoleTable]
+
+    @model_validator(mode="after")
+    def _simulated_addresses_have_a_lab(self) -> StationFile:
+        tables: dict[str, InstrumentTable] = {f"links.{n}": t for n, t in self.links.items()}
+        tables |= {f"roles.{n}": t for n, t in self.roles.items()}
+        simulated = [n for n, t in tables.items() if is_simulated(t.address)]
+        if simulated and self.simulated_lab is None:
+            raise ValueError(
+                f"{', '.join(simulated)}: the address is in the simulated lab; add the table "
+                "[simulated_lab], or give the address of a real instrument"
+            )
+        return self
+
+    def needs_simulated_lab(self) -> bool:
+        """Say whether any instrument is one of the simulated lab."""
+        return any(is_simulated(t.address) for t in (*self.links.values(), *self.roles.values()))
+
+
+def is_simulated(address: str | None) -> bool:
+    """Say whether an address is one of the simulated lab."""
+    return (address or "").startswith(SIMULATED)
+
+
+_NOBODY = "tcp://127.0.0.1:9"
+"""The discard port: an address of the right form for drivers that are not opened."""
 
 
 def read_station_file(file: Path) -> StationFile:
@@ -105,9 +194,31 @@ def read_station_file(file: Path) -> StationFile:
 
 
 def build_driver(
-    where: str, table: InstrumentTable, origin: str, links: Mapping[str, Any] | None = None
+    where: str,
+    table: InstrumentTable,
+    origin: str,
+    links: Mapping[str, Any] | None = None,
+    simulated: Mapping[str, str] | None = None,
 ) -> Any:
-    """Make the driver object that a table describes; nothing is connected. Raises UsageError."""
+    """Make the driver object that a table describes; nothing is connected.
+
+    Parameters
+    ----------
+    where, origin
+        Table and file, for messages.
+    table
+        The table.
+    links
+        The links that roles may name.
+    simulated
+        Addresses of the simulated lab's instruments by their names there; None while it does not
+        run: the driver then has an address at which nobody listens.
+
+    Raises
+    ------
+    UsageError
+        Names the key that is wrong.
+    """
     folder = Path(origin).absolute().parent
     driver = load_object(table.driver, folder, f"{origin}: {where}")
     if not isinstance(driver, type):  # os:system would run the address
@@ -119,7 +230,7 @@ def build_driver(
         raise UsageError(
             f"{origin}: {where}: link {link!r} is not among [links.*]: {', '.join(links or {})}"
         )
-    first = table.address if link is None else (links or {})[link]
+    first = _place(where, table.address, origin, simulated) if link is None else (links or {})[link]
     arguments = {
         key: _secret(where, value, origin) for key, value in (table.model_extra or {}).items()
     }
@@ -144,6 +255,23 @@ def build_driver(
     except BaseException as error:  # a lab's own driver may raise anything
         kind = "" if isinstance(error, TypeError | ValueError) else f"{type(error).__name__}: "
         raise UsageError(f"{origin}: {where}: {table.driver} refuses: {kind}{error}") from None
+
+
+def _place(
+    where: str, address: str | None, origin: str, simulated: Mapping[str, str] | None
+) -> str | None:
+    """Replace ``"simulated:NAME"`` by the address at which the instrument listens."""
+    if address is None or not is_simulated(address):
+        return address
+    if simulated is None:
+        return _NOBODY
+    name = address.removeprefix(SIMULATED)
+    if name not in simulated:
+        raise UsageError(
+            f"{origin}: {where}: the simulated lab has no instrument {name!r}; it has "
+            f"{', '.join(simulated)}"
+        )
+    return simulated[name]
 
 
 def _secret(where: str, value: Any, origin: str) -> Any:

@@ -417,7 +417,7 @@ def test_the_simulated_lab_is_told_what_begins(tmp_path: Path) -> None:
     with simulated_lab(tmp_path, 1, faults=faults) as lab:
         assert lab.begin_measurement("dark") == []
         assert lab.begin_measurement("hbt_after") == ["dark_counts", "room_light"]
-        assert "nominal_clock_Hz = 76130000.0" in lab.station.read_text(encoding="utf-8")
+        assert "nominal_clock_Hz = 76130000.0" in lab.station_text
         assert lab.begin_measurement("hbt_after") == []
 
 

@@ -242,3 +242,15 @@ def test_compare_and_history_read_the_folder(outcome: Outcome) -> None:
     assert all(c["difference"] == 0 for c in same.values())
     series = _last_line(_qdchar("history", str(outcome.folder.parent), "--json"))["quantities"]
     assert len(series["g2_zero"]) == 1
+
+
+def test_its_own_files_can_be_given_again(outcome: Outcome, tmp_path: Path) -> None:
+    files = {name: str(outcome.folder / name) for name in ("station.toml", "recipe.json")}
+    given = ["--station", files["station.toml"], "--recipe", files["recipe.json"]]
+    link = str(outcome.folder / "link.json")
+    planned = _last_line(_qdchar("calibrate", *given, "--link", link, "--dry-run", "--json"))
+    assert planned["lab_s"] > 60
+    # the same lab, with what was set in it: 9 % of counting noise, and another start of the lab
+    done = _qdchar("measure", "dark", *given, "--out", str(tmp_path), "--json")
+    measured = _last_line(done)["quantities"]["dark_count_rate"]
+    assert abs(measured["value"] - outcome.truth["dark_count_rate"]["value"]) < 4 * measured["u"]

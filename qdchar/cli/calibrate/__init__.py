@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -96,12 +95,11 @@ def calibrate(
     from qdchar.lab import expected, preflight
     from qdchar.lab.calibrate import calibrate as run_calibration
     from qdchar.lab.extensions import measurements_of
-    from qdchar.lab.measurements.registry import MEASUREMENTS
     from qdchar.lab.recipe import load_recipe
     from qdchar.lab.request import Request
     from qdchar.lab.resume import Unfinished, read_unfinished
     from qdchar.lab.run import Run
-    from qdchar.lab.simulated import SimulatedLab, simulated_lab
+    from qdchar.lab.simulated_station import simulated_station
     from qdchar.lab.station import load_station
     from qdchar.lab.take_over import read_earlier
     from qdchar.link import load_link
@@ -136,53 +134,45 @@ def calibrate(
         )
     else:
         request = resumed_request(context, resume_folder)
-    station_file = None if request.station is None else Path(request.station)
-    station = None if station_file is None else load_station(station_file, display.say)
-    registry = MEASUREMENTS if station is None else measurements_of(station)
+    own = request.station is not None
+    if request.station is not None:
+        station = load_station(Path(request.station), display.say)
+    else:
+        station = simulated_station(request.seed, request.settings, display.say)
+    registry = measurements_of(station)
     unfinished: Unfinished | None = None
     if resume_folder is None:
         recipe, link = load_recipe(recipe_name, registry), load_link(link_file)
     else:
         recipe, link = resumed_settings(resume_folder, recipe_name, link_file, registry)
         unfinished = read_unfinished(resume_folder, registry, recipe)
+    plan = preflight.plan_calibration(station, registry, recipe)
+    folder = out if resume_folder is None else resume_folder
+    preflight.check(station, registry, recipe, plan.measurements, folder=folder, link=link)
     if dry_run:
-        with ExitStack() as stack:
-            if station is None:
-                folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-                twin = stack.enter_context(simulated_lab(folder, seed, settings, faults))
-                station = load_station(twin.station, display.say)
-            plan = preflight.plan_calibration(station, registry, recipe)
-            preflight.check(station, registry, recipe, plan.measurements, folder=out, link=link)
-            steps = expected.expected_steps(station, registry, recipe, plan.measurements)
+        steps = expected.expected_steps(station, registry, recipe, plan.measurements)
         print_plan((*steps, expected.last_look(recipe)), plan.left_out, json_line)
         return 0
     earlier = None
     if request.take_over is not None:
         earlier = read_earlier(Path(request.take_over), request, recipe, registry)
     with ExitStack() as stack:
-        lab: SimulatedLab | None = None
-        if station is not None:
-            plan = preflight.plan_calibration(station, registry, recipe)
-            folder = out if resume_folder is None else resume_folder
-            preflight.check(station, registry, recipe, plan.measurements, folder=folder, link=link)
-            stack.callback(station.release)  # the run folder may not be writable
-            station.reserve()
+        stack.callback(station.release)  # the run folder may not be writable
+        station.reserve()
         if resume_folder is None:
-            source = "simulated" if station is None else station.file.source
+            source = station.file.source if own else "simulated"
             files = request.files(recipe, link, registry)
             run = stack.enter_context(Run.create(out, source, "calibrate", files))
         else:
             run = stack.enter_context(Run.reopen(resume_folder))
         display.say(f"run folder: {run.folder}")
-        if station is None:
-            display.say("no --station given: starting the simulated lab (it compiles first)")
-            lab = stack.enter_context(
-                simulated_lab(run.folder, request.seed, request.settings, request.faults)
-            )
+        station.note_run(run.folder)
+        if station.file.needs_simulated_lab():
+            why = "[simulated_lab] of the station file" if own else "no --station given"
+            display.say(f"{why}: starting the simulated lab (it compiles first)")
+        lab = stack.enter_context(station.simulated_lab(run.folder, request.faults))
+        if lab is not None:
             display.on_measurement = announcer(lab, display)
-            station = load_station(lab.station, display.say)
-        else:
-            station.note_run(run.folder)
         lab_time = time.monotonic if lab is None else lab.lab_s
         began_s = lab_time()
         with station:
