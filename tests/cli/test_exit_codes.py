@@ -39,6 +39,7 @@ from qdchar.keyrate import predict
 from qdchar.lab import calibrate, preflight
 from qdchar.lab.measurement import Measurement, NoSettings
 from qdchar.lab.recipe import Recipe
+from qdchar.lab.station import Station, load_station
 from qdchar.link import Link
 from qdchar.quantities import Quantity
 from qdchar.record import make_record
@@ -220,19 +221,30 @@ def test_a_calibration_ends_with_its_verdict(
 def test_a_calibration_of_the_simulated_lab_is_given_its_options(
     qdchar: Qdchar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[tuple[int, tuple[str, ...], tuple[str, ...]]] = []
+    asked: list[Any] = []
     judged: list[tuple[Recipe, Link]] = []
 
+    def simulated(seed: int, settings: tuple[str, ...], say: Callable[[str], None]) -> Station:
+        asked.append((seed, settings))
+        return load_station(tmp_path / "station.toml", say)
+
     @contextmanager
-    def lab(_: Path, seed: int, settings: tuple[str, ...], faults: tuple[str, ...]) -> Any:
-        asked.append((seed, settings, faults))
-        yield SimpleNamespace(station=tmp_path / "station.toml", lab_s=lambda: 3.0)
+    def lab(_: Station, folder: Path | None = None, faults: tuple[str, ...] = ()) -> Any:
+        if folder is not None:  # not on entering the station
+            asked.append(faults)
+        yield SimpleNamespace(lab_s=lambda: 3.0)
 
     def run(_station: Any, _run: Any, recipe: Recipe, link: Link, *_: Any, **__: Any) -> Any:
         judged.append((recipe, link))
         raise InconclusiveError("enough")
 
-    monkeypatch.setattr("qdchar.lab.simulated.simulated_lab", lab)
+    monkeypatch.setattr("qdchar.lab.simulated_station.simulated_station", simulated)
+    monkeypatch.setattr(Station, "simulated_lab", lab)
+    # its own instruments are not enough for a whole calibration
+    monkeypatch.setattr("qdchar.lab.preflight.check", lambda *_, **__: None)
+    monkeypatch.setattr(
+        "qdchar.lab.preflight.plan_calibration", lambda *_: SimpleNamespace(measurements=())
+    )
     monkeypatch.setattr(calibrate, "calibrate", run)
     (tmp_path / "link.toml").write_text("channel_loss = 21.5\n")
     (tmp_path / "recipe.toml").write_text("min_rate_per_pulse = 3e-4\n")
@@ -241,7 +253,7 @@ def test_a_calibration_of_the_simulated_lab_is_given_its_options(
     out = ("--out", str(tmp_path / "runs"))
     code, line = qdchar("calibrate", *files, *lab_of, *out, station=False)
     assert (code, line["error"]) == (11, "enough")
-    assert asked == [(41, ("source.g2=0.05",), ("room_light",))]
+    assert asked == [(41, ("source.g2=0.05",)), ("room_light",)]
     ((recipe, link),) = judged
     assert (recipe.min_rate_per_pulse, link.channel_loss.value) == (3e-4, 21.5)
 
