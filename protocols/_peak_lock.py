@@ -13,6 +13,8 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from scipy import special
+
 from qdchar.errors import LockLostError
 from qdchar.raw_data import Progress, ScanWriter
 from qdchar.roles import TimeTagger, VoltageAxis
@@ -53,6 +55,8 @@ class LockResult:
         Its standard uncertainty from the scatter of the readouts [1/s].
     counted_s
         Counting time at the peak [s].
+    readouts
+        Number of readouts that this is the sum of.
     """
 
     voltage_V: float
@@ -62,6 +66,7 @@ class LockResult:
     rate_Hz: float
     u_rate_Hz: float
     counted_s: float
+    readouts: int
 
 
 def approach(axis: VoltageAxis, voltage_V: float, overshoot_V: float) -> None:
@@ -94,9 +99,9 @@ def lock_to_peak(
 
     Near the peak of a Lorentzian resonance ``1/rate`` is quadratic in the voltage. Three points
     therefore give the distance to the peak exactly, and the width need not be known [1]_. The
-    rates are averaged over `repeats` readouts, and over more where these scatter by more than the
-    tolerance. The piezo is corrected by each distance found. The loop ends when the mean
-    distance is within the tolerance; that last distance is corrected too.
+    rates are averaged over `repeats` readouts, and over more, up to `MAX_REPEATS`, until the
+    distance is known to within the tolerance. The piezo is corrected by each distance found. The
+    loop ends when the mean distance is within the tolerance; that last distance is corrected too.
 
     Parameters
     ----------
@@ -145,7 +150,9 @@ def lock_to_peak(
         centre += found_V + creep_V
         axis.check(centre - 3.0 * dither_V, centre + dither_V)
         rates = [readout.rates_Hz[1] for readout in readouts]
-        if abs(mean) <= tolerance_V:
+        u95_V = float(special.stdtrit(repeats - 1, 0.975)) * scatter
+        is_known = u95_V <= tolerance_V or repeats >= MAX_REPEATS
+        if abs(mean) <= tolerance_V and is_known:
             excess, noise = _brighter_middle(readouts)
             if excess < PEAK_SIGNIFICANCE * math.sqrt(noise):
                 raise LockLostError(
@@ -157,8 +164,8 @@ def lock_to_peak(
             approach(axis, centre, 3.0 * dither_V)
             u_rate = statistics.stdev(rates) / math.sqrt(repeats)
             rate_Hz, counted_s = statistics.fmean(rates), repeats * dwell_s
-            return LockResult(centre, scatter, *first, rate_Hz, u_rate, counted_s)
-        if scatter > tolerance_V:
+            return LockResult(centre, scatter, *first, rate_Hz, u_rate, counted_s, repeats)
+        if not is_known:
             repeats = min(2 * repeats, MAX_REPEATS)
     raise LockLostError(
         f"peak lock: no lock on the resonance near {centre:.3f} V: after {attempts} corrections "

@@ -108,7 +108,9 @@ def measure(
     return LastLook(reading_W, zero_W, dark)
 
 
-def record_light(light_path: LightPath, tagger: TimeTagger, folder: Path) -> tuple[TagRun, TagRun]:
+def record_light(
+    light_path: LightPath, tagger: TimeTagger, folder: Path, before_s: float, after_s: float
+) -> tuple[TagRun, TagRun]:
     """Record time tags before the transmitter, then after it; leaves the path there."""
 
     def run(path: Literal["before", "after"], duration_s: float) -> TagRun:
@@ -116,7 +118,7 @@ def record_light(light_path: LightPath, tagger: TimeTagger, folder: Path) -> tup
         about = run_about("last_look", path, tagger, duration_s)
         return record(tagger, folder / f"last_look_{path}.h5", duration_s, about)
 
-    return run("before", BEFORE_S), run("after", AFTER_S)
+    return run("before", before_s), run("after", after_s)
 
 
 def count_beside_pi(

@@ -23,7 +23,12 @@ _FEWEST = 10
 """Clicks at a gap from which on it tells whether a detector was dead."""
 
 _LARGE_CORRECTION = 0.2
-"""Relative correction of g2 for afterpulses from which on it is no correction any more."""
+"""Relative correction of g2 from which on it is no correction any more, where some of what is taken
+off may not have been seen."""
+
+_HEALTHY_CROSS_TALK, _MOST_CROSS_TALK = 1e-4, 0.5
+"""Share of clicks that make the other detector click, and part of g2, up to which cross-talk is
+taken off without a word, where all of it lies beyond the light."""
 
 
 @dataclass(frozen=True)
@@ -104,10 +109,18 @@ def recovered_after(gaps: AfterClicks) -> int:
 
 @dataclass(frozen=True)
 class Talk:
-    """Cross-talk of two detectors: where it is plain, and what pairs it adds to the zero peak."""
+    """Cross-talk of two detectors: where it is plain, and what pairs it adds to the zero peak.
+
+    Attributes
+    ----------
+    is_whole
+        Whether cross-talk the other way round, from B to A for one that is seen from A to B, would
+        be at delays beyond the light as well. It comes as long after its click.
+    """
 
     plain: CrossTalk | None
     pairs: FarPairs | None
+    is_whole: bool = False
 
 
 def cross_talk_of(counts: LiveCounts, delays: Correlator) -> Talk:
@@ -121,7 +134,18 @@ def cross_talk_of(counts: LiveCounts, delays: Correlator) -> Talk:
     plain = cross_talk(centres, delays.counts, s.clock.period_ps, clicks, nearest=nearest)
     if plain is None:
         return Talk(None, None)
-    return Talk(plain, far_pairs(centres, delays.counts, s.clock.period_ps, nearest))
+    pairs = far_pairs(centres, delays.counts, s.clock.period_ps, nearest)
+    if pairs is None:
+        return Talk(plain, None)
+    period_s = 1e-12 * s.clock.period_ps
+    electronic_s = 1e-12 * (s.offset_b_ps - s.offset_a_ps)
+    other_way_s = -(plain.delays_s + 2.0 * electronic_s)
+    distance_s = np.abs(other_way_s - period_s * np.round(other_way_s / period_s))
+    is_whole = bool((distance_s >= pairs.from_s).all())
+    if not is_whole:
+        # as many again may lie under the light
+        pairs = replace(pairs, u_shape=float(np.hypot(pairs.u_shape, pairs.g2)))
+    return Talk(plain, pairs, is_whole)
 
 
 def without_cross_talk(g2: Estimate, talk: Talk, label: str) -> Estimate:
@@ -174,11 +198,10 @@ def detector_problems(
         problems += afterpulsing_problem(words, uncorrected, g2)
     if talk.plain is not None:
         pairs, nearest_s = talk.pairs, float(np.abs(talk.plain.delays_s).min())
-        if (
-            pairs is None
-            or nearest_s < pairs.from_s
-            or pairs.g2 > _LARGE_CORRECTION * abs(g2.value)
-        ):
+        # pairs that all lie beyond the light are counted as exactly as those of the light
+        is_usual = talk.is_whole and talk.plain.share < _HEALTHY_CROSS_TALK
+        largest = _MOST_CROSS_TALK if is_usual else _LARGE_CORRECTION
+        if pairs is None or nearest_s < pairs.from_s or pairs.g2 > largest * abs(g2.value):
             problems.append(str(talk.plain))
     return tuple(problems)
 

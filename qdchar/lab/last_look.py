@@ -17,6 +17,7 @@ from qdchar.analysis.detection.pulsed_run import pulse_width_s
 from qdchar.errors import InconclusiveError, RefusedError
 
 from . import expected
+from .measurements import dark_times
 from .measurements.reception import reception
 from .session import Session
 
@@ -49,7 +50,13 @@ def look_again(s: Session) -> None:
 
 
 def _look_at_light(s: Session) -> None:
-    before, after = protocols.last_look.record_light(s.light_path, s.tagger, s.run.raw)
+    before_s, after_s = (
+        dark_times.times_longer(s, usual_s) * usual_s
+        for usual_s in (protocols.last_look.BEFORE_S, protocols.last_look.AFTER_S)
+    )
+    before, after = protocols.last_look.record_light(
+        s.light_path, s.tagger, s.run.raw, before_s, after_s
+    )
     s.light.add_run(before)
     s.light.add_run(after)
     if s.light.states:
@@ -88,7 +95,10 @@ def _look_at_light(s: Session) -> None:
         return
     for now in again:
         if now.name in _SMALLEST and now.name in s.found:
-            s.light.add_again(s.found[now.name], now, _SMALLEST[now.name])
+            then = s.found[now.name]
+            # a recording that met few dark times does not show how many the next one would
+            flicker = s.light.flicker(before_s) if now.name == "collection_efficiency" else 0.0
+            s.light.add_again(then, now, _SMALLEST[now.name], flicker * then.value)
 
 
 def _lifetime_off_resonance(s: Session) -> float:

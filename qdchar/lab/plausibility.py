@@ -137,7 +137,7 @@ class LightLog:
     _polarisation: dict[str, TagRun] = field(default_factory=dict)
     _runs: dict[str, TagRun] = field(default_factory=dict)
     _rates: dict[str, list[float]] = field(default_factory=dict)
-    _flickers_s: list[float] = field(default_factory=list)
+    _flickers: list[tuple[float, int]] = field(default_factory=list)
 
     def take_doubts(self) -> tuple[str, ...]:
         """Return the doubts, and forget them."""
@@ -174,7 +174,7 @@ class LightLog:
         self._runs = {**self._runs, **first_runs}
         for path, run in first_runs.items():
             self._rates.setdefault(path, []).insert(0, _rate(run))
-            self._flickers_s.append(_flicker_s(run))
+            self._flickers.append((_flicker_s(run), _STRETCHES - 1))
 
     def forget_locks(self) -> None:
         """Forget the last lock: the pump has changed since."""
@@ -236,19 +236,22 @@ class LightLog:
                     f"{1e-6 * before:.3g} to {1e-6 * lock.rate_Hz:.3g} Mcps: did the cavity jump "
                     "to another mode, did pump, source or detectors (dead time) change?"
                 )
+        self._flickers.append((_flicker_of_lock_s(lock), lock.readouts - 1))
         self._lock_rates.append(lock.rate_Hz)
         self._last_lock = lock
 
     def flicker(self, counted_s: float) -> float:
         """Return how much the light scatters from count to count, relative, beyond counting.
 
-        Blinking makes it; its variance falls with the counting time. It is the mean of what the
-        recordings so far showed, because three readouts of a lock, or the slices of one recording,
-        are too few to tell.
+        Blinking makes it; its variance falls with the counting time. It is the mean of what
+        recordings and locks showed so far, because three readouts of a lock, or the slices of one
+        recording, are too few to tell.
         """
-        if not self._flickers_s:
+        if not self._flickers:
             return 0.0
-        return math.sqrt(max(float(np.mean(self._flickers_s)), 0.0) / counted_s)
+        variances_s, freedoms = zip(*self._flickers, strict=True)
+        mean_s = float(np.average(variances_s, weights=freedoms))
+        return math.sqrt(max(mean_s, 0.0) / counted_s)
 
     def _u_lock(self, lock: LockResult) -> float:
         return max(lock.u_rate_Hz / lock.rate_Hz, self.flicker(lock.counted_s))
@@ -350,15 +353,20 @@ class LightLog:
                 "the dot, detuning of the laser)"
             )
 
-    def add_again(self, then: Estimate, now: Estimate, smallest: float) -> None:
+    def add_again(
+        self, then: Estimate, now: Estimate, smallest: float, u_flicker: float = 0.0
+    ) -> None:
         """Compare a quantity with a short measurement of it at the end.
 
         Parameters
         ----------
         smallest
             Relative change from which on it counts, if it is significant.
+        u_flicker
+            Standard deviation by blinking of what a measurement as short as the later one finds.
         """
         u = Uncertain(now.value - then.value, propagate([(now, 1.0), (then, -1.0)])).u
+        u = math.hypot(u, u_flicker)
         if abs(now.value - then.value) > max(SIGNIFICANT * u, smallest * abs(then.value)):
             self.doubts.append(
                 f"{then.quantity.words} is {now.value:.4g} now, {then.value:.4g} was measured: "
@@ -416,7 +424,7 @@ class LightLog:
         doubts = list(self._of_run(run))
         self.doubts.extend(doubts)
         if not doubts:
-            self._flickers_s.append(_flicker_s(run))
+            self._flickers.append((_flicker_s(run), _STRETCHES - 1))
         self._runs.setdefault(run.about.path, run)
         self._rates.setdefault(run.about.path, []).append(_rate(run))
 
@@ -618,6 +626,12 @@ def _where_on(run: TagRun, changed: NDArray[np.bool_]) -> NDArray[np.bool_]:
     seen = 1.4826 * float(np.median(np.abs(on - usual))) / usual
     differs = np.abs(on / usual - 1.0) > max(LIGHT_CHANGE, SIGNIFICANT * max(seen, counting))
     return np.where(off_at_times, differs, changed | differs)
+
+
+def _flicker_of_lock_s(lock: LockResult) -> float:
+    """Relative variance of the light at a lock beyond counting, times the counting time [s]."""
+    excess = (lock.u_rate_Hz / lock.rate_Hz) ** 2 - 1.0 / (lock.rate_Hz * lock.counted_s)
+    return excess * lock.counted_s
 
 
 def _flicker_s(run: TagRun) -> float:

@@ -110,6 +110,26 @@ def test_a_little_cross_talk_is_taken_off(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("delay_b_ps", "g2_zero", "is_named"), [(1_500.0, 0.003, False), (2_500.0, 0.002, True)]
+)
+def test_cross_talk_beyond_the_light_is_as_sure_as_the_light(
+    tmp_path: Path, delay_b_ps: float, g2_zero: float, is_named: bool
+) -> None:
+    """It adds 0.0024 to g2. With B delayed as the talk is, half of it lies under the light.
+
+    Then A's talk comes with B's light of the same pulse, and only B's talk stands apart.
+    """
+    light = Light(mean_photons=0.15, g2=g2_zero, delay_b_ps=delay_b_ps)
+    spoilt = Spoilt(cross_talk=9e-5, delay_ps=2_500)
+    result = hbt.analyse(recording(tmp_path, light, spoilt, 26, 6_000_000))
+    g2 = result["g2_zero_source"]
+    assert any("cross-talk" in p for p in result.problems) is is_named
+    assert g2.value == pytest.approx(g2_zero, abs=2.5 * g2.u)
+    hidden = [c.u for c in g2.budget if "delays of cross-talk" in c.source]
+    assert (hidden[0] > 5e-4) is is_named
+
+
+@pytest.mark.parametrize(
     ("zero", "found"),
     [
         ((0, 0), False),

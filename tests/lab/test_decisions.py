@@ -302,7 +302,8 @@ def test_the_etalon_counts_where_the_light_has_passed_it(
         monkeypatch.setattr(module, "analysis", Recorder(tmp_path))
     monkeypatch.setattr(transmitter, "with_chain", Recorder(tmp_path))
     monkeypatch.setattr(transmitter, "split_problems", lambda *_, **__: ())
-    monkeypatch.setattr(hbt, "dark_times", Recorder(tmp_path))
+    for module in (hbt, transmitter):
+        monkeypatch.setattr(module, "dark_times", Recorder(tmp_path))
     for run in (hbt._before, hbt._after, transmitter._run):
         run(cast(Any, s), cast(Any, None), cast(Any, None))
     behind = [call["behind_etalon"] for call in correction.calls if "behind_etalon" in call]

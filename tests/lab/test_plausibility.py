@@ -47,7 +47,7 @@ def stretches(light: np.ndarray) -> np.ndarray:
 
 
 def lock(factor: float = 1.0) -> LockResult:
-    return LockResult(10.5, 1e-4, 2e-4, 1e-4, float(RATE_HZ.sum()) * factor, 0.0, 0.03)
+    return LockResult(10.5, 1e-4, 2e-4, 1e-4, float(RATE_HZ.sum()) * factor, 0.0, 0.03, 3)
 
 
 def test_a_healthy_lab_is_not_doubted() -> None:
@@ -190,7 +190,7 @@ def test_the_last_look(
 
 
 def after_lock(factor: float) -> LockResult:
-    return LockResult(70.0, 1e-3, 0.0, 1e-3, 0.4 * float(RATE_HZ.sum()) * factor, 0.0, 0.03)
+    return LockResult(70.0, 1e-3, 0.0, 1e-3, 0.4 * float(RATE_HZ.sum()) * factor, 0.0, 0.03, 3)
 
 
 @pytest.mark.parametrize(("factor", "doubted"), [(0.97, False), (0.93, True), (1.08, True)])
@@ -207,7 +207,7 @@ def test_the_throughput_is_that_at_the_etalons_lock(factor: float, doubted: bool
 def test_locks_on_a_source_that_blinks_slowly_scatter() -> None:
     log = LightLog()
     for factor in (1.0, 0.8, 1.2, 0.85):
-        log.add_lock(LockResult(10.5, 1e-4, 0.0, 1e-4, 1e7 * factor, 1e6, 0.03))
+        log.add_lock(LockResult(10.5, 1e-4, 0.0, 1e-4, 1e7 * factor, 1e6, 0.03, 3))
     assert log.doubts == []
 
 
@@ -343,7 +343,7 @@ def test_blinking_that_earlier_recordings_showed_is_no_change_of_the_light() -> 
     assert blinking.flicker(0.03) == pytest.approx(0.1 * np.sqrt(0.02 / 0.03), rel=0.3)
     assert steady.flicker(0.03) < 0.002
     for log in (steady, blinking):
-        log.add_lock(LockResult(10.5, 1e-4, 0.0, 1e-4, 1.0e7, 1e5, 0.03))
-        log.add_lock(LockResult(10.5, 1e-4, 0.0, 1e-4, 1.15e7, 1e5, 0.03))
+        log.add_lock(LockResult(10.5, 1e-4, 0.0, 1e-4, 1.0e7, 1e5, 0.03, 3))
+        log.add_lock(LockResult(10.5, 1e-4, 0.0, 1e-4, 1.15e7, 1e5, 0.03, 3))
     assert len(steady.doubts) == 1
     assert blinking.doubts == []

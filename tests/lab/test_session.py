@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,12 +21,15 @@ from qdchar.lab.calibrate import _make, calibrate
 from qdchar.lab.expected import ExpectedStep
 from qdchar.lab.last_look import _look_at_light, look_again
 from qdchar.lab.measurement import Measurement, NoSettings
+from qdchar.lab.measurements import dark_times
 from qdchar.lab.preflight import Plan
 from qdchar.lab.recipe import Recipe
 from qdchar.lab.run import Run
 from qdchar.lab.session import Session
 from qdchar.link import Link
 from qdchar.protocols import last_look, pump
+from qdchar.protocols._peak_lock import LockResult
+from qdchar.protocols.hbt import HbtSettings
 from qdchar.protocols.last_look import LastLook
 from qdchar.raw_data import About, TagRun
 from qdchar.record import load_record
@@ -405,3 +409,17 @@ def test_the_record_of_a_calibration_holds_what_was_found_and_how_the_source_was
     assert outcome.verdict.decision == "INCONCLUSIVE"
     assert "nowhere" in (opened.folder / "snapshot_before.json").read_text()
     assert "after" in (opened.folder / "snapshot_after.json").read_text()
+
+
+@pytest.mark.parametrize(("scatter", "times"), [(0.0, 1), (0.019, 2), (0.024, 3), (0.5, 10)])
+def test_recordings_of_light_that_blinks_slowly_are_longer(
+    opened: Run, scatter: float, times: int
+) -> None:
+    """Light that scatters by s beyond counting over 10 ms does by s/sqrt(2) over 20 ms."""
+    s = session(opened)
+    readouts, rate_Hz = 12, 2e7
+    u_rate_Hz = math.hypot(scatter * rate_Hz, math.sqrt(rate_Hz / 0.01)) / math.sqrt(readouts)
+    s.light.add_lock(LockResult(10.5, 1e-4, 0.0, 1e-4, rate_Hz, u_rate_Hz, 0.12, readouts))
+    settings = dark_times.long_enough(s, HbtSettings(before_s=0.02, after_s=7.0), "before_s")
+    assert settings.before_s == pytest.approx(0.02 * times)
+    assert settings.after_s == 7.0

@@ -90,7 +90,7 @@ class Lab:
         self.select("before")
         self.set_voltage(self.peak_V)
         self.log.append(("relock", self.peak_V))
-        return LockResult(self.peak_V, 1e-4, 0.0, 1e-4, 1e7, 3e3, 0.03)
+        return LockResult(self.peak_V, 1e-4, 0.0, 1e-4, 1e7, 3e3, 0.03, 3)
 
     def open(self) -> None: ...
 

@@ -94,7 +94,7 @@ class Bench:
 
     def relock(self) -> LockResult:
         self.path, self.volts = "before", 21.0
-        return LockResult(21.0, 1e-4, 0.0, 1e-4, 4e6, 2e3, 0.03)
+        return LockResult(21.0, 1e-4, 0.0, 1e-4, 4e6, 2e3, 0.03, 3)
 
 
 RABI = rabi.RabiSettings(lowest_dB=6.0, survey_points=17, fine_points=13, dwell_s=0.03)

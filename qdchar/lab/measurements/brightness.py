@@ -19,6 +19,7 @@ from .reception import ASSUMED, CERTIFICATES, reception
 
 def _run(s: Session, settings: BrightnessSettings, progress: Progress) -> Result:
     s.relock_cavity()
+    settings = dark_times.long_enough(s, settings, "duration_s")
     file = s.run.raw / "brightness.h5"
     run = protocols.brightness.measure(s.light_path, s.tagger, file, settings, progress=progress)
     s.light.add_run(run)

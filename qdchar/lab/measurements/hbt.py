@@ -24,6 +24,7 @@ def _run(
 ) -> Result:
     first_relock = s.lock_count
     s.relock_cavity()
+    settings = dark_times.long_enough(s, settings, f"{path}_s")
     file = s.run.raw / f"hbt_{path}.h5"
     run = protocols.hbt.measure(
         s.light_path, s.tagger, file, settings, path=path, progress=progress

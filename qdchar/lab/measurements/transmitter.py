@@ -10,13 +10,14 @@ from qdchar.raw_data import Progress
 
 from ..measurement import Measurement
 from ..session import Session
-from . import off_resonance
+from . import dark_times, off_resonance
 from .loss_chain import with_chain
 from .reception import ASSUMED, CERTIFICATES, reception
 
 
 def _run(s: Session, settings: TransmitterSettings, progress: Progress) -> Result:
     first_relock = s.lock_count
+    settings = dark_times.long_enough(s, settings, "before_s", "after_s")
     runs = protocols.transmitter.measure(
         s.light_path, s.tagger, s.run.raw, settings, s.relock_cavity, progress
     )
