@@ -22,7 +22,7 @@ from qdchar.keyrate.optimise import Effort
 from qdchar.link import Link
 
 LOSS_DB = np.arange(0.0, 45.0, 0.5)
-THOROUGH = Effort(samples=4096, starts=40, steps=250, chunk=8)
+THOROUGH = Effort(samples=16384, starts=200, steps=12, last_steps=16, chunk=8)
 
 
 PROTOCOLS = {**KNOWN, "single photons with decoy, 3 states": attenuator("lt")}

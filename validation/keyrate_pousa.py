@@ -93,7 +93,7 @@ def boxed_rate(given: LinkParameters, bound: Bound) -> Floats:
     def score(x: Floats, rows: NDArray[np.intp]) -> Floats:
         return coherent_key(boxed_settings(x), flat.part(rows), bound=bound).score
 
-    effort = Effort(samples=1024, starts=10, steps=150, chunk=16)
+    effort = Effort(samples=1024, starts=10, steps=10, chunk=16)
     best = maximise(score, len(LOSS_DB), LOWEST, HIGHEST, effort, known=INSIDE)
     return coherent_key(boxed_settings(best[:, None, :]), flat, bound=bound).rate.ravel()
 

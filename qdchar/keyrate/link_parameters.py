@@ -192,7 +192,7 @@ class LinkParameters:
             rigorous=link.security == "rigorous",
         )
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, ...]:
         """Broadcast shape of all the arrays."""
         return np.broadcast_shapes(*(a.shape for a in self._arrays().values()))

@@ -21,7 +21,7 @@ from qdchar.link import Link
 
 from .assumptions import prediction_assumptions
 from .link_parameters import LinkParameters
-from .optimise import Effort, Rows, maximise
+from .optimise import LIGHT_EFFORT, Rows, maximise
 from .photon_statistics import multiphoton_probability
 from .result import PHASE, Protocol
 from .single_photon.finite_key import Accounting, BasisCounts, SinglePhotonKey, key_from_counts
@@ -34,8 +34,6 @@ Floats = NDArray[np.float64]
 _EDGES = 40
 _ROUNDS = 4
 _COLUMNS = ("time_s", "loss_dB", "background_Hz")
-
-_EFFORT = Effort(samples=48, starts=1, steps=25, newton_steps=2)
 
 
 @dataclass(frozen=True)
@@ -223,7 +221,7 @@ class _Block:
             return key(x).score
 
         start = np.array([[3.0, 0.0], [1.0, 0.0], [2.0, -0.5]])
-        x = maximise(score, 1, SEARCH_LOWER, SEARCH_UPPER, _EFFORT, known=start)[0]
+        x = maximise(score, 1, SEARCH_LOWER, SEARCH_UPPER, LIGHT_EFFORT, known=start)[0]
         found = key(x)
         return found, (float(found.p_z), float(found.attenuation))
 

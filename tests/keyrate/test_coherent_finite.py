@@ -210,7 +210,7 @@ def test_optimum_of_any_link_against_a_longer_search(decoys: Decoys, phase: Phas
         e_mis=rng.uniform(0, 0.05, size),
         block=10 ** rng.uniform(5.5, 11, size),
     )
-    long = Effort(samples=1024, starts=10, steps=200, again=100, newton_steps=6, chunk=64)
+    long = Effort(samples=4096, starts=40, steps=12, last_steps=12, chunk=8)
     expected = best_coherent_key(given, decoys, phase, effort=long)[0].rate
     assert np.count_nonzero(expected) > 10
     assert np.all(best_coherent_key(given, decoys, phase)[0].rate >= expected * (1 - 1e-4))

@@ -24,7 +24,7 @@ from qdchar.keyrate.optimise import Effort
 from qdchar.keyrate.single_photon.rate import best_single_photon_key, single_photon_key
 from qdchar.link import Link
 
-LITTLE = Effort(samples=48, starts=1, steps=8)
+LITTLE = Effort(samples=48, starts=1, steps=2, last_steps=1)
 
 
 def draw(rng: np.random.Generator, usual: Any, extremes: list[float]) -> Any:

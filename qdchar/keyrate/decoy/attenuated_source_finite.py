@@ -152,7 +152,7 @@ def best_attenuator_key(
         int(np.prod(shape)),
         SEARCH_LOWER,
         SEARCH_UPPER,
-        effort or Effort(samples=256, starts=3, steps=40, chunk=64),
+        effort or Effort(samples=256, starts=3, steps=6, chunk=64),
         known=_TYPICAL,
     )
     settings = attenuator_settings(best[:, None, :], n_, g2_, p3_)

@@ -111,7 +111,7 @@ def best_infinite_decoy(
         int(np.prod(shape)),
         np.array([-6.0]),
         np.array([0.5]),
-        effort or Effort(samples=64, starts=1, steps=30),
+        effort or Effort(samples=64, starts=1),
     )
     mean = 10**best
     rate = np.maximum(_infinite_decoy_balance(mean, flat), 0.0)

@@ -13,6 +13,7 @@ https://doi.org/10.1063/1.5023340, eqs. A.11-A.23.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -50,9 +51,15 @@ class Intensities:
     mean: Floats
     share: Floats
 
-    def emission(self, photons: int) -> Floats:
-        """Probability that a pulse of any setting holds 0 or 1 photons."""
-        return np.asarray((self.share * np.exp(-self.mean) * self.mean**photons).sum(axis=0))
+    @cached_property
+    def empty(self) -> Floats:
+        """Probability of each setting times that of no photon in its pulse."""
+        return self.share * np.exp(-self.mean)
+
+    @cached_property
+    def emission(self) -> tuple[Floats, Floats]:
+        """Probabilities that a pulse of any setting holds 0 and 1 photons."""
+        return self.empty.sum(axis=0), (self.empty * self.mean).sum(axis=0)
 
 
 @dataclass(frozen=True)
@@ -79,13 +86,14 @@ class CoherentBounds:
 
     def _expected(self, counts: Floats) -> tuple[Floats, Floats]:
         """Upper and lower bound of counts' expectations, each times e^mean / share."""
-        scale = np.exp(self.light.mean) / self.light.share
+        empty = self.light.empty
         if self.bound == "yin":
-            return scale * expected_upper(counts, self.eps), scale * expected_lower(
-                counts, self.eps
+            return (
+                expected_upper(counts, self.eps) / empty,
+                expected_lower(counts, self.eps) / empty,
             )
         delta = hoeffding_deviation(counts, self.eps)
-        return scale * (counts + delta), scale * np.maximum(counts - delta, 0.0)
+        return (counts + delta) / empty, np.maximum(counts - delta, 0.0) / empty
 
     def vacuum_upper(self, counts: Floats, errors: Floats) -> Floats | None:
         """Largest number of vacuum events among counts: they are wrong half of the time.
@@ -95,7 +103,7 @@ class CoherentBounds:
         if len(self.light.mean) == 3:
             return None
         upper, _ = self._expected(errors)
-        wrong = self.light.emission(0) * upper.min(axis=0)
+        wrong = self.light.emission[0] * upper.min(axis=0)
         if self.bound == "yin":
             return np.asarray(2 * expected_upper(wrong, self.eps))
         return np.asarray(2 * (wrong + hoeffding_deviation(counts, self.eps)))
@@ -121,7 +129,7 @@ class CoherentBounds:
         """
         light = self.light
         upper, lower = self._expected(counts)
-        t0, t1 = light.emission(0), light.emission(1)
+        t0, t1 = light.emission
         strong, weak = light.mean[0], light.mean[1]
         square = (weak / strong) ** 2
         if vacuum_max is None:
@@ -140,9 +148,9 @@ class CoherentBounds:
         # vacuum + weak subtracts what the vacuum setting shows; one decoy what the weak one shows
         weak, background = (1, 2) if len(light.mean) == 3 else (0, 1)
         per_photon = light.mean[weak] - light.mean[background]
-        single = light.emission(1) * (upper[weak] - lower[background]) / per_photon
+        single = light.emission[1] * (upper[weak] - lower[background]) / per_photon
         most = counts.sum(axis=0) if self.capped else np.inf
-        return np.asarray(np.clip(single, 0.0, most))
+        return np.asarray(np.minimum(np.maximum(single, 0.0), most))
 
 
 def hoeffding_deviation(counts: Floats, eps: Floats) -> Floats:

@@ -26,11 +26,9 @@ Decoys = Literal["vacuum+weak", "one-decoy"]
 
 # The box of the search: logit p_z, log10 signal mean, log10 decoy/signal, logit of the signal's
 # share, logit of the decoy's share of the rest (vacuum + weak only).
-SEARCH_LOWER = np.array([-3.0, -2.5, -3.0, -4.0, -4.0])
+SEARCH_LOWER = np.array([-3.0, -2.5, -3.0, -9.0, -9.0])
 SEARCH_UPPER = np.array([12.0, 0.3, -0.02, 9.0, 9.0])
-_SMOOTH = Effort(samples=512, starts=6, steps=40, again=20, chunk=64)
-# With three states the best settings are often where two bounds are equal, a kink.
-_KINKED = Effort(samples=512, starts=6, steps=120, again=60, chunk=64)
+_EFFORT = Effort(samples=512, starts=6, steps=6, chunk=64)
 _TYPICAL = np.array(
     [
         [2.5, -0.3, -0.6, 1.0, 1.0],
@@ -136,7 +134,7 @@ def best_coherent_key(
         int(np.prod(shape)),
         SEARCH_LOWER[:dimensions],
         SEARCH_UPPER[:dimensions],
-        effort or (_KINKED if phase == "lt" else _SMOOTH),
+        effort or _EFFORT,
         known=_TYPICAL[:, :dimensions],
     )
     settings = coherent_settings(best[:, None, :], decoys)
