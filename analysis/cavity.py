@@ -15,11 +15,12 @@ from qdchar.fit import Curve, Fit, Result
 from qdchar.raw_data import Scan, read_scan
 
 from .detection.dead_time_model import corrected_counts, fano
+from .models.cavity_modes import one_an_order, resonance, rivals_of_one, shape_problem
 from .models.find_peaks import Peak, find_peaks
-from .models.lineshapes import lorentzian
 from .statistics.excess_noise import fit_with_excess_noise, significance_problem
-from .statistics.likelihood import FitParameter, FitResult, Values, deviance_residuals
+from .statistics.likelihood import FitParameter, Values, deviance_residuals
 from .statistics.model_criticism import correlated_problem
+from .statistics.rivals import Candidate, Choice, choose, fit_candidate
 
 Array = NDArray[np.float64]
 
@@ -72,6 +73,10 @@ def analyse(
     The count rate is wider than the cavity. It is proportional to the share of the emission into
     the cavity's mode, beta = F/(1 + F). With F = F0/(1 + x^2) this is
     ``F0/(F0 + 1 + x^2)``, x = 2 delta/kappa: a Lorentzian of width ``kappa sqrt(1 + F0)``.
+
+    Rival models have two modes of one width, as the polarisations of a cavity, or a resonance that
+    follows the light in the cavity (thermal shift). See `qdchar.analysis.statistics.rivals` for
+    which one is reported; either is a problem.
     """
     peaks = _peaks(scan, clock_rate_Hz, dead_pulses)
     highest = max(peaks, key=lambda p: p.height)
@@ -86,11 +91,14 @@ def analyse(
         reach = _PART_OF_ORDER * calibration["cavity_fsr_voltage"].value
         near = np.abs(scan.x - highest.centre) < reach
         part = replace(scan, x=scan.x[near], clicks=scan.clicks[near], dwell_s=scan.dwell_s[near])
-    solution, noise, significance, curve = _resonance(part, highest, clock_rate_Hz, dead_pulses)
-    fits.append(solution.fit("Lorentz + background", "chi2", (curve,)))
+    choice, significance, curve = _resonance(part, highest, clock_rate_Hz, dead_pulses)
+    solution, noise = choice.best.solution, choice.best.noise
+    form = "" if choice.best is choice.tried[0] else f", {choice.best.name}"
+    fits.append(solution.fit(f"Lorentz + background{form}", "chi2", (curve,)))
     v = solution.as_dict()
     problems = [
         *significance_problem(_LABEL, significance),
+        *shape_problem(_LABEL, solution),
         *correlated_problem(_LABEL, solution.residuals, noise),
     ]
     if not part.x.min() + v["fwhm"] / 2 < v["centre"] < part.x.max() - v["fwhm"] / 2:
@@ -98,7 +106,7 @@ def analyse(
             f"{_LABEL}: the resonance at {v['centre']:.4g} V is less than half a width from an end "
             "of the scan; scan further"
         )
-    found += _widths(solution, wavelength_m, metres_per_volt, purcell_factor)
+    found += _widths(choice, wavelength_m, metres_per_volt, purcell_factor)
     return Result(tuple(found), tuple(fits), tuple(problems))
 
 
@@ -202,7 +210,7 @@ def _peaks(scan: Scan, clock_rate_Hz: float, dead_pulses: float) -> list[Peak]:
     if scan.x_name != "voltage_V":
         raise InconclusiveError(f"{scan.file}: a cavity scan needs voltage_V, not {scan.x_name}")
     light = corrected_counts(scan, clock_rate_Hz, dead_pulses)
-    peaks = find_peaks(scan.x, light.counts / scan.dwell_s)
+    peaks = one_an_order(find_peaks(scan.x, light.counts / scan.dwell_s))
     if not peaks:
         raise InconclusiveError(
             f"{scan.file}: no complete peak between {scan.x.min():.4g} and {scan.x.max():.4g} V; "
@@ -213,8 +221,8 @@ def _peaks(scan: Scan, clock_rate_Hz: float, dead_pulses: float) -> list[Peak]:
 
 def _resonance(
     scan: Scan, peak: Peak, clock_rate_Hz: float, dead_pulses: float
-) -> tuple[FitResult, float, float, Curve]:
-    """Fit one peak; return the fit, the excess noise, the peak's significance and the curve."""
+) -> tuple[Choice, float, Curve]:
+    """Fit one peak and its rivals; return them, the peak's significance and the curve."""
     light = corrected_counts(scan, clock_rate_Hz, dead_pulses)
     pulses, volts = scan.dwell_s * clock_rate_Hz, scan.x
     floor = max(float(np.quantile(light.counts / pulses, 0.05)), 1e-12)
@@ -228,7 +236,7 @@ def _resonance(
     }
 
     def per_pulse(v: Values, at: Array) -> Array:
-        return v["height"] * lorentzian(at, v["centre"], v["fwhm"]) + v["background"]
+        return np.asarray(v["height"] * resonance(v, at) + v["background"])
 
     def expected(v: Values) -> Array:
         return pulses * per_pulse(v, volts)
@@ -236,10 +244,30 @@ def _resonance(
     def weights(v: Values, noise: float) -> Array:
         return fano(expected(v), light, pulses, dead_pulses) + noise**2 * expected(v)
 
-    solution, noise = fit_with_excess_noise(
-        _LABEL, free, lambda v, held: deviance_residuals(light.counts, expected(v), held), weights
-    )
-    v = solution.as_dict()
+    def residuals(v: Values, held: Array) -> Array:
+        return deviance_residuals(light.counts, expected(v), held)
+
+    one, noise = fit_with_excess_noise(_LABEL, free, residuals, weights)
+    held = weights(one.as_dict(), noise)
+    simplest = Candidate("one mode", one, noise, held * expected(one.as_dict()))
+    found: dict[str, Candidate | None] = {}
+    for name, starts in rivals_of_one(one, lambda v: residuals(v, held)).items():
+        tries = [
+            fit_candidate(
+                name,
+                _LABEL,
+                {n: replace(f, start=one[n]) for n, f in free.items()} | own,
+                residuals,
+                weights,
+                expected,
+            )
+            for own in starts
+        ]
+        fitted = [c for c in tries if c is not None]
+        found[name] = min(fitted, key=lambda c: c.bic, default=None)
+    choice = choose(simplest, found)
+    best, noise = choice.best.solution, choice.best.noise
+    v = best.as_dict()
     # Against what the scan would be without a peak: a peak that blinks is no less a peak.
     flat = {**v, "height": 0.0, "background": float(light.counts.sum() / pulses.sum())}
     held = weights(flat, noise)
@@ -255,11 +283,11 @@ def _resonance(
         y=light.counts / scan.dwell_s,
         u_y=np.sqrt(weights(v, noise) * expected(v)) / scan.dwell_s,
         model=expected(v) / scan.dwell_s,
-        residuals=-solution.residuals,
+        residuals=-best.residuals,
         x_line=fine,
         y_line=clock_rate_Hz * per_pulse(v, fine),
     )
-    return solution, noise, math.sqrt(max(without - with_peak, 0.0)), curve
+    return choice, math.sqrt(max(without - with_peak, 0.0)), curve
 
 
 def _orders(
@@ -320,20 +348,22 @@ def _orders(
 
 
 def _widths(
-    solution: FitResult,
+    choice: Choice,
     wavelength_m: float,
     metres_per_volt: Estimate | None,
     purcell_factor: Estimate | None,
 ) -> list[Estimate]:
-    v = solution.as_dict()
-
     def of_fit(name: str, parameter: str) -> Estimate:
-        return Estimate(
-            name=name,
-            value=v[parameter],
-            method="Lorentz fit of the count rate",
-            budget=solution.budget({parameter: 1.0}),
+        own, *others = (
+            Estimate(
+                name=name,
+                value=c.solution[parameter],
+                method=f"Lorentz fit of the count rate{choice.remark}",
+                budget=c.solution.budget({parameter: 1.0}),
+            )
+            for c in (choice.best, *choice.doubtful)
         )
+        return choice.with_doubt(own, others, _LABEL)
 
     width = of_fit("cavity_count_fwhm_voltage", "fwhm")
     found = [of_fit("cavity_resonance_voltage", "centre"), width]

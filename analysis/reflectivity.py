@@ -97,7 +97,8 @@ def analyse(
     A rival model has two modes of one width, as the two polarisations of a cavity are: the same
     form twice, at two centres. It is reported where the Bayesian information criterion of the
     equivalent number of points favours it, see `qdchar.analysis.statistics.rivals`; the wavelength
-    is then that of the deeper dip.
+    is then that of the deeper dip. Where they describe it about as well, the shift to the other one
+    is an uncertainty of type B.
 
     The width is as measured: the resolution of the spectrometer is not removed.
     """
@@ -138,7 +139,7 @@ def analyse(
         # correlated residuals are worth fewer points
         gain = (simplest.bic - two.bic) / _widening(two.solution.residuals) ** 2
         if gain < MIN_BIC_GAIN:
-            choice = replace(choice, best=simplest, doubtful=())
+            choice = replace(choice, best=simplest, doubtful=(two,) if gain > 0.0 else ())
     alone, noise = choice.best.solution, choice.best.noise
     free = {**free, **{n: f for n, f in _second(alone).items() if n in alone.names}}
     widened = _widening(alone.residuals)
@@ -173,7 +174,13 @@ def analyse(
         y_line=model(v, fine),
     )
     fit = alone.fit(_METHOD, "chi2", (curve,))
-    estimates = _estimates(solution, method, dispersion, wavelength_m, at_point)
+    others = [
+        _estimates(c.solution, method, dispersion, wavelength_m, at_point) for c in choice.doubtful
+    ]
+    estimates = tuple(
+        choice.with_doubt(e, [o[k] for o in others], _LABEL)
+        for k, e in enumerate(_estimates(solution, method, dispersion, wavelength_m, at_point))
+    )
     problems = (*alone.problems, *_misfit(alone, noise, x, widened))
     return Result(estimates, (fit,), problems)
 

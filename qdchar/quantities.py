@@ -205,6 +205,14 @@ _BUILT_IN = (
         "g2 at zero delay as it is seen, detector response and background included",
     ),
     Quantity(
+        "rabi_frequency",
+        "Hz",
+        "Ω/2π",
+        "Rabi frequency",
+        "frequency at which a strongly driven emitter oscillates under continuous excitation",
+        low=0.0,
+    ),
+    Quantity(
         "antibunching_time",
         "s",
         "t1",

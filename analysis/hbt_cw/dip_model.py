@@ -12,7 +12,7 @@ from scipy import special
 from qdchar.errors import UsageError
 from qdchar.estimate import Uncertain, propagate
 
-from ..models.decay import emg_cdf
+from ..models.decay import emg_cdf, turning_emg_cdf
 
 Array = NDArray[np.float64]
 
@@ -31,12 +31,22 @@ class Dip:
         t1, 1/e time of the antibunching [s].
     rise, bunching_time_s
         (1 - g2(0)) a of the bunching, 0 for two levels, and its 1/e time t2 [s].
+    rabi_hz
+        Frequency W/2pi at which a strongly driven emitter of two levels oscillates; 0 for none.
+        The dip then is ``exp(-|t|/t1) [cos(W t) + sin(W |t|)/(W t1)]`` instead of
+        ``exp(-|t|/t1)`` [1]_.
+
+    References
+    ----------
+    .. [1] H. J. Carmichael, D. F. Walls, J. Phys. B 9, 1199 (1976),
+       doi:10.1088/0022-3700/9/8/007
     """
 
     g2_zero: float
     time_s: float
     rise: float = 0.0
     bunching_time_s: float = 1.0
+    rabi_hz: float = 0.0
 
     @property
     def bunching(self) -> float:
@@ -54,18 +64,29 @@ class Dip:
             Standard deviation of the response of the pair [s].
         """
         edges = np.asarray(edges_s, dtype=np.float64)
-        g2 = np.diff(edges) - self._drop * np.diff(_cumulated(edges, self.time_s, sigma_s))
+        weight, time = self._oscillation
+        dip = np.real(weight * _cumulated(edges, time, sigma_s))
+        g2 = np.diff(edges) - self._drop * np.diff(dip)
         if self.rise != 0.0:
             g2 += self.rise * np.diff(_cumulated(edges, self.bunching_time_s, sigma_s))
         return np.asarray(g2 / np.diff(edges), dtype=np.float64)
 
     def bottom(self, sigma_s: float) -> float:
         """Return g2 at zero delay with a Gaussian response."""
-        fast, slow = (
-            float(special.erfcx(sigma_s / (math.sqrt(2.0) * t)))
-            for t in (self.time_s, self.bunching_time_s)
-        )
-        return 1.0 - self._drop * fast + self.rise * slow
+        weight, time = self._oscillation
+        root = math.sqrt(2.0)
+        # w(iz) is erfcx(z), of complex numbers as well
+        fast = (weight * special.wofz(1j * sigma_s / (root * time))).real
+        slow = float(special.erfcx(sigma_s / (root * self.bunching_time_s)))
+        return float(1.0 - self._drop * fast + self.rise * slow)
+
+    @property
+    def _oscillation(self) -> tuple[complex, complex]:
+        """Weight and 1/e time of the exponential whose real part is the dip."""
+        if self.rabi_hz == 0.0:
+            return 1.0, self.time_s
+        turn = 2.0 * math.pi * self.rabi_hz
+        return 1.0 - 1j / (turn * self.time_s), 1.0 / complex(1.0 / self.time_s, -turn)
 
     @property
     def _drop(self) -> float:
@@ -73,13 +94,16 @@ class Dip:
         return 1.0 - self.g2_zero + self.rise
 
 
-def _cumulated(x: Array, time_s: float, sigma_s: float) -> Array:
+def _cumulated(x: Array, time_s: complex, sigma_s: float) -> NDArray[np.inexact]:
     """Return the integral up to x of exp(-|tau|/time), convolved with a normalised Gaussian."""
     if sigma_s > 0.0:
+        if isinstance(time_s, complex):
+            up, down = (turning_emg_cdf(sign * x, time_s, sigma_s) for sign in (1.0, -1.0))
+            return np.asarray(time_s * (up + 1.0 - down))
         two_sided = emg_cdf(x, time_s, sigma_s) + 1.0 - emg_cdf(-x, time_s, sigma_s)
         return np.asarray(time_s * two_sided, dtype=np.float64)
     tail = np.exp(-np.abs(x) / time_s)
-    return np.asarray(time_s * np.where(x < 0.0, tail, 2.0 - tail), dtype=np.float64)
+    return np.asarray(time_s * np.where(x < 0.0, tail, 2.0 - tail))
 
 
 def pair_response(fwhm_a: Uncertain, fwhm_b: Uncertain) -> Uncertain:

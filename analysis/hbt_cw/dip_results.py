@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from qdchar.estimate import Contribution, Estimate, merge
 from qdchar.fit import Curve, Fit, runs_p_value
 
-from ..statistics.intervals import Interval, scaled_interval
+from ..statistics.intervals import Interval, scaled_interval, widen
 from ..statistics.likelihood import DELTA_68, DELTA_95, FitResult, Values
 from ..statistics.model_criticism import MIN_P_VALUE, grouped_deviance, lag_one
 from ..statistics.profile import profile
@@ -28,7 +28,10 @@ _MAX_BUNCHING = 0.9
 
 @dataclass(frozen=True)
 class DipFit:
-    """The fit of a dip, the excess scatter of its time blocks, and what else the results need."""
+    """The fit of a dip, the excess scatter of its time blocks, and what else the results need.
+
+    `doubt` is the shift of g2(0) to a rival that is about as good, `tried` says which.
+    """
 
     solution: FitResult
     wider: Mapping[str, float]
@@ -36,6 +39,8 @@ class DipFit:
     sigma_s: float
     pairs: int
     deconvolved: bool
+    doubt: float = 0.0
+    tried: str = ""
 
     def budget(self, sensitivity: Mapping[str, float]) -> tuple[Contribution, ...]:
         """Return the budget of a quantity, including the excess scatter of the blocks."""
@@ -64,6 +69,7 @@ class DipFit:
             high=1.0,
         )
         low, high = scaled_interval(best, interval, max(1.0, self.wider["g2"]))
+        low, high = widen(best, (low, high), math.sqrt(delta), self.doubt)
         return max(low, 0.0), min(high, 1.0)
 
 
@@ -73,9 +79,10 @@ def quantities_of(
     """Yield the quantities that a fit of the dip gives, with their uncertainties."""
     s = found.solution
     v = s.as_dict()
-    levels = "three" if "rise" in v else "two"
+    levels = "three" if "rise" in v else "strongly driven two" if "rabi" in v else "two"
     without = "response removed" if found.deconvolved else "response not removed"
     method = f"Poisson fit of a {levels}-level emitter to {found.pairs} pairs, {without}"
+    method += found.tried
 
     def of_fit(
         name: str,
@@ -93,12 +100,10 @@ def quantities_of(
             interval_95=found.interval(DELTA_95) if bounded else None,
         )
 
-    yield of_fit(
-        "g2_zero",
-        v["g2"],
-        {"g2": 1.0},
-        bounded=True,
-    )
+    zero = of_fit("g2_zero", v["g2"], {"g2": 1.0}, bounded=True)
+    if found.doubt > 0.0:
+        zero = zero.with_contribution(f"{s.label}, choice of model", found.doubt)
+    yield zero
 
     def bottom(values: Values) -> float:
         return dip(values).bottom(values.get("sigma", found.sigma_s))
@@ -109,6 +114,8 @@ def quantities_of(
         _gradient(bottom, s),
     )
     yield of_fit("antibunching_time", v["time"], {"time": 1.0})
+    if "rabi" in v:
+        yield of_fit("rabi_frequency", v["rabi"], {"rabi": 1.0})
     if "rise" in v:
 
         def bunching(values: Values) -> float:

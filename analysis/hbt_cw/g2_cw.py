@@ -39,6 +39,7 @@ from qdchar.tags.source import in_blocks
 
 from ..hbt.g2_comb_fit import scatter_of_snapshots
 from ..statistics.likelihood import FitParameter, FitResult, Values, deviance_residuals, minimise
+from ..statistics.rivals import MIN_BIC_GAIN
 from .dip_model import Dip, pair_response
 from .dip_results import DipFit, fit_to_draw, problems_of, quantities_of, time_averaged
 
@@ -56,6 +57,11 @@ _MIN_DEPTH = 3.0
 """Depth of a dip from which a fit is started [standard deviations of the noise]."""
 _MIN_DEVIANCE_GAIN = 25.0
 """Gain in deviance of a dip over none; noise has more in one of 10^4 histograms or fewer."""
+_MOST_LOST = 20.0
+"""By so much may a first look at an oscillation be worse than the fit, or it is not fitted."""
+_ALIKE = 2.0
+"""By so much may an oscillation have the higher criterion and still be as good: a factor of 3 in
+likelihood."""
 _MIN_TIME_RATIO = 2.0
 """Least ratio of the times of bunching and antibunching."""
 
@@ -161,7 +167,9 @@ def analyse(
 
     Notes
     -----
-    Bunching is included where the Bayesian information criterion favours it. Intervals of g2(0) are
+    Bunching is included where the Bayesian information criterion favours it, and the oscillation of
+    a strongly driven emitter where it does so by 10; if it does so by less, the shift of g2(0) is
+    an uncertainty. Intervals of g2(0) are
     from the profile likelihood; they do not extend below 0, but the value itself can be negative by
     chance. Excess scatter of the time blocks increases all uncertainties.
 
@@ -188,7 +196,8 @@ def analyse(
         free["sigma"] = FitParameter(sigma_s, sigma_s, 0.0)
 
     def dip(v: Values) -> Dip:
-        return Dip(v["g2"], v["time"], v.get("rise", 0.0), v["time"] * v.get("slower", 1.0))
+        slow = v["time"] * v.get("slower", 1.0)
+        return Dip(v["g2"], v["time"], v.get("rise", 0.0), slow, v.get("rabi", 0.0))
 
     def model(v: Values) -> Array:
         shape = dip(v).binned(edges - v.get("delay", seen.delay_s), v.get("sigma", sigma_s))
@@ -203,7 +212,13 @@ def analyse(
         one = Dip(0.0, time_s)
         return 1.0 - one.binned(edges - v.get("delay", seen.delay_s), v.get("sigma", sigma_s))
 
-    solution = _with_bunching(fitted(free), free, fitted, counts, exponential)
+    plain = _with_bunching(fitted(free), free, fitted, counts, exponential)
+
+    def oscillating(v: Values) -> Array:
+        driven = Dip(0.0, v["time"], 0.0, 1.0, v["rabi"])
+        return 1.0 - driven.binned(edges - v.get("delay", seen.delay_s), v.get("sigma", sigma_s))
+
+    solution, doubt, tried = _with_oscillation(plain, free, fitted, counts, oscillating)
     flat = float(np.sum(deviance_residuals(counts, np.full(len(counts), counts.mean())) ** 2))
     if flat - solution.minimum < _MIN_DEVIANCE_GAIN:
         raise InconclusiveError(
@@ -213,7 +228,8 @@ def analyse(
     _refuse_peak(label, counts, edges, solution)
     expected = model(solution.as_dict())
     wider = scatter_of_snapshots(solution, model, expected, histogram.counts)
-    found = DipFit(solution, wider, label, sigma_s, int(counts.sum()), pair_sigma is not None)
+    pairs, told = int(counts.sum()), pair_sigma is not None
+    found = DipFit(solution, wider, label, sigma_s, pairs, told, doubt, tried)
     estimates = [*quantities_of(found, dip, delay_s)]
     if independent_per_bin is not None:
         estimates += time_averaged(found, estimates[0], independent_per_bin)
@@ -339,6 +355,60 @@ def _with_bunching(
         return two_levels
     penalty = 2.0 * math.log(n)
     return three if three.minimum < two_levels.minimum - penalty else two_levels
+
+
+def _with_oscillation(
+    plain: FitResult,
+    free: dict[str, FitParameter],
+    fitted: Callable[[dict[str, FitParameter]], FitResult],
+    counts: Array,
+    bins: Callable[[Values], Array],
+) -> tuple[FitResult, float, str]:
+    """Return the fit of an emitter that oscillates if the criterion favours it by 10.
+
+    Parameters
+    ----------
+    plain
+        The better one of two and three levels.
+    free, fitted, counts
+        As in `_with_bunching`.
+    bins
+        Function of the values, returns the dip of unit depth averaged over bins.
+
+    Returns
+    -------
+    FitResult
+        The better one.
+    float
+        Shift of g2(0) to the other one, where that describes the data about as well.
+    str
+        What was tried, for the method.
+    """
+    v, n = plain.as_dict(), len(counts)
+    weight = 1.0 / np.sqrt(np.maximum(v["level"], 1.0))
+    best, start = math.inf, dict[str, float]()
+    for time in v["time"] * np.array([0.5, 1.0, 2.0, 4.0]):
+        for turns in (0.05, 0.1, 0.2, 0.4, 0.8, 1.6):
+            at = {**v, "time": float(time), "rabi": turns / float(time)}
+            shapes = np.stack([np.ones(n), -bins(at)], axis=1)
+            (level, drop), off, *_ = np.linalg.lstsq(shapes * weight, counts * weight)
+            if len(off) and off[0] < best and 0.0 < drop < 1.5 * level:
+                best = float(off[0])
+                start = {**at, "level": float(level), "g2": 1.0 - float(drop / level)}
+    if plain.minimum - best < -_MOST_LOST:
+        return plain, 0.0, ""
+    more = {**free, "rabi": FitParameter(start["rabi"], 0.1 / start["time"], 1e-3 / v["time"])}
+    try:
+        driven = fitted({name: replace(f, start=start[name]) for name, f in more.items()})
+    except InconclusiveError:  # no oscillation: its frequency is undetermined
+        return plain, 0.0, ""
+    gain = plain.minimum - driven.minimum
+    gain -= (len(driven.names) - len(plain.names)) * math.log(n)
+    tried = f"; BIC of an oscillation {-gain:+.0f}"
+    shift = abs(driven["g2"] - plain["g2"])
+    if gain < MIN_BIC_GAIN:
+        return plain, shift if gain > -_ALIKE else 0.0, tried
+    return driven, 0.0, tried
 
 
 @dataclass(frozen=True)

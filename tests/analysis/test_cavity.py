@@ -158,3 +158,38 @@ def test_a_peak_that_blinks_is_a_peak(brightness: float, named: bool) -> None:
             problems = (str(error),)
         said.append(any("the signal is" in text for text in problems))
     assert sum(said) <= 1 if not named else sum(said) >= 9
+
+
+def _of_light(rng: np.random.Generator, volts: np.ndarray, light: np.ndarray) -> Scan:
+    clicks = rng.poisson(np.column_stack([light, light]))
+    return Scan(
+        About("cavity"), "voltage_V", volts, clicks, np.full(len(volts), 0.02), Path("cavity.csv")
+    )
+
+
+@pytest.mark.parametrize("apart", [0.6, 1.6])
+def test_two_modes_are_no_wide_one_and_no_orders(apart: float) -> None:
+    """Polarisations of one order, of one width."""
+    rng, volts, width = np.random.default_rng(9), np.linspace(30.5, 31.5, 80), 0.07
+    first, second = (
+        1 / (1 + (2 * (volts - at) / width) ** 2) for at in (31.0, 31.0 + apart * width)
+    )
+    result = cavity.analyse(_of_light(rng, volts, 50 + 9000 * (first + 0.6 * second)), **GIVEN)
+    found = result["cavity_count_fwhm_voltage"]
+    assert found.value == pytest.approx(width, abs=3 * found.u)
+    assert found.u < 0.03 * width
+    assert "two modes" in result.problems[0]
+    assert "cavity_fsr_voltage" not in {e.name for e in result.estimates}
+
+
+def test_a_resonance_that_follows_its_light() -> None:
+    """The width of the dark cavity, from points of the closed form x = s L +- sqrt(1/L - 1)/2."""
+    rng, width, shift = np.random.default_rng(10), 0.07, 0.25
+    light = np.concatenate([np.geomspace(0.02, 0.999, 40), np.geomspace(0.999, 0.02, 40)])
+    side = np.repeat([-1.0, 1.0], 40)
+    volts = 31.0 + width * (shift * light + side * np.sqrt(1 / light - 1) / 2)
+    result = cavity.analyse(_of_light(rng, volts, 50 + 9000 * light), **GIVEN)
+    found = result["cavity_count_fwhm_voltage"]
+    assert found.value == pytest.approx(width, abs=3 * found.u)
+    assert found.u < 0.03 * width
+    assert "thermal shift" in result.problems[0]

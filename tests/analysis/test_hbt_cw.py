@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from driven_emitter import Emitter
 from numpy.typing import NDArray
-from scipy import integrate, stats
+from scipy import integrate, linalg, stats
 
 from qdchar.analysis import hbt_cw
 from qdchar.analysis.hbt_cw.dip_model import Dip, pair_response
@@ -261,3 +261,27 @@ def test_an_even_number_of_bins_whose_last_is_the_highest() -> None:
     counts[-1] += 900
     found = hbt_cw.analyse(DelayHistogram(-28e-9, 0.4e-9, counts[:, None]), "even")
     assert found["electronic_delay"].value == pytest.approx(-6.2e-9, abs=0.05e-9)
+
+
+def test_strong_driving_makes_the_dip_oscillate() -> None:
+    """Optical Bloch equations on resonance, of few pairs: nothing else would be noticed."""
+    rng = np.random.default_rng(61)
+    decay, rabi = 0.9, 2.0  # per ns, angular
+    # inversion w and coherence v: v' = -decay v/2 + rabi w, w' = -decay (w + 1) - rabi v
+    rates = np.array([[-decay / 2, rabi], [-rabi, -decay]])
+    steady = np.linalg.solve(rates, [0.0, decay])
+    tau = np.abs(np.arange(-20, 20, 0.1) + 0.05)
+    start = np.array([0.0, -1.0]) - steady
+    inversion = np.array([(steady + linalg.expm(rates * t) @ start)[1] for t in tau])
+    own = (1 + inversion) / (1 + steady[1])
+    counts = rng.poisson(60 * (0.1 + 0.9 * own))
+    found = hbt_cw.analyse(DelayHistogram(-20e-9, 0.1e-9, counts[:, None]), "driven")
+    g2, frequency = found["g2_zero"], found["rabi_frequency"]
+    assert g2.value == pytest.approx(0.1, abs=3 * g2.u)
+    assert g2.u < 0.04
+    turn = np.sqrt(rabi**2 - (decay / 4) ** 2) / (2 * np.pi) * 1e9
+    assert frequency.value == pytest.approx(turn, abs=3 * frequency.u)
+    assert frequency.u < 0.03 * turn
+    time = found["antibunching_time"]
+    assert time.value == pytest.approx(4 / (3 * decay) * 1e-9, abs=3 * time.u)
+    assert not found.problems
