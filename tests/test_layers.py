@@ -98,7 +98,7 @@ LAYERS = {
     "etalon.two_lines": "the rival model of the line, with its fits",
     "hbt.expected_peaks": "peak areas of a source and of a run, beneath the results",
     "hbt.g2_live_gated": "method for runs with a pulse clock, beside peak areas",
-    "hbt.overlap": "model of overlapping peaks, beneath the areas",
+    "hbt.g2_peak_areas": "method for files without a pulse clock, beside live gating",
     "hbt.time_average": "statistics of a blinking source, beneath the results",
     "hbt_cw.dip_results": "results and drawing of a dip, above its fit",
     "lifetime.from_file": "files of others, beside the runs of a calibration",

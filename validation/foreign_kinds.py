@@ -70,11 +70,8 @@ def _tags(light: Hbt, t3: bool = False, **options: Any) -> Analyse:
 
 
 def _g2(name: str, light: Hbt, right: bool = True, t3: bool = False, **options: Any) -> Kind:
-    """Tags without a clock: g2 against the side peaks, and against the mean count rates."""
+    """Tags without a clock, or T3: g2 against the side peaks, and against the mean count rates."""
     truth = {"g2_zero": light.raw_g2, "g2_zero_time_averaged": light.raw_g2 / light.on}
-    if t3:
-        # live gating reports the time-averaged value alone
-        truth = {"g2_zero": light.raw_g2 / light.on}
     return Kind(f"hbt tags, {name}", right, truth, _tags(light, t3, **options))
 
 
@@ -246,7 +243,7 @@ KINDS: tuple[Kind, ...] = (
     _g2("blinking 100 us, T3", Hbt(on=0.7, on_time=100e-6, mean=0.14), t3=True),
     _g2("splitter 90:10", Hbt(to_a=0.9, pulses=800_000)),
     _g2("unequal dead times", Hbt(dead=(30e-9, 70e-9)), right=False),
-    _g2("unequal dead times, T3", Hbt(dead=(30e-9, 70e-9)), right=False, t3=True),
+    _g2("unequal dead times, T3", Hbt(dead=(30e-9, 70e-9)), t3=True),
     _g2("afterpulses 2 %, 30 ns", Hbt(afterpulse=0.02, dead=(20e-9, 20e-9)), right=False),
     _g2("afterpulses 2 %, 300 ns", Hbt(afterpulse=0.02, trap=300e-9), right=False),
     _g2("afterpulses 2 %, 30 ns, T3", Hbt(afterpulse=0.02, dead=(20e-9,) * 2), False, t3=True),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -186,17 +186,40 @@ def open_run(
     sync = _sync_regression(run, tags)
     clock = sync.clock()
     wander = PulseWander(run.channel_sync, clock, run.sync_divider, sync.n_tags)
-    folders = [
-        Folder(channel, clock, n_bins=_PHASE_BINS) for channel in (run.channel_a, run.channel_b)
-    ]
-    gaps = [GapCounter(folder.channel, clock) for folder in folders]
-    count_in_one_pass(tags, wander, *folders, *gaps)
+    pulsed = _with_windows(run, tags, clock, delay_s, wander)
     if wander.rms_ps() > _MAX_WANDER * clock.period_ps:
         raise InconclusiveError(
             f"{run.file}: the laser's pulses wander by {wander.rms_ps():.0f} ps about a regular "
             "train: its repetition rate drifted. Record shorter, or give the tagger the laser as "
             "its clock"
         )
+    return replace(pulsed, wander_ps=wander.rms_ps())
+
+
+def run_of_clock(
+    run: TagRun, tags: TagSource, clock: PulseClock, delay_s: float | None = None
+) -> PulsedRun:
+    """Lay pulse windows on a run whose tags are counted from a known clock, as T3 tags are.
+
+    Parameters are those of `open_run`; the run's own clock channel is not read.
+
+    Raises
+    ------
+    InconclusiveError
+        If a detector has no clicks.
+    """
+    return _with_windows(run, tags, clock, delay_s)
+
+
+def _with_windows(
+    run: TagRun, tags: TagSource, clock: PulseClock, delay_s: float | None, *also: PulseWander
+) -> PulsedRun:
+    """Lay a pulse window on each detector; `also` counts in the same pass over the tags."""
+    folders = [
+        Folder(channel, clock, n_bins=_PHASE_BINS) for channel in (run.channel_a, run.channel_b)
+    ]
+    gaps = [GapCounter(folder.channel, clock) for folder in folders]
+    count_in_one_pass(tags, *also, *folders, *gaps)
     start = []
     for name, folder in zip("AB", folders, strict=True):
         _require_clicks(run, name, folder.counts)
@@ -206,9 +229,7 @@ def open_run(
     start[1] += round((expected - start[1]) / clock.period_ps) * clock.period_ps
     phases = folders[0].counts, folders[1].counts
     dead_a, dead_b = (recovery_from_gaps(g.gaps, g.clicks).recovery_pulses for g in gaps)
-    return PulsedRun(
-        run, tags, clock, start[0], start[1], wander.rms_ps(), phases, (dead_a, dead_b)
-    )
+    return PulsedRun(run, tags, clock, start[0], start[1], 0.0, phases, (dead_a, dead_b))
 
 
 def phase_histogram(

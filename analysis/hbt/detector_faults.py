@@ -19,8 +19,9 @@ from ..statistics.intervals import K_95, Interval, possible_part, widen
 _LAGS = 8
 """Side peaks on either side that the zero peak's shape is compared with."""
 
-_FEWEST = 10
-"""Clicks at a gap from which on it tells whether a detector was dead."""
+_FEWEST = 30
+"""Clicks at a gap from which on it tells whether a detector was dead: half of them by chance in one
+of 200 cases."""
 
 _LARGE_CORRECTION = 0.2
 """Relative correction of g2 from which on it is no correction any more, where some of what is taken
@@ -59,8 +60,13 @@ def gap_counter(pulsed: PulsedRun) -> AfterClicks:
         pulsed.run.channel_a,
         pulsed.run.channel_b,
         pulsed.clock.period_ps,
-        pulsed.offset_b_ps - pulsed.offset_a_ps,
+        within_a_period(pulsed.offset_b_ps - pulsed.offset_a_ps, pulsed.clock.period_ps),
     )
+
+
+def within_a_period(delay_ps: float, period_ps: float) -> float:
+    """Return a delay less whole periods: gaps are of clicks in the order of their tags."""
+    return delay_ps - round(delay_ps / period_ps) * period_ps
 
 
 def afterpulsing_of(counts: LiveCounts, gaps: AfterClicks) -> tuple[Afterpulsing, Afterpulsing]:
@@ -97,11 +103,14 @@ def recovered_after(gaps: AfterClicks) -> int:
     """Return the first pulse after a click at which both detectors have recovered.
 
     Without a clock: the pulses on which a detector clicks much less often after its own click than
-    after one of the other, from the click on until it is seen to be live.
+    after one of the other, from the click on until it is seen to be live. One that gets most of the
+    light has more clicks of its own to follow.
     """
+    clicks_a, clicks_b = (max(n, 1) for n in gaps.clicks)
     own = np.stack([gaps.counts[0, :, 0, 0], gaps.counts[1, :, 1, 0]])
     other = np.stack([gaps.counts[1, :, 0, 0], gaps.counts[0, :, 1, 0]])
-    known, low = other >= _FEWEST, own < 0.5 * other
+    expected = other * np.array([[clicks_a / clicks_b], [clicks_b / clicks_a]])
+    known, low = np.minimum(other, expected) >= _FEWEST, own < 0.5 * expected
     known[:, 0] = False  # on the pulse of the click itself no detector clicks twice
     dead = known & low & (np.cumsum(known & ~low, axis=1) == 0)
     return 1 + int(np.flatnonzero(dead.any(axis=0)).max(initial=0))

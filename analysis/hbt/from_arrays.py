@@ -14,7 +14,6 @@ from qdchar.raw_data import TagRun
 from qdchar.tags.arrays import from_arrays
 
 from . import g2_live_gated
-from .g2_peak_areas import analyse_tags
 
 _NAME = Path("arrays")
 """What stands for a file's name in labels and messages."""
@@ -89,4 +88,6 @@ def analyse(tags: Any, channels: Any = None, /, **options: Any) -> Result:
     if channels is None:
         raise UsageError("times need the channel of each tag: hbt.analyse(times, channels)")
     source = from_arrays(tags, channels, resolution_s=options.pop("resolution_s", None))
-    return analyse_tags(source, _NAME, channels=options.pop("detectors", None), **options)
+    return g2_live_gated.analyse_tags(
+        source, _NAME, channels=options.pop("detectors", None), **options
+    )

@@ -32,8 +32,8 @@ import numpy as np
 from qdchar.errors import UsageError
 from qdchar.estimate import Contribution, Estimate, Uncertain, propagate
 from qdchar.fit import Result
-from qdchar.raw_data import TagRun
-from qdchar.tags import open_tags
+from qdchar.raw_data import About, TagRun
+from qdchar.tags import PulseClock, TagSource, open_tags
 from qdchar.tags.formats.delay_histogram import (
     AS_IN_THE_FILE,
     CurveChoice,
@@ -42,7 +42,7 @@ from qdchar.tags.formats.delay_histogram import (
 )
 
 from ..detection.live_gating import LiveCounts, live_counts
-from ..detection.pulsed_run import PulsedRun, open_run, wired_run
+from ..detection.pulsed_run import PulsedRun, open_run, run_of_clock, wired_run
 from ..statistics.jackknife import Table, product_of_rates
 from .detector_faults import (
     BackgroundClicks,
@@ -56,7 +56,8 @@ from .detector_faults import (
 )
 from .expected_peaks import peaks
 from .g2_comb_fit import analyse_histogram
-from .g2_peak_areas import analyse_tags
+from .g2_peak_areas import by_area, delay_and_period
+from .peaks_of_tags import FoundPeaks, find_peaks_of_tags
 from .time_average import time_average
 from .uncertainty import G2Uncertainty, g2_uncertainty
 
@@ -192,6 +193,7 @@ def analyse_file(
     channels: tuple[int, int] | None = None,
     window_s: float | None = None,
     range_s: float | None = None,
+    background_rates: tuple[Uncertain, Uncertain] | None = None,
     choice: CurveChoice = AS_IN_THE_FILE,
 ) -> Result:
     """Find g2(0) from a file of time tags or a histogram.
@@ -215,15 +217,18 @@ def analyse_file(
     range_s
         Delays looked at to both sides of the zero peak [s]; by default 150 ns, or ten periods if
         that is too few. For time tags only.
+    background_rates
+        Rates of clicks on the two detectors that the source does not make [Hz], with their
+        uncertainty: adds ``g2_zero_corrected``. For time tags only.
     choice
         Column or curve and unit, where a histogram leaves them open.
 
     Returns
     -------
     Result
-        ``g2_zero`` with its intervals and ``pulse_period`` [s]; where there is no pulse clock in
-        the file also ``electronic_delay`` [s], and from tags ``g2_zero_upper``,
-        ``blinking_amplitude`` and ``g2_zero_time_averaged``.
+        ``g2_zero`` with its intervals and ``pulse_period`` [s]; but for a run of qdchar's own also
+        ``electronic_delay`` [s], and from tags ``g2_zero_upper``, ``blinking_amplitude`` and
+        ``g2_zero_time_averaged``.
 
     Raises
     ------
@@ -237,15 +242,19 @@ def analyse_file(
     Notes
     -----
     A run of qdchar's own, which knows its clock channel, is counted on live pulses as in
-    `analyse`, unless period, channels, window or range are given. Other tags are taken by the areas
-    of their peaks (`g2_peak_areas.analyse_tags`), a histogram is fitted
-    (`g2_comb_fit.analyse_histogram`).
+    `analyse`, unless period, channels, window or range are given. Tags of another program are taken
+    as in `analyse_tags`, a histogram is fitted (`g2_comb_fit.analyse_histogram`).
     """
     if is_histogram(path):
         if any(given is not None for given in (channels, window_s, range_s)):
             raise UsageError(
                 f"{path} is a histogram: its channels and its range are fixed, and its peaks are "
                 "fitted, so that there is no window; leave out these options"
+            )
+        if background_rates is not None:
+            raise UsageError(
+                f"{path} is a histogram: without the count rates of its detectors a background of "
+                "given rates cannot be taken off; a flat background is part of the fit"
             )
         return analyse_histogram(read_histogram(path, choice), path.name, delay_s, period_s)
     if choice != AS_IN_THE_FILE:
@@ -261,10 +270,82 @@ def analyse_file(
             channels=channels,
             window_s=window_s,
             range_s=range_s,
+            background_rates=background_rates,
         )
     pulsed = open_run(run, delay_s, tags=tags)
-    result = _of_pulses(pulsed, "g2_zero", "detectors")
+    result = _of_pulses(pulsed, "g2_zero", "detectors", background_rates=background_rates)
     return replace(result, estimates=(*result.estimates, pulsed.period()))
+
+
+def analyse_tags(
+    source: TagSource,
+    path: Path,
+    *,
+    delay_s: float | None = None,
+    period_s: float | None = None,
+    channels: tuple[int, int] | None = None,
+    window_s: float | None = None,
+    range_s: float | None = None,
+    background_rates: tuple[Uncertain, Uncertain] | None = None,
+) -> Result:
+    """Find g2(0) of tags without a clock channel; arguments as in `analyse_file`.
+
+    `source` holds the tags of the file `path`.
+
+    Notes
+    -----
+    By the areas of their peaks (`g2_peak_areas.by_area`). Tags that know their pulse clock, as T3
+    tags do, are counted on live pulses where a dead time shapes the peaks by more than chance;
+    elsewhere both count the same pairs.
+    """
+    found = find_peaks_of_tags(
+        source, path, delay_s=delay_s, period_s=period_s, channels=channels, range_s=range_s
+    )
+    remarks = "".join(f"; {w}" for w in source.warnings)
+    clock_ps = None if period_s is not None else source.metadata.sync_period_ps
+    if clock_ps is not None and window_s is None:
+        if found.dead_time_matters and not found.overlap:
+            return _of_clock(source, path, PulseClock(clock_ps), found, background_rates, remarks)
+        if not found.dead_time_matters:
+            remarks += "; no dead time matters, so that live gating would count the same pairs"
+    return by_area(
+        found,
+        window_s=window_s,
+        background_rates=background_rates,
+        clock_known=source.metadata.sync_period_ps is not None,
+        remarks=remarks,
+    )
+
+
+def _of_clock(
+    tags: TagSource,
+    path: Path,
+    clock: PulseClock,
+    found: FoundPeaks,
+    background_rates: tuple[Uncertain, Uncertain] | None,
+    remarks: str,
+) -> Result:
+    """Count live pulses of tags that know their clock, but have no clock channel.
+
+    As for other files of another program, ``g2_zero`` is against neighbouring pulses, and
+    ``g2_zero_time_averaged`` against the mean count rates.
+    """
+    zero = found.zero
+    a, b = zero.histogram.channel_a, zero.histogram.channel_b
+    # T3 tags have no clock channel, and none is read
+    run = TagRun(About("hbt", started=tags.metadata.created), path, a, b, -1, 1, tags.duration_s)
+    pulsed = run_of_clock(run, tags, clock, zero.delay_ps * 1e-12)
+    result = _of_pulses(pulsed, "g2_zero", "detectors", background_rates=background_rates)
+    by_name = {e.name: replace(e, method=e.method + remarks) for e in result.estimates}
+    averaged = by_name.pop("g2_zero")
+    near = by_name.pop("g2_zero_on", averaged)
+    estimates = (
+        replace(near, name="g2_zero"),
+        replace(averaged, name="g2_zero_time_averaged"),
+        *by_name.values(),
+        *delay_and_period(zero, path.name),
+    )
+    return replace(result, estimates=estimates)
 
 
 @dataclass(frozen=True)

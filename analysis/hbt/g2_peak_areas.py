@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from itertools import combinations
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qdchar.errors import InconclusiveError, UsageError
-from qdchar.estimate import Contribution, Estimate
+from qdchar.estimate import Contribution, Estimate, Uncertain, propagate
 from qdchar.fit import Curve, Fit, Result
-from qdchar.tags import DelayMeasurement, TagSource, cross_correlation
+from qdchar.tags import DelayMeasurement
 from qdchar.tags.counting.after_clicks import AfterClicks
-from qdchar.tags.timing.delay import locate_zero_peak
-from qdchar.tags.timing.delay_survey import survey
 
 from ..detection.afterpulsing import afterpulsing, describe_afterpulsing
 from ..detection.cross_talk import cross_talk
@@ -34,36 +30,24 @@ from ..statistics.intervals import (
 from ..statistics.jackknife import Statistic, Table, jackknife
 from .detector_faults import afterpulsing_problem, recovered_after
 from .overlap import Overlap, most_overlap, overlap
+from .peaks_of_tags import SMALL_OVERLAP, Correlation, FoundPeaks
 from .uncertainty import K_ONE_SIDED_95
 
-_BLOCKS = 40
-_MOST_BINS = 1 << 15
-_RANGE_PS = 150_000.0
-_LONGEST_PERIOD = 1.0 / 3.5
-"""Longest period over the range of delays such that this holds six complete peaks anyway."""
-_PERIODS = 10.0
-_SMALL_OVERLAP = 0.3
-"""Overlap of the peaks that is left in their areas, over the standard uncertainty of g2."""
 _DISAGREE = 4.0
 """Standard uncertainties between the areas and the comb from which on they disagree."""
-_TAGS_FOR_GAPS = 4_000_000
 _AFTERPULSES_SEEN = 1e-4
 """Chance by which healthy detectors look like afterpulsing, below which it is taken off."""
 
 
-def analyse_tags(
-    source: TagSource,
-    path: Path,
+def by_area(
+    found: FoundPeaks,
     *,
-    delay_s: float | None = None,
-    period_s: float | None = None,
-    channels: tuple[int, int] | None = None,
     window_s: float | None = None,
-    range_s: float | None = None,
+    background_rates: tuple[Uncertain, Uncertain] | None = None,
+    clock_known: bool = False,
+    remarks: str = "",
 ) -> Result:
     """Find g2(0) from the peak areas of a correlation; arguments as in `hbt.analyse_file`.
-
-    `source` holds the tags of the file `path`.
 
     Notes
     -----
@@ -72,133 +56,20 @@ def analyse_tags(
     that uses the time-averaged photon number needs the other normalisation, by the product of the
     singles of time blocks, ``g2_zero_time_averaged``; it is larger by 1 + b.
     """
-    wanted = _Wanted(*(None if x is None else x * 1e12 for x in (period_s, delay_s, range_s)))
-    pairs = [channels] if channels else _candidate_pairs(source, path)
-    found, reasons = [], []
-    # a look at delays near zero is enough for most files, a survey finds the rest
-    for look in (_correlate, _survey_and_correlate):
-        for a, b in pairs:
-            try:
-                found.append(look(source, a, b, wanted))
-            except InconclusiveError as error:
-                if len(pairs) == 1 and look is _survey_and_correlate:
-                    raise
-                reasons.append(f"{a} and {b}: {error}")
-        if found:
-            break
-    if len(found) != 1:
-        raise UsageError(
-            f"{path}: {len(found)} pairs of its channels show a zero peak; name the channels of "
-            f"the two detectors. {'; '.join(reasons)}"
-        )
-    correlation = found[0]
-    return _result(
-        correlation, path.name, window_s, _warnings(source), _first_gaps(source, correlation)
+    result = _result(
+        found.correlation, found.label, window_s, remarks, background_rates, found.gaps
     )
-
-
-def _candidate_pairs(source: TagSource, path: Path) -> list[tuple[int, int]]:
-    channels = source.channels
-    if len(channels) < 2:
-        raise InconclusiveError(
-            f"{path}: only channel {channels} holds tags; g2(0) needs two detectors"
-        )
-    return list(combinations(channels, 2))
-
-
-def _first_gaps(source: TagSource, c: _Correlation) -> AfterClicks:
-    """Count the gaps between the first clicks of a file; they are enough to see afterpulses."""
-    zero = c.zero.histogram
-    gaps = AfterClicks(zero.channel_a, zero.channel_b, c.zero.period_ps, c.zero.delay_ps)
-    read = 0
-    for chunk in source.chunks():
-        gaps.add(chunk)
-        read += len(chunk)
-        if read >= _TAGS_FOR_GAPS:
-            break
-    return gaps
-
-
-def _warnings(source: TagSource) -> str:
-    return "".join(f"; {w}" for w in source.warnings)
-
-
-@dataclass(frozen=True)
-class _Correlation:
-    """Pairs by delay and time block, and where the zero peak is."""
-
-    zero: DelayMeasurement
-    pairs: NDArray[np.int64]  # shape (blocks, bins)
-    singles: NDArray[np.int64]  # shape (blocks, 2)
-    block_s: float
-
-
-@dataclass(frozen=True)
-class _Wanted:
-    """What the user said about a file [ps]."""
-
-    period_ps: float | None
-    delay_ps: float | None
-    range_ps: float | None
-
-    def range_for(self, period_ps: float | None) -> float:
-        """Return the range of delays about the zero peak: 150 ns, or ten periods if longer."""
-        if self.range_ps is not None:
-            return self.range_ps
-        if period_ps is not None and period_ps > _LONGEST_PERIOD * _RANGE_PS:
-            return _PERIODS * period_ps
-        return _RANGE_PS
-
-
-def _correlate(
-    source: TagSource,
-    channel_a: int,
-    channel_b: int,
-    wanted: _Wanted,
-    period_ps: float | None = None,
-    centre_ps: float = 0.0,
-) -> _Correlation:
-    """Correlate about a delay; `period_ps` is what a survey found, for the range alone."""
-    given_ps = wanted.period_ps
-    if given_ps is None:
-        given_ps = source.metadata.sync_period_ps
-    range_ps = wanted.range_for(given_ps if period_ps is None else period_ps)
-    if wanted.delay_ps is not None and abs(wanted.delay_ps) > 0.5 * range_ps:
-        centre_ps = wanted.delay_ps
-    step = max(round(source.resolution_ps), 1)
-    bin_ps = step * math.ceil(2 * range_ps / step / _MOST_BINS)
-    half = -(-math.ceil(range_ps) // bin_ps)
-    histogram = cross_correlation(
-        source,
-        channel_a,
-        channel_b,
-        bin_ps=bin_ps,
-        range_ps=2 * half * bin_ps,
-        start_ps=(round(centre_ps / bin_ps) - half) * bin_ps,
-        uneven_bins=True,
-        n_blocks=_BLOCKS,
-    )
-    if histogram.block_counts is None or histogram.block_clicks is None:
-        raise RuntimeError("the correlation was asked for by block")
-    zero = locate_zero_peak(histogram, period_ps=given_ps, delay_ps=wanted.delay_ps)
-    return _Correlation(
-        zero, histogram.block_counts, histogram.block_clicks, source.duration_s / _BLOCKS
-    )
-
-
-def _survey_and_correlate(
-    source: TagSource, channel_a: int, channel_b: int, wanted: _Wanted
-) -> _Correlation:
-    """Look for period and delay up to 10 us and 1 ms first."""
-    given_ps = wanted.period_ps
-    if given_ps is None:
-        given_ps = source.metadata.sync_period_ps
-    found = survey(source, channel_a, channel_b, period_ps=given_ps, delay_ps=wanted.delay_ps)
-    return _correlate(source, channel_a, channel_b, wanted, found.period_ps, found.delay_ps)
+    dead = _dead_time_problem(found, clock_known)
+    return replace(result, problems=(*dead, *result.problems))
 
 
 def _result(
-    c: _Correlation, label: str, window_s: float | None, remarks: str, gaps: AfterClicks
+    c: Correlation,
+    label: str,
+    window_s: float | None,
+    remarks: str,
+    background_rates: tuple[Uncertain, Uncertain] | None,
+    gaps: AfterClicks,
 ) -> Result:
     period = c.zero.period_ps
     window = period / 2 if window_s is None else window_s * 1e12
@@ -309,7 +180,7 @@ def _result(
         by_chance,
         f"{pairs} against {chance:.1f} of independent light at the same count rates",
     )
-    estimates = (
+    estimates: tuple[Estimate, ...] = (
         near,
         averaged,
         Estimate(
@@ -334,7 +205,9 @@ def _result(
         ),
         *delay_and_period(c.zero, label),
     )
-    problems = (*_problems(c, total, gaps), *overlapping)
+    if background_rates is not None:
+        estimates = (*estimates, _corrected(near, c, side, window, background_rates, label))
+    problems = overlapping
     if taken_off:
         words = describe_afterpulsing(again, period * 1e-12, most_chance=1.0)
         problems = (*problems, *afterpulsing_problem(words, k / side, near))
@@ -351,14 +224,14 @@ def _result(
 
 
 def _overlap(
-    c: _Correlation, window_ps: float, label: str, by_area: float, u_by_area: float
+    c: Correlation, window_ps: float, label: str, by_area: float, u_by_area: float
 ) -> tuple[Overlap | None, tuple[str, ...]]:
     """Return the fit of the comb where the peaks' overlap matters, and what is wrong with it.
 
     None where the areas are right, and where the fit fails, which is a problem.
     """
     most = most_overlap(c.zero)
-    if most < _SMALL_OVERLAP * u_by_area:
+    if most < SMALL_OVERLAP * u_by_area:
         return None, ()
     try:
         comb = overlap(c.zero, c.pairs, window_ps, label)
@@ -368,7 +241,7 @@ def _overlap(
             f"photons of its neighbours, and the fit of the comb that tells them apart failed: "
             f"{error}. Give the pulse clock to the tagger as well, or a window",
         )
-    if comb.excess < _SMALL_OVERLAP * u_by_area:
+    if comb.excess < SMALL_OVERLAP * u_by_area:
         return None, ()
     if abs(comb.g2 + comb.excess - by_area) > _DISAGREE * u_by_area:
         return comb, (
@@ -380,7 +253,59 @@ def _overlap(
     return comb, comb.problems
 
 
-def _blinking_method(c: _Correlation, table: Table, per_pair: float) -> str:
+def _corrected(
+    near: Estimate,
+    c: Correlation,
+    side: float,
+    window_ps: float,
+    rates: tuple[Uncertain, Uncertain],
+    label: str,
+) -> Estimate:
+    """Return g2(0) without a steady background of given rates [Hz] on A and B.
+
+    Notes
+    -----
+    Of n_A and n_B clicks in the time D, r_A D and r_B D are background. Their pairs, with each
+    other and with the light, are at every delay, ``B = (n_A r_B + r_A n_B - r_A r_B D) 2 w`` in a
+    window of half width w, and ``g2 = (C0 - B)/(C - B)`` with C pairs in a side peak.
+    """
+    clicks, duration = c.singles.sum(axis=0).astype(np.float64), c.block_s * len(c.singles)
+    width, (rate_a, rate_b) = 2e-12 * window_ps, rates
+    if any(r.value * duration > n for r, n in zip(rates, clicks, strict=True)):
+        raise UsageError(
+            f"{label}: a background of {rate_a.value:.4g} and {rate_b.value:.4g} Hz is more than "
+            f"the {clicks[0] / duration:.4g} and {clicks[1] / duration:.4g} Hz of all clicks"
+        )
+    per_a = (clicks[1] - rate_b.value * duration) * width
+    per_b = (clicks[0] - rate_a.value * duration) * width
+    pairs = rate_a.value * clicks[1] * width + rate_b.value * per_b
+    left = side - pairs
+    if left < math.sqrt(side):
+        raise InconclusiveError(
+            f"{label}: of {side:.1f} pairs in a side peak {pairs:.1f} are background; record longer"
+        )
+    per_pair = side * (near.value - 1.0) / left**2
+    of_rates = propagate([(rate_a, per_pair * per_a), (rate_b, per_pair * per_b)])
+    u_rates = math.sqrt(sum(line.u**2 for line in of_rates))
+    value = (near.value * side - pairs) / left
+    assert near.interval_68 is not None
+    assert near.interval_95 is not None
+    within_68, within_95 = (
+        widen(value, ((low * side - pairs) / left, (high * side - pairs) / left), k, u_rates)
+        for (low, high), k in ((near.interval_68, 1.0), (near.interval_95, K_95))
+    )
+    return Estimate(
+        name="g2_zero_corrected",
+        value=value,
+        method=f"{near.method}; {pairs:.3g} pairs with background taken off each peak",
+        plane="detectors",
+        budget=(*(replace(line, u=side / left * line.u) for line in near.budget), *of_rates),
+        interval_68=within_68,
+        interval_95=within_95,
+    )
+
+
+def _blinking_method(c: Correlation, table: Table, per_pair: float) -> str:
     """Say how the amplitude depends on the length of time blocks, and what the run cannot see."""
     blocks = len(table)
     within = float(np.prod(table[:, 2:], axis=1).sum()) * per_pair
@@ -416,7 +341,7 @@ def delay_and_period(zero: DelayMeasurement, label: str) -> tuple[Estimate, Esti
     return delay, period
 
 
-def _areas(c: _Correlation, window_ps: float) -> NDArray[np.int64]:
+def _areas(c: Correlation, window_ps: float) -> NDArray[np.int64]:
     """Pairs in each peak and block, shape (blocks, peaks)."""
     centres = c.zero.histogram.centres_ps - c.zero.delay_ps
     lag = np.floor(centres / c.zero.period_ps + 0.5).astype(np.int64)
@@ -428,16 +353,20 @@ def _areas(c: _Correlation, window_ps: float) -> NDArray[np.int64]:
     return np.stack(by_block).astype(np.int64)
 
 
-def _problems(c: _Correlation, total: int, gaps: AfterClicks) -> tuple[str, ...]:
+def _dead_time_problem(found: FoundPeaks, clock_known: bool) -> tuple[str, ...]:
     """Say where dead time shapes the near peaks by more than their statistics."""
-    period_s = c.zero.period_ps * 1e-12
-    clicks = float(c.singles.sum(axis=0).max()) * period_s / (c.block_s * len(c.singles))
-    if clicks < 1.0 / math.sqrt(total) or recovered_after(gaps) == 1:
+    if not found.dead_time_matters:
         return ()
+    clicks = found.clicks_per_pulse
+    cure = "Record the pulse clock too and count live pulses, or attenuate"
+    if clock_known:
+        cure = (
+            "Live pulses are not counted, because the peaks overlap, a window or another period is "
+            "asked for, or much background lies between the peaks: attenuate"
+        )
     return (
         f"{clicks:.2g} clicks per pulse and detector: after a click a detector is dead and the "
-        f"peaks next to zero rise by up to {100 * clicks:.0f} %. Record the pulse clock too and "
-        "count live pulses, or attenuate",
+        f"peaks next to zero rise by up to {100 * clicks:.0f} %. {cure}",
     )
 
 

@@ -17,7 +17,19 @@ from ..statistics.bounded_parameter import bounded_uncertainty
 from ..statistics.intervals import K_95, widen
 from ..statistics.likelihood import FitParameter, FitResult, Values, deviance_residuals, minimise
 from ..statistics.rivals import MIN_BIC_GAIN
-from .emission import MIN_DOUBT, decays, first_photons, others_of, parts, quiet_bin, rivals
+from .emission import (
+    MIN_DOUBT,
+    arrivals,
+    decays,
+    doubt_of_rival,
+    first_photons,
+    mean_decay,
+    mean_gradient,
+    others_of,
+    parts,
+    quiet_bin,
+    rivals,
+)
 from .reconvolution import (
     DecayFit,
     describe,
@@ -55,8 +67,8 @@ def fit_emg(
     -----
     Rivals are decays that are fed by another state, at all or in part, that beat, two decays, and
     pile-up. Where the Bayesian information criterion favours one by 10 or more it is reported, with
-    a problem, because a response that is not Gaussian would look alike; the shift to others that
-    describe the histogram about as well is an uncertainty of type B.
+    a problem, because a response that is not Gaussian would look alike; others that describe the
+    histogram about as well are an uncertainty of type B, see `emission.doubt_of_rival`.
     """
     require_counts(label, decay, "decay")
     require_excess(label, decay)
@@ -165,9 +177,11 @@ class _Bins:
     def model(self, v: Values) -> Array:
         """Return the expected counts, shape (n,)."""
         light = np.zeros(len(self.edges) - 1)
-        for time, weight in parts(v):
-            part = weight * emg_shares(self.edges, self.period, time, v["sigma"], v["start"])
-            light += np.real(part)
+        for late, share in arrivals(v):
+            for time, weight in parts(v):
+                begin = v["start"] + late
+                part = weight * emg_shares(self.edges, self.period, time, v["sigma"], begin)
+                light += share * np.real(part)
         seen = first_photons(light, v, self.begin)[: len(self.counts)]
         return np.asarray(np.maximum(v["counts"] * seen, 0.0) + v["background"] * self.joined)
 
@@ -204,7 +218,7 @@ class _Choice:
     name, best
         Of the reported one, and its fit.
     shift
-        Largest shift of the lifetime to another that describes the decay about as well [s].
+        Doubt about the lifetime from others that describe the decay about as well [s].
     remark
         What was tried, with its BIC against one decay.
     """
@@ -222,12 +236,7 @@ class _Choice:
     @property
     def gradient(self) -> dict[str, float]:
         """Derivative of the lifetime with respect to the parameters."""
-        v = self.best.as_dict()
-        if "share_2" not in v:
-            return {"lifetime": 1.0}
-        share = v["share_2"]
-        more = {"lifetime_2": share, "share_2": v["lifetime_2"] - v["lifetime"]}
-        return {"lifetime": 1.0 - share, **more}
+        return _mean_gradient(self.best)
 
     def problems(self, label: str) -> tuple[str, ...]:
         """Say so where one decay does not describe the histogram: the response was not measured."""
@@ -236,6 +245,9 @@ class _Choice:
         v = self.best.as_dict()
         if "pile_up" in v:
             found = f"{v['pile_up']:.2g} photons a pulse, of which the first alone is recorded,"
+        elif "reflected" in v:
+            late = f"{v['delay'] * 1e9:.3g} ns late"
+            found = f"a reflection of {v['reflected']:.1%} of the light, {late},"
         else:
             times = " and ".join(f"{abs(time) * 1e9:.3g} ns" for time, _ in parts(v))
             found = f"{self.name}, with times of {times},"
@@ -247,7 +259,12 @@ class _Choice:
 
 
 def _mean_lifetime(solution: FitResult) -> float:
-    return sum(time * share for time, share in decays(solution.as_dict()))
+    return mean_decay(decays(solution.as_dict()))
+
+
+def _mean_gradient(solution: FitResult) -> dict[str, float]:
+    each = decays(solution.as_dict())
+    return mean_gradient(each, list(range(len(each))), mean_decay(each))
 
 
 def _choose(
@@ -273,14 +290,21 @@ def _choose(
     remark = ""
     if gains:
         remark = "; BIC against one decay: " + ", ".join(f"{n} {-g:+.0f}" for n, g in gains.items())
-    name, best, gain = _ONE, plain, 0.0
+    name, best = _ONE, plain
     if gains and max(gains.values()) >= MIN_BIC_GAIN:
         name = max(gains, key=lambda n: gains[n])
-        best, gain = tried[name], gains[name]
+        best = tried[name]
     lifetime = _mean_lifetime(best)
-    alike = [
-        abs(_mean_lifetime(tried[n]) - lifetime)
-        for n, g in gains.items()
-        if n != name and falls[n] > MIN_DOUBT * more[n] and g > gain - MIN_BIC_GAIN
+    u = u_of(best, _mean_gradient(best))
+    doubts = [
+        doubt_of_rival(
+            falls[n] if best is plain else falls[n] - falls[name],
+            more[n] if best is plain else more[n] - more[name],
+            _mean_lifetime(tried[n]) - lifetime,
+            u_of(tried[n], _mean_gradient(tried[n])) ** 2 - u**2,
+            lifetime,
+        )
+        for n in gains
+        if n != name and ("share_2" in tried[n].names or falls[n] > MIN_DOUBT * more[n])
     ]
-    return _Choice(name, best, max(alike, default=0.0), remark)
+    return _Choice(name, best, max(doubts, default=0.0), remark)

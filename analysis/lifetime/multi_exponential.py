@@ -23,9 +23,14 @@ from ..statistics.likelihood import FitParameter, FitResult, Values, deviance_re
 from ..statistics.rivals import MIN_BIC_GAIN, possible_gain
 from .emission import (
     MIN_DOUBT,
+    MIN_ROOM_FOR_TWO,
     MOST_DECAYS,
+    arrivals,
     decays,
+    doubt_of_rival,
     first_photons,
+    mean_decay,
+    mean_gradient,
     others_of,
     parts,
     quiet_bin,
@@ -33,12 +38,15 @@ from .emission import (
 )
 from .goodness_of_fit import Goodness, goodness_of_fit
 from .reconvolution import (
+    bins_to_join,
     decay_starts,
     fwhm_bins,
+    joined_bins,
     quiet_level,
     require_counts,
     require_decay,
     require_excess,
+    u_of,
     u_of_response,
     unresolved,
 )
@@ -153,14 +161,20 @@ def fit_decays(
     require_counts(label, decay, "decay")
     require_counts(label, response, "instrument response")
     require_excess(label, decay)
+    join = bins_to_join(len(decay), fwhm_bins(response) / _FWHM)
+    if join > 1 and period_bins is None:
+        decay, response = (joined_bins(h, join) for h in (decay, response))
+        bin_s *= join
     starts = decay_starts(decay, response, bin_s)
     if period_bins is not None and period_bins > len(response):
         rest = np.full(period_bins - len(response), quiet_level(response))
         response = np.concatenate([response, rest])
-    data = _Data(label, decay, response, bin_s, width_u, fwhm_bins(response) / _FWHM, starts)
+    sigma = fwhm_bins(response) / _FWHM
+    data = _Data(label, decay, response, bin_s, width_u, sigma, starts)
     best = _Fitted.of(data, starts)
     require_decay(label, decay, best.solution)
     one, choice = best, ""
+    candidates = {_NUMBER[1]: one}
     for number in range(2, MOST_DECAYS + 1):
         further = _one_more(data, best.solution)
         if further is None:
@@ -169,6 +183,7 @@ def fit_decays(
         penalty = (len(further.solution.names) - len(best.solution.names)) * math.log(decay.sum())
         gain = best.goodness.chi2 - further.goodness.chi2 - penalty
         choice += f"; {_NUMBER[number]}: BIC {-gain:+.0f} against {number - 1}"
+        candidates[_NUMBER[number]] = further
         if gain < MIN_BIC_GAIN:
             break
         best = further
@@ -177,21 +192,29 @@ def fit_decays(
     times = [time for time, _ in decays(best.solution.as_dict())]
     like_pile_up = max(times) < _PILE_UP_RATIO * min(times)
     found, tried, other_width = _rivals(
-        data, one, (("pile-up",) if like_pile_up else ()) if done else None
+        data, one, ("reflection", *(("pile-up",) if like_pile_up else ())) if done else None
     )
-    candidates = {_NUMBER[1]: one, name: best, **found}
+    candidates.update(found)
     for rival, fitted in found.items():
         gain = min(one.bic(data), other_width.bic(data)) - fitted.bic(data)
-        if gain > MIN_BIC_GAIN and fitted.bic(data) < best.bic(data):
+        # further decays are met more often than a reflection, and may look like one
+        margin = MIN_BIC_GAIN if rival == "reflection" else 0.0
+        if gain > MIN_BIC_GAIN and fitted.bic(data) < best.bic(data) - margin:
             name, best = rival, fitted
-    alike = [
-        abs(f.lifetime - best.lifetime)
-        for f in candidates.values()
-        if f.bic(data) < best.bic(data) + MIN_BIC_GAIN
-        and one.goodness.chi2 - f.goodness.chi2
-        > MIN_DOUBT * (len(f.solution.names) - len(one.solution.names))
+    doubts = [
+        doubt_of_rival(
+            best.goodness.chi2 - f.goodness.chi2,
+            len(f.solution.names) - len(best.solution.names),
+            f.lifetime - best.lifetime,
+            f.u**2 - best.u**2,
+            best.lifetime,
+        )
+        for n, f in candidates.items()
+        if f is not best
+        and (n != "reflection" or f.bic(data) < best.bic(data))
+        and one.goodness.chi2 - f.goodness.chi2 > _least_fall(one, f)
     ]
-    found_as = _decays(title, data, best, f"{choice}{tried}", name, max(alike, default=0.0))
+    found_as = _decays(title, data, best, f"{choice}{tried}", name, max(doubts, default=0.0))
     fall = one.goodness.chi2 - other_width.goodness.chi2
     if best is one and fall > MIN_BIC_GAIN + math.log(data.decay.sum()):
         change = other_width.solution["width"]
@@ -204,13 +227,20 @@ def fit_decays(
     return found_as
 
 
+def _least_fall(one: _Fitted, rival: _Fitted) -> float:
+    """Return by how much a rival must describe the decay better than one decay to be a doubt."""
+    two = "share_2" in rival.solution.names and "share_3" not in rival.solution.names
+    more = len(rival.solution.names) - len(one.solution.names)
+    return MIN_ROOM_FOR_TWO if two else MIN_DOUBT * more
+
+
 def _rivals(
     data: _Data, one: _Fitted, among: tuple[str, ...] | None
 ) -> tuple[dict[str, _Fitted], str, _Fitted]:
     """Fit what one decay leaves room for, besides further decays.
 
     `among` names those that are tried, None for all: where further decays describe the histogram,
-    it can only be pile-up instead.
+    it can only be pile-up or a reflection instead.
 
     Returns
     -------
@@ -222,8 +252,6 @@ def _rivals(
         One decay behind a response whose width may be off by `_USUAL_WIDTH_U` at least: a short
         rise looks like a wider response, and is none where that describes the histogram as well.
     """
-    if among == ():
-        return {}, "", one
     loose = replace(data, width_u=max(data.width_u, _USUAL_WIDTH_U))
     other_width = one
     if data.width_u < loose.width_u:
@@ -282,8 +310,10 @@ class _Data:
             neighbours = np.roll(histogram, 1) + np.roll(histogram, -1)
             histogram = histogram + half * (neighbours - 2.0 * histogram)
         light = [
-            np.real(weight * turning_decayed(histogram, self.bin_s, time, v["shift"]))
+            share
+            * np.real(weight * turning_decayed(histogram, self.bin_s, time, v["shift"] + late))
             for time, weight in parts(v)
+            for late, share in arrivals(v)
         ]
         return np.asarray(np.sum(light, axis=0), dtype=np.float64)
 
@@ -310,7 +340,13 @@ class _Fitted:
     @property
     def lifetime(self) -> float:
         """1/e time; of several decays the mean, weighted with their photons [s]."""
-        return _mean(decays(self.solution.as_dict()))
+        return mean_decay(decays(self.solution.as_dict()))
+
+    @property
+    def u(self) -> float:
+        """Standard uncertainty of the lifetime, without the noise of the response [s]."""
+        each = decays(self.solution.as_dict())
+        return u_of(self.solution, mean_gradient(each, list(range(len(each))), self.lifetime))
 
     @property
     def describes_it(self) -> bool:
@@ -381,11 +417,7 @@ def _tail(parts: list[tuple[float, float]]) -> int | None:
     others = [p for i, p in enumerate(parts) if i != slowest]
     if not others or not 0.0 < parts[slowest][1] < _MAX_TAIL_SHARE:
         return None
-    return slowest if parts[slowest][0] > _MIN_TAIL_RATIO * _mean(others) else None
-
-
-def _mean(parts: list[tuple[float, float]]) -> float:
-    return sum(t * share for t, share in parts) / sum(share for _, share in parts)
+    return slowest if parts[slowest][0] > _MIN_TAIL_RATIO * mean_decay(others) else None
 
 
 def _decays(title: str, data: _Data, best: _Fitted, choice: str, name: str, shift: float) -> Decays:
@@ -393,8 +425,8 @@ def _decays(title: str, data: _Data, best: _Fitted, choice: str, name: str, shif
     each = decays(solution.as_dict())
     tail = _tail(each)
     kept = [i for i in range(len(each)) if i != tail]
-    lifetime = _mean([each[i] for i in kept])
-    gradient = _gradient(each, kept, lifetime)
+    lifetime = mean_decay([each[i] for i in kept])
+    gradient = mean_gradient(each, kept, lifetime)
     g = np.array([gradient.get(n, 0.0) for n in solution.names])
     from_width = 0.0
     if data.width:
@@ -440,21 +472,6 @@ def _decays(title: str, data: _Data, best: _Fitted, choice: str, name: str, shif
         single=len(kept) == 1 and not {"rise", "beat"} & set(solution.names),
         others=others_of(solution, data.label, fit.model),
     )
-
-
-def _gradient(
-    parts: list[tuple[float, float]], kept: list[int], lifetime: float
-) -> dict[str, float]:
-    """Return the derivatives of the kept decays' mean with respect to the parameters."""
-    photons = sum(parts[i][1] for i in kept)
-    per_share = [
-        (parts[i][0] - lifetime) / photons if i in kept else 0.0 for i in range(len(parts))
-    ]
-    gradient = {"lifetime": parts[0][1] / photons if 0 in kept else 0.0}
-    for i in range(1, len(parts)):
-        gradient[f"lifetime_{i + 1}"] = parts[i][1] / photons if i in kept else 0.0
-        gradient[f"share_{i + 1}"] = per_share[i] - per_share[0]
-    return gradient
 
 
 def _problems(label: str, fit: Fit, goodness: Goodness, runs: float) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from pulsed_light import SYNC, A, B, Light
 
 from qdchar.analysis import hbt
 from qdchar.analysis.detection.cross_talk import cross_talk
+from qdchar.analysis.hbt.detector_faults import recovered_after, within_a_period
 from qdchar.raw_data import About, TagRun
 from qdchar.tags import TagWriter
 from qdchar.tags.counting.after_clicks import AfterClicks
@@ -164,3 +165,20 @@ def test_gaps_by_hand() -> None:
     b_after_a, a_between_after_b = (0, 2, 1, 0), (1, 1, 0, 1)
     assert gaps.counts[b_after_a] == gaps.counts[a_between_after_b] == 1
     assert gaps.counts.sum() == 2
+
+
+@pytest.mark.parametrize(("dead", "recovered"), [(0, 1), (3, 4)])
+def test_a_detector_that_gets_a_tenth_of_the_light_is_not_dead(dead: int, recovered: int) -> None:
+    """Most clicks come after one of the brighter detector; only rates a click can be compared."""
+    gaps = AfterClicks(0, 1, 1000.0)
+    gaps.clicks = 36_000, 4_000
+    for last in (0, 1):
+        for this in (0, 1):
+            gaps.counts[last, 1:, this, 0] = 0.02 * gaps.clicks[last] * gaps.clicks[this] / 20_000
+        gaps.counts[last, 1 : 1 + dead, last, 0] = 0
+    assert recovered_after(gaps) == recovered
+
+
+def test_a_delay_of_many_periods_is_not_one_of_gaps() -> None:
+    assert within_a_period(200_150.0, 12_500.0) == pytest.approx(150.0)
+    assert within_a_period(-7_000.0, 12_500.0) == pytest.approx(5_500.0)

@@ -10,20 +10,23 @@ from numpy.typing import NDArray
 
 from qdchar.analysis import hbt
 from qdchar.analysis.hbt.g2_comb_fit import analyse_histogram
-from qdchar.errors import InconclusiveError
+from qdchar.errors import InconclusiveError, UsageError
+from qdchar.estimate import Contribution, Uncertain
 from qdchar.tags import TagWriter
 from qdchar.tags.formats.delay_histogram import DelayHistogram
 
 Times = NDArray[np.float64]
 
 
-def write(path: Path, a: Times, b: Times, span_ps: float) -> Path:
+def write(
+    path: Path, a: Times, b: Times, span_ps: float, sync_period_ps: float | None = None
+) -> Path:
     times = np.concatenate([a, b])
     channels = np.repeat(np.array([0, 1], np.uint8), [len(a), len(b)])
     keep = (times >= 0) & (times < span_ps)
     ticks = np.floor(times[keep]).astype(np.int64)
     order = np.argsort(ticks, kind="stable")
-    with TagWriter(path, resolution_ps=1.0) as writer:
+    with TagWriter(path, resolution_ps=1.0, sync_period_ps=sync_period_ps) as writer:
         writer.append(ticks[order], channels[keep][order], covered_until_ps=int(span_ps))
     return path
 
@@ -267,3 +270,60 @@ def test_uncertainty_of_a_sparse_histogram_is_that_of_its_interval() -> None:
     assert 2 * g2.u == pytest.approx(np.diff(g2.interval_68)[0], rel=0.05)
     # three pairs of 800: no less than Poisson leaves
     assert g2.u > 0.7 * 3**0.5 / 800
+
+
+def _after_dead_time(times: Times, dead_ps: float) -> Times:
+    kept, ready = [], 0.0
+    for t in times.tolist():
+        if t >= ready:
+            kept.append(t)
+            ready = t + dead_ps
+    return np.array(kept)
+
+
+def test_tags_that_know_their_clock_are_counted_on_live_pulses(tmp_path: Path) -> None:
+    """Dead for 3 and 5 of 13 ns pulses, 76 ns late; without the clock it is a problem."""
+    rng = np.random.default_rng(33)
+    a, b = clicks(rng, 500_000, period_ps=13_000.0, g2=0.12, p=0.06, lifetime_ps=500.0)
+    b = _after_dead_time(np.sort(b), 60_000.0) + 76_000.0
+    a = _after_dead_time(np.sort(a), 35_000.0)
+    span = 500_000 * 13_000.0
+    result = hbt.analyse_file(write(tmp_path / "t3.h5", a, b, span, sync_period_ps=13_000.0))
+    g2 = result["g2_zero"]
+    assert g2.value == pytest.approx(0.12, abs=3 * g2.u)
+    assert g2.u < 0.02
+    assert "live gating" in g2.method
+    assert result["electronic_delay"].value == pytest.approx(76e-9, abs=30e-12)
+    assert not result.problems
+    without = hbt.analyse_file(write(tmp_path / "t2.h5", a, b, span))
+    assert "Record the pulse clock too" in without.problems[0]
+
+
+@pytest.mark.parametrize("sync_period_ps", [None, 13_000.0])
+def test_background_of_given_rates_is_taken_off(
+    tmp_path: Path, sync_period_ps: float | None
+) -> None:
+    """A sixteenth of the clicks of A and a seventh of those of B are steady light."""
+    rng = np.random.default_rng(34)
+    span = 500_000 * 13_000.0
+    a, b = clicks(rng, 500_000, period_ps=13_000.0, g2=0.06, p=0.06, lifetime_ps=500.0)
+    a = np.concatenate([a, rng.random(2_000) * span])
+    b = np.concatenate([b, rng.random(5_000) * span])
+    file = write(tmp_path / "tags.h5", a, b, span, sync_period_ps)
+    exact = Uncertain(2_000 / (1e-12 * span)), Uncertain(5_000 / (1e-12 * span))
+    result = hbt.analyse_file(file, background_rates=exact)
+    left = (30 / 32) * (30 / 35)  # pairs without background
+    raw, source = result["g2_zero"], result["g2_zero_corrected"]
+    assert raw.value == pytest.approx(1 - left * (1 - 0.06), abs=3 * raw.u)
+    assert source.value == pytest.approx(0.06, abs=3 * source.u)
+    assert source.u == pytest.approx(raw.u / left, rel=0.02)
+    # d g2 / d r_B by the formula of the pairs: (g2 - 1)/left per share of B's light
+    rough = (
+        exact[0],
+        Uncertain(exact[1].value, (Contribution("rate B", 0.1 * exact[1].value, "B"),)),
+    )
+    lines = hbt.analyse_file(file, background_rates=rough)["g2_zero_corrected"].budget
+    (of_rate,) = (c.u for c in lines if c.source == "rate B")
+    assert abs(of_rate) == pytest.approx(0.1 * 5 / 30 * (1 - source.value), rel=0.05)
+    with pytest.raises(UsageError, match="more than"):
+        hbt.analyse_file(file, background_rates=(exact[0], Uncertain(1e9)))

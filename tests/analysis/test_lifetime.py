@@ -15,9 +15,10 @@ from scipy import integrate, stats
 
 from qdchar.analysis import lifetime
 from qdchar.analysis.detection.live_gating import largest_laser_share
+from qdchar.analysis.lifetime.emission import doubt_of_rival
 from qdchar.analysis.lifetime.gaussian_response import fit_emg
 from qdchar.analysis.lifetime.multi_exponential import fit_decays
-from qdchar.analysis.lifetime.reconvolution import DecayFit, fit_decay
+from qdchar.analysis.lifetime.reconvolution import DecayFit, bins_to_join, fit_decay, joined_bins
 from qdchar.analysis.models.decay import decayed, emg_cdf, emg_shares, widened
 from qdchar.cli import run as qdchar
 from qdchar.errors import InconclusiveError, RecordError, UsageError
@@ -651,3 +652,54 @@ def test_rivals_of_one_decay_behind_the_measured_response(
     assert other.name == name
     assert other.value == pytest.approx(value, abs=3 * other.u)
     assert not found.problems
+
+
+def test_a_reflection_is_no_second_decay() -> None:
+    """6 % of the light comes once more 2.7 ns later; two decays would have a mean 12 % longer."""
+    rng = np.random.default_rng(53)
+    t = _emitted(rng, "none", 30_000)
+    late = t[rng.random(len(t)) < 0.06] + 2.7e-9
+    decay = _recorded(rng, np.concatenate([t, late])) + rng.poisson(1.0, 300)
+    found = fit_decays("", "test", decay, _recorded(rng, np.zeros(50_000)), 40e-12, width_u=0.0)
+    u = math.sqrt(sum(c.u**2 for c in found.budget))
+    assert found.lifetime == pytest.approx(1.1e-9, abs=3 * u)
+    assert u < 0.03e-9
+    assert "reflection: BIC -" in found.remark
+
+
+def test_a_poor_second_decay_is_a_doubt() -> None:
+    """A third of 2000 photons comes with 4 ns: one decay describes it, and is 8 u too short."""
+    mean = 0.7 * 1.1e-9 + 0.3 * 4e-9
+    right = 0
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        t = np.concatenate([_emitted(rng, "none", 1400), rng.exponential(4e-9, 600)])
+        found = fit_emg("", "test", _recorded(rng, t) + rng.poisson(1.0, 300), 40e-12)
+        right += bool(found.problems) or abs(found.lifetime - mean) < 3.0 * found.u
+    assert right >= 4
+
+
+@pytest.mark.parametrize(
+    ("fall", "more", "shift", "excess", "doubt"),
+    [
+        (4.0, 2, 0.3, 0.0, 0.3 * math.sqrt(0.5)),  # Akaike's criterion is the same: one in two
+        (4.0, 2, 0.3, 0.16, math.sqrt(0.5 * (0.09 + 0.16))),
+        (4.0, 2, 0.3, 9.0, math.sqrt(0.5 * (0.09 + 1.0))),  # undetermined: 1 at most
+        (4.0 + 2.0 * math.log(9.0), 2, 0.3, -1.0, 0.3 * math.sqrt(0.9)),
+        (-1500.0, 1, 0.3, 1.0, 0.0),
+    ],
+)
+def test_doubt_that_a_rival_leaves(
+    fall: float, more: int, shift: float, excess: float, doubt: float
+) -> None:
+    found = doubt_of_rival(fall, more, shift, excess, 1.0)
+    assert found == pytest.approx(doubt, rel=1e-9, abs=1e-30)
+
+
+@pytest.mark.parametrize(
+    ("n", "sigma", "k"), [(65_536, 85.0, 8), (65_675, 521.0, 37), (65_536, 15.0, 1), (410, 85.0, 1)]
+)
+def test_bins_finer_than_needed_are_joined(n: int, sigma: float, k: int) -> None:
+    assert bins_to_join(n, sigma) == k
+    counts = np.arange(float(n))
+    assert joined_bins(counts, k).sum() == counts[: n // k * k].sum()

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .._options import PATH, DELAY_s, DURATION_s, as_json
+from qdchar.errors import UsageError
+
+from .._options import PATH, DELAY_s, DURATION_s, Within, as_json
 from ._options import channels_option, figure_option, histogram_options
 from ._print import show
 
@@ -24,6 +26,18 @@ if TYPE_CHECKING:
 @click.option(
     "--range", "range_s", type=DURATION_s, help="Delays to each side of the zero peak [s]."
 )
+@click.option(
+    "--background",
+    "background",
+    type=(Within(min=0), Within(min=0)),
+    help="Clicks that the source does not make, on either detector [Hz]; adds g2_zero_corrected.",
+)
+@click.option(
+    "--background-u",
+    "background_u",
+    type=(Within(min=0), Within(min=0)),
+    help="Standard uncertainties of these rates [Hz]; 0 0 if they are exact.",
+)
 @histogram_options
 @figure_option
 @as_json
@@ -34,6 +48,8 @@ def hbt(
     channels: tuple[int, int] | None,
     window_s: float | None,
     range_s: float | None,
+    background: tuple[float, float] | None,
+    background_u: tuple[float, float] | None,
     choice: CurveChoice,
     figure: Path | None,
     json_line: bool,
@@ -43,7 +59,20 @@ def hbt(
     Delay and period are measured unless given, and reported.
     """
     from qdchar.analysis import hbt as analysis
+    from qdchar.estimate import Contribution, Uncertain
 
+    if (background is None) != (background_u is None):
+        raise UsageError(
+            "--background and --background-u go together: two rates and their standard "
+            "uncertainties, 0 0 if they are exact"
+        )
+    rates = None
+    if background is not None and background_u is not None:
+        rate_a, rate_b = (
+            Uncertain(value, (Contribution(f"background rate {name}", u, "B"),) if u else ())
+            for name, value, u in zip("AB", background, background_u, strict=True)
+        )
+        rates = rate_a, rate_b
     result = analysis.analyse_file(
         file,
         delay_s=delay_s,
@@ -51,6 +80,7 @@ def hbt(
         channels=channels,
         window_s=window_s,
         range_s=range_s,
+        background_rates=rates,
         choice=choice,
     )
     return show(result, figure, json_line)
