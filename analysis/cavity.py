@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from qdchar.errors import InconclusiveError
 from qdchar.estimate import Contribution, Estimate, propagate
+from qdchar.files import PathLike
 from qdchar.fit import Curve, Fit, Result
 from qdchar.raw_data import Scan, read_scan
 
@@ -201,8 +202,9 @@ def analyse_tuning(
     )
 
 
-def analyse_file(path: Path, **given: object) -> Result:
+def analyse_file(path: PathLike, **given: object) -> Result:
     """Fit a cavity scan from a CSV file; `given` as for `analyse`."""
+    path = Path(path)
     return analyse(read_scan(path, "voltage_V"), **given)  # type: ignore[arg-type]
 
 

@@ -13,6 +13,7 @@ from scipy import optimize
 
 from qdchar.errors import InconclusiveError, RecordError
 from qdchar.estimate import Contribution, Estimate, Uncertain, propagate
+from qdchar.files import PathLike
 from qdchar.fit import Curve, Result
 from qdchar.raw_data import Scan, read_scan
 
@@ -242,8 +243,9 @@ def analyse(
     return Result(tuple(estimates), (fit,), problems)
 
 
-def analyse_file(path: Path, **given: object) -> Result:
+def analyse_file(path: PathLike, **given: object) -> Result:
     """Fit a Rabi scan from a CSV file; `given` as for `analyse`."""
+    path = Path(path)
     return analyse(read_scan(path, "power_W"), **given)  # type: ignore[arg-type]
 
 

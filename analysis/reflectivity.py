@@ -13,6 +13,7 @@ from scipy import constants, stats
 
 from qdchar.errors import InconclusiveError, RecordError, UsageError
 from qdchar.estimate import Estimate, Uncertain, propagate
+from qdchar.files import PathLike
 from qdchar.fit import Curve, Result
 from qdchar.text_table import read_text_table, unit_of
 
@@ -186,7 +187,7 @@ def analyse(
 
 
 def analyse_file(
-    path: Path,
+    path: PathLike,
     *,
     dispersion: Uncertain | None = None,
     wavelength_m: float | None = None,
@@ -209,6 +210,7 @@ def analyse_file(
     UsageError
         If the wavelength axis is not known, or is given twice.
     """
+    path = Path(path)
     table = read_text_table(path)
     if table.values.shape[1] != 2:
         raise RecordError(

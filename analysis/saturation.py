@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from qdchar.errors import InconclusiveError, RecordError
 from qdchar.estimate import Estimate, propagate
+from qdchar.files import PathLike
 from qdchar.fit import Curve, Result
 from qdchar.raw_data import Scan, read_scan
 
@@ -212,8 +213,9 @@ def analyse(
     return Result(tuple(estimates), (fit,), problems)
 
 
-def analyse_file(path: Path, **given: object) -> Result:
+def analyse_file(path: PathLike, **given: object) -> Result:
     """Fit a power scan from a CSV file; `given` as for `analyse`."""
+    path = Path(path)
     return analyse(read_scan(path, "power_W"), **given)  # type: ignore[arg-type]
 
 

@@ -11,6 +11,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from qdchar.files import PathLike
 from qdchar.raw_data import Progress, Settings, TagRun, silent
 from qdchar.roles import LightPath, TimeTagger
 
@@ -37,13 +38,14 @@ def dwell_s(settings: BrightnessSettings) -> float:
 def measure(
     light_path: LightPath,
     tagger: TimeTagger,
-    file: Path,
+    file: PathLike,
     settings: BrightnessSettings,
     *,
     path: Literal["before", "after"] = "before",
     progress: Progress = silent,
 ) -> TagRun:
     """Record time tags before or after the transmitter, with pump and cavity as they are."""
+    file = Path(file)
     light_path.select(path)
     about = run_about("brightness", path, tagger, settings.duration_s)
     return record(tagger, file, settings.duration_s, about, progress)

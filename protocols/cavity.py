@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from qdchar.errors import InconclusiveError
+from qdchar.files import PathLike
 from qdchar.raw_data import Progress, Scan, ScanWriter, Settings, silent
 from qdchar.roles import Attenuator, Counts, LightPath, TimeTagger, VoltageAxis
 
@@ -121,7 +122,7 @@ def measure(
     pump_attenuator: Attenuator,
     pump_power: PowerReader,
     tagger: TimeTagger,
-    folder: Path,
+    folder: PathLike,
     settings: CavitySettings,
     progress: Progress = silent,
 ) -> Tuning:
@@ -144,6 +145,7 @@ def measure(
     InconclusiveError
         If no resonance is clearly above the background, or the cavity does not lock.
     """
+    folder = Path(folder)
     low, high = cavity_fine.limits_V
     start, stop = sweep_range(settings, (low, high))
     cavity_fine.check(start, stop)
@@ -182,7 +184,7 @@ def relock(
     light_path: LightPath,
     cavity_fine: VoltageAxis,
     tagger: TimeTagger,
-    file: Path,
+    file: PathLike,
     settings: CavitySettings,
 ) -> LockResult:
     """Bring the cavity back to its resonance by the count rate; the path is then ``before``.
@@ -199,6 +201,7 @@ def relock(
     InconclusiveError
         If no light arrives, or the lock does not converge.
     """
+    file = Path(file)
     light_path.select("before")
     about = scan_about("cavity", "before", tagger, settings)
     with ScanWriter(file, "voltage_V", about) as log:

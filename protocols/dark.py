@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from qdchar.files import PathLike
 from qdchar.raw_data import Progress, Scan, Settings, silent
 from qdchar.roles import Attenuator, Counts, LightPath, TimeTagger
 
@@ -40,7 +41,7 @@ def measure(
     light_path: LightPath,
     pump_attenuator: Attenuator,
     tagger: TimeTagger,
-    file: Path,
+    file: PathLike,
     settings: DarkSettings,
     progress: Progress = silent,
 ) -> Scan:
@@ -51,6 +52,7 @@ def measure(
     Scan
         Against ``time_s``, the start of each dwell [s].
     """
+    file = Path(file)
     pump_attenuator.close_shutter()
     light_path.select("blocked")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from qdchar.files import PathLike
 from qdchar.raw_data import Progress, Settings, TagRun, silent
 from qdchar.roles import LightPath, TimeTagger
 
@@ -36,11 +37,12 @@ def dwell_s(settings: DeadTimeSettings) -> float:
 def measure(
     light_path: LightPath,
     tagger: TimeTagger,
-    file: Path,
+    file: PathLike,
     settings: DeadTimeSettings,
     progress: Progress = silent,
 ) -> TagRun:
     """Record time tags of the source before the transmitter, with pump and cavity as they are."""
+    file = Path(file)
     light_path.select("before")
     about = run_about("dead_time", "before", tagger, settings.duration_s)
     return record(tagger, file, settings.duration_s, about, progress)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
+from qdchar.files import PathLike
 from qdchar.raw_data import Progress, Scan, Settings, silent
 from qdchar.roles import Attenuator, Counts, LightPath, PowerMeter, TimeTagger
 
@@ -56,7 +57,7 @@ def measure(
     pump_attenuator: Attenuator,
     pump_power: PowerMeter,
     tagger: TimeTagger,
-    file: Path,
+    file: PathLike,
     settings: DetectorEfficiencySettings,
     progress: Progress = silent,
 ) -> Scan:
@@ -78,6 +79,7 @@ def measure(
     InconclusiveError
         If the power monitor does not follow the attenuator.
     """
+    file = Path(file)
 
     def measure_point(wanted_W: float) -> tuple[float, Counts]:
         set_power(pump_attenuator, monitor, wanted_W)

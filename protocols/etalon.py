@@ -15,6 +15,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from qdchar.files import PathLike
 from qdchar.raw_data import Progress, Scan, ScanWriter, Settings, silent
 from qdchar.roles import Counts, LightPath, TimeTagger, VoltageAxis
 
@@ -114,7 +115,7 @@ def measure(
     light_path: LightPath,
     etalon_piezo: VoltageAxis,
     tagger: TimeTagger,
-    folder: Path,
+    folder: PathLike,
     settings: EtalonSettings,
     relock: Callable[[], object],
     progress: Progress = silent,
@@ -136,6 +137,7 @@ def measure(
     RefusedError
         If the range exceeds the limits of the axis; nothing was moved.
     """
+    folder = Path(folder)
     start, stop = sweep_range(settings, etalon_piezo.limits_V)
     etalon_piezo.check(start, stop)
     voltages = sweep_voltages(start, stop, settings.step_V)

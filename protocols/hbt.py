@@ -11,6 +11,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from qdchar.files import PathLike
 from qdchar.raw_data import Progress, Settings, TagRun, silent
 from qdchar.roles import LightPath, TimeTagger
 
@@ -39,13 +40,14 @@ def dwell_s(settings: HbtSettings, path: Literal["before", "after"]) -> float:
 def measure(
     light_path: LightPath,
     tagger: TimeTagger,
-    file: Path,
+    file: PathLike,
     settings: HbtSettings,
     *,
     path: Literal["before", "after"],
     progress: Progress = silent,
 ) -> TagRun:
     """Record time tags before or after the transmitter, with pump and cavity as they are."""
+    file = Path(file)
     light_path.select(path)
     duration_s = dwell_s(settings, path)
     about = run_about("hbt", path, tagger, duration_s)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from qdchar.files import PathLike
 from qdchar.raw_data import Progress, Settings, TagRun, silent
 from qdchar.roles import LightPath, TimeTagger
 
@@ -43,7 +44,7 @@ def measure(
     light_path: LightPath,
     interferometer_polarisation: LightPath,
     tagger: TimeTagger,
-    folder: Path,
+    folder: PathLike,
     settings: HomSettings,
     relock: Callable[[], object],
     progress: Progress = silent,
@@ -62,6 +63,7 @@ def measure(
     tuple of TagRun
         The setting ``arms`` of each is the polarisation.
     """
+    folder = Path(folder)
     relock()
     light_path.select("interferometer")
     runs = []

@@ -16,6 +16,7 @@ import numpy as np
 from pydantic import Field
 
 from qdchar.errors import RefusedError
+from qdchar.files import PathLike
 from qdchar.raw_data import Progress, Scan, Settings, TagRun, silent
 from qdchar.roles import Attenuator, Counts, LightPath, TimeTagger, VoltageAxis
 
@@ -88,7 +89,7 @@ def measure(
     pump_attenuator: Attenuator,
     monitor: Monitor,
     tagger: TimeTagger,
-    folder: Path,
+    folder: PathLike,
     settings: LeakSettings,
     *,
     pi_reading_W: float,
@@ -119,6 +120,7 @@ def measure(
     InconclusiveError
         If the power monitor does not follow the attenuator, or the cavity does not lock.
     """
+    folder = Path(folder)
     detuned_voltage(cavity_fine, detuning_V)
     attenuation_before_dB = pump_attenuator.attenuation()
     resonance_V = cavity_fine.voltage()

@@ -15,6 +15,7 @@ from pathlib import Path
 from pydantic import Field
 
 from qdchar.errors import InconclusiveError
+from qdchar.files import PathLike
 from qdchar.raw_data import About, Progress, Settings, TagRun, silent
 from qdchar.roles import Attenuator, LightPath, TimeTagger
 
@@ -68,7 +69,7 @@ def measure(
     light_path: LightPath,
     pump_attenuator: Attenuator,
     tagger: TimeTagger,
-    folder: Path,
+    folder: PathLike,
     settings: LifetimeSettings,
     relock: Callable[[], object],
     progress: Progress = silent,
@@ -89,6 +90,7 @@ def measure(
     InconclusiveError
         If the attenuator cannot bring the laser to the count rate of the emission.
     """
+    folder = Path(folder)
     relock()
     light_path.select("before")
     wanted = total_rate(tagger.count(settings.probe_s))

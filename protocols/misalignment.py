@@ -14,6 +14,7 @@ from pathlib import Path
 from pydantic import Field
 
 from qdchar.errors import UsageError
+from qdchar.files import PathLike
 from qdchar.raw_data import Progress, Settings, TagRun, silent
 from qdchar.roles import (
     ORTHOGONAL,
@@ -54,7 +55,7 @@ def measure(
     modulator: PolarisationModulator,
     analyser: PolarisationAnalyser,
     tagger: TimeTagger,
-    folder: Path,
+    folder: PathLike,
     settings: MisalignmentSettings,
     relock: Callable[[], object],
     progress: Progress = silent,
@@ -77,6 +78,7 @@ def measure(
     UsageError
         If modulator and analyser have no complete basis in common; nothing was moved.
     """
+    folder = Path(folder)
     states = [
         s
         for s in modulator.states

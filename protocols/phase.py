@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
+from qdchar.files import PathLike
 from qdchar.raw_data import Progress, Scan, Settings, silent
 from qdchar.roles import Counts, LightPath, TimeTagger, VoltageAxis
 
@@ -54,7 +55,7 @@ def measure(
     interferometer_polarisation: LightPath,
     interferometer_phase: VoltageAxis,
     tagger: TimeTagger,
-    file: Path,
+    file: PathLike,
     settings: PhaseSettings,
     relock: Callable[[], object],
     progress: Progress = silent,
@@ -80,6 +81,7 @@ def measure(
     RefusedError
         If the range exceeds the limits of the axis; nothing was moved.
     """
+    file = Path(file)
     interferometer_phase.check(*sweep_range(settings, interferometer_phase.limits_V))
     relock()
     light_path.select("interferometer")

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field, field_validator
 
+from qdchar.files import PathLike
 from qdchar.raw_data import Progress, ScanWriter, Settings, TagRun, silent
 from qdchar.roles import Attenuator, LightPath, TimeTagger, VoltageAxis
 
@@ -103,7 +104,7 @@ def measure(
     cavity_fine: VoltageAxis,
     pump_attenuator: Attenuator,
     tagger: TimeTagger,
-    folder: Path,
+    folder: PathLike,
     settings: PurcellSettings,
     count_fwhm_V: float,
     relock: Callable[[], LockResult],
@@ -132,6 +133,7 @@ def measure(
         If the cavity does not lock, or the attenuator cannot bring the laser to the count rate of
         the emission.
     """
+    folder = Path(folder)
     offsets = count_fwhm_V * np.array(settings.detunings)
     below_V = settings.overshoot_V - float(offsets.min())
     locks = [relock()]

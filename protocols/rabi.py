@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
+from qdchar.files import PathLike
 from qdchar.raw_data import Progress, Scan, Settings, silent
 from qdchar.roles import Attenuator, Counts, LightPath, PowerMeter, TimeTagger
 
@@ -75,7 +76,7 @@ def measure(
     pump_attenuator: Attenuator,
     pump_power: PowerMeter,
     tagger: TimeTagger,
-    file: Path,
+    file: PathLike,
     settings: RabiSettings,
     relock: Callable[[], object],
     progress: Progress = silent,
@@ -107,6 +108,7 @@ def measure(
     InconclusiveError
         If the power monitor does not follow the attenuator; the scan is on disk.
     """
+    file = Path(file)
     lowest_dB, highest_dB = sweep_range(settings, pump_attenuator.limits_dB)
     pump_attenuator.check(lowest_dB, highest_dB)
     light_path.select("before")

@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from qdchar.files import PathLike
 from qdchar.raw_data import Progress, Scan, Settings, silent
 from qdchar.roles import Attenuator, Counts, LightPath, PowerMeter, TimeTagger
 
@@ -76,7 +77,7 @@ def measure(
     pump_attenuator: Attenuator,
     pump_power: PowerMeter,
     tagger: TimeTagger,
-    file: Path,
+    file: PathLike,
     settings: SaturationSettings,
     progress: Progress = silent,
 ) -> Scan:
@@ -98,6 +99,7 @@ def measure(
     InconclusiveError
         If the power monitor sees no light.
     """
+    file = Path(file)
     brightest_dB, faintest_dB = sweep_range(settings, pump_attenuator.limits_dB)
     pump_attenuator.check(brightest_dB, faintest_dB)
 

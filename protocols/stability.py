@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from qdchar.files import PathLike
 from qdchar.raw_data import Progress, Scan, Settings, silent
 from qdchar.roles import Counts, LightPath, TimeTagger
 
@@ -40,7 +41,7 @@ def dwell_s(settings: StabilitySettings) -> float:
 def measure(
     light_path: LightPath,
     tagger: TimeTagger,
-    file: Path,
+    file: PathLike,
     settings: StabilitySettings,
     progress: Progress = silent,
 ) -> Scan:
@@ -52,6 +53,7 @@ def measure(
         Against ``time_s``, the start of each slice [s]. It is counting time, by the tagger's clock:
         the pauses between slices, some milliseconds each, are left out.
     """
+    file = Path(file)
     light_path.select("before")
     elapsed_s = 0.0
 

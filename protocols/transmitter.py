@@ -13,6 +13,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from qdchar.files import PathLike
 from qdchar.raw_data import Progress, Settings, TagRun, silent
 from qdchar.roles import LightPath, TimeTagger
 
@@ -69,7 +70,7 @@ def dwell_s(settings: TransmitterSettings) -> float:
 def measure(
     light_path: LightPath,
     tagger: TimeTagger,
-    folder: Path,
+    folder: PathLike,
     settings: TransmitterSettings,
     relock: Callable[[], object],
     progress: Progress = silent,
@@ -82,6 +83,7 @@ def measure(
         Locks the cavity to its resonance again; called before each recording. It may change the
         light path.
     """
+    folder = Path(folder)
 
     def run(name: str, path: Literal["before", "after"], duration_s: float) -> TagRun:
         relock()

@@ -23,7 +23,6 @@ if _TYPE_CHECKING:
     from .history import history_table, load_history
     from .keyrate import KeyRate, predict
     from .link import Link, load_link
-    from .quantities import quantity
     from .raw_data import Scan, TagRun, read_scan
     from .record import SourceRecord, load_record
     from .tables import estimates_table, key_rate_table
@@ -61,10 +60,10 @@ _HOME = {
     "load_record": "record",
     "load_run": "lab.loaded_run",
     "load_station": "lab.station",
+    "measure": "lab.single_measurement",
     "open_tags": "tags",
     "predict": "keyrate",
     "protocols": "",
-    "quantity": "quantities",
     "read_scan": "raw_data",
     "report": "",
     "simulated_lab": "lab.simulated",
@@ -101,10 +100,10 @@ __all__ = [
     "load_record",
     "load_run",
     "load_station",
+    "measure",
     "open_tags",
     "predict",
     "protocols",
-    "quantity",
     "read_scan",
     "report",
     "simulated_lab",

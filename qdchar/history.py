@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import RecordError
-from .files import is_folder
+from .files import PathLike, is_folder
 from .record import SourceRecord, load_record
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ COLUMNS = (
 
 
 def load_history(
-    folder: Path, skipped: Callable[[str], None] = warnings.warn
+    folder: PathLike, skipped: Callable[[str], None] = warnings.warn
 ) -> list[SourceRecord]:
     """Read the records of all runs in a folder, oldest first, whatever speaks against them.
 
@@ -41,6 +41,7 @@ def load_history(
     RecordError
         If there is no record that can be read.
     """
+    folder = Path(folder)
     if not is_folder(folder):
         raise RecordError(f"{folder}: holds no runs with a record.json: there is no such folder")
     records = []

@@ -33,7 +33,7 @@ from pydantic import (
 
 from qdchar.errors import InconclusiveError, UsageError
 from qdchar.estimate import Contribution, Estimate, propagate
-from qdchar.files import read_toml_or_json, shown
+from qdchar.files import PathLike, read_toml_or_json, shown
 
 if TYPE_CHECKING:
     from qdchar.record import SourceRecord
@@ -324,7 +324,7 @@ class Link(BaseModel):
         )
 
 
-def load_link(path: Path | None) -> Link:
+def load_link(path: PathLike | None) -> Link:
     """Read a link file.
 
     Parameters
@@ -338,6 +338,7 @@ def load_link(path: Path | None) -> Link:
         The file cannot be read, has an unknown key, or a value that is not allowed; the message
         names the file, the key and what is allowed.
     """
+    path = None if path is None else Path(path)
     if path is None:
         return Link()
     table = read_toml_or_json(path)

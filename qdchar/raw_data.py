@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdchar.errors import RecordError, RunFolderError, UsageError
-from qdchar.files import MAX_TABLE_BYTES, read_text, writing
+from qdchar.files import MAX_TABLE_BYTES, PathLike, read_text, writing
 from qdchar.roles import Counts
 from qdchar.text_table import TextTable, parse_text_table, unit_of
 from qdchar.toml_table import TomlTable
@@ -207,7 +207,7 @@ _CLICKS_B = ("clicks_b", "counts_b")
 _DWELL = ("dwell", "dwell_time", "integration_time")
 
 
-def read_scan(file: Path, x_name: str | None = None) -> Scan:
+def read_scan(file: PathLike, x_name: str | None = None) -> Scan:
     """Read a scan from a text table.
 
     Either a file that `ScanWriter` wrote, or a lab's own, in any form that `qdchar.text_table`
@@ -231,6 +231,7 @@ def read_scan(file: Path, x_name: str | None = None) -> Scan:
     UsageError
         If the header leaves open which column or which unit is meant.
     """
+    file = Path(file)
     text = read_text(file, RecordError, MAX_TABLE_BYTES)
     about = About(protocol="", started="")
     lines = text.split("\n", 2)

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import RecordError
-from .files import MAX_TABLE_BYTES, read_text, shown
+from .files import MAX_TABLE_BYTES, PathLike, read_text, shown
 
 _COMMENTS: Final = ("#", "%", "//")
 _PREFIXES: Final = {
@@ -131,7 +131,7 @@ def column_of(cell: str) -> Column:
     return Column(_plain(text), "")
 
 
-def read_text_table(path: Path) -> TextTable:
+def read_text_table(path: PathLike) -> TextTable:
     """Read a file of columns of numbers.
 
     Raises
@@ -140,6 +140,7 @@ def read_text_table(path: Path) -> TextTable:
         If it cannot be read, holds no rows of two numbers or more, or a row does not fit the
         others; names the line.
     """
+    path = Path(path)
     return parse_text_table(path, read_text(path, RecordError, MAX_TABLE_BYTES))
 
 

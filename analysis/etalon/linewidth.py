@@ -12,6 +12,7 @@ from scipy import optimize
 
 from qdchar.errors import InconclusiveError, RecordError, UsageError
 from qdchar.estimate import Estimate, Uncertain, propagate
+from qdchar.files import PathLike
 from qdchar.fit import Result
 from qdchar.raw_data import Scan, read_scan
 
@@ -230,7 +231,7 @@ def analyse(
     return Result(tuple(estimates), (fit,), (*problems, *found, *drift))
 
 
-def analyse_file(path: Path, *, narrow: Path | None = None, **given: object) -> Result:
+def analyse_file(path: PathLike, *, narrow: PathLike | None = None, **given: object) -> Result:
     """Fit a source scan from a CSV file; `given` as for `analyse`.
 
     Parameters
@@ -240,6 +241,8 @@ def analyse_file(path: Path, *, narrow: Path | None = None, **given: object) -> 
     narrow
         Scan of the narrow laser; without it ``kappa`` must be given.
     """
+    path = Path(path)
+    narrow = None if narrow is None else Path(narrow)
     laser = None if narrow is None else read_scan(narrow, "voltage_V")
     return analyse(laser, read_scan(path, "voltage_V"), **given)  # type: ignore[arg-type]
 

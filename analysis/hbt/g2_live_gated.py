@@ -31,6 +31,7 @@ import numpy as np
 
 from qdchar.errors import UsageError
 from qdchar.estimate import Contribution, Estimate, Uncertain, propagate
+from qdchar.files import PathLike
 from qdchar.fit import Result
 from qdchar.raw_data import About, TagRun
 from qdchar.tags import PulseClock, TagSource, open_tags
@@ -186,7 +187,7 @@ def _of_pulses(
 
 
 def analyse_file(
-    path: Path,
+    path: PathLike,
     *,
     delay_s: float | None = None,
     period_s: float | None = None,
@@ -245,6 +246,7 @@ def analyse_file(
     `analyse`, unless period, channels, window or range are given. Tags of another program are taken
     as in `analyse_tags`, a histogram is fitted (`g2_comb_fit.analyse_histogram`).
     """
+    path = Path(path)
     if is_histogram(path):
         if any(given is not None for given in (channels, window_s, range_s)):
             raise UsageError(

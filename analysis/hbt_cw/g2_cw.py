@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from qdchar.errors import InconclusiveError, UsageError
 from qdchar.estimate import Uncertain
+from qdchar.files import PathLike
 from qdchar.fit import Result
 from qdchar.tags import cross_correlation, open_tags
 from qdchar.tags.formats.delay_histogram import (
@@ -67,7 +68,7 @@ _MIN_TIME_RATIO = 2.0
 
 
 def analyse_file(
-    path: Path,
+    path: PathLike,
     *,
     response_fwhm: Sequence[Uncertain] = (),
     delay_s: float | None = None,
@@ -109,6 +110,7 @@ def analyse_file(
     RecordError
         If the file is damaged or contradicts itself.
     """
+    path = Path(path)
     if len(response_fwhm) > 2:
         raise UsageError(f"{len(response_fwhm)} responses: there are two detectors")
     sigma = pair_response(response_fwhm[0], response_fwhm[-1]) if response_fwhm else None

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from qdchar.estimate import Contribution, Estimate, merge, propagate
+from qdchar.files import PathLike
 from qdchar.fit import Result
 from qdchar.raw_data import TagRun
 from qdchar.tags import open_tags
@@ -205,9 +206,9 @@ def _true_time(counted: Estimate, clock: Estimate) -> Estimate:
 
 
 def analyse_file(
-    path: Path,
+    path: PathLike,
     *,
-    response: Path | None = None,
+    response: PathLike | None = None,
     channel: int | None = None,
     sync_channel: int | None = None,
     sync_divider: int = 1,
@@ -269,6 +270,8 @@ def analyse_file(
     With a fitted Gaussian response, a lifetime shorter than the response's width depends on the
     assumption that the response is Gaussian; the result then reports a problem.
     """
+    path = Path(path)
+    response = None if response is None else Path(response)
     if response is not None and channel is None and sync_channel is None:
         emission, laser = _pulsed_run(path), _pulsed_run(response)
         if emission is not None and laser is not None:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import click
+
+from qdchar.errors import UsageError
+
+F = TypeVar("F", bound=Callable[..., object])
 
 PATH = click.Path(path_type=Path)
 
@@ -70,6 +76,27 @@ accounting_option = click.option(
     help="Which multi-photon pulses are given up, default alice: all that Alice prepares in a "
     "basis; joint: those that Bob also detects in it.",
 )
+
+
+def level_options(command: F) -> F:
+    """Add ``--quiet`` and ``--verbose``; the command gets them as `level`."""
+
+    @functools.wraps(command)
+    def with_level(*, quiet: bool, verbose: bool, **others: object) -> object:
+        if quiet and verbose:
+            raise UsageError("--quiet and --verbose exclude each other; give one of them")
+        level = "quiet" if quiet else "verbose" if verbose else "normal"
+        return command(level=level, **others)
+
+    decorated = click.option(
+        "--verbose", "-v", is_flag=True, help="Show settings, raw files and times, too."
+    )(with_level)
+    decorated = click.option(
+        "--quiet", "-q", is_flag=True, help="Show problems only; run.log of the run holds all."
+    )(decorated)
+    return cast(F, decorated)
+
+
 as_json = click.option(
     "--json", "json_line", is_flag=True, help="End with the result as one line of JSON."
 )

@@ -10,7 +10,7 @@ import click
 from qdchar.errors import InconclusiveError, RecordError
 
 from ._options import as_json
-from ._records import accept_option, outcome_json
+from ._records import accept_option, outcome_json, verdict_json
 
 
 @click.command()
@@ -28,9 +28,11 @@ def report(run: Path, accept: bool, json_line: bool) -> int:
     from qdchar.files import is_folder
     from qdchar.lab.outcome import load_outcome
     from qdchar.notation import concise
-    from qdchar.report import is_unfinished, write_report
+    from qdchar.report import is_measured, is_unfinished, write_report
     from qdchar.report.budgets import Budgets
 
+    if is_folder(run) and is_measured(run) and (run / "record.json").exists():
+        return _measured(run, json_line)
     if is_folder(run) and is_unfinished(run):
         return _unfinished(run, json_line)
     outcome = load_outcome(run)
@@ -54,6 +56,32 @@ def report(run: Path, accept: bool, json_line: bool) -> int:
             **outcome_json(outcome, run, page),
             "budgets": {t.estimate.name: t.as_json() for t in budgets},
             "exit_code": code,
+        }
+        click.echo(json.dumps(line))
+    return code
+
+
+def _measured(folder: Path, json_line: bool) -> int:
+    """Show single measurements, of which no verdict was asked."""
+    from qdchar.record import load_record
+    from qdchar.report import write_measured_report
+
+    page = write_measured_report(folder)
+    record = load_record(folder, accept=True)
+    for problem in record.problems:
+        click.echo(f"problem: {problem}")
+    click.echo(f"report: {page}")
+    code = InconclusiveError.exit_code if record.problems else 0
+    if json_line:
+        line = {
+            "exit_code": code,
+            **verdict_json(record),
+            "run": str(folder),
+            "record": str(folder / "record.json"),
+            "report": str(page),
+            "quantities": {
+                name: q.model_dump(exclude={"budget"}) for name, q in record.quantities.items()
+            },
         }
         click.echo(json.dumps(line))
     return code

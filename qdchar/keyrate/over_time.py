@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qdchar.errors import UsageError
-from qdchar.files import read_text
+from qdchar.files import PathLike, read_text
 from qdchar.link import Link
 
 from .assumptions import prediction_assumptions
@@ -142,7 +142,7 @@ def predict_over_time(
     )
 
 
-def read_pass(path: Path) -> tuple[Floats, Floats, Floats | None]:
+def read_pass(path: PathLike) -> tuple[Floats, Floats, Floats | None]:
     """Read times, losses and background counts, the last None where the file has no such column.
 
     Parameters
@@ -155,6 +155,7 @@ def read_pass(path: Path) -> tuple[Floats, Floats, Floats | None]:
     UsageError
         The file cannot be read, lacks a column, or holds what is not a number.
     """
+    path = Path(path)
     lines = read_text(path).splitlines()
     try:
         rows = [row for row in csv.reader(lines) if row]

@@ -14,6 +14,7 @@ _HOME = {
     "load_recipe": "recipe",
     "load_run": "loaded_run",
     "load_station": "station",
+    "measure": "single_measurement",
     "read_steps": "run",
     "simulated_lab": "simulated",
 }
@@ -30,6 +31,7 @@ __all__ = [
     "load_recipe",
     "load_run",
     "load_station",
+    "measure",
     "read_steps",
     "simulated_lab",
 ]

@@ -103,7 +103,7 @@ def _make(s: Session, registry: Registry, name: str) -> None:
     except InconclusiveError as error:
         if measurement.calibration == "always":
             raise
-        s.display.say(f"    NOT MEASURED: {error}")
+        s.display.warn(f"    NOT MEASURED: {error}")
         if measurement.used_by_key_rate:
             s.problems.append(f"{measurement.title}: not measured: {error}")
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from typing import IO, TYPE_CHECKING, Any, cast
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
-from qdchar.raw_data import Progress
+from qdchar.raw_data import Progress, silent
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,12 +18,29 @@ if TYPE_CHECKING:
     from .expected import ExpectedStep
 
 _PLAIN_EVERY_S = 5.0
+_KNOWN_PACE_S = 3.0
+"""Lab time of the steps that are done from which on their pace tells when a run will end [s]."""
+
+
+Level: TypeAlias = Literal["quiet", "normal", "verbose"]
+LOG = "run.log"
+"""File of a run folder with all messages, whatever was displayed of them."""
 
 
 class Display:
-    """Progress and messages on standard error, so that standard output holds results only."""
+    """Progress and messages on standard error, so that standard output holds results only.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    level
+        "quiet": problems only. "normal": steps, their progress and what was found, too.
+        "verbose": settings, raw files and times, too.
+    """
+
+    def __init__(self, level: Level = "normal") -> None:
+        self.level = level
+        self._log: IO[str] | None = None
+        self._began = time.monotonic()
         self.on_measurement: Callable[[str], None] | None = None
         """Told the name of each measurement when it begins, if set."""
         from rich.console import Console
@@ -34,9 +53,46 @@ class Display:
         """Be told which steps will come, so that each shows its number and the time left."""
         self._lab_s = {step.title: step.lab_s for step in steps}
         self._done.clear()
+        self._began = time.monotonic()
+        total_s = sum(self._lab_s.values())
+        self.detail(f"{len(self._lab_s)} steps are expected to take {total_s:.0f} s of lab time")
+
+    @contextmanager
+    def logging(self, folder: Path) -> Iterator[None]:
+        """Write all messages with their times to `LOG` in a run folder, too.
+
+        A log that cannot be written changes nothing else: raw data and results come first.
+        """
+        with ExitStack() as stack:
+            with suppress(OSError):
+                self._log = stack.enter_context((folder / LOG).open("a", encoding="utf-8"))
+            try:
+                yield
+            finally:
+                self._log = None
 
     def say(self, text: str) -> None:
-        """Print a line; a terminal that was closed meanwhile changes nothing else."""
+        """Print a line, unless quiet."""
+        self._tell(text, shown=self.level != "quiet")
+
+    def warn(self, text: str) -> None:
+        """Print a line that is shown at every level, such as a problem."""
+        self._tell(text, shown=True)
+
+    def detail(self, text: str) -> None:
+        """Print a line if verbose."""
+        self._tell(text, shown=self.level == "verbose")
+
+    def _tell(self, text: str, *, shown: bool) -> None:
+        """Log and print a line; a terminal that was closed meanwhile changes nothing else."""
+        if self._log is not None:
+            with suppress(OSError):
+                self._log.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ} {text}\n")
+                self._log.flush()
+        if shown:
+            self._print(text)
+
+    def _print(self, text: str) -> None:
         with suppress(Exception, SystemExit):  # rich exits where a pipe is broken
             self._console.print(text, markup=False, soft_wrap=True)
 
@@ -46,11 +102,16 @@ class Display:
         if self.on_measurement is not None:
             self.on_measurement(measurement)
         began = time.monotonic()
-        if self._console.is_terminal:
+        line = f"{self._numbered(title)} ...{self._left(title)}"
+        if self.level == "quiet":
+            self.say(line)
+            yield silent
+        elif self._console.is_terminal:
+            self._tell(line, shown=False)
             with self._bar(title, began) as progress:
                 yield progress
         else:
-            self.say(f"{self._numbered(title)} ...{self._left(title)}")
+            self.say(line)
             yield _PlainProgress(self, title, began)
         self._done.add(title)
         self.say(f"{title}: done in {time.monotonic() - began:.1f} s")
@@ -72,7 +133,15 @@ class Display:
         titles = list(self._lab_s)
         later = [t for t in titles[titles.index(title) + 1 :] if t not in self._done]
         left_s = max(0.0, self._lab_s[title] - elapsed_s) + sum(self._lab_s[t] for t in later)
-        return f" {left_s:.0f} s of lab time left"
+        return f" {left_s:.0f} s of lab time left{self._ends(left_s)}"
+
+    def _ends(self, left_s: float) -> str:
+        """Say at what time of day it will end, at the pace of the steps that are done."""
+        done_s = sum(self._lab_s[title] for title in self._done if title in self._lab_s)
+        if done_s < _KNOWN_PACE_S:
+            return ""
+        pace = (time.monotonic() - self._began) / done_s
+        return f", until about {datetime.now() + timedelta(seconds=pace * left_s):%H:%M}"
 
     @contextmanager
     def _bar(self, title: str, began: float) -> Iterator[Progress]:
@@ -128,4 +197,4 @@ class _PlainProgress:
         if now - self._last >= _PLAIN_EVERY_S:
             self._last = now
             left = self._display._left(self._title, now - self._began)
-            self._display.say(f"  {100.0 * done / total:3.0f} %  {text}{left and ';' + left}")
+            self._display._print(f"  {100.0 * done / total:3.0f} %  {text}{left and ';' + left}")

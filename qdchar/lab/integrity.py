@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from qdchar.errors import RecordError
-from qdchar.files import is_folder, is_there, read_json, sha256_of
+from qdchar.files import PathLike, is_folder, is_there, read_json, sha256_of
 from qdchar.keyrate import KeyRate
 from qdchar.record import SourceRecord, load_record
 from qdchar.record_checks import Objection
@@ -34,7 +34,7 @@ class Checked:
     raw_files: int | None
 
 
-def verify(path: Path) -> Checked:
+def verify(path: PathLike) -> Checked:
     """Check a run folder, or a record alone if no run is around it.
 
     Stale, inconclusive or NO-GO is no fault: the folder is as it was left.
@@ -44,6 +44,7 @@ def verify(path: Path) -> Checked:
     RecordError
         If there is nothing at this path.
     """
+    path = Path(path)
     if not is_there(path):
         raise RecordError(f"{path}: there is no such file or folder")
     folder = path if is_folder(path) else path.parent

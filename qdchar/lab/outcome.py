@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qdchar.errors import InconclusiveError, RecordError
-from qdchar.files import is_there
+from qdchar.files import PathLike, is_there
 from qdchar.keyrate import KeyRate, predict, source_and_link
 from qdchar.keyrate.no_key import why_no_key
 from qdchar.link import Link
@@ -113,7 +113,7 @@ def is_finished(folder: Path) -> bool:
     return is_there(folder / "verdict.json")
 
 
-def load_outcome(folder: Path) -> Outcome:
+def load_outcome(folder: PathLike) -> Outcome:
     """Read the outcome of a run, with all that speaks against the folder.
 
     Rate and verdict of a run of an earlier version, whose record holds none, or of one whose files
@@ -126,6 +126,7 @@ def load_outcome(folder: Path) -> Outcome:
     InconclusiveError
         If no key rate follows from the record.
     """
+    folder = Path(folder)
     record = load_record(folder, accept=True)
     recipe = read_kept(Recipe, folder / "recipe.json")
     link = read_kept(Link, folder / "link.json")

@@ -35,6 +35,7 @@ from pydantic import BaseModel, ValidationError
 from qdchar.errors import RecordError, RunFolderError, UsageError
 from qdchar.estimate import Contribution, Estimate
 from qdchar.files import (
+    PathLike,
     cannot_be_written,
     read_json,
     read_text,
@@ -65,6 +66,8 @@ class Step:
         When it was complete, UTC; None in runs of older versions.
     taken_from
         Name of the run folder that it was taken from; empty if it was measured in this run.
+    inputs
+        What its analysis was given that no raw file holds, such as how well the cavity was locked.
     """
 
     name: str
@@ -73,6 +76,7 @@ class Step:
     raw: tuple[str, ...]
     measured: datetime | None = None
     taken_from: str = ""
+    inputs: tuple[Estimate, ...] = ()
 
 
 def folder_name(*words: str) -> str:
@@ -228,6 +232,7 @@ class Run:
             "raw": step.raw,
             "measured": None if step.measured is None else step.measured.isoformat(),
             "taken_from": step.taken_from,
+            "inputs": _plain(step.inputs),
             **_plain(step.result),
         }
         self.keep_json(f"results/{order}_{step.name}.json", data)
@@ -285,8 +290,9 @@ def _cut_broken_line(log: Path) -> None:
         to_disk(stream)
 
 
-def read_log(folder: Path) -> tuple[tuple[str, Mapping[str, Any]], ...]:
+def read_log(folder: PathLike) -> tuple[tuple[str, Mapping[str, Any]], ...]:
     """Read the log of a run: name and content of each document, without a line that is broken."""
+    folder = Path(folder)
     try:
         lines = read_text(folder / "run.jsonl", RecordError).splitlines()
     except RecordError:
@@ -316,8 +322,9 @@ def read_kept(kind: type[M], file: Path) -> M:
         raise RecordError(f"{file}: {explain(error)}") from None
 
 
-def read_step(file: Path) -> Step:
+def read_step(file: PathLike) -> Step:
     """Read back one step. Raises RecordError if the file is damaged."""
+    file = Path(file)
     try:
         data = read_json(file)
         measured = data.get("measured")
@@ -328,12 +335,13 @@ def read_step(file: Path) -> Step:
             tuple(data["raw"]),
             None if measured is None else datetime.fromisoformat(measured).astimezone(UTC),
             str(data.get("taken_from", "")),
+            tuple(_estimate(e) for e in data.get("inputs", ())),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RecordError(f"{file}: damaged: {error!r}") from None
 
 
-def read_steps(folder: Path) -> tuple[Step, ...]:
+def read_steps(folder: PathLike) -> tuple[Step, ...]:
     """Read back what a run kept of its steps.
 
     Raises
@@ -341,6 +349,7 @@ def read_steps(folder: Path) -> tuple[Step, ...]:
     RecordError
         If the folder is not a run, or a file in it is damaged.
     """
+    folder = Path(folder)
     files = sorted((folder / "results").glob("*.json"))
     if not files:
         raise RecordError(f"{folder}: not a run folder: it holds no results/*.json")

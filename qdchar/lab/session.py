@@ -14,8 +14,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar, overload
 
-from qdchar import analysis, protocols
-from qdchar.analysis.models.power_monitor import MeterErrors, reading_of
+from qdchar import protocols
+from qdchar.analysis.models.power_monitor import reading_of
 from qdchar.errors import LockLostError, QdcharError, UsageError
 from qdchar.estimate import Estimate
 from qdchar.fit import Result
@@ -36,6 +36,7 @@ from qdchar.roles import (
 )
 
 from .display import Display
+from .knowledge import Knowledge
 from .measurement import Measurement, Registry, provider
 from .plausibility import LightLog
 from .recipe import Recipe
@@ -64,7 +65,7 @@ class _Role(Generic[T]):
         return self if session is None else session.station.role(self._name, self._kind)
 
 
-class Session:
+class Session(Knowledge):
     """The instruments of a station, the run folder, and the quantities known so far.
 
     Parameters
@@ -131,12 +132,16 @@ class Session:
         self._runs: dict[str, TagRun] = {}
         self._pump_is_at_pi = False
         self._monitor: Monitor | None = None
+        self._inputs: list[Estimate] = []
+        self._inputs_of_last: tuple[Estimate, ...] = ()
 
     def make(self, name: str) -> Result:
         """Make one measurement, after those that it needs: measure, analyse, keep, and show."""
         measurement = self._registry[name]
         self._find_needs(measurement)
         before = set(self.run.raw.rglob("*"))
+        settings = self.recipe.settings_of(measurement).model_dump(exclude_none=True)
+        self.display.detail(f"    {name}: settings {settings}")
         result = self._measure(measurement)
         self.made.append(name)
         self.taken = [step for step in self.taken if step.name != name]
@@ -154,13 +159,16 @@ class Session:
             self.light.references,
         ).keep(self.run)
         now = datetime.now(UTC)
-        self.run.keep_step(Step(name, measurement.title, result, tuple(raw), now))
+        self.run.keep_step(
+            Step(name, measurement.title, result, tuple(raw), now, inputs=self._inputs_of_last)
+        )
+        self.display.detail(f"    {name}: raw files {', '.join(sorted(raw)) or 'none'}")
         for estimate in result.estimates:
             self.found[estimate.name] = estimate
             self.display.say(f"    {estimate.quantity.words} = {text(estimate)}")
         for problem in result.problems:
             self.problems.append(f"{measurement.title}: {problem}")
-            self.display.say(f"    PROBLEM: {problem}")
+            self.display.warn(f"    PROBLEM: {problem}")
         return result
 
     def title(self, name: str) -> str:
@@ -193,7 +201,7 @@ class Session:
         if not doubts:
             return result
         if can_repeat:
-            self.display.say(f"    DOUBT: {'; '.join(doubts)}")
+            self.display.warn(f"    DOUBT: {'; '.join(doubts)}")
             self.display.say("    tuning again, and measuring once more")
             try:
                 with self.run.another_attempt(f"again_{measurement.name}"):
@@ -208,8 +216,12 @@ class Session:
         return replace(result, problems=(*result.problems, *doubts))
 
     def _attempt(self, measurement: Measurement[Any]) -> Result:
-        with self.display.step(measurement.title, measurement.name) as progress:
-            return measurement.run(self, self.recipe.settings_of(measurement), progress)
+        outer, self._inputs = self._inputs, []
+        try:
+            with self.display.step(measurement.title, measurement.name) as progress:
+                return measurement.run(self, self.recipe.settings_of(measurement), progress)
+        finally:
+            self._inputs_of_last, self._inputs = tuple(self._inputs), outer
 
     def _find_needs(self, measurement: Measurement[Any]) -> None:
         for quantity in measurement.needs:
@@ -235,21 +247,6 @@ class Session:
             )
         self.make(measurement)
 
-    def known(self, quantity: str) -> Estimate:
-        """Return a quantity that was found, by this session or before it.
-
-        Raises
-        ------
-        LookupError
-            If it is not known: the measurement that asks for it does not declare that it needs it.
-        """
-        estimate = self.maybe(quantity)
-        if estimate is None:
-            raise LookupError(
-                f"{quantity} is not known; a measurement that asks for it declares it in `needs`"
-            )
-        return estimate
-
     def maybe(self, quantity: str) -> Estimate | None:
         """Return a quantity if it is known."""
         return self.found.get(quantity) or self._before.get(quantity)
@@ -257,6 +254,20 @@ class Session:
     def certificate(self, name: str) -> Estimate:
         """Return a certificate of the station."""
         return self.station.calibration(name)
+
+    @property
+    def nominal_clock_Hz(self) -> float:
+        """Pulse rate as the station file says [1/s]."""
+        return self.station.file.nominal_clock_Hz
+
+    @property
+    def wavelength_m(self) -> float:
+        """Wavelength of the source in vacuum [m]."""
+        return self.station.file.wavelength_m
+
+    def note_input(self, estimate: Estimate) -> None:
+        """Keep what the running measurement's analysis is given that no raw file holds."""
+        self._inputs.append(estimate)
 
     def optional_certificate(self, name: str) -> Estimate | None:
         """Return a certificate of the station if it has it."""
@@ -269,22 +280,6 @@ class Session:
     def run_of(self, measurement: str) -> TagRun:
         """Return the recording that a measurement kept with `keep_run`."""
         return self._runs[measurement]
-
-    def clock_rate_Hz(self) -> float:
-        """Pulse rate as measured, nominal until then [1/s]."""
-        known = self.maybe("clock_rate")
-        return self.station.file.nominal_clock_Hz if known is None else known.value
-
-    def dead_pulses(self, *, of_source: bool = True) -> float:
-        """Pulses for which a detector is dead after a click, of the source or of steady light."""
-        q = self.on_fraction().value if of_source else 1.0
-        return analysis.dead_time.dead_pulses(
-            self.known("dead_time"), self.clock_rate_Hz(), q, self.maybe("dead_pulses")
-        )
-
-    def on_fraction(self) -> Estimate:
-        """Part of the time that the source is on, 1 until it is known to blink."""
-        return analysis.dead_time.source_on_fraction(self.maybe("blinking_amplitude"))
 
     def relock_cavity(self) -> LockResult:
         """Bring the cavity back onto its resonance by the count rate."""
@@ -320,15 +315,6 @@ class Session:
             self.pump_attenuator.set_attenuation(present_dB)
             self.pump_attenuator.open_shutter()
         return self._monitor
-
-    def meter_errors(self) -> MeterErrors:
-        """Return what the certificates of the power meter say beside its gain."""
-        return MeterErrors(
-            zero=self.certificate("power_meter_zero"),
-            linearity=self.certificate("power_meter_linearity"),
-            gain_power=self.certificate("power_meter_gain_power"),
-            tap=self.certificate("power_tap"),
-        )
 
     def pi_reading_W(self) -> float:
         """Return what the power monitor reads at the pi pulse, less its zero [W]."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from qdchar.errors import InstrumentError, RecordError, UsageError
-from qdchar.files import read_json, write_text
+from qdchar.files import PathLike, read_json, write_text, writing
 
 _STOPS_WITHIN_S = 5.0
 _STATE_FILE = "simulated_lab.json"
@@ -135,7 +135,7 @@ class SimulatedLab:
 
 @contextmanager
 def simulated_lab(
-    folder: Path, seed: int, settings: Sequence[str] = (), faults: Sequence[str] = ()
+    folder: PathLike, seed: int = 1, settings: Sequence[str] = (), faults: Sequence[str] = ()
 ) -> Iterator[SimulatedLab]:
     """Start the simulated lab and stop it on the way out.
 
@@ -157,6 +157,9 @@ def simulated_lab(
     SimulatedLab
         With the addresses of its instruments.
     """
+    folder = Path(folder)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "qdchar", "twin", "--json", "--until-stdin-closes"]
     command += ["--port", "0", "--seed", str(seed)]
     for setting in settings:

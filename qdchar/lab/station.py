@@ -17,15 +17,22 @@ from traceback import walk_tb
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
-from qdchar.certificates import ASSUMED
 from qdchar.errors import InstrumentError, MakeSafeError, QdcharError, UsageError, described
-from qdchar.estimate import Contribution, Estimate
+from qdchar.estimate import Estimate
+from qdchar.files import PathLike
 from qdchar.interrupt import INTERRUPTS, signals_held, signals_unwind
-from qdchar.quantities import Quantity, define, is_known, quantity
 from qdchar.roles import Identity, Instrument, Reading
 
 from .simulated import SimulatedLab, simulated_lab
-from .station_file import RoleTable, StationFile, build_driver, is_simulated, read_station_file
+from .station_file import (
+    RoleTable,
+    StationFile,
+    build_driver,
+    certificate_of,
+    is_simulated,
+    read_station_file,
+    why_no_certificate,
+)
 from .station_lock import StationLock
 
 T = TypeVar("T")
@@ -381,40 +388,11 @@ class Station:
         UsageError
             If the station file has no such calibration.
         """
-        if fault := self.no_certificate(name):
-            raise UsageError(f"{self.origin}: {fault}")
-        if name not in self.file.calibrations:
-            assumed = ASSUMED[name]
-            return Estimate(
-                name=name,
-                value=assumed.value,
-                method=f"assumed: {assumed.why}",
-                budget=(Contribution(f"assumed {name}", assumed.u, "B", 1.0),),
-            )
-        c = self.file.calibrations[name]
-        if not is_known(name):
-            define(Quantity(name, c.unit, name, name.replace("_", " "), "certificate of the lab"))
-        return Estimate(
-            name=name,
-            value=c.value,
-            method=c.certificate or "given (station file)",
-            budget=(
-                Contribution(f"calibration {name}", c.u_own, "B", 1.0),
-                *(Contribution(f"shared calibration {k}", u, "B") for k, u in c.shared.items()),
-            ),
-        )
+        return certificate_of(self.file, self.origin, name)
 
     def no_certificate(self, name: str) -> str:
         """Say why a certificate cannot be used; empty if it can."""
-        unit = f", unit {quantity(name).unit!r}" if is_known(name) else ""
-        if name not in self.file.calibrations:
-            if name in ASSUMED:
-                return ""
-            return f"[calibrations.{name}] is missing (value, u{unit or ', unit'})"
-        c = self.file.calibrations[name]
-        if is_known(name) and c.unit != quantity(name).unit:
-            return f"[calibrations.{name}]: unit is {c.unit!r}, must be {quantity(name).unit!r}"
-        return ""
+        return why_no_certificate(self.file, name)
 
 
 def _blame_the_instrument(error: BaseException, names: Mapping[int, str]) -> None:
@@ -444,7 +422,7 @@ def _open(device: Any) -> None:
         ) from error
 
 
-def load_station(file: Path, say: Callable[[str], None] = print) -> Station:
+def load_station(file: PathLike, say: Callable[[str], None] = print) -> Station:
     """Read a station file and build its drivers; nothing is connected yet.
 
     Raises
@@ -452,4 +430,5 @@ def load_station(file: Path, say: Callable[[str], None] = print) -> Station:
     UsageError
         Names the key that is wrong and says what is allowed.
     """
+    file = Path(file)
     return Station(read_station_file(file), str(file), say)

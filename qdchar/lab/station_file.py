@@ -11,9 +11,12 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
+from qdchar.certificates import ASSUMED
 from qdchar.errors import UsageError
-from qdchar.files import read_toml
+from qdchar.estimate import Contribution, Estimate
+from qdchar.files import PathLike, read_toml
 from qdchar.interrupt import INTERRUPTS
+from qdchar.quantities import Quantity, define, is_known, quantity
 from qdchar.record import explain
 from qdchar.toml_table import TomlTable
 
@@ -185,12 +188,63 @@ _NOBODY = "tcp://127.0.0.1:9"
 """The discard port: an address of the right form for drivers that are not opened."""
 
 
-def read_station_file(file: Path) -> StationFile:
+def read_station_file(file: PathLike) -> StationFile:
     """Read a station file; names the key that is wrong. Raises UsageError."""
+    file = Path(file)
     try:
         return StationFile.model_validate(read_toml(file))
     except ValidationError as error:
         raise UsageError(f"{file}: {explain(error)}") from None
+
+
+def certificate_of(file: StationFile, origin: str, name: str) -> Estimate:
+    """Return a certificate of a station file as an estimate, see `Station.calibration`.
+
+    Parameters
+    ----------
+    origin
+        Where the file is from, for messages.
+
+    Raises
+    ------
+    UsageError
+        If the station file has no such calibration.
+    """
+    if fault := why_no_certificate(file, name):
+        raise UsageError(f"{origin}: {fault}")
+    if name not in file.calibrations:
+        assumed = ASSUMED[name]
+        return Estimate(
+            name=name,
+            value=assumed.value,
+            method=f"assumed: {assumed.why}",
+            budget=(Contribution(f"assumed {name}", assumed.u, "B", 1.0),),
+        )
+    c = file.calibrations[name]
+    if not is_known(name):
+        define(Quantity(name, c.unit, name, name.replace("_", " "), "certificate of the lab"))
+    return Estimate(
+        name=name,
+        value=c.value,
+        method=c.certificate or "given (station file)",
+        budget=(
+            Contribution(f"calibration {name}", c.u_own, "B", 1.0),
+            *(Contribution(f"shared calibration {k}", u, "B") for k, u in c.shared.items()),
+        ),
+    )
+
+
+def why_no_certificate(file: StationFile, name: str) -> str:
+    """Say why a certificate of a station file cannot be used; empty if it can."""
+    unit = f", unit {quantity(name).unit!r}" if is_known(name) else ""
+    if name not in file.calibrations:
+        if name in ASSUMED:
+            return ""
+        return f"[calibrations.{name}] is missing (value, u{unit or ', unit'})"
+    c = file.calibrations[name]
+    if is_known(name) and c.unit != quantity(name).unit:
+        return f"[calibrations.{name}]: unit is {c.unit!r}, must be {quantity(name).unit!r}"
+    return ""
 
 
 def build_driver(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qdchar.estimate import Estimate
-from qdchar.files import read_json, write_text
+from qdchar.files import PathLike, read_json, write_text
 from qdchar.keyrate import predict, source_and_link
 from qdchar.keyrate.comparators import COMPARATORS
 from qdchar.lab.outcome import Outcome, load_outcome
@@ -62,7 +62,7 @@ class BudgetOnPage:
     way: str
 
 
-def write_report(folder: Path, outcome: Outcome | None = None) -> Path:
+def write_report(folder: PathLike, outcome: Outcome | None = None) -> Path:
     """Write ``report.html`` of a run from what its folder holds.
 
     Key rate and verdict are the run's own; the curve over loss is predicted from the same source
@@ -84,6 +84,7 @@ def write_report(folder: Path, outcome: Outcome | None = None) -> Path:
     RecordError
         If the folder is not that of a finished calibration.
     """
+    folder = Path(folder)
     if outcome is None:
         outcome = load_outcome(folder).unless_faulty()
     steps = read_steps(folder)

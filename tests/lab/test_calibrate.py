@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -17,7 +18,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from qdchar.cli import run as qdchar
 from qdchar.lab import expected, preflight
+from qdchar.lab.loaded_run import load_run
 from qdchar.lab.measurements.registry import MEASUREMENTS
 from qdchar.lab.recipe import Recipe
 from qdchar.lab.run import read_steps
@@ -112,6 +115,13 @@ def test_the_lab_time_is_the_expected_one(outcome: Outcome) -> None:
     assert outcome.line["lab_s"] == pytest.approx(expected_s, rel=0.2)
     assert f"lab time: {outcome.line['lab_s']:.1f} s" in outcome.done.stdout
     assert f"step {len(steps) + 1} of {len(steps) + 1}: last look ... 2 s" in outcome.done.stderr
+
+
+def test_the_log_of_the_run_holds_what_was_said_and_when(outcome: Outcome) -> None:
+    log = (outcome.folder / "run.log").read_text(encoding="utf-8")
+    assert "last look: done in" in log
+    assert "rabi: settings" in log
+    assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", log)
 
 
 def test_table_1_is_printed_beside_the_paper(outcome: Outcome) -> None:
@@ -227,13 +237,29 @@ def test_the_key_rate_verb_takes_the_record(outcome: Outcome) -> None:
     assert point["rate_per_pulse"] == pytest.approx(outcome.line["rate_per_pulse"], rel=1e-9)
 
 
-def test_a_raw_scan_can_be_fitted_again(outcome: Outcome) -> None:
-    file = outcome.folder / "raw" / "rabi.csv"
-    done = _qdchar("fit", "rabi", str(file), "--lost-pulses", "2", "--json")
-    again = _last_line(done)["quantities"]["pi_power"]["value"]
-    # without the meter's certificates, by which the run lets zero and linearity move
-    of_run = outcome.line["quantities"]["pi_power"]
-    assert again == pytest.approx(of_run["value"], abs=of_run["u"])
+@pytest.mark.parametrize(
+    ("step", "verb", "name"),
+    [
+        ("cavity", "cavity", "cavity_fine.csv"),
+        ("cavity", "cavity", "cavity_survey.csv"),
+        ("rabi", "rabi", "rabi.csv"),
+        ("lifetime", "lifetime", "lifetime_emission.h5"),
+        ("etalon", "etalon", "etalon_source.csv"),
+        ("hbt_before", "hbt", "hbt_before.h5"),
+        ("hbt_after", "hbt", "hbt_after.h5"),
+    ],
+)
+def test_a_fit_of_a_raw_file_gives_the_quantities_of_the_run(
+    outcome: Outcome, step: str, verb: str, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert qdchar(["fit", verb, str(outcome.folder / "raw" / name), "--json"]) == 0
+    again = json.loads(capsys.readouterr().out.splitlines()[-1])["quantities"]
+    of_run = load_run(outcome.folder)[step].quantities
+    assert set(again) == set(of_run)
+    for quantity, estimate in of_run.items():
+        # the same files, inputs and program: only the order of additions may differ
+        assert again[quantity]["value"] == pytest.approx(estimate.value, rel=1e-6), quantity
+        assert again[quantity]["u"] == pytest.approx(estimate.u, rel=1e-6), quantity
 
 
 def test_compare_and_history_read_the_folder(outcome: Outcome) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
-from qdchar.lab.display import Display
+from qdchar.lab.display import Display, Level
 from qdchar.lab.expected import ExpectedStep
 
 
@@ -34,23 +36,28 @@ def test_a_terminal_that_is_closed_changes_nothing(monkeypatch: pytest.MonkeyPat
 def test_each_step_shows_its_number_and_the_lab_time_left(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = iter(range(0, 1000, 10))  # plain lines come every 5 s at most
-    monkeypatch.setattr("qdchar.lab.display.time.monotonic", lambda: float(next(clock)))
+    now = [100.0]  # plain lines come every 5 s at most
+    monkeypatch.setattr("qdchar.lab.display.time.monotonic", lambda: now[0])
     display = Display()
     steps = [("dark counts", 20.0), ("cavity tuning", 80.0), ("dead time", 1.0), ("gate", 4.0)]
     display.expect(ExpectedStep("", title, (), {}, lab_s) for title, lab_s in steps)
     with display.step("dark counts"):
-        pass
+        now[0] += 10.0
     with display.step("cavity tuning") as progress:
+        now[0] += 10.0
         progress(3.0, 4.0, "31.2 V")
         with display.step("dead time"):  # made within the tuning
-            pass
+            now[0] += 30.0
         progress(4.0, 4.0, "31.3 V")
     with display.step("cavity tuning"):  # once more, which the plan did not foresee
         pass
     with display.step("something else") as progress:
+        now[0] += 10.0
         progress(1.0, 2.0, "halfway")
     lines = [line for line in capsys.readouterr().err.splitlines() if "done" not in line]
+    ends = [re.findall(r", until about \d\d:\d\d", line) for line in lines]
+    assert [len(found) for found in ends] == [0, 1, 1, 1, 1, 1, 0, 0]  # known once a step is done
+    lines = [re.sub(r", until about \d\d:\d\d", "", line) for line in lines]
     assert lines == [
         "step 1 of 4: dark counts ... 105 s of lab time left",
         "step 2 of 4: cavity tuning ... 85 s of lab time left",
@@ -78,3 +85,44 @@ def test_a_terminal_shows_number_and_time_left_too(monkeypatch: pytest.MonkeyPat
     os.close(master)
     assert "step 1 of 1: dark counts" in seen
     assert "40 Hz; 20 s of lab time left" in seen
+
+
+@pytest.mark.parametrize(
+    ("level", "shown"),
+    [
+        ("quiet", ["PROBLEM: few counts"]),
+        (
+            "normal",
+            ["step 1 of 1: dark counts", "43 Hz", "PROBLEM: few counts", "dark counts: done"],
+        ),
+        (
+            "verbose",
+            [
+                "1 steps",
+                "step 1 of 1",
+                "settings",
+                "43 Hz",
+                "PROBLEM: few counts",
+                "dark counts: done",
+            ],
+        ),
+    ],
+)
+def test_the_log_holds_all_whatever_is_shown(
+    level: Level, shown: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    display = Display(level)
+    with display.logging(tmp_path):
+        display.expect([ExpectedStep("", "dark counts", (), {}, 20.0)])
+        with display.step("dark counts"):
+            display.detail("settings")
+            display.say("43 Hz")
+            display.warn("PROBLEM: few counts")
+    display.say("after the run")
+    seen = [line for line in capsys.readouterr().err.splitlines() if line != "after the run"]
+    assert len(seen) == len(shown)
+    assert all(part in line for part, line in zip(shown, seen, strict=True))
+    log = (tmp_path / "run.log").read_text(encoding="utf-8").splitlines()
+    assert [line.partition("Z ")[2][:8] for line in log] == [
+        *("1 steps ", "step 1 o", "settings", "43 Hz", "PROBLEM:", "dark cou"),
+    ]

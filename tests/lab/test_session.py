@@ -91,6 +91,12 @@ class Display:
     def say(self, text: str) -> None:
         self.lines.append(text)
 
+    def warn(self, text: str) -> None:
+        self.lines.append(text)
+
+    def detail(self, text: str) -> None:
+        """What only a verbose display shows."""
+
     def expect(self, steps: Iterable[ExpectedStep]) -> None:
         self.lines.append(", ".join(step.title for step in steps))
 

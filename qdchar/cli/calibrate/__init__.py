@@ -10,13 +10,14 @@ from pathlib import Path
 import click
 
 from qdchar.errors import UsageError
-from qdchar.lab.display import Display
+from qdchar.lab.display import Display, Level
 
 from .._options import (
     as_json,
     dry_run_option,
     fault_option,
     ideal_option,
+    level_options,
     recipe_option,
     station_option,
 )
@@ -64,6 +65,7 @@ from .._options import (
     help="Take quantities of the calibration in folder RUN over instead of measuring them, as far "
     "as they are valid and the recipe allows.",
 )
+@level_options
 @as_json
 @click.pass_context
 def calibrate(
@@ -80,6 +82,7 @@ def calibrate(
     resume_folder: Path | None,
     earlier_folder: Path | None,
     json_line: bool,
+    level: Level,
 ) -> int:
     """Tune the source, measure it, predict its key rate, and judge it.
 
@@ -121,7 +124,7 @@ def calibrate(
             "--dry-run shows a calibration that measures everything; it goes neither with --resume "
             "nor with --take-over"
         )
-    display = Display()
+    display = Display(level)
     if ideal:
         settings = (*settings, *ideal_settings(settings))
     if resume_folder is None:
@@ -165,6 +168,7 @@ def calibrate(
             run = stack.enter_context(Run.create(out, source, "calibrate", files))
         else:
             run = stack.enter_context(Run.reopen(resume_folder))
+        stack.enter_context(display.logging(run.folder))
         display.say(f"run folder: {run.folder}")
         station.note_run(run.folder)
         if station.file.needs_simulated_lab():

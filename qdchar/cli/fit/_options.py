@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import click
@@ -11,9 +13,11 @@ import click
 from qdchar.errors import UsageError
 
 from .._options import PATH, Within
+from ._from_run import by_hand, inputs_from_run, plain
 
 if TYPE_CHECKING:
     from qdchar.estimate import Contribution, Estimate, Uncertain
+    from qdchar.lab.run_inputs import RunInputs
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -60,10 +64,53 @@ _noise_option = click.option(
 )
 
 
+@dataclass(frozen=True)
+class PowerScanOptions:
+    """What a scan over pump power is analysed with, as given on the command line or left as is."""
+
+    clock_Hz: float
+    dead_pulses: float
+    gain: Estimate
+    noise: float
+    dark_Hz: float
+
+    def arguments(self) -> dict[str, object]:
+        """Return the keyword arguments of the analysis of a file from elsewhere."""
+        return {
+            "clock_rate_Hz": self.clock_Hz,
+            "dead_pulses": self.dead_pulses,
+            "power_gain": self.gain,
+            "reading_u_rel": self.noise,
+            "dark_count_rate_Hz": self.dark_Hz,
+        }
+
+    def inputs(self, file: Path) -> RunInputs | None:
+        """Return what the run knew in whose folder the file lies, with what was given by hand."""
+        return inputs_from_run(
+            file,
+            {
+                "clock_rate": plain("clock_rate", self.clock_Hz) if by_hand("clock_Hz") else None,
+                "power_meter_gain": self.gain if by_hand("gain") else None,
+                "dark_count_rate": plain("dark_count_rate", self.dark_Hz)
+                if by_hand("dark")
+                else None,
+            },
+            dead_pulses_by_hand(self.dead_pulses),
+        )
+
+
+def dead_pulses_by_hand(value: float) -> float | None:
+    """Return the dead pulses if they were given on the command line, and say so; None otherwise."""
+    if not by_hand("dead_pulses"):
+        return None
+    click.echo(f"{value:g} pulses lost after a click, given on the command line")
+    return value
+
+
 def power_scan_options(command: Callable[..., int]) -> Callable[..., int]:
     """Add the options of a scan of counts against pump power.
 
-    The command gets them as `power_scan`: the keyword arguments of the analysis.
+    The command gets them as `power_scan`, a `PowerScanOptions`.
     """
 
     @functools.wraps(command)
@@ -76,13 +123,8 @@ def power_scan_options(command: Callable[..., int]) -> Callable[..., int]:
         dark: float,
         **others: object,
     ) -> int:
-        power_scan = {
-            "clock_rate_Hz": clock_Hz,
-            "dead_pulses": dead_pulses,
-            "power_gain": given("--gain", "power_meter_gain", gain),
-            "reading_u_rel": noise,
-            "dark_count_rate_Hz": dark,
-        }
+        power_gain = given("--gain", "power_meter_gain", gain)
+        power_scan = PowerScanOptions(clock_Hz, dead_pulses, power_gain, noise, dark)
         return command(power_scan=power_scan, **others)
 
     options = (clock_option, dead_pulses_option, _gain_option, _noise_option, dark_option)

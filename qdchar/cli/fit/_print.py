@@ -11,24 +11,26 @@ import click
 from qdchar.errors import InconclusiveError
 
 from .._outputs import writing_output
+from .._print import print_estimates
+from ._from_run import inputs_json, say_inputs
 
 if TYPE_CHECKING:
     from qdchar.fit import Result
+    from qdchar.lab.run_inputs import RunInputs
 
 
-def show(result: Result, figure: Path | None, json_line: bool) -> int:
-    """Print a result, draw it if asked to, and return the exit code."""
+def show(
+    result: Result, figure: Path | None, json_line: bool, inputs: RunInputs | None = None
+) -> int:
+    """Print a result and where its inputs are from, draw it if asked to; return the exit code."""
     import numpy as np
 
     from qdchar.fit import runs_p_value
-    from qdchar.notation import interval_text, text
 
     from .._quantities import quantities
 
-    for e in result.estimates:
-        interval = "" if e.interval_95 is None else f"   95 %: {interval_text(e, e.interval_95)}"
-        click.echo(f"{e.quantity.words} = {text(e)}{interval}")
-        click.echo(f"    {e.name}: {e.definition}; {e.method}")
+    say_inputs(inputs)
+    print_estimates(result.estimates)
     for f in result.fits:
         click.echo(f"fit: {f.model}, {f.statistic} {f.minimum:.1f}, {f.dof} degrees of freedom")
         for curve in f.curves:
@@ -45,6 +47,7 @@ def show(result: Result, figure: Path | None, json_line: bool) -> int:
             "exit_code": code,
             "problems": result.problems,
             "quantities": quantities(result),
+            "inputs": inputs_json(inputs),
         }
         click.echo(json.dumps(line))
     return code

@@ -10,10 +10,14 @@ import click
 from qdchar.errors import UsageError
 
 from .._options import PATH, DELAY_s, DURATION_s, Within, as_json
+from ._from_run import by_hand, inputs_from_run, note, recording
 from ._options import channels_option, figure_option, histogram_options
 from ._print import show
 
 if TYPE_CHECKING:
+    from qdchar.estimate import Uncertain
+    from qdchar.fit import Result
+    from qdchar.lab.run_inputs import RunInputs
     from qdchar.tags.formats.delay_histogram import CurveChoice
 
 
@@ -56,7 +60,8 @@ def hbt(
 ) -> int:
     """g2(0) from time tags (PTU, quTAG, HDF5) or a histogram.
 
-    Delay and period are measured unless given, and reported.
+    Delay and period are measured unless given, and reported. A recording of a run is analysed as
+    the run did, with its dark counts, unless channels, period, window or range are given.
     """
     from qdchar.analysis import hbt as analysis
     from qdchar.estimate import Contribution, Uncertain
@@ -73,6 +78,10 @@ def hbt(
             for name, value, u in zip("AB", background, background_u, strict=True)
         )
         rates = rate_a, rate_b
+    inputs = inputs_from_run(file, {})
+    by_areas = by_hand("period_s", "channels", "window_s", "range_s", "column", "curve", "unit")
+    if inputs is not None and not by_areas and (result := _of_run(file, inputs, delay_s, rates)):
+        return show(result, figure, json_line, inputs)
     result = analysis.analyse_file(
         file,
         delay_s=delay_s,
@@ -84,3 +93,25 @@ def hbt(
         choice=choice,
     )
     return show(result, figure, json_line)
+
+
+def _of_run(
+    file: Path,
+    inputs: RunInputs,
+    delay_s: float | None,
+    rates: tuple[Uncertain, Uncertain] | None,
+) -> Result | None:
+    """Analyse a recording as the run did; None where it is no recording of qdchar."""
+    from qdchar.lab.measurements import hbt as measurement
+    from qdchar.lab.measurements.off_resonance import correction_again
+
+    run = recording(file)
+    if run is None:
+        return None
+    behind = run.about.path == "after"
+    recorded = file.name, run.duration_s
+    correction = correction_again(inputs, recorded, behind_etalon=behind)
+    if correction is None:
+        note("no correction to the cavity's resonance, because no re-locks were kept for this file")
+    name, plane = measurement.AFTER if behind else measurement.BEFORE
+    return measurement.analyse(inputs, run, name, plane, correction, delay_s, rates)

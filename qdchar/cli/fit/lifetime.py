@@ -10,10 +10,13 @@ import click
 from qdchar.errors import UsageError
 
 from .._options import PATH, DURATION_s, Within, as_json
-from ._options import CHANNEL, figure_option, histogram_options
+from ._from_run import by_hand, inputs_from_run, note, recording
+from ._options import CHANNEL, figure_option, given, histogram_options
 from ._print import show
 
 if TYPE_CHECKING:
+    from qdchar.fit import Result
+    from qdchar.lab.run_inputs import RunInputs
     from qdchar.tags.formats.delay_histogram import CurveChoice
 
 _LEAST_U = 1e-6
@@ -59,11 +62,22 @@ def lifetime(
     figure: Path | None,
     json_line: bool,
 ) -> int:
-    """Lifetime from time tags (PTU, quTAG, HDF5) or a decay histogram."""
+    """Lifetime from time tags (PTU, quTAG, HDF5) or a decay histogram.
+
+    A recording of a run is analysed as the run did, with the run's recording of the laser, unless
+    channel, clock or period are given.
+    """
     from qdchar.analysis import lifetime as analysis
 
     if 0.0 < response_u_rel < _LEAST_U:
         raise UsageError(f"--response-u {response_u_rel:g}: give 0, or at least {_LEAST_U:g}")
+    width = given("--response-u", "response_width", (1.0, response_u_rel))
+    inputs = inputs_from_run(file, {"response_width": width if by_hand("response_u_rel") else None})
+    by_channel = by_hand("channel", "sync_channel", "sync_divider", "period_s", "response_column")
+    if inputs is not None and not by_channel:
+        result_of_run = _of_run(file, inputs, response)
+        if result_of_run is not None:
+            return show(result_of_run, figure, json_line, inputs)
     result = analysis.analyse_file(
         file,
         response=response,
@@ -76,3 +90,22 @@ def lifetime(
         response_column=response_column,
     )
     return show(result, figure, json_line)
+
+
+def _of_run(file: Path, inputs: RunInputs, response: Path | None) -> Result | None:
+    """Analyse a recording as the run did; None where there is no laser beside it."""
+    from qdchar.lab.measurements import lifetime as measurement
+    from qdchar.lab.measurements.off_resonance import correction_again
+
+    if response is None and not file.name.startswith("lifetime_emission"):
+        return None
+    if response is None:
+        response = inputs.beside(file, file.name.replace("emission", "response"))
+        note(f"response of the detectors {response}")
+    emission, laser = recording(file), recording(response)
+    if emission is None or laser is None:
+        return None
+    correction = correction_again(inputs, (file.name, emission.duration_s))
+    if correction is None:
+        note("no correction to the cavity's resonance, because no re-locks were kept for this file")
+    return measurement.analyse(inputs, emission, laser, correction)

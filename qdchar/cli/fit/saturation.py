@@ -8,7 +8,8 @@ from typing import Literal
 import click
 
 from .._options import PATH, as_json
-from ._options import figure_option, power_scan_options
+from ._from_run import by_hand, settings_of_scan
+from ._options import PowerScanOptions, figure_option, power_scan_options
 from ._print import show
 
 
@@ -27,12 +28,29 @@ from ._print import show
 def saturation(
     file: Path,
     pumping: Literal["pulsed", "continuous"],
-    power_scan: dict[str, object],
+    power_scan: PowerScanOptions,
     figure: Path | None,
     json_line: bool,
 ) -> int:
-    """Saturation power under non-resonant pumping, from a CSV file as for `rabi`."""
-    from qdchar.analysis import saturation as analysis
+    """Saturation power under non-resonant pumping, from a CSV file as for `rabi`.
 
-    result = analysis.analyse_file(file, pumping=pumping, **power_scan)
-    return show(result, figure, json_line)
+    What is not given is taken from the run folder in which the file lies, if it lies in one.
+    """
+    from qdchar.analysis import saturation as analysis
+    from qdchar.raw_data import read_scan
+
+    inputs = power_scan.inputs(file)
+    if inputs is None:
+        arguments = power_scan.arguments()
+        result = analysis.analyse_file(file, pumping=pumping, **arguments)
+        return show(result, figure, json_line)
+    from qdchar.lab.measurements import saturation as measurement
+    from qdchar.protocols.saturation import SaturationSettings
+
+    scan = read_scan(file, "power_W")
+    settings = settings_of_scan(scan, SaturationSettings)
+    if by_hand("noise"):
+        settings = settings.model_copy(update={"reading_u_rel": power_scan.noise, "readings": 1})
+    if by_hand("pumping"):
+        settings = settings.model_copy(update={"pumping": pumping})
+    return show(measurement.analyse(inputs, scan, settings), figure, json_line, inputs)

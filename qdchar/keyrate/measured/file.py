@@ -42,7 +42,7 @@ import numpy as np
 from pydantic import AfterValidator, ValidationError
 
 from qdchar.errors import UsageError
-from qdchar.files import read_toml
+from qdchar.files import PathLike, read_toml
 from qdchar.link import Link
 from qdchar.toml_table import TomlTable
 
@@ -111,7 +111,7 @@ class SessionFile(TomlTable):
     correction: CorrectionTable = CorrectionTable()
 
 
-def load_session(path: Path) -> SessionFile:
+def load_session(path: PathLike) -> SessionFile:
     """Read a session file.
 
     Raises
@@ -119,6 +119,7 @@ def load_session(path: Path) -> SessionFile:
     UsageError
         The file cannot be read, or a key is missing, unknown or of the wrong kind.
     """
+    path = Path(path)
     try:
         return SessionFile.model_validate(read_toml(path))
     except ValidationError as error:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from qdchar import analysis, protocols
 from qdchar.fit import Result
 from qdchar.protocols.cavity import CavitySettings
-from qdchar.raw_data import Progress
+from qdchar.raw_data import Progress, Scan
 
+from ..knowledge import Knowledge
 from ..measurement import MOVE_S, Measurement
 from ..session import Session
 
@@ -26,13 +27,18 @@ def _run(s: Session, settings: CavitySettings, progress: Progress) -> Result:
     )
     s.light.add_pump(s.pump_attenuator.attenuation(), protocols.pump.mean_power(monitor))
     s.make_needed("dead_time")
+    return analyse(s, tuning.survey, tuning.fine)
+
+
+def analyse(k: Knowledge, survey: Scan, fine: Scan, wavelength_m: float | None = None) -> Result:
+    """Fit both scans of a tuning with what is known besides them."""
     return analysis.cavity.analyse_tuning(
-        tuning.survey,
-        tuning.fine,
-        clock_rate_Hz=s.clock_rate_Hz(),
-        dead_pulses=s.dead_pulses(),
-        wavelength_m=s.station.file.wavelength_m,
-        purcell_factor=s.certificate("purcell_expected"),
+        survey,
+        fine,
+        clock_rate_Hz=k.clock_rate_Hz(),
+        dead_pulses=k.dead_pulses(),
+        wavelength_m=k.wavelength_m if wavelength_m is None else wavelength_m,
+        purcell_factor=k.certificate("purcell_expected"),
     )
 
 

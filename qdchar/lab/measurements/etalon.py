@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 
 from qdchar import analysis, protocols
+from qdchar.analysis.detuning import DetuningCorrection
+from qdchar.estimate import Estimate
 from qdchar.fit import Result
 from qdchar.protocols.etalon import EtalonSettings
-from qdchar.raw_data import Progress
+from qdchar.raw_data import Progress, Scan
 
+from ..knowledge import Knowledge
 from ..measurement import MOVE_S, Limits, Measurement
 from ..session import Session
 from . import off_resonance
@@ -26,20 +29,8 @@ def _run(s: Session, settings: EtalonSettings, progress: Progress) -> Result:
         progress,
     )
     s.relock_cavity()
-    scanned = "the scan of the source", float(scans.source.dwell_s.sum())
-    correction = off_resonance.detuning_correction(s, first_relock, scanned)
-    result = analysis.etalon.analyse(
-        scans.narrow,
-        scans.source,
-        fsr=s.certificate("etalon_fsr"),
-        clock_rate_Hz=s.clock_rate_Hz(),
-        dead_pulses=s.dead_pulses(),
-        dead_time=s.known("dead_time"),
-        dark_count_rate_Hz=s.known("dark_count_rate").value,
-        lifetime=s.known("lifetime"),
-        detuning_correction=correction.lifetime,
-        mode=s.certificate("etalon_mode"),
-    )
+    correction = off_resonance.detuning_correction(s, first_relock, scanned(scans.source))
+    result = analyse(s, scans.narrow, scans.source, correction)
     parked = protocols.etalon.park(
         s.light_path,
         s.etalon_piezo,
@@ -50,6 +41,34 @@ def _run(s: Session, settings: EtalonSettings, progress: Progress) -> Result:
     )
     s.light.add_lock_after(parked)
     return result
+
+
+def scanned(source: Scan) -> tuple[str, float]:
+    """Say what was recorded between the re-locks, and for how long [s]."""
+    return "the scan of the source", float(source.dwell_s.sum())
+
+
+def analyse(
+    k: Knowledge,
+    narrow: Scan | None,
+    source: Scan,
+    correction: DetuningCorrection | None,
+    kappa: Estimate | None = None,
+) -> Result:
+    """Fit both scans with what is known besides them."""
+    return analysis.etalon.analyse(
+        narrow,
+        source,
+        fsr=k.certificate("etalon_fsr"),
+        clock_rate_Hz=k.clock_rate_Hz(),
+        dead_pulses=k.dead_pulses(),
+        dead_time=k.known("dead_time"),
+        dark_count_rate_Hz=k.known("dark_count_rate").value,
+        lifetime=k.known("lifetime"),
+        detuning_correction=None if correction is None else correction.lifetime,
+        mode=None if narrow is None else k.certificate("etalon_mode"),
+        kappa=kappa,
+    )
 
 
 def _relocks(settings: EtalonSettings, limits: Limits) -> int:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Literal
 
 from qdchar import analysis, protocols
+from qdchar.analysis.detuning import DetuningCorrection
+from qdchar.estimate import Uncertain
 from qdchar.fit import Result
 from qdchar.protocols.hbt import HbtSettings
-from qdchar.raw_data import Progress
+from qdchar.raw_data import Progress, TagRun
 
+from ..knowledge import Knowledge
 from ..measurement import Measurement
 from ..session import Session
 from . import dark_times, off_resonance
@@ -35,22 +38,41 @@ def _run(
     correction = off_resonance.detuning_correction(
         s, first_relock, recorded, behind_etalon=path == "after"
     )
-    result = analysis.hbt.analyse(
+    return dark_times.of_session(s, analyse(s, run, name, plane, correction), run)
+
+
+def analyse(
+    k: Knowledge,
+    run: TagRun,
+    name: str,
+    plane: str,
+    correction: DetuningCorrection | None,
+    delay_s: float | None = None,
+    background_rates: tuple[Uncertain, Uncertain] | None = None,
+) -> Result:
+    """Find g2(0) with what is known besides the recording."""
+    return analysis.hbt.analyse(
         run,
         name=name,
         plane=plane,
-        dark_count_rate=s.known("dark_count_rate"),
-        detuning_correction=correction.g2,
+        dark_count_rate=k.known("dark_count_rate"),
+        detuning_correction=None if correction is None else correction.g2,
+        delay_s=delay_s,
+        background_rates=background_rates,
     )
-    return dark_times.of_session(s, result, run)
+
+
+BEFORE = ("g2_zero_source", "fibre")
+AFTER = ("g2_zero", "transmitter output")
+"""Name of g2(0) and its plane, by position of the light path."""
 
 
 def _before(s: Session, settings: HbtSettings, progress: Progress) -> Result:
-    return _run(s, settings, progress, "before", "g2_zero_source", "fibre")
+    return _run(s, settings, progress, "before", *BEFORE)
 
 
 def _after(s: Session, settings: HbtSettings, progress: Progress) -> Result:
-    return _run(s, settings, progress, "after", "g2_zero", "transmitter output")
+    return _run(s, settings, progress, "after", *AFTER)
 
 
 BEFORE_TRANSMITTER = Measurement(

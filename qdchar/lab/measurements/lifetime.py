@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from qdchar import analysis, protocols
+from qdchar.analysis.detuning import DetuningCorrection
 from qdchar.fit import Result
 from qdchar.protocols.lifetime import LifetimeSettings
-from qdchar.raw_data import Progress
+from qdchar.raw_data import Progress, TagRun
 
+from ..knowledge import Knowledge
 from ..measurement import Measurement
 from ..session import Session
 from . import off_resonance
@@ -27,12 +29,22 @@ def _run(s: Session, settings: LifetimeSettings, progress: Progress) -> Result:
     s.light.add_run(runs.emission)
     recorded = runs.emission.file.name, runs.emission.duration_s
     correction = off_resonance.detuning_correction(s, first_relock, recorded)
+    return analyse(s, runs.emission, runs.response, correction)
+
+
+def analyse(
+    k: Knowledge,
+    emission: TagRun,
+    response: TagRun,
+    correction: DetuningCorrection | None,
+) -> Result:
+    """Fit the decay with what is known besides both recordings."""
     return analysis.lifetime.analyse(
-        runs.emission,
-        runs.response,
-        response_width=s.certificate("response_width"),
-        detuning_correction=correction.lifetime,
-        tagger_clock=s.certificate("tagger_clock"),
+        emission,
+        response,
+        response_width=k.certificate("response_width"),
+        detuning_correction=None if correction is None else correction.lifetime,
+        tagger_clock=k.certificate("tagger_clock"),
     )
 
 

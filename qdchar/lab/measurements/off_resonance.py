@@ -10,6 +10,7 @@ import numpy as np
 
 from qdchar.analysis.detuning import DetuningCorrection, FilteredLine
 
+from ..run_inputs import RunInputs
 from ..session import Session
 
 NEEDS = ("cavity_metres_per_volt", "cavity_count_fwhm")
@@ -45,4 +46,33 @@ def detuning_correction(
         line=FilteredLine(*(s.known(name) for name in LINE)) if behind_etalon else None,
     )
     s.light.add_correction("lifetime", correction.lifetime)
+    s.note_input(correction.detuning_square)
     return correction
+
+
+def correction_again(
+    k: RunInputs, recorded: tuple[str, float], *, behind_etalon: bool = False
+) -> DetuningCorrection | None:
+    """Return the correction that a run made, from what it kept of its re-locks.
+
+    Parameters
+    ----------
+    recorded, behind_etalon
+        As for `detuning_correction`.
+
+    Returns
+    -------
+    DetuningCorrection or None
+        None if the run did not keep it, or made none for this file.
+    """
+    detuning_square = k.input("cavity_detuning_square")
+    if detuning_square is None:
+        return None
+    return DetuningCorrection(
+        detuning_square=detuning_square,
+        purcell_factor=k.certificate("purcell_expected"),
+        count_fwhm=k.known("cavity_count_fwhm"),
+        vibration=k.certificate("cavity_vibration"),
+        recorded=recorded,
+        line=FilteredLine(*(k.known(name) for name in LINE)) if behind_etalon else None,
+    )

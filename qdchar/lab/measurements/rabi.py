@@ -8,8 +8,9 @@ from qdchar import analysis, protocols
 from qdchar.errors import InconclusiveError
 from qdchar.fit import Result
 from qdchar.protocols.rabi import RabiSettings
-from qdchar.raw_data import Progress
+from qdchar.raw_data import Progress, Scan
 
+from ..knowledge import Knowledge
 from ..measurement import COMMAND_S, MOVE_S, POWER_METER, ZERO_S, Measurement
 from ..session import Session
 
@@ -36,18 +37,23 @@ def _run(s: Session, settings: RabiSettings, progress: Progress) -> Result:
         s.pump_attenuator.set_attenuation(attenuation_dB)
         s.light.add_pump(attenuation_dB, protocols.pump.mean_power(s.pump_monitor()))
     try:
-        return analysis.rabi.analyse(
-            scan,
-            clock_rate_Hz=s.clock_rate_Hz(),
-            dead_pulses=s.dead_pulses(),
-            on_fraction=s.on_fraction(),
-            power_gain=s.certificate("power_meter_gain"),
-            meter=s.meter_errors(),
-            reading_u_rel=settings.reading_u_rel / math.sqrt(settings.readings),
-            dark_count_rate_Hz=s.known("dark_count_rate").value,
-        )
+        return analyse(s, scan, settings)
     except InconclusiveError as error:
         raise InconclusiveError(f"{error}. {_WHAT_ELSE} ({scan.file})") from error
+
+
+def analyse(k: Knowledge, scan: Scan, settings: RabiSettings) -> Result:
+    """Fit a scan with what is known besides it."""
+    return analysis.rabi.analyse(
+        scan,
+        clock_rate_Hz=k.clock_rate_Hz(),
+        dead_pulses=k.dead_pulses(),
+        on_fraction=k.on_fraction(),
+        power_gain=k.certificate("power_meter_gain"),
+        meter=k.meter_errors(),
+        reading_u_rel=settings.reading_u_rel / math.sqrt(settings.readings),
+        dark_count_rate_Hz=k.known("dark_count_rate").value,
+    )
 
 
 MEASUREMENT = Measurement(

@@ -7,8 +7,9 @@ import math
 from qdchar import analysis, protocols
 from qdchar.fit import Result
 from qdchar.protocols.saturation import SaturationSettings
-from qdchar.raw_data import Progress
+from qdchar.raw_data import Progress, Scan
 
+from ..knowledge import Knowledge
 from ..measurement import COMMAND_S, MOVE_S, POWER_METER, ZERO_S, Measurement
 from ..session import Session
 
@@ -23,14 +24,19 @@ def _run(s: Session, settings: SaturationSettings, progress: Progress) -> Result
         settings,
         progress,
     )
+    return analyse(s, scan, settings)
+
+
+def analyse(k: Knowledge, scan: Scan, settings: SaturationSettings) -> Result:
+    """Fit a scan with what is known besides it."""
     return analysis.saturation.analyse(
         scan,
-        clock_rate_Hz=s.clock_rate_Hz(),
-        dead_pulses=s.dead_pulses(),
-        power_gain=s.certificate("power_meter_gain"),
-        meter=s.meter_errors(),
+        clock_rate_Hz=k.clock_rate_Hz(),
+        dead_pulses=k.dead_pulses(),
+        power_gain=k.certificate("power_meter_gain"),
+        meter=k.meter_errors(),
         reading_u_rel=settings.reading_u_rel / math.sqrt(settings.readings),
-        dark_count_rate_Hz=s.known("dark_count_rate").value,
+        dark_count_rate_Hz=k.known("dark_count_rate").value,
         pumping=settings.pumping,
     )
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdchar.errors import RecordError, UsageError
-from qdchar.files import MAX_TABLE_BYTES, read_text, refuse_irregular
+from qdchar.files import MAX_TABLE_BYTES, PathLike, read_text, refuse_irregular
 from qdchar.text_table import TextTable, equal_step, parse_text_table, unit_of
 
 from .ascii_histogram import is_picoquant_export, read_ascii_histogram
@@ -123,12 +123,13 @@ class HistogramCurves:
         return "--curve N" if self.names[0].startswith("curve ") else "--column NAME"
 
 
-def is_histogram(path: Path) -> bool:
+def is_histogram(path: PathLike) -> bool:
     """Tell whether a file is a histogram, by its name."""
+    path = Path(path)
     return path.suffix.lower() in (".npz", *_TEXT)
 
 
-def read_histogram(path: Path, choice: CurveChoice = AS_IN_THE_FILE) -> DelayHistogram:
+def read_histogram(path: PathLike, choice: CurveChoice = AS_IN_THE_FILE) -> DelayHistogram:
     """Read one histogram.
 
     Parameters
@@ -146,6 +147,7 @@ def read_histogram(path: Path, choice: CurveChoice = AS_IN_THE_FILE) -> DelayHis
     UsageError
         If the file leaves the column or the unit open.
     """
+    path = Path(path)
     if path.suffix.lower() != ".npz":
         curves = read_curves(path, choice.unit)
         return curves.histogram(curves.chosen(choice))
@@ -165,7 +167,7 @@ def read_histogram(path: Path, choice: CurveChoice = AS_IN_THE_FILE) -> DelayHis
     return DelayHistogram(float(delay_ns[0]) * 1e-9, equal_step(path, delay_ns, "ns") * 1e-9, whole)
 
 
-def read_curves(path: Path, unit: str | None = None) -> HistogramCurves:
+def read_curves(path: PathLike, unit: str | None = None) -> HistogramCurves:
     """Read all curves of a histogram written as text.
 
     Parameters
@@ -185,6 +187,7 @@ def read_curves(path: Path, unit: str | None = None) -> HistogramCurves:
     UsageError
         If nothing names the unit of the delays, or header and `unit` differ.
     """
+    path = Path(path)
     size = None if unit is None else unit_of(unit)
     if unit is not None and (size is None or size[0] != "s"):
         raise UsageError(f"--unit {unit}: give a unit of time, such as ps, ns, us or s")

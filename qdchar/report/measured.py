@@ -1,0 +1,49 @@
+"""The page of single measurements, made by ``qdchar measure``: no verdict is asked of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qdchar.errors import RecordError
+from qdchar.files import PathLike, is_there, write_text
+from qdchar.lab.outcome import is_finished
+from qdchar.lab.request import FILE
+from qdchar.lab.run import read_log, read_steps
+from qdchar.record import load_record
+
+from .page import step_on_page, template
+
+
+def is_measured(folder: Path) -> bool:
+    """Whether a run folder holds single measurements that were finished, and no calibration."""
+    log = read_log(folder)
+    stopped = bool(log) and log[-1][0] == "stop" and log[-1][1].get("exit_status") == "success"
+    return stopped and not is_there(folder / FILE) and not is_finished(folder)
+
+
+def write_measured_report(folder: PathLike) -> Path:
+    """Write ``report.html`` of a folder with single measurements; returns the page.
+
+    Parameters
+    ----------
+    folder
+        Run folder of ``qdchar measure``.
+
+    Raises
+    ------
+    RecordError
+        If it is no such folder, or a file in it is damaged.
+    """
+    folder = Path(folder)
+    if not is_measured(folder):
+        raise RecordError(f"{folder}: not a folder of finished single measurements")
+    record = load_record(folder, accept=True)
+    page = template("measured.html.j2").render(
+        folder=folder.resolve().name,
+        record=record,
+        simulated=record.simulated,
+        steps=[step_on_page(step) for step in read_steps(folder)],
+    )
+    file = folder / "report.html"
+    write_text(file, page)
+    return file
