@@ -66,7 +66,7 @@ _HOME = {
     "protocols": "",
     "read_scan": "raw_data",
     "report": "",
-    "simulated_lab": "lab.simulated",
+    "simulated_station": "lab.simulated_station",
     "tags": "",
 }
 
@@ -106,7 +106,7 @@ __all__ = [
     "protocols",
     "read_scan",
     "report",
-    "simulated_lab",
+    "simulated_station",
     "tags",
 ]
 

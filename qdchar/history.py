@@ -8,11 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import RecordError
-from .files import PathLike, is_folder
+from .files import PathLike, is_folder, is_there
 from .record import SourceRecord, load_record
 
 if TYPE_CHECKING:
     import pandas as pd
+
+SINGLE = "measure.json"
+"""File of a run folder that says which single measurement it is of, in place of a calibration."""
+
+_OF_A_RUN = ("record.json", "run.jsonl")
+"""Files by which a run folder is known."""
 
 COLUMNS = (
     *("created", "source", "station", "simulated", "quantity", "value", "u", "unit"),
@@ -22,7 +28,10 @@ COLUMNS = (
 
 
 def load_history(
-    folder: PathLike, skipped: Callable[[str], None] = warnings.warn
+    folder: PathLike,
+    skipped: Callable[[str], None] = warnings.warn,
+    *,
+    single: bool = False,
 ) -> list[SourceRecord]:
     """Read the records of all runs in a folder, oldest first, whatever speaks against them.
 
@@ -33,8 +42,11 @@ def load_history(
     folder
         Holds run folders, each with its ``record.json``.
     skipped
-        Told of each record that cannot be read, and why; the others are read nevertheless. A
+        Told of each run whose record cannot be read, and why; the others are read nevertheless. A
         warning by default.
+    single
+        Whether to read the records of single measurements (``qdchar measure``), too, beside those
+        of calibrations.
 
     Raises
     ------
@@ -46,10 +58,12 @@ def load_history(
         raise RecordError(f"{folder}: holds no runs with a record.json: there is no such folder")
     records = []
     faults = 0
-    for file in sorted(folder.glob("*/record.json")):
+    for run in sorted({f.parent for f in folder.glob("*/r*") if f.name in _OF_A_RUN}):
+        if is_there(run / SINGLE) and not single:
+            continue
         try:
-            records.append(load_record(file, accept=True))
-        except RecordError as error:
+            records.append(load_record(run / "record.json", accept=True))
+        except (RecordError, OSError, ValueError) as error:
             faults += 1
             skipped(str(error))
     if not records:

@@ -31,7 +31,7 @@ def report(run: Path, accept: bool, json_line: bool) -> int:
     from qdchar.report import is_measured, is_unfinished, write_report
     from qdchar.report.budgets import Budgets
 
-    if is_folder(run) and is_measured(run) and (run / "record.json").exists():
+    if is_folder(run) and is_measured(run):
         return _measured(run, json_line)
     if is_folder(run) and is_unfinished(run):
         return _unfinished(run, json_line)

@@ -16,7 +16,6 @@ _HOME = {
     "load_station": "station",
     "measure": "single_measurement",
     "read_steps": "run",
-    "simulated_lab": "simulated",
 }
 
 __all__ = [
@@ -33,7 +32,6 @@ __all__ = [
     "load_station",
     "measure",
     "read_steps",
-    "simulated_lab",
 ]
 
 __getattr__, __dir__ = lazy_names(__name__, _HOME)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import json
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,8 +13,9 @@ from qdchar import __version__
 from qdchar.analysis.brightness import photon_numbers
 from qdchar.errors import UsageError
 from qdchar.estimate import Estimate
-from qdchar.files import PathLike
+from qdchar.files import PathLike, read_text
 from qdchar.fit import Result
+from qdchar.history import SINGLE
 from qdchar.notation import text
 from qdchar.record import SourceRecord, make_record
 
@@ -28,6 +29,8 @@ from .measurement import Registry
 from .recipe import Recipe, load_recipe
 from .run import Run
 from .session import Session
+from .simulated_station import simulated_station
+from .simulated_station import simulated_station_text as simulated_text
 from .station import Station, load_station
 
 _TUNING: Mapping[str, str] = {
@@ -47,8 +50,8 @@ class MeasurementPlan:
     ----------
     name
         Of the measurement.
-    station_file, out
-        The station file, and the folder in which the run folder will be made.
+    station_text, out
+        The station file as it stands, and the folder in which the run folder will be made.
     known
         Quantities of earlier runs that are used, and the name of the run folder of each.
     alone
@@ -60,7 +63,7 @@ class MeasurementPlan:
     """
 
     name: str
-    station_file: Path
+    station_text: str
     out: Path
     station: Station
     registry: Registry
@@ -98,11 +101,12 @@ class Measured:
 
 def measure(
     name: str,
-    station: PathLike,
+    station: PathLike | None = None,
     *,
     out: PathLike = "runs",
     recipe: PathLike | None = None,
     alone: bool = False,
+    seed: int = 1,
     quiet: bool = True,
 ) -> LoadedRun:
     """Make one measurement on a station, after those that it needs, and analyse it.
@@ -112,7 +116,7 @@ def measure(
     name
         As in ``qdchar measure NAME``, e.g. ``"rabi"``.
     station
-        The station file.
+        The station file; the simulated lab where not given.
     out
         Folder in which the run folder is made.
     recipe
@@ -120,6 +124,8 @@ def measure(
         not given.
     alone
         Whether to measure at the tuning as it stands, with what earlier runs in `out` found.
+    seed
+        Of the simulated lab, where no station is given.
     quiet
         Whether to leave progress and messages out; they go to standard error.
 
@@ -135,32 +141,33 @@ def measure(
 
     Examples
     --------
-    >>> with qdchar.simulated_lab("lab", seed=5) as lab:  # doctest: +SKIP
-    ...     run = qdchar.measure("rabi", lab.station)
-    >>> run.rabi.quantities["pi_power"]  # doctest: +SKIP
+    >>> run = qdchar.measure("rabi", "lab.toml")  # doctest: +SKIP
+    >>> run.rabi.quantities["pi_power"], run.rabi.plot()  # doctest: +SKIP
     """
     display = Display("quiet" if quiet else "normal")
     chosen = None if recipe is None else str(recipe)
+    file = None if station is None else Path(station)
     plan = plan_measurement(
-        name, Path(station), display, out=Path(out), recipe_name=chosen, alone=alone
+        name, file, display, out=Path(out), recipe_name=chosen, alone=alone, seed=seed
     )
     return load_run(carry_out(plan, display).folder)
 
 
 def plan_measurement(
     name: str,
-    station_file: Path,
+    station_file: Path | None,
     display: Display,
     *,
     out: Path,
     recipe_name: str | None = None,
     alone: bool = False,
+    seed: int = 1,
 ) -> MeasurementPlan:
     """Check a measurement and those that it needs; nothing is opened or moved.
 
     Parameters
     ----------
-    name, station_file, out, recipe_name, alone
+    name, station_file, out, recipe_name, alone, seed
         As for `measure`.
     display
         Told what else is measured, or what is taken from which run.
@@ -170,7 +177,10 @@ def plan_measurement(
     UsageError
         If a name, a certificate, a role or a setting is missing or not valid.
     """
-    station = load_station(station_file, display.say)
+    if station_file is None:
+        station, station_text = simulated_station(seed, (), display.say), simulated_text(seed)
+    else:
+        station, station_text = load_station(station_file, display.say), read_text(station_file)
     registry = measurements_of(station)
     if name not in registry:
         raise UsageError(
@@ -194,7 +204,7 @@ def plan_measurement(
     preflight.check(station, registry, recipe, names, folder=out)
     steps = expected_steps(station, registry, recipe, names)
     return MeasurementPlan(
-        name, station_file, out, station, registry, recipe, known, alone, names, steps
+        name, station_text, out, station, registry, recipe, known, alone, names, steps
     )
 
 
@@ -219,12 +229,15 @@ def carry_out(plan: MeasurementPlan, display: Display) -> Measured:
     with ExitStack() as stack:
         stack.callback(station.release)  # the run folder may not be writable
         station.reserve()
-        files = {"recipe.json": recipe.complete(plan.registry).model_dump_json(indent=1) + "\n"}
+        files = {
+            "station.toml": plan.station_text,
+            SINGLE: json.dumps({"measurement": plan.name, "alone": plan.alone}) + "\n",
+            "recipe.json": recipe.complete(plan.registry).model_dump_json(indent=1) + "\n",
+        }
         run = stack.enter_context(Run.create(plan.out, station.file.source, plan.name, files))
         stack.enter_context(display.logging(run.folder))
         display.detail(f"run folder: {run.folder}")
         station.note_run(run.folder)
-        shutil.copyfile(plan.station_file, run.folder / "station.toml")
         stack.enter_context(station)
         session = Session(
             station,

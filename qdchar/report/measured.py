@@ -6,8 +6,7 @@ from pathlib import Path
 
 from qdchar.errors import RecordError
 from qdchar.files import PathLike, is_there, write_text
-from qdchar.lab.outcome import is_finished
-from qdchar.lab.request import FILE
+from qdchar.history import SINGLE
 from qdchar.lab.run import read_log, read_steps
 from qdchar.record import load_record
 
@@ -18,7 +17,7 @@ def is_measured(folder: Path) -> bool:
     """Whether a run folder holds single measurements that were finished, and no calibration."""
     log = read_log(folder)
     stopped = bool(log) and log[-1][0] == "stop" and log[-1][1].get("exit_status") == "success"
-    return stopped and not is_there(folder / FILE) and not is_finished(folder)
+    return stopped and is_there(folder / SINGLE)
 
 
 def write_measured_report(folder: PathLike) -> Path:
