@@ -116,6 +116,15 @@ def history_table(records: Sequence[SourceRecord], names: Iterable[str] = ()) ->
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
+def limits_text(record: SourceRecord) -> str:
+    """Say which demands of the recipe a record does not keep; empty where nobody has judged it."""
+    demands = () if record.verdict is None else record.verdict.demands
+    if not demands:
+        return ""
+    others = [f"{d.state}: {d}" for d in demands if d.state != "kept"]
+    return "; ".join(others) if others else f"all {len(demands)} kept"
+
+
 def _verdict(record: SourceRecord) -> tuple[str, float, float]:
     if record.verdict is None:
         return "", float("nan"), float("nan")

@@ -5,21 +5,24 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import timedelta
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import qdchar
+from qdchar.cli.calibrate._summary import table_1
 from qdchar.errors import RecordError
 from qdchar.estimate import Contribution, Estimate
 from qdchar.fit import Curve, Fit, Result
-from qdchar.lab.outcome import conclude
+from qdchar.lab.outcome import conclude, load_outcome
 from qdchar.lab.recipe import Recipe
 from qdchar.lab.run import Run, Step
 from qdchar.link import Link
-from qdchar.record import make_record
+from qdchar.record import TakenOver, make_record
 
 PACKAGES = ("qdchar", "qdchar.lab", "qdchar.tags", "qdchar.keyrate", "qdchar.report")
 
@@ -113,6 +116,27 @@ def test_tables_of_a_run(folder: Path) -> None:
     assert curve["rate_per_pulse"][0] == pytest.approx(run.key_rate.rate_per_pulse, rel=1e-9)
     assert curve["rate_per_pulse"][1] < curve["rate_per_pulse"][0]
     assert run.record.to_frame().loc["clock_rate", "unit"] == "Hz"
+
+
+def test_table_1_on_a_terminal_fits_80_columns(folder: Path) -> None:
+    from rich.console import Console
+
+    outcome = load_outcome(folder)
+    taken = TakenOver(
+        measurement="hbt_after",
+        quantities=("g2_zero",),
+        run="another",
+        measured=outcome.record.created,
+        age_hours=123.4,
+        why="earlier run",
+    )
+    outcome = replace(outcome, record=outcome.record.model_copy(update={"taken_over": (taken,)}))
+    console = Console(width=80, record=True, file=StringIO())
+    console.print(table_1(outcome))
+    text = console.export_text()
+    assert max(map(len, text.splitlines())) <= 80
+    for whole in ("mean photon number <n>", "6.50(20)e-3", "6.98(64)e-3", "80.0000000(10) MHz"):
+        assert whole in text
 
 
 def test_a_plot_is_axes_of_the_points(folder: Path) -> None:

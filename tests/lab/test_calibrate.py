@@ -129,6 +129,8 @@ def test_table_1_is_printed_beside_the_paper(outcome: Outcome) -> None:
     assert "SIMULATED LAB" in text
     for word in ("75.8 ps", "2.73 GHz", "0.712(18)", "6.98(64)e-3", "measured", "given", "GO"):
         assert word in text
+    lines = text[text.index("Table 1") : text.index("key rate at")].splitlines()
+    assert max(map(len, lines)) <= 80
 
 
 def test_the_run_folder_is_complete(outcome: Outcome) -> None:

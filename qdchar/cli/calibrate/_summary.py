@@ -9,48 +9,31 @@ from qdchar.lab.outcome import Outcome
 from qdchar.notation import concise
 from qdchar.report.table1 import provenance, table
 
-_WIDE = 190
-"""Columns where the output goes to a file or a pipe: nothing is folded."""
+_COLUMNS = 80
+"""Of the table: those of a terminal as it opens. Sentences are wrapped by the terminal."""
 
 _COLOURS = {"GO": "bold green", "NO-GO": "bold red", "INCONCLUSIVE": "bold yellow"}
 
 
 def print_summary(outcome: Outcome) -> None:
     """Print to standard output."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = _WIDE
+    console = Console(highlight=False, width=_COLUMNS, soft_wrap=True)
     console.print()
     if outcome.record.simulated:
         console.print("[bold magenta]SIMULATED LAB[/]: these are not quantities of a real source.")
     for line in provenance(outcome.record):
         console.print(line, markup=False)
-    page = Table(
-        title="Table 1 (Zhang et al., PRL 134, 210801)", title_justify="left", show_edge=False
-    )
-    for heading in ("", "quantity", "here", "paper", "U (k=2)", "", "method"):
-        page.add_column(heading, overflow="fold", no_wrap=heading not in ("method",))
-    group = ""
-    for row in table(outcome.record, outcome.link):
-        page.add_row(
-            row.group if row.group != group else "",
-            row.words,
-            row.value,
-            row.paper,
-            row.expanded,
-            row.origin,
-            row.method,
-        )
-        group = row.group
-    console.print(page)
+    console.print(table_1(outcome), soft_wrap=False)
     rate = outcome.rate
     console.print(
         f"\nkey rate at {rate.loss_dB:g} dB: "
         f"[bold]{concise(rate.rate_per_pulse, rate.rate_per_pulse_u)}[/] bit per pulse, "
-        f"{concise(rate.rate_bps / 1e3, rate.rate_bps_u / 1e3)} kbit/s "
-        f"({rate.protocol}, accounting {rate.accounting}, block {rate.block:g} {rate.block_kind}; "
-        f"p_z {rate.p_z:.3f}, pre-attenuation {rate.attenuation:.3f})"
+        f"{concise(rate.rate_bps / 1e3, rate.rate_bps_u / 1e3)} kbit/s"
     )
+    console.print(
+        f"  {rate.protocol}, accounting {rate.accounting}, block {rate.block:g} {rate.block_kind}"
+    )
+    console.print(f"  p_z {rate.p_z:.3f}, pre-attenuation {rate.attenuation:.3f}")
     for sentence in outcome.assumptions:
         console.print(f"  {sentence}", markup=False)
     for c in rate.comparators:
@@ -61,3 +44,23 @@ def print_summary(outcome: Outcome) -> None:
     for reason in outcome.verdict.reasons:
         console.print(f"  {reason}", markup=False)
     console.print(f"  a GO demands {'; '.join(outcome.verdict.demanded)}", markup=False)
+
+
+def table_1(outcome: Outcome) -> Table:
+    """Return Table 1, which fits into 80 columns; how each value was found is in the report."""
+    page = Table(
+        title="Table 1 (Zhang et al., PRL 134, 210801)",
+        title_justify="left",
+        show_edge=False,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    for heading in ("quantity", "here", "paper", "U (k=2)", "origin"):
+        page.add_column(heading, overflow="fold")
+    group = ""
+    for row in table(outcome.record, outcome.link):
+        if row.group != group:
+            group = row.group
+            page.add_row(f"[bold]{group}[/]")
+        page.add_row(f"  {row.words}", row.value, row.paper, row.expanded, row.origin)
+    return page
