@@ -9,6 +9,7 @@ from typing import Any
 
 from qdchar.errors import RecordError
 from qdchar.files import PathLike, is_folder, is_there, read_json, sha256_of
+from qdchar.history import SINGLE
 from qdchar.keyrate import KeyRate
 from qdchar.record import SourceRecord, load_record
 from qdchar.record_checks import Objection
@@ -84,6 +85,8 @@ def read_key_rate(folder: Path) -> KeyRate:
 
 def changed_files(folder: Path) -> Iterator[Objection]:
     """Return which of the files that the verdict rests on have changed since it was made."""
+    if is_there(folder / SINGLE):
+        return  # nobody has judged a single measurement
     file = folder / "verdict.json"
     try:
         kept = _hashes_kept(read_json(file))

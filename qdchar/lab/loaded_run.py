@@ -14,8 +14,9 @@ import numpy as np
 
 from qdchar.errors import InconclusiveError, RecordError
 from qdchar.estimate import Estimate
-from qdchar.files import PathLike, is_folder
+from qdchar.files import PathLike, is_folder, is_there
 from qdchar.fit import Curve, Result
+from qdchar.history import SINGLE
 from qdchar.html_tables import html_list, record_html, result_html
 from qdchar.keyrate import KeyRate, predict, source_and_link
 from qdchar.raw_data import Scan, read_scan
@@ -251,6 +252,11 @@ class LoadedRun:
         InconclusiveError
             If no key rate follows from the record.
         """
+        if is_there(self.folder / SINGLE):
+            raise RecordError(
+                f"{self.folder}: holds single measurements: no key rate and no verdict were asked "
+                "for; `quantities` has what was found"
+            )
         return load_outcome(self.folder).unless_faulty()
 
     @property

@@ -132,7 +132,7 @@ def measure(
     Returns
     -------
     LoadedRun
-        The run folder, with one attribute a measurement.
+        The run folder, with one attribute a measurement, a record and a page.
 
     Raises
     ------
@@ -144,13 +144,17 @@ def measure(
     >>> run = qdchar.measure("rabi", "lab.toml")  # doctest: +SKIP
     >>> run.rabi.quantities["pi_power"], run.rabi.plot()  # doctest: +SKIP
     """
+    from qdchar.report import write_measured_report
+
     display = Display("quiet" if quiet else "normal")
     chosen = None if recipe is None else str(recipe)
     file = None if station is None else Path(station)
     plan = plan_measurement(
         name, file, display, out=Path(out), recipe_name=chosen, alone=alone, seed=seed
     )
-    return load_run(carry_out(plan, display).folder)
+    folder = carry_out(plan, display).folder
+    write_measured_report(folder)
+    return load_run(folder)
 
 
 def plan_measurement(
