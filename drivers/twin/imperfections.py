@@ -37,9 +37,18 @@ CERTIFIED: Mapping[str, tuple[str, float]] = {
 }
 """By certificate of what is not drawn: whose imperfection it is, and its u. New ones go to the end,
 so that a seed keeps its other errors."""
-OF_CERTIFICATES, OF_PLATES, OF_JUMPS, OF_METER, OF_TAGGER = range(1, 6)
+OF_CERTIFICATES, OF_PLATES, OF_JUMPS, OF_METER, OF_TAGGER, OF_VALUES = range(1, 7)
 """Key of the seed of each group that is drawn by itself: with one key for two groups, errors that
 are independent would be the same numbers."""
+METER_LINEARITY, METER_ZERO_LEFT_W, CLOCK = 1e-3, 2e-12, 1e-6
+KNOWN: Mapping[str, tuple[str, float]] = {
+    "detector_linearity": ("detector_linearity", LINEARITY_s),
+    "power_meter_linearity": ("meter_linearity", METER_LINEARITY),
+    "power_meter_zero": ("meter_zero", METER_ZERO_LEFT_W),
+    "tagger_clock": ("tagger_clock", CLOCK),
+}
+"""By certificate of an instrument's own deviation, of which it says the value: whose imperfection
+it is, and its u. The values are within three u of 0, so that a sign taken wrongly shows."""
 AFTERPULSING = 5e-5
 CROSS_TALK = 2e-5
 _TURN_RAD_PER_H = 0.3
@@ -157,6 +166,11 @@ class Deviations:
         Retardance of the analyser's quarter- and half-wave plate, less the nominal one [rad].
     certified
         Errors of certificates whose true value is the truth's, by their names.
+    known
+        Values of certificates of an instrument's own deviation, by their names; the true ones
+        differ from them by the certificates' u.
+    meter_gain
+        Value of the power meter's certificate.
     jumps_seed
         Of the places of the dot's line.
     """
@@ -168,6 +182,8 @@ class Deviations:
     switching_dB: float
     plates_rad: tuple[float, float]
     certified: Mapping[str, float]
+    known: Mapping[str, float]
+    meter_gain: float
     jumps_seed: np.random.SeedSequence = field(compare=False)  # compares by identity
 
     @classmethod
@@ -186,17 +202,25 @@ class Deviations:
         plates_rad = sizes.plate_retardance * PLATES_U_RAD * of_plates.standard_normal(2)
         of_certificates = np.random.default_rng(seed_of(seed, OF_CERTIFICATES))
         errors = map(float, of_certificates.standard_normal(len(CERTIFIED)))
+        of_values = np.random.default_rng(seed_of(seed, OF_VALUES))
+        known = {
+            name: 3.0 * u * float(of_values.uniform(-1.0, 1.0)) if getattr(sizes, of) > 0.0 else 0.0
+            for name, (of, u) in KNOWN.items()
+        }
+        own_s = sizes.detector_linearity * LINEARITY_s * float(rng.standard_normal())
         return cls(
             loss_dB=loss_dB if sizes.path_loss > 0.0 else {},
             polarisation=turned,
             dependence=sizes.detector_polarisation * POLARISATION,
-            linearity_s=sizes.detector_linearity * LINEARITY_s * float(rng.standard_normal()),
+            linearity_s=known["detector_linearity"] + own_s,
             switching_dB=sizes.switching * REPEATABILITY_dB,
             plates_rad=(float(plates_rad[0]), float(plates_rad[1])),
             certified={
                 name: getattr(sizes, of) * u * error
                 for (name, (of, u)), error in zip(CERTIFIED.items(), errors, strict=True)
             },
+            known=known,
+            meter_gain=float(of_values.uniform(0.9, 1.1)),
             jumps_seed=seed_of(seed, OF_JUMPS),
         )
 

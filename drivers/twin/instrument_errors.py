@@ -14,21 +14,21 @@ import numpy as np
 
 from .imperfections import (
     CERTIFIED,
+    KNOWN,
     OF_METER,
     OF_TAGGER,
     PLATES_U_RAD,
     POLARISATION,
     CERTIFIED_RATE_Hz,
     Deviations,
-    LINEARITY_s,
     LOSS_dB,
     LOSS_U_dB,
     REPEATABILITY_dB,
     seed_of,
 )
 from .polarisation import AXES
-from .power_meter import GAIN_POWER_W, LINEARITY, TAP, ZERO_LEFT_W, PowerMeter
-from .tagger import CLOCK, Tagger
+from .power_meter import GAIN_POWER_W, TAP, PowerMeter
+from .tagger import Tagger
 from .truth import Truth
 
 
@@ -118,11 +118,12 @@ class InstrumentErrors:
             certified = efficiency * (1.0 + 0.025 * rng.standard_normal())
         arms = truth.interferometer
         deviations = Deviations.from_seed(truth.imperfections, imperfections_seed)
+        sizes, known = truth.imperfections, deviations.known
         fsr, vibration = truth.transmitter.etalon_fsr_Hz, truth.piezo.vibration_m
         return cls(
-            meter_response=1.0 + 0.005 * rng.standard_normal(),
-            meter=PowerMeter.from_seed(truth.imperfections, seed_of(imperfections_seed, OF_METER)),
-            tagger=Tagger.from_seed(truth.imperfections, seed_of(imperfections_seed, OF_TAGGER)),
+            meter_response=(1.0 + 0.005 * rng.standard_normal()) / deviations.meter_gain,
+            meter=PowerMeter.from_seed(sizes, known, seed_of(imperfections_seed, OF_METER)),
+            tagger=Tagger.from_seed(sizes, known, seed_of(imperfections_seed, OF_TAGGER)),
             attenuator_gain=1.0 + 0.025 * rng.standard_normal(),
             delay_a_ps=rng.uniform(3000.0, 5000.0),
             delay_b_ps=rng.uniform(5500.0, 7500.0),
@@ -136,7 +137,9 @@ class InstrumentErrors:
             deviations=deviations,
             calibrations=(
                 Calibration("detector_efficiency", certified, 0.025 * certified, "1"),
-                Calibration("power_meter_gain", 1.0, 0.005, "1"),
+                Calibration(
+                    "power_meter_gain", deviations.meter_gain, 0.005 * deviations.meter_gain, "1"
+                ),
                 Calibration(
                     "etalon_fsr", fsr * (1.0 + 0.002 * rng.standard_normal()), 0.002 * fsr, "Hz"
                 ),
@@ -161,14 +164,17 @@ class InstrumentErrors:
                         ("purcell_expected", truth.source.purcell, 2.0, "1"),
                     )
                 ),
-                *_of_imperfections(truth, deviations.certified),
+                *_of_imperfections(truth, deviations),
             ),
         )
 
 
-def _of_imperfections(truth: Truth, errors: Mapping[str, float]) -> tuple[Calibration, ...]:
+_UNITS = {"detector_linearity": "s", "power_meter_zero": "W"}
+
+
+def _of_imperfections(truth: Truth, deviations: Deviations) -> tuple[Calibration, ...]:
     """Certificates that say how large the imperfections are; a lab without has no losses."""
-    sizes = truth.imperfections
+    sizes, errors, known = truth.imperfections, deviations.certified, deviations.known
     _, second, orthogonal = truth.reflectances
     certified = {
         "interferometer_reflectance_2": second,
@@ -182,15 +188,12 @@ def _of_imperfections(truth: Truth, errors: Mapping[str, float]) -> tuple[Calibr
         Calibration("path_after", losses["after"], LOSS_U_dB, "dB"),
         Calibration("light_path_repeatability", REPEATABILITY_dB, 0.0, "dB"),
         Calibration("detector_polarisation", POLARISATION, 0.0, "1"),
-        Calibration("detector_linearity", 0.0, LINEARITY_s, "s"),
         Calibration("plate_retardance", 0.0, PLATES_U_RAD, "rad"),
         Calibration("detector_efficiency_rate", CERTIFIED_RATE_Hz, 0.0, "Hz"),
         *(Calibration(n, true + errors[n], CERTIFIED[n][1], "1") for n, true in certified.items()),
         Calibration("power_meter_gain_power", GAIN_POWER_W, 0.0, "W"),
-        Calibration("power_meter_linearity", 0.0, LINEARITY, "1"),
-        Calibration("power_meter_zero", 0.0, ZERO_LEFT_W, "W"),
+        *(Calibration(n, known[n], u, _UNITS.get(n, "1")) for n, (_, u) in KNOWN.items()),
         Calibration("power_tap", TAP, 0.0, "1"),
-        Calibration("tagger_clock", 0.0, CLOCK, "1"),
     )
 
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 
-from .imperfections import Imperfections
+from .imperfections import METER_LINEARITY, METER_ZERO_LEFT_W, Imperfections
 
 ZERO_W = 20e-12
-ZERO_LEFT_W = 2e-12
-LINEARITY = 1e-3
 GAIN_POWER_W = 1e-5
 TAP = 0.005
 _TAP_RAD_PER_s = 2.0 * math.pi / 900.0
@@ -44,14 +43,18 @@ class PowerMeter:
     tap_rad: float
 
     @classmethod
-    def from_seed(cls, sizes: Imperfections, seed: np.random.SeedSequence) -> Self:
-        """Draw those of a lab."""
+    def from_seed(
+        cls, sizes: Imperfections, known: Mapping[str, float], seed: np.random.SeedSequence
+    ) -> Self:
+        """Draw those of a lab, about the `known` values of its certificates."""
         rng = np.random.default_rng(seed)
         zero, left, linearity = rng.standard_normal(3)
         return cls(
             zero_W=sizes.meter_zero * ZERO_W * math.copysign(1.0 + 0.3 * abs(zero), zero),
-            zero_left_W=sizes.meter_zero * ZERO_LEFT_W * float(left),
-            linearity=sizes.meter_linearity * LINEARITY * float(linearity),
+            zero_left_W=known["power_meter_zero"]
+            + sizes.meter_zero * METER_ZERO_LEFT_W * float(left),
+            linearity=known["power_meter_linearity"]
+            + sizes.meter_linearity * METER_LINEARITY * float(linearity),
             tap=sizes.power_tap * TAP * math.sqrt(2.0),
             tap_rad=rng.uniform(0.0, 2.0 * math.pi),
         )

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .imperfections import Imperfections
+from .imperfections import CLOCK, Imperfections
 
-CLOCK = 1e-6
 BIN_WIDTHS = 0.05
 _BINS = 96
 """Per period of the coarse counter: 4 ns of bins of 42 ps."""
@@ -33,10 +33,12 @@ class Tagger:
     edges: NDArray[np.float64] = field(compare=False)  # drawn with the clock
 
     @classmethod
-    def from_seed(cls, sizes: Imperfections, seed: np.random.SeedSequence) -> Self:
-        """Draw those of a lab."""
+    def from_seed(
+        cls, sizes: Imperfections, known: Mapping[str, float], seed: np.random.SeedSequence
+    ) -> Self:
+        """Draw those of a lab, about the `known` values of its certificates."""
         rng = np.random.default_rng(seed)
-        clock = sizes.tagger_clock * CLOCK * float(rng.standard_normal())
+        clock = known["tagger_clock"] + sizes.tagger_clock * CLOCK * float(rng.standard_normal())
         widths = sizes.tagger_bins * BIN_WIDTHS * rng.standard_normal(_BINS)
         edges = np.concatenate((np.zeros(1), np.cumsum(widths - widths.mean())[:-1]))
         return cls(clock=clock, edges=edges)

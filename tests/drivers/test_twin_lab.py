@@ -378,17 +378,20 @@ def test_errors_of_a_lab_are_drawn_independently() -> None:
             [
                 *own.certified.values(),
                 *own.plates_rad,
-                own.linearity_s,
+                own.linearity_s - own.known["detector_linearity"],
                 *own.loss_dB.values(),
-                meter.zero_left_W,
-                meter.linearity,
-                errors.tagger.clock,
+                *own.known.values(),
+                own.meter_gain,
+                errors.meter_response * own.meter_gain,
+                meter.zero_left_W - own.known["power_meter_zero"],
+                meter.linearity - own.known["power_meter_linearity"],
+                errors.tagger.clock - own.known["tagger_clock"],
             ]
         )
     together = np.corrcoef(np.array(drawn).T)
     np.fill_diagonal(together, 0.0)
     # 1/sqrt(300) is one standard deviation
     assert np.abs(together).max() < 4.5 / np.sqrt(300)
-    sizes = {-3: 2e-12, -2: 1e-3, -1: 1e-6}
+    sizes = {-4: 0.005, -3: 2e-12, -2: 1e-3, -1: 1e-6}
     for column, size in sizes.items():
         assert np.std(np.array(drawn)[:, column]) == pytest.approx(size, rel=0.2)
