@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,19 +21,28 @@ from qdchar.files import PathLike, read_text
 from qdchar.link import Link
 
 from .assumptions import prediction_assumptions
+from .comparators import same_protocol
+from .decoy.coherent_bounds import CoherentBounds, elementary_eps
+from .decoy.coherent_finite import SEARCH_LOWER as COHERENT_LOWER
+from .decoy.coherent_finite import SEARCH_UPPER as COHERENT_UPPER
+from .decoy.coherent_finite import TYPICAL, coherent_settings
+from .decoy.coherent_finite import expected_counts as coherent_counts
+from .decoy.finite_key import DecoyCounts, DecoyKey, decoy_key
 from .link_parameters import LinkParameters
-from .optimise import LIGHT_EFFORT, Rows, maximise
+from .optimise import LIGHT_EFFORT, Effort, Rows, maximise
 from .photon_statistics import multiphoton_probability
 from .result import PHASE, Protocol
 from .single_photon.finite_key import Accounting, BasisCounts, SinglePhotonKey, key_from_counts
 from .single_photon.rate import SEARCH_LOWER, SEARCH_UPPER, detection, expected_counts
 from .source import SourceFigures
+from .time_windows import BestWindow, Block, best_window
 
 Floats = NDArray[np.float64]
 
-# Starts and stops of a window that are tried in one go, and the rounds of settings and windows.
-_EDGES = 40
-_ROUNDS = 4
+# Slots are joined to so many for the search of coherent light's settings.
+_GROUPS = 40
+_FIRST = Effort(samples=256, starts=2, steps=5, last_steps=3)
+_NEXT = Effort(samples=1, starts=0, steps=3, last_steps=1)
 _COLUMNS = ("time_s", "loss_dB", "background_Hz")
 
 
@@ -102,36 +112,16 @@ def predict_over_time(
     UsageError
         Fewer than two slots, times that do not rise, a loss or a background below 0.
     """
-    time, loss = (np.asarray(x, dtype=np.float64) for x in (time_s, loss_dB))
-    background = None if background_Hz is None else np.asarray(background_Hz, dtype=np.float64)
-    _check(time, loss, background)
-    width = np.append(np.diff(time), time[-1] - time[-2])
-    block = _Block(source, link, width, loss, background, protocol, accounting, eps_source)
-    slots = len(time)
-    everything, settings = block.best(0, slots)
-    nearest = np.flatnonzero(loss <= loss.min() + 3)
-    tried = [
-        block.window(*settings),
-        block.window(*block.best(int(nearest[0]), int(nearest[-1]) + 1)[1]),
-    ]
-    best = everything
-    first, last = 0, slots
-    for window in dict.fromkeys(tried):
-        for _ in range(_ROUNDS):
-            key, settings = block.best(*window)
-            if float(key.key_length) > float(best.key_length):
-                best, (first, last) = key, window
-            following = block.window(*settings)
-            if following == window:
-                break
-            window = following
+    slots = _Slots.of(time_s, loss_dB, background_Hz)
+    block = _SinglePhotons(source, link, slots, protocol, accounting, eps_source)
+    found = best_window(block, slots.loss_dB)
+    best = found.key
     return KeyOverTime(
         protocol=protocol,
         accounting=accounting,
-        start_s=float(time[first]),
-        stop_s=float(time[last - 1] + width[last - 1]),
+        **slots.times(found),
         key_length=float(np.floor(best.key_length)),
-        key_length_of_all=float(np.floor(everything.key_length)),
+        key_length_of_all=float(np.floor(found.key_of_all.key_length)),
         pulses_sent=float(best.pulses_sent),
         p_z=float(best.p_z),
         attenuation=float(best.attenuation),
@@ -139,6 +129,55 @@ def predict_over_time(
         phase_error=float(best.phase_error),
         eps_source=eps_source,
         assumptions=prediction_assumptions(accounting, link.receiver, eps_source),
+    )
+
+
+@dataclass(frozen=True)
+class CoherentOverTime:
+    """Key of coherent light with the same protocol on a time-dependent link.
+
+    Attributes
+    ----------
+    name
+        Of the comparator, see `qdchar.keyrate.comparators`.
+    start_s, stop_s
+        Its own best times to start and to stop.
+    key_length, key_length_of_all
+        Secret bits between them, and if everything is used.
+    """
+
+    name: str
+    start_s: float
+    stop_s: float
+    key_length: float
+    key_length_of_all: float
+
+
+def coherent_over_time(
+    link: Link,
+    clock_rate_hz: float,
+    time_s: ArrayLike,
+    loss_dB: ArrayLike,
+    background_Hz: ArrayLike | None = None,
+    *,
+    protocol: Protocol = "efficient-bb84",
+) -> CoherentOverTime:
+    """Predict the key of coherent light with the same protocol, vacuum + weak decoy.
+
+    Parameters
+    ----------
+    clock_rate_hz
+        Pulses sent per second.
+    link, time_s, loss_dB, background_Hz, protocol
+        As in `predict_over_time`, with the same exceptions.
+    """
+    slots = _Slots.of(time_s, loss_dB, background_Hz)
+    found = best_window(_CoherentLight(link, clock_rate_hz, slots, protocol), slots.loss_dB)
+    return CoherentOverTime(
+        name=same_protocol(protocol, "sent"),
+        **slots.times(found),
+        key_length=float(np.floor(found.key.key_length)),
+        key_length_of_all=float(np.floor(found.key_of_all.key_length)),
     )
 
 
@@ -184,16 +223,39 @@ def _is_number(text: str) -> bool:
     return True
 
 
-class _Block:
-    """Counts of the slots, and the key of any row of them."""
+@dataclass(frozen=True)
+class _Slots:
+    """Beginnings, lengths, losses and background counts of the slots."""
+
+    time_s: Floats
+    width_s: Floats
+    loss_dB: Floats
+    background_Hz: Floats | None
+
+    @classmethod
+    def of(cls, time_s: ArrayLike, loss_dB: ArrayLike, background_Hz: ArrayLike | None) -> _Slots:
+        time, loss = (np.asarray(x, dtype=np.float64) for x in (time_s, loss_dB))
+        background = None if background_Hz is None else np.asarray(background_Hz, dtype=np.float64)
+        _check(time, loss, background)
+        return cls(time, np.append(np.diff(time), time[-1] - time[-2]), loss, background)
+
+    def times(self, found: BestWindow[Any]) -> dict[str, float]:
+        """When a window starts and stops, as the results name it."""
+        last = found.last - 1
+        return {
+            "start_s": float(self.time_s[found.first]),
+            "stop_s": float(self.time_s[last] + self.width_s[last]),
+        }
+
+
+class _SinglePhotons(Block[SinglePhotonKey]):
+    """Single photons without decoy states; settings are those of `best_single_photon_key`."""
 
     def __init__(
         self,
         source: SourceFigures,
         link: Link,
-        width: Floats,
-        loss: Floats,
-        background: Floats | None,
+        slots: _Slots,
         protocol: Protocol,
         accounting: Accounting,
         eps_source: float | None,
@@ -205,69 +267,44 @@ class _Block:
             source.check_uncertain()
             margin = source.multiphoton_margin(eps_source)
         self._p2 = float(multiphoton_probability(self._n, self._g2)) + margin
-        self._sent = clock * width
-        self._given = LinkParameters.from_link(link, loss, clock, background)
+        self.slots = len(slots.width_s)
+        self._sent = clock * slots.width_s
+        self._given = LinkParameters.from_link(link, slots.loss_dB, clock, slots.background_Hz)
         self._security = LinkParameters.from_link(link, 0.0, clock)
         self._phase, self._accounting = PHASE[protocol], accounting
 
-    def best(self, first: int, last: int) -> tuple[SinglePhotonKey, tuple[float, float]]:
-        """Key of the slots from `first` to before `last` at its best settings, and these."""
+    def best(
+        self, first: int, last: int, near: Floats | None = None
+    ) -> tuple[SinglePhotonKey, Floats]:
+        window = slice(first, last)
+        given, sent = self._given.at(window), self._sent[window]
 
         def key(x: Floats) -> SinglePhotonKey:
-            p_z, a = 1 / (1 + np.exp(-x[..., 0])), 10 ** x[..., 1]
-            counts, sent = self._per_slot(p_z, a, slice(first, last))
-            return self._key(counts.sum(axis=-1), sent.sum(), p_z, a)
+            return self.key(self._counts(x, given, sent).sum(axis=-1), sent.sum(), x)
 
         def score(x: Floats, rows: Rows) -> Floats:
             return key(x).score
 
         start = np.array([[3.0, 0.0], [1.0, 0.0], [2.0, -0.5]])
         x = maximise(score, 1, SEARCH_LOWER, SEARCH_UPPER, LIGHT_EFFORT, known=start)[0]
-        found = key(x)
-        return found, (float(found.p_z), float(found.attenuation))
+        return key(x), x
 
-    def window(self, p_z: float, attenuation: float) -> tuple[int, int]:
-        """Slots whose key is longest at these settings: the first, and that after the last."""
-        counts, sent = self._per_slot(np.asarray(p_z), np.asarray(attenuation), slice(None))
-        slots = len(sent)
-        until = np.concatenate([np.zeros((len(counts), 1)), counts.cumsum(axis=-1)], axis=-1)
-        sent_until = np.append(0.0, sent.cumsum())
+    def per_slot(self, settings: Floats) -> tuple[Floats, Floats]:
+        return self._counts(settings, self._given, self._sent), self._sent
 
-        def longest(starts: Floats, stops: Floats) -> tuple[int, int]:
-            i, j = (a.ravel() for a in np.meshgrid(starts, stops, indexing="ij"))
-            i, j = i[i < j].astype(int), j[i < j].astype(int)
-            key = self._key(
-                until[:, j] - until[:, i],
-                sent_until[j] - sent_until[i],
-                np.asarray(p_z),
-                np.asarray(attenuation),
-            )
-            some = key.key_length > 0
-            best = int(np.where(some, key.key_length, key.score).argmax())
-            return int(i[best]), int(j[best])
-
-        step = max(slots // _EDGES, 1)
-        grid = np.unique(np.append(np.arange(0, slots, step), slots))
-        first, last = longest(grid, grid)
-        near = np.arange(-step, step + 1)
-        fine = [np.unique((edge + near).clip(0, slots)) for edge in (first, last)]
-        return longest(fine[0], fine[1])
-
-    def _per_slot(self, p_z: Floats, a: Floats, slots: slice) -> tuple[Floats, Floats]:
-        """Return expected counts in the order of `BasisCounts`, slots last, and pulses sent."""
-        given = self._given.at(slots)
-        p_z, a = p_z[..., None], a[..., None]
+    def _counts(self, x: Floats, given: LinkParameters, sent: Floats) -> Floats:
+        """Return expected counts in the order of `BasisCounts`, slots last."""
+        p_z, a = (v[..., None] for v in _single_photon_settings(x))
         p_z_bob = given.bob(p_z)
         clicks = detection(a * self._n, self._g2, p_z_bob, given)
-        sent = self._sent[slots]
         counts = expected_counts(clicks, sent, p_z, p_z_bob)
         each = [getattr(counts, f.name) for f in fields(BasisCounts)]
-        return np.stack(np.broadcast_arrays(*each)), sent
+        return np.stack(np.broadcast_arrays(*each))
 
-    def _key(self, counts: Floats, sent: ArrayLike, p_z: Floats, a: Floats) -> SinglePhotonKey:
-        whole = BasisCounts(**dict(zip((f.name for f in fields(BasisCounts)), counts, strict=True)))
+    def key(self, counts: Floats, sent: ArrayLike, settings: Floats) -> SinglePhotonKey:
+        p_z, a = _single_photon_settings(settings)
         return key_from_counts(
-            whole,
+            BasisCounts(*counts),
             np.asarray(sent, dtype=np.float64),
             np.asarray(a**2 * self._p2),
             p_z,
@@ -276,6 +313,73 @@ class _Block:
             self._phase,
             self._accounting,
         )
+
+
+def _single_photon_settings(x: Floats) -> tuple[Floats, Floats]:
+    return np.asarray(1 / (1 + np.exp(-x[..., 0]))), np.asarray(10 ** x[..., 1])
+
+
+class _CoherentLight(Block[DecoyKey]):
+    """Coherent light, vacuum + weak decoy; settings are those of `coherent_settings`."""
+
+    def __init__(self, link: Link, clock_rate_hz: float, slots: _Slots, protocol: Protocol) -> None:
+        self.slots = len(slots.width_s)
+        self._sent = clock_rate_hz * slots.width_s
+        given = LinkParameters.from_link(link, slots.loss_dB, clock_rate_hz, slots.background_Hz)
+        self._given = replace(given, block_kind="sent", block=self._sent)
+        self._security = LinkParameters.from_link(link, 0.0, clock_rate_hz)
+        self._eps = elementary_eps(self._security)
+        self._phase = PHASE[protocol]
+
+    def best(self, first: int, last: int, near: Floats | None = None) -> tuple[DecoyKey, Floats]:
+        window = slice(first, last)
+        given = self._given.at(window)
+        few = _grouped(given)
+        sent = self._sent[window].sum()
+
+        def key(x: Floats, given: LinkParameters) -> DecoyKey:
+            return self.key(self._counts(x, given).sum(axis=-1), sent, x)
+
+        def score(x: Floats, rows: Rows) -> Floats:
+            return key(x, few).score
+
+        effort, known = (_FIRST, TYPICAL) if near is None else (_NEXT, near[None])
+        x = maximise(score, 1, COHERENT_LOWER, COHERENT_UPPER, effort, known=known)[0]
+        return key(x, given), x
+
+    def per_slot(self, settings: Floats) -> tuple[Floats, Floats]:
+        return self._counts(settings, self._given), self._sent
+
+    def _counts(self, x: Floats, given: LinkParameters) -> Floats:
+        """Return counts in the order of `DecoyCounts`, for signal, weak and vacuum, slots last."""
+        settings = coherent_settings(x[..., None, :], "vacuum+weak")
+        counts, _ = coherent_counts(settings, given)
+        each = [getattr(counts, f.name) for f in fields(DecoyCounts)]
+        return np.stack(np.broadcast_arrays(*each))
+
+    def key(self, counts: Floats, sent: ArrayLike, settings: Floats) -> DecoyKey:
+        made = coherent_settings(settings, "vacuum+weak")
+        if counts.ndim > 1 + made.light.mean.ndim:  # windows after the settings
+            made = coherent_settings(settings[..., None, :], "vacuum+weak")
+        bounds = CoherentBounds(made.light, self._eps)
+        sent = np.asarray(sent, dtype=np.float64)
+        return decoy_key(DecoyCounts(*counts), sent, made.p_z, bounds, self._security, self._phase)
+
+
+def _grouped(given: LinkParameters) -> LinkParameters:
+    """Join neighbouring slots, for a quick search: its optimum is flat."""
+    starts = np.unique(np.linspace(0, len(given.block), _GROUPS, endpoint=False).astype(int))
+    sent = np.add.reduceat(given.block, starts)
+
+    def mean(values: Floats) -> Floats:
+        return np.asarray(np.add.reduceat(values * given.block, starts) / sent)
+
+    parts: Any = {
+        name: mean(getattr(given, name))
+        for name in ("eta", "p_dark", "p_background", "e_mis", "busy_z", "busy_x")
+        if getattr(given, name).size > 1
+    }
+    return replace(given, block=sent, **parts)
 
 
 def _check(time: Floats, loss: Floats, background: Floats | None) -> None:

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from qdchar.cli.keyrate import keyrate
 from qdchar.errors import UsageError
 from qdchar.keyrate import SourceFigures, predict
-from qdchar.keyrate.over_time import predict_over_time
+from qdchar.keyrate.over_time import coherent_over_time, predict_over_time
 from qdchar.link import Link
 
 SOURCE, LINK = SourceFigures(), Link()
@@ -117,3 +117,30 @@ def test_the_command_reads_a_csv(tmp_path: Path) -> None:
         exception = CliRunner().invoke(keyrate, ["--pass", str(file), *arguments]).exception
         assert isinstance(exception, UsageError)
         assert words in str(exception)
+
+
+CLOCK = 76.13e6
+
+
+@pytest.mark.parametrize("states", ["bb84", "three-state"])
+def test_coherent_light_on_a_link_that_stays_is_one_block(states: Any) -> None:
+    protocol: Any = {"bb84": "efficient-bb84"}.get(states, states)
+    key = coherent_over_time(LINK, CLOCK, TIME, np.full(600, 12.0), protocol=protocol)
+    name = f"wcp-vacuum-weak-{states}"
+    (block,) = predict(loss_dB=12.0, block=600 * CLOCK, block_kind="sent", comparators=(name,))
+    whole = block.comparator(name).rate_per_pulse * 600 * CLOCK
+    assert key.name == name
+    assert key.key_length == pytest.approx(whole, rel=1e-6)
+    assert (key.start_s, key.stop_s) == (0.0, 600.0)
+
+
+def test_the_best_window_of_coherent_light_is_that_of_an_exhaustive_search() -> None:
+    slots = TIME[::50], 4 + LOSS[::50], 4 * DAWN[::50]
+    key = coherent_over_time(LINK, CLOCK, *slots)
+    best = max(
+        coherent_over_time(LINK, CLOCK, *(x[i:j] for x in slots)).key_length_of_all
+        for i in range(4)
+        for j in range(7, 13)
+    )
+    assert key.key_length >= best * (1 - 1e-4)
+    assert key.key_length > 1.02 * key.key_length_of_all

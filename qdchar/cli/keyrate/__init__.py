@@ -270,7 +270,8 @@ def _show_pass(
 ) -> None:
     from dataclasses import asdict
 
-    from qdchar.keyrate.over_time import predict_over_time, read_pass
+    from qdchar.keyrate.over_time import coherent_over_time, predict_over_time, read_pass
+    from qdchar.keyrate.result import advantage_dB
 
     from ._text import pass_text
 
@@ -279,10 +280,18 @@ def _show_pass(
     if eps_source is not None or 0.0 not in (source.mean_photon_number.u, source.g2_zero.u):
         eps = link.epsilon_secrecy if eps_source is None else eps_source
         keys.append(predict_over_time(source, link, *table, **proof, eps_source=eps))
-    click.echo(pass_text(keys))
+    clock = source.clock_rate.value
+    light = coherent_over_time(link, clock, *table, protocol=proof["protocol"])
+    leads = [advantage_dB(key.key_length, light.key_length) for key in keys]
+    click.echo(pass_text(keys, light, leads))
     if json_line:
-        at_limit = asdict(keys[1]) if len(keys) > 1 else None
-        click.echo(json.dumps({**asdict(keys[0]), "at_source_limit": at_limit}))
+        lines = [
+            {**asdict(key), "advantage_dB": lead} for key, lead in zip(keys, leads, strict=True)
+        ]
+        at_limit = lines[1] if len(lines) > 1 else None
+        click.echo(
+            json.dumps({**lines[0], "at_source_limit": at_limit, "comparator": asdict(light)})
+        )
 
 
 def _predict(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from qdchar.keyrate import Comparison, KeyRate, SourceFigures
     from qdchar.keyrate.measured.key import SessionKey
     from qdchar.keyrate.no_key import NoKey
-    from qdchar.keyrate.over_time import KeyOverTime
+    from qdchar.keyrate.over_time import CoherentOverTime, KeyOverTime
     from qdchar.keyrate.published.account import Nu, Pull
     from qdchar.keyrate.published.variants import Reproduction
     from qdchar.link import Link
@@ -78,8 +78,20 @@ def loss_text(loss: Estimate) -> str:
     return f"{loss.value:g} dB or more" if beyond_search(loss) else text(loss)
 
 
-def pass_text(keys: list[KeyOverTime]) -> str:
-    """Key of a pass with the source at its best estimates, and at its limits where it has any."""
+def pass_text(
+    keys: Sequence[KeyOverTime], light: CoherentOverTime, leads: Sequence[float | None]
+) -> str:
+    """Key of a pass with the source at its best estimates, and at its limits where it has any.
+
+    Parameters
+    ----------
+    keys
+        One or two.
+    light
+        Coherent light with the same protocol on the same link.
+    leads
+        The keys over that of coherent light [dB], None without one.
+    """
     first = keys[0]
     lines = [f"{first.protocol}, accounting {first.accounting}"]
     for key in keys:
@@ -94,6 +106,15 @@ def pass_text(keys: list[KeyOverTime]) -> str:
             f"  QBER          {100 * key.qber:.3f} %; phase error {100 * key.phase_error:.2f} % "
             "at most",
         ]
+    lead = f"{_decibels(leads[0])}"
+    if len(leads) > 1:
+        lead += f"; with the source at its limits {_decibels(leads[1])}"
+    lines += [
+        f"Like with like: {light.name}, coherent light with the same protocol on the same link",
+        f"  secret key    {light.key_length:.0f} bit from {light.start_s:g} s to {light.stop_s:g} "
+        f"s ({light.key_length_of_all:.0f} bit from all of it)",
+        f"  source's lead {lead}",
+    ]
     return "\n".join([*lines, "", "What the key assumes", *(f"  {s}" for s in first.assumptions)])
 
 

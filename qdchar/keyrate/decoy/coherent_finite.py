@@ -29,7 +29,8 @@ Decoys = Literal["vacuum+weak", "one-decoy"]
 SEARCH_LOWER = np.array([-3.0, -2.5, -3.0, -9.0, -9.0])
 SEARCH_UPPER = np.array([12.0, 0.3, -0.02, 9.0, 9.0])
 _EFFORT = Effort(samples=512, starts=6, steps=6, chunk=64)
-_TYPICAL = np.array(
+# Settings near the optima that are known.
+TYPICAL = np.array(
     [
         [2.5, -0.3, -0.6, 1.0, 1.0],
         [1.7, -0.45, -1.0, 0.8, 1.7],
@@ -135,7 +136,7 @@ def best_coherent_key(
         SEARCH_LOWER[:dimensions],
         SEARCH_UPPER[:dimensions],
         effort or _EFFORT,
-        known=_TYPICAL[:, :dimensions],
+        known=TYPICAL[:, :dimensions],
     )
     settings = coherent_settings(best[:, None, :], decoys)
     key = coherent_key(settings, flat, phase, bound, capped)
