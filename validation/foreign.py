@@ -8,7 +8,8 @@ draw writes a small file and gives it to the analysis as a library call. ``right
 the analysis claims to describe: their 95 % intervals must hold 93 to 97 % of the true values, and
 at most 1 % may be flagged. Other kinds hold something that the analysis may not know: there a
 figure may be wrong if it is flagged (a problem, or refused), and at most 2 % of the draws may be
-more than 3 standard uncertainties off in silence.
+more than 3 standard uncertainties off in silence; where the 68 % interval is wider than u on the
+side of the true value, as of few counts, by three times that width.
 
 The draws of a kind are seeds 1, 2, ... of `numpy.random.default_rng([seed, kind])`, so that they do
 not depend on one another. Raw draws are kept in ``draws/foreign.csv``, and seeds that it holds are
@@ -67,8 +68,10 @@ def draw(kind: Kind, seed: int) -> list[tuple[object, ...]]:
         u, value = estimate.u, estimate.value
         one = estimate.interval_68 or (value - u, value + u)
         two = estimate.interval_95 or (value - 1.96 * u, value + 1.96 * u)
+        # of few counts the interval is wider on one side, and u is half of both
+        aside = one[1] - value if true > value else value - one[0]
         # where nothing can be right, any value is wrong
-        pull = math.inf if math.isnan(true) else (value - true) / u
+        pull = math.inf if math.isnan(true) else (value - true) / max(u, aside)
         inside = [int(low <= true <= high) for low, high in (one, two)]
         rows.append((seed, kind.name, name, pull, *inside, int(bool(said)), said, seconds))
     return rows
