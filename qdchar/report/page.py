@@ -2,64 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qdchar.estimate import Estimate
-from qdchar.files import PathLike, read_json, write_text
+from qdchar.files import PathLike, write_text
 from qdchar.keyrate import predict, source_and_link
-from qdchar.keyrate.comparators import COMPARATORS
 from qdchar.lab.outcome import Outcome, load_outcome
-from qdchar.lab.run import Step, read_steps
-from qdchar.notation import concise, interval_text, text
-from qdchar.quantities import quantity
+from qdchar.lab.run import read_steps
 
-from .budgets import Budgets, BudgetTable, sensitivity_text, some_of, u_text
-from .figures import draw_curve, draw_key_rate, embedded
+from . import wording
+from .budgets import Budgets
+from .cards import budgets_without_card, cards
+from .figures import draw_key_rate, embedded
+from .headline import headline
+from .last_run import last_run
+from .provenance import provenance_of
 from .table1 import provenance, table
 
 if TYPE_CHECKING:
-    from jinja2 import Template
+    from jinja2 import Environment, Template
 
 _LOSSES_DB = np.linspace(0.0, 30.0, 61)
-
-
-@dataclass(frozen=True)
-class StepOnPage:
-    """One step as the page shows it."""
-
-    title: str
-    images: tuple[str, ...]
-    estimates: tuple[tuple[str, str, str, str], ...]
-    goodness: tuple[str, ...]
-    problems: tuple[str, ...]
-    raw: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class BudgetOnPage:
-    """The budget of one quantity as the page shows it.
-
-    Attributes
-    ----------
-    lines
-        Source, type, contribution, share, sensitivity, all that is correlated through it, and some
-        of that.
-    hidden
-        How many lines are too small to be shown.
-    way
-        What would reduce the uncertainty most.
-    """
-
-    title: str
-    value: str
-    lines: tuple[tuple[str, str, str, str, str, str, str], ...]
-    hidden: str
-    way: str
 
 
 def write_report(folder: PathLike, outcome: Outcome | None = None) -> Path:
@@ -97,23 +65,25 @@ def write_report(folder: PathLike, outcome: Outcome | None = None) -> Path:
         protocol=recipe.protocol,
         accounting=recipe.accounting,
     )
+    budgets = {t.estimate.name: t for t in Budgets(record, recipe).tables()}
     page = template("report.html.j2").render(
+        simulated=record.simulated,
         record=record,
-        folder=folder.name,
+        folder=folder.resolve().name,
         verdict=outcome.verdict,
+        demands=outcome.verdict.demands,
         faults=outcome.faults,
         own=outcome.own,
-        rows=table(record, link),
-        provenance=provenance(record),
         rate=here,
-        rate_text=concise(here.rate_per_pulse, here.rate_per_pulse_u),
-        kbps_text=concise(here.rate_bps / 1e3, here.rate_bps_u / 1e3),
+        head=headline(outcome, source),
+        groups=[(g, list(rows)) for g, rows in groupby(table(record, link), lambda r: r.group)],
+        last=last_run(folder, record),
+        taken_over=provenance(record),
         assumptions=outcome.assumptions,
-        comparators=COMPARATORS,
         key_rate_image=embedded(draw_key_rate(points, here)),
-        steps=[step_on_page(step) for step in steps],
-        budgets=[_budget_on_page(t) for t in Budgets(record, recipe).tables()],
-        snapshot=read_json(folder / "snapshot_after.json"),
+        cards=cards(steps, recipe, budgets, tuple(recipe.limits)),
+        derived=budgets_without_card(steps, budgets),
+        provenance=provenance_of(folder),
     )
     file = folder / "report.html"
     write_text(file, page)
@@ -122,6 +92,11 @@ def write_report(folder: PathLike, outcome: Outcome | None = None) -> Path:
 
 def template(name: str) -> Template:
     """Return one of the templates beside this file."""
+    return _environment().get_template(name)
+
+
+@cache
+def _environment() -> Environment:
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
     def load(name: str) -> str:
@@ -130,60 +105,10 @@ def template(name: str) -> Template:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, loader=FunctionLoader(load)
     )
-    return environment.get_template(name)
-
-
-def step_on_page(step: Step) -> StepOnPage:
-    """Prepare one step for a page."""
-    curves = [curve for fit in step.result.fits for curve in fit.curves]
-    return StepOnPage(
-        title=step.title,
-        images=tuple(embedded(draw_curve(curve)) for curve in curves),
-        estimates=tuple(_line(e) for e in step.result.estimates),
-        goodness=tuple(
-            f"{fit.model}: {fit.statistic} {fit.minimum:.1f} for {fit.dof} degrees of freedom"
-            for fit in step.result.fits
-            if fit.dof > 0
-        ),
-        problems=step.result.problems,
-        raw=step.raw,
+    environment.globals.update(
+        words=wording.words,
+        powers=wording.powers,
+        symbol=wording.symbol,
+        protocol=wording.protocol,
     )
-
-
-def _line(e: Estimate) -> tuple[str, str, str, str]:
-    interval = "" if e.interval_95 is None else interval_text(e, e.interval_95)
-    return e.quantity.words, text(e), interval, f"{e.name}: {e.definition}; {e.method}"
-
-
-def _budget_on_page(budget: BudgetTable) -> BudgetOnPage:
-    """Prepare one budget for a page."""
-    e = budget.estimate
-    return BudgetOnPage(
-        title=f"{e.quantity.words}, {e.quantity.symbol}",
-        value=text(e),
-        lines=tuple(
-            (
-                row.source,
-                row.kind,
-                u_text(row.u, e.unit),
-                f"{100.0 * row.share:.1f} %",
-                sensitivity_text(row),
-                ", ".join(words := [quantity(name).words for name in row.correlated_with]),
-                some_of(words),
-            )
-            for row in budget.shown
-        ),
-        hidden=budget.hidden_text if e.u > 0 else "",
-        way=_best_way(budget),
-    )
-
-
-def _best_way(budget: BudgetTable) -> str:
-    """Say what would reduce the uncertainty most; empty if there is none."""
-    if not budget.reductions:
-        return ""
-    way, unit = budget.reductions[0], budget.estimate.unit
-    return (
-        f"Most would be gained by {way.how}: u = {u_text(way.u_if_halved, unit)} with half of that "
-        f"contribution, {u_text(way.u_if_zero, unit)} without it."
-    )
+    return environment

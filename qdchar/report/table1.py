@@ -11,6 +11,8 @@ from qdchar.notation import age_text, concise, prefixed, text
 from qdchar.quantities import quantity
 from qdchar.record import SourceRecord
 
+from . import wording
+
 
 @dataclass(frozen=True)
 class Published:
@@ -39,6 +41,9 @@ PUBLISHED: Mapping[str, Published] = {
     "dark_count_probability": Published("Receiver", 1.47e-7),
 }
 
+FROM_RECORD = tuple(n for n, p in PUBLISHED.items() if p.group in ("Source", "Transmitter"))
+"""Quantities that are the record's where it holds them; all others are the link's."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -48,6 +53,8 @@ class Row:
     ----------
     name, words
         Code name of the quantity, and what a person reads.
+    expanded, band
+        Twice the standard uncertainty, and the 95 % interval; empty if the quantity is exact.
     origin
         "measured", "given", or "taken over" with the age.
     """
@@ -59,6 +66,7 @@ class Row:
     value: str
     paper: str
     expanded: str
+    band: str
     origin: str
     method: str
 
@@ -83,8 +91,7 @@ def table(record: SourceRecord, link: Link) -> tuple[Row, ...]:
     }
     rows = []
     for name, published in PUBLISHED.items():
-        measured = name in record.quantities and published.group in ("Source", "Transmitter")
-        if measured:
+        if name in record.quantities and name in FROM_RECORD:
             rows.append(_row(published, record.estimate(name), taken.get(name, "measured")))
         elif name in given:
             rows.append(_row(published, given[name], "given"))
@@ -116,6 +123,7 @@ def _row(published: Published, estimate: Estimate, origin: str) -> Row:
         value=text(estimate),
         paper=paper,
         expanded=f"{2.0 * estimate.u / scale:.2g} {unit}".rstrip() if estimate.u else "",
+        band=wording.band(estimate),
         origin=origin,
         method=estimate.method,
     )

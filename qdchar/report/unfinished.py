@@ -12,7 +12,9 @@ from qdchar.lab.outcome import is_finished
 from qdchar.lab.request import FILE
 from qdchar.lab.run import Step, read_log, read_step
 
-from .page import step_on_page, template
+from .cards import cards
+from .page import template
+from .provenance import provenance_of
 
 
 @dataclass(frozen=True)
@@ -98,8 +100,8 @@ def write_unfinished_report(run: UnfinishedRun) -> Path:
         if (folder / FILE).exists()
         else "It is not a calibration that can be resumed.",
         damaged=run.damaged,
-        steps=[step_on_page(step) for step in run.steps],
-        raw=sorted(str(f.relative_to(folder)) for f in (folder / "raw").rglob("*") if f.is_file()),
+        cards=cards(run.steps),
+        provenance=provenance_of(folder),
     )
     file = run.folder / "report.html"
     write_text(file, page)
