@@ -6,6 +6,7 @@ import inspect
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from markupsafe import Markup
 
@@ -148,7 +149,7 @@ def _card(
     recipe: Recipe | None,
     budgets: Sequence[BudgetTable],
     demanded: Sequence[str],
-    measurement: Measurement[object] | None,
+    measurement: Measurement[Any] | None,
 ) -> Card:
     images = [embedded(draw_curve(c)) for fit in step.result.fits for c in fit.curves]
     estimates = step.result.estimates
@@ -187,7 +188,7 @@ def quantity_on_page(e: Estimate) -> QuantityOnPage:
     )
 
 
-def _asked(measurement: Measurement[object] | None) -> str:
+def _asked(measurement: Measurement[Any] | None) -> str:
     """Say what a measurement does: the first sentence of the file that declares it."""
     if measurement is None:
         return ""
@@ -199,7 +200,7 @@ def _asked(measurement: Measurement[object] | None) -> str:
 
 
 def _settings(
-    measurement: Measurement[object] | None, recipe: Recipe | None
+    measurement: Measurement[Any] | None, recipe: Recipe | None
 ) -> tuple[tuple[str, str], ...]:
     """Return the settings of a measurement by their names in the recipe."""
     if measurement is None or recipe is None:
@@ -223,8 +224,8 @@ def _scatter(fit: Fit) -> float:
 def _goodness(fit: Fit) -> str:
     of = "chi-square" if fit.statistic == "chi2" else fit.statistic
     return (
-        f"{fit.model}: the data scatter {_scatter(fit):.2f} times as much around it as their "
-        f"uncertainties say ({of} {fit.minimum:.4g} for {fit.dof} degrees of freedom; 1 is expected)"
+        f"{fit.model}: the data scatter {_scatter(fit):.2f} times as much as their uncertainties "
+        f"say; 1 is expected ({of} {fit.minimum:.4g} for {fit.dof} degrees of freedom)"
     )
 
 
@@ -232,7 +233,9 @@ def _excess(fit: Fit) -> str:
     """Say what a scatter beyond counting noise means."""
     factor = f"{_scatter(fit):.2g} times their counting noise"
     if fit.model.startswith("mean over"):
-        return f"The points differ from one another by {factor}: the value is their mean, not a fit."
+        return (
+            f"The points differ from one another by {factor}: the value is their mean, not a fit."
+        )
     return (
         f"The points scatter by {factor} around the line. Whether that can be accepted was "
         "decided by the measurement; it would stand above as a problem."
@@ -279,5 +282,3 @@ def _best_way(budget: BudgetTable) -> str:
         f"Most would be gained by {way.how}: u = {u_text(way.u_if_halved, unit)} with half of that "
         f"contribution, {u_text(way.u_if_zero, unit)} without it."
     )
-
-

@@ -1,4 +1,4 @@
-"""What the first screen of a report says: the key rate, what it is compared with, what limits it."""
+"""What the first screen says of the key rate: how large, compared with what, limited by what."""
 
 from __future__ import annotations
 

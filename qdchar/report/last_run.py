@@ -13,7 +13,7 @@ from qdchar.notation import concise
 from qdchar.record import SourceRecord, load_record
 
 from . import wording
-from .comparison import compare_records
+from .comparison import compare_records, renewed_certificates
 
 _LOOKED_AT = 50
 """Run folders that are opened at most, the newest first."""
@@ -60,10 +60,11 @@ def last_run(folder: Path, record: SourceRecord) -> LastRun | None:
         None if there is no earlier calibration of that source and station, simulated or not as
         the record is.
     """
-    for earlier in _earlier_records(folder.resolve(), record):
+    for name, earlier in _earlier_records(folder.resolve(), record):
+        renewed = renewed_certificates(folder.resolve().parent / name, folder)
         rate = earlier.verdict.rate if earlier.verdict is not None else None
         return LastRun(
-            folder=_name(earlier, folder),
+            folder=name,
             when=f"{earlier.created:%Y-%m-%d %H:%M} UTC",
             rate=""
             if rate is None
@@ -74,14 +75,14 @@ def last_run(folder: Path, record: SourceRecord) -> LastRun | None:
                     "exact" if c.pull is None else f"{c.pull:+.1f} u".replace("-", "−"),
                     c.pull is not None and abs(c.pull) > _CHANGED,
                 )
-                for c in compare_records(earlier, record)
+                for c in compare_records(earlier, record, renewed)
             },
         )
     return None
 
 
-def _earlier_records(folder: Path, record: SourceRecord) -> Iterator[SourceRecord]:
-    """Yield records of the same source and station that were finished before, newest first."""
+def _earlier_records(folder: Path, record: SourceRecord) -> Iterator[tuple[str, SourceRecord]]:
+    """Yield earlier records of the same source and station, the newest first, with their folder."""
     found = []
     beside = sorted(folder.parent.glob("*/verdict.json"), key=lambda f: f.parent.name, reverse=True)
     for file in beside[:_LOOKED_AT]:
@@ -101,7 +102,7 @@ def _earlier_records(folder: Path, record: SourceRecord) -> Iterator[SourceRecor
         except RecordError:
             continue
         if not earlier.faults and earlier.created < record.created:
-            yield earlier
+            yield other.name, earlier
 
 
 def _same(data: Any, record: SourceRecord) -> bool:

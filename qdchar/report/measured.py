@@ -10,7 +10,9 @@ from qdchar.history import SINGLE
 from qdchar.lab.run import read_log, read_steps
 from qdchar.record import load_record
 
-from .page import step_on_page, template
+from .cards import cards
+from .page import template
+from .provenance import provenance_of
 
 
 def is_measured(folder: Path) -> bool:
@@ -41,7 +43,8 @@ def write_measured_report(folder: PathLike) -> Path:
         folder=folder.resolve().name,
         record=record,
         simulated=record.simulated,
-        steps=[step_on_page(step) for step in read_steps(folder)],
+        cards=cards(read_steps(folder)),
+        provenance=provenance_of(folder),
     )
     file = folder / "report.html"
     write_text(file, page)

@@ -16,17 +16,8 @@ from qdchar.trends import FLAGGED, Trend
 
 from .comparison import Change
 from .figures import draw_history, embedded
+from .page import style
 
-_STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; max-width: 1100px; margin: 1.5em auto;
-  padding: 0 1em; color: #1b2733; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; }
-th, td { text-align: left; padding: 0.25em 0.8em; border-bottom: 1px solid #d5dbe1; }
-img { max-width: 100%; }
-.banner { background: #7b2d8b; color: white; padding: 0.5em 1em; }
-@media print { body { margin: 0; max-width: none; font-size: 11px; } }
-"""
 _BANNER = '<p class="banner">SIMULATED LAB: these are not measurements of a real source.</p>'
 
 
@@ -191,7 +182,7 @@ def _verdict(record: SourceRecord) -> str:
 
 
 def _wide(table: str) -> str:
-    return f'<div class="wide">{table}</div>'
+    return f'<div class="box">{table}</div>'
 
 
 def _write(file: PathLike, title: str, body: str, simulated: bool) -> Path:
@@ -200,7 +191,7 @@ def _write(file: PathLike, title: str, body: str, simulated: bool) -> Path:
         page,
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>"
+        f"<title>{escape(title)}</title><style>{style()}</style></head><body>"
         f"{_BANNER if simulated else ''}<h1>{escape(title)}</h1>{body}</body></html>\n",
     )
     return page

@@ -90,6 +90,11 @@ def write_report(folder: PathLike, outcome: Outcome | None = None) -> Path:
     return file
 
 
+def style() -> str:
+    """Return the style that all pages share."""
+    return _text("style.css")
+
+
 def template(name: str) -> Template:
     """Return one of the templates beside this file."""
     return _environment().get_template(name)
@@ -99,11 +104,8 @@ def template(name: str) -> Template:
 def _environment() -> Environment:
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-    def load(name: str) -> str:
-        return files(__package__).joinpath(name).read_text(encoding="utf-8")
-
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, loader=FunctionLoader(load)
+        autoescape=True, undefined=StrictUndefined, loader=FunctionLoader(_text)
     )
     environment.globals.update(
         words=wording.words,
@@ -112,3 +114,7 @@ def _environment() -> Environment:
         protocol=wording.protocol,
     )
     return environment
+
+
+def _text(name: str) -> str:
+    return files(__package__).joinpath(name).read_text(encoding="utf-8")

@@ -28,6 +28,7 @@ _PROTOCOLS = {
     "three-state-decoy": "three-state protocol with decoy states",
 }
 _CODE_NAMES = re.compile("|".join(sorted(map(re.escape, COMPARATORS), key=len, reverse=True)))
+_G2 = re.compile(r"\bg2\b")
 
 
 def powers(written: str) -> str:
@@ -43,7 +44,7 @@ def powers(written: str) -> str:
 
 def words(written: str) -> str:
     """Replace code names of coherent light in a sentence by words, and write powers as such."""
-    return powers(_CODE_NAMES.sub(lambda m: light(m[0]), written)).replace("g2(0)", "g⁽²⁾(0)")
+    return _G2.sub("g⁽²⁾", powers(_CODE_NAMES.sub(lambda m: light(m[0]), written)))
 
 
 def light(name: str) -> str:

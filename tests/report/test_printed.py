@@ -89,7 +89,8 @@ def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def number(text: str) -> tuple[float, float]:
-    """Value and u of a text such as 1.30(12)e-3."""
+    """Value and u of a text such as 1.30(12)e-3, or 1.30(12) × 10⁻³ on a page."""
+    text = re.sub(r"\s×\s10", "e", text).translate(str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789"))
     match = re.fullmatch(r"([\d.]+)\((\d+)\)(e-?\d+)?", text)
     assert match is not None, text
     exponent = match[3] or ""
@@ -101,15 +102,17 @@ def number(text: str) -> tuple[float, float]:
 
 def test_the_page_s_rate_is_the_run_s_with_its_uncertainty(page: str) -> None:
     rate, u = map(float, page.splitlines()[1].split())
-    found = re.search(r"<b[^>]*>([^<]+)</b> bit per pulse, <b[^>]*>([^<]+)</b> kbit/s", page)
+    found = re.search(r"<b[^>]*>([^<]+)</b> secret bits per pulse", page)
+    kbps_shown = re.search(r'<span class="num">([^<]+)</span> kbit/s', page)
     assert found is not None
+    assert kbps_shown is not None
     # two digits of u are printed
     per_pulse, per_pulse_u = number(found[1])
     assert (per_pulse, per_pulse_u) == (
         pytest.approx(rate, abs=0.03 * u),
         pytest.approx(u, rel=0.05),
     )
-    kbps, kbps_u = number(found[2])
+    kbps, kbps_u = number(kbps_shown[1])
     assert kbps == pytest.approx(81e3 * rate, abs=0.05 * 81e3 * u)
     assert kbps_u == pytest.approx(81e3 * u, rel=0.05)
 
@@ -177,10 +180,22 @@ def test_the_page_shows_the_settings_and_leads_and_a_curve_through_its_rate(
         outcome = conclude(run, record(), LINK, recipe)
     shown = replace(outcome.rate, p_z=0.83, attenuation=0.61)
     page = write_report(run.folder, replace(outcome, rate=shown)).read_text()
-    assert "basis ratio p_z = 0.830, pre-attenuation 0.610," in page
+    assert "basis ratio p_z = 0.830, pre-attenuation 0.610;" in page
     for light in outcome.rate.comparators:
-        assert f"{light.advantage_dB:+.2f} &plusmn; {light.advantage_dB_u:.2f} dB" in page
-        assert f'<td class="num">{light.rate_per_pulse:.3g}</td>' in page
+        assert light.advantage_dB is not None
+        assert light.advantage_dB_u is not None
+        row = re.search(rf'<tr title="{light.name}">(.*?)</tr>', page, re.DOTALL)
+        assert row is not None
+        sign, lead = re.findall(r"([+−])([\d.]+\(\d+\)) dB", row[1])[-1]
+        assert (sign == "+") is (light.advantage_dB > 0)
+        assert number(lead)[0] == pytest.approx(abs(light.advantage_dB), abs=0.006)
+        assert number(lead)[1] == pytest.approx(light.advantage_dB_u, rel=0.05)
+        shown_rate = re.search(r'data-label="rate">([^<]+)<', row[1])
+        assert shown_rate is not None
+        (of_light,) = re.findall(r"^([\d.]+)", shown_rate[1])
+        digits = f"{light.rate_per_pulse:.3e}".partition("e")[0]
+        # its first digits; 4 of them are printed
+        assert f"{float(of_light):.3e}".partition("e")[0] == digits
     (here,) = (point for point in drawn if point.loss_dB == 8.5)  # as the link has it
     assert here.accounting == "joint"
     assert here.rate_per_pulse == pytest.approx(outcome.rate.rate_per_pulse, rel=1e-9)

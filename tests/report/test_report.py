@@ -111,9 +111,12 @@ def test_page_and_verb_predict_with_the_measured_misalignment(
     assert line["verdict"] == verdict
     page = (folder / "report.html").read_text()
     assert f"<strong>{verdict}</strong>" in page
-    shown = re.search(r"([\d.]+)\(\d+\)(e-?\d+)?</b> bit per pulse", page)
+    shown = re.search(
+        r"([\d.]+)\(\d+\)(?:\s×\s10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+))?</b> secret bits per pulse", page
+    )
     assert shown is not None
-    assert float(shown[1] + (shown[2] or "")) == pytest.approx(rate, abs=u)
+    power = int((shown[2] or "0").translate(str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")))
+    assert float(shown[1]) * 10.0**power == pytest.approx(rate, abs=u)
 
 
 def test_the_rate_falls_by_two_orders_with_the_measured_misalignment(tmp_path: Path) -> None:
