@@ -1,5 +1,6 @@
 """For all tests: one thread for linear algebra, as the matrices are small and the workers two.
 
+A calibration has no live page, which is a process of its own; tests/report/test_live.py makes one.
 Each worker has station locks of its own, as several tests use the same made-up address at once.
 """
 
@@ -13,6 +14,7 @@ import pytest
 # before anything imports numpy
 for library in ("OPENBLAS", "OMP", "MKL"):
     os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+os.environ.setdefault("QDCHAR_LIVE", "0")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -16,8 +16,9 @@ from ._records import accept_option, outcome_json, verdict_json
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @accept_option
+@click.option("--pdf", is_flag=True, help="Print the page to report.pdf, too; needs Chromium.")
 @as_json
-def report(run: Path, accept: bool, json_line: bool) -> int:
+def report(run: Path, accept: bool, pdf: bool, json_line: bool) -> int:
     """Make the pages and figures of the run in folder RUN.
 
     Rate and verdict are those that the calibration made. If a file of the run has changed since,
@@ -32,9 +33,9 @@ def report(run: Path, accept: bool, json_line: bool) -> int:
     from qdchar.report.budgets import Budgets
 
     if is_folder(run) and is_measured(run):
-        return _measured(run, json_line)
+        return _measured(run, pdf, json_line)
     if is_folder(run) and is_unfinished(run):
-        return _unfinished(run, json_line)
+        return _unfinished(run, pdf, json_line)
     outcome = load_outcome(run)
     for fault in outcome.faults:
         click.echo(f"warning: {run}: {fault}", err=True)
@@ -48,7 +49,7 @@ def report(run: Path, accept: bool, json_line: bool) -> int:
     )
     for problem in outcome.record.problems:
         click.echo(f"problem: {problem}")
-    click.echo(f"report: {page}")
+    _say_where(page, pdf)
     code = RecordError.exit_code if outcome.faults and not accept else 0
     if json_line:
         budgets = Budgets(outcome.record, outcome.recipe).tables()
@@ -61,7 +62,7 @@ def report(run: Path, accept: bool, json_line: bool) -> int:
     return code
 
 
-def _measured(folder: Path, json_line: bool) -> int:
+def _measured(folder: Path, pdf: bool, json_line: bool) -> int:
     """Show single measurements, of which no verdict was asked."""
     from qdchar.record import load_record
     from qdchar.report import write_measured_report
@@ -70,7 +71,7 @@ def _measured(folder: Path, json_line: bool) -> int:
     record = load_record(folder, accept=True)
     for problem in record.problems:
         click.echo(f"problem: {problem}")
-    click.echo(f"report: {page}")
+    _say_where(page, pdf)
     code = InconclusiveError.exit_code if record.problems else 0
     if json_line:
         line = {
@@ -87,7 +88,7 @@ def _measured(folder: Path, json_line: bool) -> int:
     return code
 
 
-def _unfinished(folder: Path, json_line: bool) -> int:
+def _unfinished(folder: Path, pdf: bool, json_line: bool) -> int:
     """Show a calibration that has not come to its verdict."""
     from qdchar.report import read_unfinished_run, write_unfinished_report
 
@@ -100,7 +101,7 @@ def _unfinished(folder: Path, json_line: bool) -> int:
     click.echo(f"complete: {', '.join(step.title for step in run.steps) or 'nothing'}")
     for file in run.damaged:
         click.echo(f"cannot be read: {file}")
-    click.echo(f"report: {page}")
+    _say_where(page, pdf)
     if json_line:
         line = {
             "exit_code": code,
@@ -113,3 +114,12 @@ def _unfinished(folder: Path, json_line: bool) -> int:
         }
         click.echo(json.dumps(line))
     return code
+
+
+def _say_where(page: Path, pdf: bool) -> None:
+    """Say where the page is, and print it to a PDF if that is asked for."""
+    click.echo(f"report: {page}")
+    if pdf:
+        from qdchar.report.pdf import write_pdf
+
+        click.echo(f"pdf: {write_pdf(page)}")

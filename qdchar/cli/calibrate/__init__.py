@@ -66,6 +66,14 @@ from .._options import (
     "as they are valid and the recipe allows.",
 )
 @level_options
+@click.option(
+    "--live/--no-live",
+    default=True,
+    show_default=True,
+    envvar="QDCHAR_LIVE",
+    show_envvar=True,
+    help="Keep report.html in the run folder up to date while it runs, by a process of its own.",
+)
 @as_json
 @click.pass_context
 def calibrate(
@@ -81,6 +89,7 @@ def calibrate(
     dry_run: bool,
     resume_folder: Path | None,
     earlier_folder: Path | None,
+    live: bool,
     json_line: bool,
     level: Level,
 ) -> int:
@@ -107,6 +116,7 @@ def calibrate(
     from qdchar.lab.take_over import read_earlier
     from qdchar.link import load_link
     from qdchar.report import write_report
+    from qdchar.report.live import live_page
 
     from .._faults import announcer, list_asked
     from .._plan import print_plan
@@ -169,6 +179,8 @@ def calibrate(
         else:
             run = stack.enter_context(Run.reopen(resume_folder))
         stack.enter_context(display.logging(run.folder))
+        if live:
+            stack.enter_context(live_page(run.folder))
         display.say(f"run folder: {run.folder}")
         station.note_run(run.folder)
         if station.file.needs_simulated_lab():
