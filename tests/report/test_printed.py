@@ -157,7 +157,7 @@ def test_the_terminal_shows_rate_table_and_demands_of_the_run(
     (lifetime,) = (line for line in out.splitlines() if "lifetime" in line)
     cells = [cell.strip() for cell in re.split(r"[|│┃]", lifetime)]
     assert cells[:5] == ["lifetime", "63.20(40) ps", "75.8 ps", "0.8 ps", "measured"]
-    assert "p_z 0.830, pre-attenuation 0.610)" in out
+    assert "p_z 0.830, pre-attenuation 0.610" in out
     assert "SIMULATED LAB" in out
     assert "a GO demands a key rate above 0.002 bit per pulse" in out
     assert verdict.decision in out
