@@ -161,11 +161,13 @@ def fit_decays(
     require_counts(label, decay, "decay")
     require_counts(label, response, "instrument response")
     require_excess(label, decay)
-    join = bins_to_join(len(decay), fwhm_bins(response) / _FWHM)
+    starts = decay_starts(decay, response, bin_s)
+    sigma_bins = fwhm_bins(response) / _FWHM
+    join = bins_to_join(len(decay), sigma_bins, starts["lifetime"].start / bin_s)
     if join > 1 and period_bins is None:
         decay, response = (joined_bins(h, join) for h in (decay, response))
         bin_s *= join
-    starts = decay_starts(decay, response, bin_s)
+        starts = decay_starts(decay, response, bin_s)
     if period_bins is not None and period_bins > len(response):
         rest = np.full(period_bins - len(response), quiet_level(response))
         response = np.concatenate([response, rest])

@@ -63,8 +63,9 @@ def turning_decayed(
     third = twice[2] - 2 * twice[1] + twice[0]
     ratio = np.exp(-bin_s / lifetime_s)
     tail = signal.lfilter([1.0], [1.0, -ratio], response)
-    # The tails of the periods before.
-    tail += tail[-1] / -np.expm1(-n * bin_s / lifetime_s) * ratio ** np.arange(1, n + 1)
+    # The tails of the periods before; powers of a complex number take ten times as long.
+    powers = signal.lfilter([ratio], [1.0, -ratio], np.eye(1, n)[0])
+    tail += tail[-1] / -np.expm1(-n * bin_s / lifetime_s) * powers
     start = int(whole)
     return np.asarray(
         first * np.roll(response, start)

@@ -697,9 +697,16 @@ def test_doubt_that_a_rival_leaves(
 
 
 @pytest.mark.parametrize(
-    ("n", "sigma", "k"), [(65_536, 85.0, 8), (65_675, 521.0, 37), (65_536, 15.0, 1), (410, 85.0, 1)]
+    ("n", "sigma", "lifetime", "k"),
+    [
+        (65_536, 85.0, 100.0, 8),  # a tenth of the response where the decay is as fast
+        (65_536, 85.0, 300.0, 16),  # a fifth where it is slow
+        (65_675, 521.0, 100.0, 37),
+        (65_536, 15.0, 10.0, 1),
+        (410, 85.0, 100.0, 1),
+    ],
 )
-def test_bins_finer_than_needed_are_joined(n: int, sigma: float, k: int) -> None:
-    assert bins_to_join(n, sigma) == k
+def test_bins_finer_than_needed_are_joined(n: int, sigma: float, lifetime: float, k: int) -> None:
+    assert bins_to_join(n, sigma, lifetime) == k
     counts = np.arange(float(n))
     assert joined_bins(counts, k).sum() == counts[: n // k * k].sum()
