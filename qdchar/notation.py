@@ -10,6 +10,8 @@ _PREFIXES = {-15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "
 _TAKES_PREFIX = ("s", "Hz", "W", "m", "V", "m/V", "Hz/m")
 _DIGITS_WITHOUT_U = 4
 """Significant digits of a number that has no uncertainty of its own."""
+_MOST_DIGITS = 7
+"""Significant digits of a value for people, at most: nobody reads a clock to one part in 10^11."""
 
 
 def concise(value: float, u: float, *, digits: int = 2) -> str:
@@ -62,9 +64,17 @@ def prefixed(value: float, unit: str) -> tuple[float, str]:
 
 
 def text(estimate: Estimate) -> str:
-    """Write an estimate with its unit, e.g. ``75.80(45) ps``."""
+    """Write an estimate with its unit, e.g. ``75.80(45) ps``.
+
+    Where its uncertainty is below the last of `_MOST_DIGITS` digits, these digits are written
+    without it, e.g. ``76.13000 MHz``.
+    """
     scale, unit = _scale(estimate)
-    return f"{concise(estimate.value / scale, estimate.u / scale)} {unit}".rstrip()
+    value, u = estimate.value / scale, estimate.u / scale
+    if 0 < u < (last := _last_place(value)):
+        places = max(0, -round(math.log10(last)))
+        return f"{value:.{places}f} {unit}".rstrip()
+    return f"{concise(value, u)} {unit}".rstrip()
 
 
 def number_text(value: float, unit: str) -> str:
@@ -95,6 +105,13 @@ def interval_text(estimate: Estimate, interval: tuple[float, float]) -> str:
 def _scale(estimate: Estimate) -> tuple[float, str]:
     """Prefix by the larger one of value and uncertainty: a value may be 0 within its error."""
     return prefixed(max(abs(estimate.value), estimate.u), estimate.unit)
+
+
+def _last_place(value: float) -> float:
+    """Place of the last digit of a value for people; 0 for values that are written with a power."""
+    if abs(value) < 1e-2:
+        return 0.0
+    return 10.0 ** (math.floor(math.log10(abs(value))) - _MOST_DIGITS + 1)
 
 
 def _exponent(largest: float) -> int:

@@ -29,6 +29,26 @@ def test_a_unit_takes_a_prefix() -> None:
     assert text(lifetime) == "75.83(45) ps"
 
 
+@pytest.mark.parametrize(
+    ("value", "u", "expected"),
+    [
+        (76.12999868e6, 0.4, "76.13000 MHz"),
+        (76.12988676e6, 76.0, "76.129887(76) MHz"),
+        (76.12988676e6, 9.9, "76.12989 MHz"),
+    ],
+)
+def test_no_more_digits_than_a_reader_can_use(value: float, u: float, expected: str) -> None:
+    clock = Estimate(name="clock_rate", value=value, method="", budget=(Contribution("c", u),))
+    assert text(clock) == expected
+
+
+def test_a_pure_number_close_to_1_has_7_digits() -> None:
+    ratio = Estimate(
+        name="linewidth_ratio", value=1.00000068, method="", budget=(Contribution("c", 3.5e-7),)
+    )
+    assert text(ratio) == "1.000001"
+
+
 def test_nonsense_is_refused() -> None:
     with pytest.raises(ValueError, match="cannot print"):
         concise(float("nan"), 1.0)

@@ -66,8 +66,8 @@ def band(estimate: Estimate) -> str:
     """Write the 95 % interval of an estimate; empty if it is exact."""
     if estimate.interval_95 is not None:
         return powers(interval_text(estimate, estimate.interval_95))
-    if estimate.u == 0:
-        return ""
+    if "(" not in text(estimate):
+        return ""  # exact, or known to more digits than are written
     ends = (estimate.value - 2 * estimate.u, estimate.value + 2 * estimate.u)
     return powers(interval_text(estimate, ends))
 
