@@ -135,7 +135,7 @@ def test_table_1_on_a_terminal_fits_80_columns(folder: Path) -> None:
     console.print(table_1(outcome))
     text = console.export_text()
     assert max(map(len, text.splitlines())) <= 80
-    for whole in ("mean photon number <n>", "6.50(20)e-3", "6.98(64)e-3", "80.0000000(10) MHz"):
+    for whole in ("mean photon number <n>", "6.50(20)e-3", "6.98(64)e-3", "80.00000 MHz"):
         assert whole in text
 
 
