@@ -56,7 +56,7 @@ def table_1(outcome: Outcome) -> Table:
         collapse_padding=True,
     )
     for heading in ("quantity", "here", "paper", "U (k=2)", "origin"):
-        page.add_column(heading, overflow="fold")
+        page.add_column(heading, overflow="fold", no_wrap=heading != "origin")
     group = ""
     for row in table(outcome.record, outcome.link):
         if row.group != group:
