@@ -16,7 +16,13 @@ from qdchar.fit import Curve, Fit, Result
 from qdchar.raw_data import Scan, read_scan
 
 from .detection.dead_time_model import corrected_counts, fano
-from .models.cavity_modes import one_an_order, resonance, rivals_of_one, shape_problem
+from .models.cavity_modes import (
+    is_unresolved,
+    one_an_order,
+    resonance,
+    rivals_of_one,
+    shape_problem,
+)
 from .models.find_peaks import Peak, find_peaks
 from .statistics.excess_noise import fit_with_excess_noise, significance_problem
 from .statistics.likelihood import FitParameter, Values, deviance_residuals
@@ -268,6 +274,8 @@ def _resonance(
         fitted = [c for c in tries if c is not None]
         found[name] = min(fitted, key=lambda c: c.bic, default=None)
     choice = choose(simplest, found)
+    if is_unresolved(choice.best.solution):
+        choice = Choice(simplest, (choice.best, *choice.doubtful), choice.tried, choice.no_better)
     best, noise = choice.best.solution, choice.best.noise
     v = best.as_dict()
     # Against what the scan would be without a peak: a peak that blinks is no less a peak.

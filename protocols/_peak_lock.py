@@ -100,8 +100,10 @@ def lock_to_peak(
     Near the peak of a Lorentzian resonance ``1/rate`` is quadratic in the voltage. Three points
     therefore give the distance to the peak exactly, and the width need not be known [1]_. The
     rates are averaged over `repeats` readouts, and over more, up to `MAX_REPEATS`, until the
-    distance is known to within the tolerance. The piezo is corrected by each distance found. The
-    loop ends when the mean distance is within the tolerance; that last distance is corrected too.
+    distance is known to within the tolerance: the first one because it tells how far the peak has
+    moved, a later one unless it is beyond the tolerance for certain. The piezo is corrected by each
+    distance found. The loop ends when the distance is known to be within the tolerance; that last
+    distance is corrected too.
 
     Parameters
     ----------
@@ -142,6 +144,13 @@ def lock_to_peak(
             _read_points(axis, tagger, log, centre, dither_V, dwell_s) for _ in range(repeats)
         ]
         mean, scatter = _offset(readouts, dither_V)
+        while tolerance_V < _u95(scatter, len(readouts)) and len(readouts) < MAX_REPEATS:
+            if first is not None and abs(mean) > tolerance_V + _u95(scatter, len(readouts)):
+                break
+            readouts += [
+                _read_points(axis, tagger, log, centre, dither_V, dwell_s) for _ in readouts
+            ]
+            mean, scatter = _offset(readouts, dither_V)
         if first is None:
             first = mean, scatter
         found_V = max(-dither_V, min(dither_V, mean))
@@ -150,9 +159,7 @@ def lock_to_peak(
         centre += found_V + creep_V
         axis.check(centre - 3.0 * dither_V, centre + dither_V)
         rates = [readout.rates_Hz[1] for readout in readouts]
-        u95_V = float(special.stdtrit(repeats - 1, 0.975)) * scatter
-        is_known = u95_V <= tolerance_V or repeats >= MAX_REPEATS
-        if abs(mean) <= tolerance_V and is_known:
+        if abs(mean) <= tolerance_V:
             excess, noise = _brighter_middle(readouts)
             if excess < PEAK_SIGNIFICANCE * math.sqrt(noise):
                 raise LockLostError(
@@ -162,11 +169,9 @@ def lock_to_peak(
                     "cavity again, or count longer per point"
                 )
             approach(axis, centre, 3.0 * dither_V)
-            u_rate = statistics.stdev(rates) / math.sqrt(repeats)
-            rate_Hz, counted_s = statistics.fmean(rates), repeats * dwell_s
-            return LockResult(centre, scatter, *first, rate_Hz, u_rate, counted_s, repeats)
-        if not is_known:
-            repeats = min(2 * repeats, MAX_REPEATS)
+            u_rate = statistics.stdev(rates) / math.sqrt(len(rates))
+            rate_Hz, counted_s = statistics.fmean(rates), len(rates) * dwell_s
+            return LockResult(centre, scatter, *first, rate_Hz, u_rate, counted_s, len(rates))
     raise LockLostError(
         f"peak lock: no lock on the resonance near {centre:.3f} V: after {attempts} corrections "
         f"the peak is still {1e3 * mean:.3g} mV away, {1e3 * tolerance_V:.3g} mV are allowed"
@@ -237,6 +242,11 @@ def _offset(readouts: Sequence[_Readout], dither_V: float) -> tuple[float, float
     centre = statistics.fmean(without)
     u = math.sqrt((n - 1) / n * sum((offset - centre) ** 2 for offset in without))
     return _distance(sums, dither_V), u
+
+
+def _u95(u_V: float, n_readouts: int) -> float:
+    """Return half the width of the 95 % interval, for so few readouts [V]."""
+    return float(special.stdtrit(n_readouts - 1, 0.975)) * u_V
 
 
 def _distance(rates: Sequence[float], dither_V: float) -> float:

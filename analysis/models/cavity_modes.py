@@ -18,6 +18,9 @@ _LEAST_FINESSE = 6.0
 """Peaks nearer than so many widths are modes of one order, not orders."""
 _MOST_SHIFT = 0.6
 """Largest thermal shift [widths]: from 0.77 on, a scan jumps at one end of the resonance."""
+_LEAST_SPLITTING = 0.4
+"""Splitting of two modes that a scan resolves [widths]. Creep and vibration of a piezo distort a
+single mode as a smaller one would."""
 _ITERATIONS = 60
 
 
@@ -108,6 +111,12 @@ def rivals_of_one(
             {"shift": FitParameter(s, 0.1, -_MOST_SHIFT, _MOST_SHIFT)} for s in (-0.1, 0.1)
         ]
     return found
+
+
+def is_unresolved(solution: FitResult) -> bool:
+    """Whether these are two modes so near to each other that one distorted mode looks the same."""
+    v = solution.as_dict()
+    return "splitting" in v and abs(v["splitting"]) < _LEAST_SPLITTING * v["fwhm"]
 
 
 def shape_problem(label: str, solution: FitResult) -> tuple[str, ...]:

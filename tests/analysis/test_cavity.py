@@ -182,6 +182,19 @@ def test_two_modes_are_no_wide_one_and_no_orders(apart: float) -> None:
     assert "cavity_fsr_voltage" not in {e.name for e in result.estimates}
 
 
+def test_modes_too_near_to_tell_are_one_of_uncertain_width() -> None:
+    """A quarter of a width apart: a piezo that creeps distorts a single mode by as much."""
+    rng, volts, width = np.random.default_rng(9), np.linspace(30.5, 31.5, 80), 0.07
+    first, second = (
+        1 / (1 + (2 * (volts - at) / width) ** 2) for at in (31.0, 31.0 + 0.25 * width)
+    )
+    result = cavity.analyse(_of_light(rng, volts, 50 + 9000 * (first + 0.6 * second)), **GIVEN)
+    found = result["cavity_count_fwhm_voltage"]
+    assert found.value == pytest.approx(width, abs=3 * found.u)
+    assert any("two modes" in c.source for c in found.budget)
+    assert not any("two modes" in text for text in result.problems)
+
+
 def test_a_resonance_that_follows_its_light() -> None:
     """The width of the dark cavity, from points of the closed form x = s L +- sqrt(1/L - 1)/2."""
     rng, width, shift = np.random.default_rng(10), 0.07, 0.25
