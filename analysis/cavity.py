@@ -209,7 +209,15 @@ def analyse_tuning(
 
 
 def analyse_file(path: PathLike, **given: object) -> Result:
-    """Fit a cavity scan from a CSV file; `given` as for `analyse`."""
+    """Fit a cavity scan from a CSV file.
+
+    Parameters
+    ----------
+    path
+        The file, see `qdchar.raw_data.read_scan`.
+    **given
+        As for `analyse`.
+    """
     path = Path(path)
     return analyse(read_scan(path, "voltage_V"), **given)  # type: ignore[arg-type]
 

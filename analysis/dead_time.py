@@ -76,6 +76,11 @@ def dead_pulses(
 def analyse(run: TagRun) -> Result:
     """Find the dead time of the two detectors.
 
+    Parameters
+    ----------
+    run
+        Time tags of the source or of steady light, with the pulse clock.
+
     Returns
     -------
     Result

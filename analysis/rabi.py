@@ -244,7 +244,15 @@ def analyse(
 
 
 def analyse_file(path: PathLike, **given: object) -> Result:
-    """Fit a Rabi scan from a CSV file; `given` as for `analyse`."""
+    """Fit a Rabi scan from a CSV file.
+
+    Parameters
+    ----------
+    path
+        The file, see `qdchar.raw_data.read_scan`.
+    **given
+        As for `analyse`.
+    """
     path = Path(path)
     return analyse(read_scan(path, "power_W"), **given)  # type: ignore[arg-type]
 

@@ -214,7 +214,15 @@ def analyse(
 
 
 def analyse_file(path: PathLike, **given: object) -> Result:
-    """Fit a power scan from a CSV file; `given` as for `analyse`."""
+    """Fit a power scan from a CSV file.
+
+    Parameters
+    ----------
+    path
+        The file, see `qdchar.raw_data.read_scan`.
+    **given
+        As for `analyse`.
+    """
     path = Path(path)
     return analyse(read_scan(path, "power_W"), **given)  # type: ignore[arg-type]
 

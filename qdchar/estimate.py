@@ -90,6 +90,8 @@ class Estimate(Uncertain):
 
     Attributes
     ----------
+    value, budget
+        As of `Uncertain`.
     name
         Name of the quantity, e.g. ``g2_zero``.
     method

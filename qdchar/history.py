@@ -117,7 +117,13 @@ def history_table(records: Sequence[SourceRecord], names: Iterable[str] = ()) ->
 
 
 def limits_text(record: SourceRecord) -> str:
-    """Say which demands of the recipe a record does not keep; empty where nobody has judged it."""
+    """Say which demands of the recipe a record does not keep; empty where nobody has judged it.
+
+    Parameters
+    ----------
+    record
+        With the verdict, which names the demands.
+    """
     demands = () if record.verdict is None else record.verdict.demands
     if not demands:
         return ""

@@ -205,6 +205,12 @@ class SourceRecord(BaseModel):
 
     Attributes
     ----------
+    qdchar_version
+        Of the program that wrote it.
+    source, station
+        Names, as in the station file.
+    simulated
+        Whether any instrument was a simulated one.
     created, valid_until
         UTC; past `valid_until` the source has to be measured again.
     verdict

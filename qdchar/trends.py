@@ -32,6 +32,11 @@ Array = NDArray[np.float64]
 def outlives_a_run(source: str) -> bool:
     """Whether an error source is the same in two runs; all others belong to one run.
 
+    Parameters
+    ----------
+    source
+        Name of the error source.
+
     Examples
     --------
     >>> outlives_a_run("calibration detector_efficiency"), outlives_a_run("etalon scan[0]")
@@ -41,7 +46,13 @@ def outlives_a_run(source: str) -> bool:
 
 
 def u_of_run(estimate: Estimate) -> float:
-    """Return the standard uncertainty without what other runs of the station share."""
+    """Return the standard uncertainty without what other runs of the station share.
+
+    Parameters
+    ----------
+    estimate
+        In the result's unit.
+    """
     return math.hypot(*(c.u for c in estimate.budget if not outlives_a_run(c.source)))
 
 

@@ -150,6 +150,8 @@ class Verdict:
 
     Attributes
     ----------
+    decision
+        "GO", "NO-GO" or "INCONCLUSIVE".
     reasons
         For a GO what was found, otherwise what stands against it.
     demands

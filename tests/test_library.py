@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
+import inspect
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from io import StringIO
@@ -12,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import BaseModel
 
 import qdchar
 from qdchar.cli.calibrate._summary import table_1
@@ -24,6 +29,10 @@ from qdchar.lab.run import Run, Step
 from qdchar.link import Link
 from qdchar.record import TakenOver, make_record
 
+DOCUMENTED = (
+    *("qdchar", "qdchar.lab", "qdchar.tags", "qdchar.keyrate", "qdchar.report", "qdchar.exchange"),
+    *("qdchar.tables", "qdchar.trends", "qdchar.history"),
+)
 PACKAGES = ("qdchar", "qdchar.lab", "qdchar.tags", "qdchar.keyrate", "qdchar.report")
 
 
@@ -209,3 +218,71 @@ def test_importing_the_library_waits_for_nothing_heavy() -> None:
     )
     out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert out.stdout.strip() == "[]"
+
+
+def _public() -> Iterator[tuple[str, object]]:
+    """Names of the packages and modules, and the functions that all analyses and protocols have."""
+    for package in DOCUMENTED:
+        module = importlib.import_module(package)
+        own = [n for n, o in vars(module).items() if getattr(o, "__module__", "") == package]
+        for name in getattr(module, "__all__", [n for n in own if not n.startswith("_")]):
+            yield f"{package}.{name}", getattr(module, name)
+    for family in (qdchar.analysis, qdchar.protocols):
+        for stem in family.__all__:
+            module = getattr(family, stem)
+            for name in ("analyse", "analyse_file", "measure"):
+                if hasattr(module, name):
+                    yield f"{module.__name__}.{name}", getattr(module, name)
+
+
+def _undocumented(name: str, thing: object) -> Iterator[str]:
+    """Yield what has no docstring, and each parameter or field of which none says anything."""
+    if inspect.ismodule(thing) or not (inspect.isclass(thing) or inspect.isroutine(thing)):
+        return
+    text = inspect.getdoc(thing) or ""
+    if ".protocols." in name:
+        text += inspect.getdoc(qdchar.protocols) or ""
+    if not text:
+        yield name
+    if dataclasses.is_dataclass(thing):
+        wanted = [field.name for field in dataclasses.fields(thing)]
+    elif inspect.isclass(thing) and issubclass(thing, BaseModel):
+        wanted = [field for field in thing.model_fields if not field.endswith("_")]
+    elif inspect.isclass(thing) and getattr(thing, "_is_protocol", False):
+        wanted = []
+    else:
+        wanted = [p for p in inspect.signature(thing).parameters if p not in ("args", "kwargs")]
+    for word in wanted:
+        said = rf"(^|, |\*\*){word}(,|$| :)|`{word}`"
+        if not word.startswith("_") and not re.search(said, text, re.M):
+            yield f"{name}({word})"
+    for member, value in vars(thing).items() if inspect.isclass(thing) else ():
+        function = getattr(value, "fget", getattr(value, "func", getattr(value, "__func__", value)))
+        if not member.startswith("_") and inspect.isfunction(function) and not function.__doc__:
+            yield f"{name}.{member}"
+
+
+def test_every_public_name_is_documented() -> None:
+    things = dict(_public())
+    assert len(things) > 100
+    assert [gap for name, thing in things.items() for gap in _undocumented(name, thing)] == []
+
+
+def test_a_path_may_be_text_wherever_one_is_taken() -> None:
+    """No public function takes a `pathlib.Path` and nothing else."""
+    wrong = []
+    for name, thing in _public():
+        if inspect.isroutine(thing):
+            for parameter in inspect.signature(thing).parameters.values():
+                if re.match(r"Path\b", str(parameter.annotation)):
+                    wrong.append(f"{name}({parameter.name})")
+    assert wrong == []
+
+
+def test_text_paths_work(folder: Path) -> None:
+    file = folder / "raw" / "rabi.csv"
+    assert qdchar.read_scan(str(file)).x.tolist() == [1e-9]
+    assert qdchar.load_record(str(folder), accept=True).source == "QD <7>"
+    (record,) = qdchar.load_history(str(folder.parent))
+    assert record.source == "QD <7>"
+    assert load_outcome(str(folder)).verdict.decision == "GO"

@@ -34,6 +34,10 @@ class Outcome:
 
     Attributes
     ----------
+    record, recipe
+        As the run keeps them.
+    rate, verdict
+        The predicted key rate, and what was decided.
     link
         As in the link file; a misalignment that the record holds is not in it.
     faults
@@ -115,6 +119,11 @@ def is_finished(folder: Path) -> bool:
 
 def load_outcome(folder: PathLike) -> Outcome:
     """Read the outcome of a run, with all that speaks against the folder.
+
+    Parameters
+    ----------
+    folder
+        The run folder of a finished calibration.
 
     Rate and verdict of a run of an earlier version, whose record holds none, or of one whose files
     have changed, are computed from the files as they are.

@@ -86,7 +86,13 @@ def folder_name(*words: str) -> str:
 
 
 class Run:
-    """A run folder that is being written, in a `with`; call `finish` when all went well."""
+    """A run folder that is being written, in a `with`; call `finish` when all went well.
+
+    Parameters
+    ----------
+    folder
+        It exists; `create` makes a new one.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -343,6 +349,11 @@ def read_step(file: PathLike) -> Step:
 
 def read_steps(folder: PathLike) -> tuple[Step, ...]:
     """Read back what a run kept of its steps.
+
+    Parameters
+    ----------
+    folder
+        The run folder.
 
     Raises
     ------

@@ -72,6 +72,14 @@ class Session(Knowledge):
     ----------
     station
         Open.
+    run
+        Open run folder.
+    recipe
+        Settings of the measurements.
+    display
+        Shows the progress.
+    link
+        Channel and receiver; the paper's where not given.
     registry
         Measurements that it can make.
     known

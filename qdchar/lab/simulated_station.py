@@ -113,7 +113,12 @@ def simulated_station(
 ) -> Station:
     """Return the station of a simulated lab, which starts and ends with it.
 
-    Parameters as for `simulated_station_text`, and `say` as for `Station`.
+    Parameters
+    ----------
+    seed, settings
+        As for `simulated_station_text`.
+    say
+        As for `Station`.
     """
     file = StationFile.model_validate(tomllib.loads(simulated_station_text(seed, settings)))
     return Station(file, "simulated lab", say)

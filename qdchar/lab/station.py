@@ -425,6 +425,13 @@ def _open(device: Any) -> None:
 def load_station(file: PathLike, say: Callable[[str], None] = print) -> Station:
     """Read a station file and build its drivers; nothing is connected yet.
 
+    Parameters
+    ----------
+    file
+        The station file (TOML).
+    say
+        Told each instrument that is brought to safety; prints it by default.
+
     Raises
     ------
     UsageError

@@ -15,8 +15,15 @@ from .page import template
 from .provenance import provenance_of
 
 
-def is_measured(folder: Path) -> bool:
-    """Whether a run folder holds single measurements that were finished, and no calibration."""
+def is_measured(folder: PathLike) -> bool:
+    """Whether a run folder holds single measurements that were finished, and no calibration.
+
+    Parameters
+    ----------
+    folder
+        The run folder.
+    """
+    folder = Path(folder)
     log = read_log(folder)
     stopped = bool(log) and log[-1][0] == "stop" and log[-1][1].get("exit_status") == "success"
     return stopped and is_there(folder / SINGLE)

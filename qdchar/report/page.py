@@ -38,6 +38,8 @@ def write_report(folder: PathLike, outcome: Outcome | None = None) -> Path:
 
     Parameters
     ----------
+    folder
+        The run folder.
     outcome
         What `load_outcome` gives, where it is known already. Without it, a run that was changed
         is inconclusive on its page.

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from qdchar.errors import RecordError
-from qdchar.files import write_text
+from qdchar.files import PathLike, write_text
 from qdchar.lab.outcome import is_finished
 from qdchar.lab.request import FILE
 from qdchar.lab.run import Step, read_log, read_step
@@ -23,6 +23,8 @@ class UnfinishedRun:
 
     Attributes
     ----------
+    folder
+        The run folder.
     steps
         The measurements that were complete, in order.
     damaged
@@ -37,25 +39,37 @@ class UnfinishedRun:
     reason: str
 
 
-def is_unfinished(folder: Path) -> bool:
+def is_unfinished(folder: PathLike) -> bool:
     """Whether a run has not come to its verdict: it was ended before, or still runs.
 
     A finished run that lacks its verdict was changed: its log tells the two apart.
+
+    Parameters
+    ----------
+    folder
+        The run folder.
     """
+    folder = Path(folder)
     if not (folder / "record.json").exists():
         return True
     log = read_log(folder)
     return not is_finished(folder) and bool(log) and log[-1][0] != "stop"
 
 
-def read_unfinished_run(folder: Path) -> UnfinishedRun:
+def read_unfinished_run(folder: PathLike) -> UnfinishedRun:
     """Read what there is, whatever is missing.
+
+    Parameters
+    ----------
+    folder
+        The run folder.
 
     Raises
     ------
     RecordError
         If the folder is not that of a run.
     """
+    folder = Path(folder)
     if not any((folder / name).exists() for name in ("run.jsonl", FILE, "results")):
         raise RecordError(f"{folder}: not a run folder: it holds no run.jsonl, {FILE} or results")
     log = read_log(folder)
@@ -89,7 +103,13 @@ def _reason(folder: Path) -> str:
 
 
 def write_unfinished_report(run: UnfinishedRun) -> Path:
-    """Write ``report.html`` of a run without a verdict; returns the page."""
+    """Write ``report.html`` of a run without a verdict; returns the page.
+
+    Parameters
+    ----------
+    run
+        From `read_unfinished_run`.
+    """
     folder = run.folder.resolve()
     simulated = (folder / "simulated_lab.json").exists()
     page = template("unfinished.html.j2").render(

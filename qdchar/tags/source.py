@@ -158,6 +158,8 @@ class TagArrays:
         The time covered [ps]; by default from the first tag to just after the last.
     resolution_ps
         Step of the time-to-digital converter [ps].
+    metadata
+        Information besides the tags; says "arrays" as the format if not given.
 
     Raises
     ------
