@@ -98,8 +98,8 @@ _ALLOWED: dict[str, tuple[str, Callable[[float], bool]]] = {
     "epsilon_error_correction": ("more than 0, less than 1", lambda x: 0 < x < 1),
     "epsilon_correctness": ("more than 0, less than 1", lambda x: 0 < x < 1),
     "block": (
-        'a positive number of pulses, at most 1e30; beyond, take block_kind = "asymptotic"',
-        lambda x: 0 < x <= 1e30,
+        'at least 1 pulse, at most 1e30; beyond, take block_kind = "asymptotic"',
+        lambda x: 1 <= x <= 1e30,
     ),
 }
 

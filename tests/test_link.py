@@ -68,7 +68,7 @@ def test_estimates_carry_what_the_file_gives(tmp_path: Path) -> None:
         ("detector_dark_shares = [0.5, 0.5, 0.5, 0]", ["detector_dark_shares", "sum of 1"]),
         ("misalignment = 2.54", ["misalignment", "less than 0.5"]),
         ("receiver = 'Passive'", ["receiver", "'passive' or 'active'"]),
-        ("block = 0", ["block", "positive"]),
+        ("block = 0", ["block", "at least 1"]),
         ("block = true", ["block", "a number"]),
         ("channel_loss = nan", ["channel_loss", "0 dB or more"]),
         ("channel_loss = ", ["not valid TOML"]),

@@ -34,6 +34,9 @@ _DB = 10 / math.log(10)
 # Clicks per second at which even a dead time of 5 ns, shorter than any in use, costs a tenth.
 _NEEDS_DEAD_TIME_HZ = 20e6
 
+# One photon in 1e100 pulses; beyond, powers of ten overflow.
+_LARGEST_LOSS_DB = 1000.0
+
 
 def predict(
     source: SourceFigures | None = None,
@@ -184,12 +187,12 @@ def _inputs(
     for wrong, message in (
         (not len(losses), "no loss given"),
         (
-            not np.all(np.isfinite(losses) & (losses >= 0)),
-            "a loss is 0 dB or more (positive means weaker)",
+            not np.all((losses >= 0) & (losses <= _LARGEST_LOSS_DB)),
+            f"a loss is 0 dB or more (positive means weaker), at most {_LARGEST_LOSS_DB:g} dB",
         ),
         (
-            block is not None and not 0 < block <= 1e30,
-            "a block is a positive number of pulses, at most 1e30",
+            block is not None and not 1 <= block <= 1e30,
+            "a block is a number of pulses: at least 1, at most 1e30",
         ),
         (
             block_kind not in (None, "received", "sent", "asymptotic"),

@@ -23,6 +23,8 @@ _PLANE = "transmitter output"
 
 
 def _given(name: str, value: float, u: float, method: str) -> Estimate:
+    if not 0 <= u < np.inf:
+        raise UsageError(f"source: {name}: u = {u:g}: a standard uncertainty is 0 or more")
     budget = (Contribution(f"source: {name}", u, "B"),) if u else ()
     return Estimate(
         name=name,

@@ -319,3 +319,38 @@ def test_a_blocked_setting_may_let_light_through(tmp_path: Path) -> None:
     worst = keys[0].key_length_at_largest_p3
     assert worst is not None
     assert 0.85 < worst / lengths[0] < 0.999
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        # 87.3 million detections of a million pulses used to give 54 bits a pulse
+        (("pulses_sent = 26_573_909_635", "pulses_sent = 1e6"), "check pulses_sent"),
+        (("p_z = 0.97", "p_z = 0.0001"), "with Alice in Z"),
+        (("p_z = 0.97", "p_z = 0.999999"), "with Alice in the other basis"),
+    ],
+)
+def test_more_detections_than_pulses_are_refused(
+    tmp_path: Path, change: tuple[str, str], words: str
+) -> None:
+    text = with_limit(3e-4)
+    assert change[0] in text
+    with pytest.raises(UsageError, match=words):
+        session_key(load_session(write(tmp_path, text.replace(*change))), None, Link())
+
+
+def test_a_leak_that_corrects_no_errors_is_refused(tmp_path: Path) -> None:
+    """100 bits for 2.2 million errors used to add 17 million bits to the key."""
+    text = with_limit(3e-4) + CORRECTED.format(leak=100, bits=50)
+    with pytest.raises(UsageError, match="count every parity"):
+        session_key(load_session(write(tmp_path, text)), None, Link())
+
+
+def test_options_that_counts_would_ignore_are_refused(tmp_path: Path) -> None:
+    file = str(write(tmp_path, with_limit(3e-4)))
+    for more in (["--loss", "5"], ["--protocol", "three-state"], ["--block", "1e7"], ["--reach"]):
+        exception = CliRunner().invoke(keyrate, ["--counts", file, *more]).exception
+        assert isinstance(exception, UsageError)
+        assert f"leave the other options out: {more[0]}" in str(exception)
+    exception = CliRunner().invoke(keyrate, ["--published", "--loss", "5"]).exception
+    assert "--loss" in str(exception)

@@ -154,7 +154,7 @@ def test_g2_of_zero_and_its_uncertainty() -> None:
         ({"loss_dB": -3.0}, "0 dB or more"),
         ({"loss_dB": float("nan")}, "0 dB or more"),
         ({"loss_dB": []}, "no loss"),
-        ({"block": 0.0}, "positive number"),
+        ({"block": 0.0}, "at least 1"),
         ({"p_z": 1.0}, "less than 1"),
         ({"attenuation": 1.5}, "at most 1"),
         ({"protocol": "bb84"}, "efficient-bb84"),

@@ -15,6 +15,7 @@ from .._many_numbers import ManyLosses
 from .._options import accounting_option, as_json
 from .._records import accept_option
 from .._source import given_source_and_link, link_option, source_option
+from ._asked import block_of_bits, block_of_time, losses_asked, refuse_beside, refuse_held
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -79,6 +80,12 @@ if TYPE_CHECKING:
     metavar="S",
     help="Seconds in which a block is sent, instead of --block and --block-kind.",
 )
+@click.option(
+    "--bits",
+    type=float,
+    metavar="N",
+    help="Secret bits that are wanted: the block is the smallest whose key has so many. One loss.",
+)
 @click.option("--block-kind", type=click.Choice(["received", "sent", "asymptotic"]))
 @click.option("--p-z", type=float, help="Hold Alice's Z probability; default the optimum.")
 @click.option("--attenuation", type=float, help="Hold the pre-attenuation; default the optimum.")
@@ -128,6 +135,7 @@ def keyrate(
     p3_max: float | None,
     block: float | None,
     seconds: float | None,
+    bits: float | None,
     block_kind: Any,
     p_z: float | None,
     attenuation: float | None,
@@ -145,10 +153,12 @@ def keyrate(
     misalignment that the record holds takes the place of the link's.
     """
     if published:
+        refuse_beside("published")
         _show_published(json_line)
         return
     given, link = given_source_and_link(record, source, link_file, accept)
     if counts_file is not None:
+        refuse_beside("counts_file")
         limits = {"p2_limit": p2_limit, "eps_source": eps_source}
         _show_session(counts_file, given, link, limits, json_line)
         return
@@ -158,53 +168,28 @@ def keyrate(
 
     source_ = given or SourceFigures()
     if pass_file is not None:
-        not_used = (losses, lengths, db_per_km, block, seconds, block_kind, p_z, attenuation, reach)
-        if any(not_used) or protocol.endswith("-decoy"):
-            raise UsageError(
-                "--pass takes the loss from its file, the block from its times and the best "
-                "settings, without decoy states; leave the other options out"
-            )
+        refuse_beside("pass_file")
+        if protocol.endswith("-decoy"):
+            raise UsageError("--pass is for protocols without decoy states")
         proof = {"protocol": protocol, "accounting": accounting or "alice"}
         _show_pass(pass_file, source_, link, proof, eps_source, json_line)
         return
     options = {
-        "loss_dB": _losses(losses, lengths, db_per_km),
-        **_block(source_.clock_rate.value, block, block_kind, seconds),
+        "loss_dB": losses_asked(losses, lengths, db_per_km),
+        **block_of_time(source_.clock_rate.value, block, block_kind, seconds),
     }
     settings = {"accounting": accounting, "p_z": p_z, "attenuation": attenuation}
     if p3_max is not None:
         if not protocol.endswith("-decoy"):
             raise UsageError("--p3-max is for protocols with decoy states")
         options["p3_max"] = p3_max
+    if bits is not None:
+        if not (block is block_kind is seconds is None):
+            raise UsageError("--bits gives the block: leave out --block, --block-kind and --time")
+        options |= block_of_bits(source_, link, protocol, bits, options, settings)
     if reach and (p_z is not None or attenuation is not None):
         raise UsageError("--reach optimises the settings; leave out --p-z and --attenuation")
     _show_prediction(source_, link, protocol, options, settings, eps_source, reach, json_line)
-
-
-def _losses(
-    losses: tuple[float, ...], lengths: tuple[float, ...], db_per_km: float | None
-) -> Sequence[float] | None:
-    if not lengths:
-        if db_per_km is not None:
-            raise UsageError("--db-per-km is for --km: give the length of the fibre")
-        return losses or None
-    if losses:
-        raise UsageError("--km and --loss: give one of them")
-    if db_per_km is None or not db_per_km > 0:
-        raise UsageError("--km needs --db-per-km, the loss of the fibre (more than 0 dB per km)")
-    return [km * db_per_km for km in lengths]
-
-
-def _block(
-    clock_rate_hz: float, block: float | None, block_kind: Any, seconds: float | None
-) -> dict[str, Any]:
-    if seconds is None:
-        return {"block": block, "block_kind": block_kind}
-    if block is not None or block_kind is not None:
-        raise UsageError("--time is a block of sent pulses: leave out --block and --block-kind")
-    if not 0 < seconds < float("inf"):
-        raise UsageError("--time: seconds, more than 0")
-    return {"block": seconds * clock_rate_hz, "block_kind": "sent"}
 
 
 def _show_prediction(
@@ -229,8 +214,8 @@ def _show_prediction(
     if reach_asked:
         from qdchar.keyrate.crossing import crossings, maximum_loss
 
-        block = {"block": points[0].block, "block_kind": points[0].block_kind}
-        on_link = link.model_copy(update=block)
+        block_of_points = {"block": points[0].block, "block_kind": points[0].block_kind}
+        on_link = link.model_copy(update=block_of_points)
         names = [c.name for c in points[0].comparators]
         proof: Any = {"protocol": protocol, "accounting": settings["accounting"] or "alice"}
         reach = maximum_loss(source, on_link, **proof)
@@ -306,11 +291,7 @@ def _predict(
     held = {name: value for name, value in settings.items() if value is not None}
     if not protocol.endswith("-decoy"):
         return predict(source, link, protocol=protocol, **options, **held)
-    if held:
-        raise UsageError(
-            f"--protocol {protocol}: --accounting, --p-z and --attenuation apply only to "
-            "protocols without decoy states; leave them out"
-        )
+    refuse_held(protocol, held)
     return predict_with_decoy(source, link, protocol=protocol, **options)
 
 

@@ -140,7 +140,7 @@ def single_photon_session(
     correction = checked(correction)
     link = with_correctness(link, correction)
     _check(counts)
-    _check_setting(pulses_sent, p_z)
+    _check_setting(pulses_sent, p_z, counts)
     if not 0 < attenuation <= 1:
         raise UsageError("session: attenuation is a transmission: more than 0, at most 1")
     if p2_limit is not None and eps_source is None:
@@ -223,7 +223,7 @@ def coherent_session(
     link = with_correctness(link, correction)
     _check_intensities(light.mean, light.share)
     _check(counts, settings=len(light.mean))
-    _check_setting(pulses_sent, p_z)
+    _check_setting(pulses_sent, p_z, counts)
     given = _security_constants(link)
     bounds = CoherentBounds(light, elementary_eps(given), bound)
     key = decoy_key(
@@ -296,7 +296,7 @@ def attenuator_session(
     correction = checked(correction)
     link = with_correctness(link, correction)
     _check(counts, settings=3)
-    _check_setting(pulses_sent, p_z)
+    _check_setting(pulses_sent, p_z, counts)
     a, q = (np.asarray(x, dtype=np.float64) for x in (transmission, share))
     if a.shape != (3,) or a[0] != 1 or not 0 <= a[2] < a[1] < 1:
         raise UsageError(
@@ -455,8 +455,22 @@ def _check_intensities(mean: Floats, share: Floats) -> None:
         )
 
 
-def _check_setting(pulses_sent: float, p_z: float) -> None:
+def _check_setting(pulses_sent: float, p_z: float, counts: BasisCounts | DecoyCounts) -> None:
+    """Refuse settings out of their range, and more detections than Alice sent pulses."""
     if not 0 < pulses_sent <= 1e30:
         raise UsageError("session: pulses_sent is above 0, and at most 1e30")
     if not 0 < p_z < 1:
         raise UsageError("session: p_z is more than 0 and less than 1")
+    # 6 standard deviations of how many of the pulses were sent in a basis
+    chance = 6 * np.sqrt(pulses_sent * p_z * (1 - p_z))
+    for basis, share, detected in (
+        ("Z", p_z, np.sum(counts.sifted) + np.sum(counts.crossed)),
+        ("the other basis", 1 - p_z, np.sum(counts.test)),
+    ):
+        most = min(share * pulses_sent + chance, pulses_sent)
+        if detected > most:
+            raise UsageError(
+                f"session: {float(detected):.6g} detections with Alice in {basis}, but of "
+                f"{pulses_sent:.6g} pulses at p_z = {p_z:g} she sent at most {most:.6g} in it; "
+                "check pulses_sent and p_z"
+            )
