@@ -115,7 +115,7 @@ def analyse(
     by is a parameter each, which their uncertainties constrain.
 
     Rival models are fitted as well: the zero is off by more, with a wide prior; and the pulse area
-    is renormalised [1]_, in our form ``theta = pi sqrt(P/P_pi) (1 + r P/P_pi)/(1 + r)``.
+    is renormalised [1], in our form ``theta = pi sqrt(P/P_pi) (1 + r P/P_pi)/(1 + r)``.
     See `qdchar.analysis.statistics.rivals` for which one is reported.
 
     Two photons of the dot on one detector give one click. Re-excitation increases with the power,

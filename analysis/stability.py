@@ -91,7 +91,7 @@ def analyse(
 
     The fluctuation s is independent from slice to slice. With v = K - 2 degrees of freedom and
     the counting noise c of a slice, relative, chi-square is (1 + s^2/c^2) times a number
-    distributed as chi2(v) [1]_. So
+    distributed as chi2(v) [1]. So
 
         s^2 = c^2 (chi2/v - 1),    and its limits are    c^2 (chi2/q - 1)
 

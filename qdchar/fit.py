@@ -19,7 +19,7 @@ def runs_p_value(residuals: ArrayLike) -> float:
     """Return the probability of so few runs of one sign, if the residuals are independent.
 
     Where a curve does not follow its data, neighbouring residuals have the same sign; chi-square
-    alone may not show it. The number of runs is taken as normal [1]_; for fewer than 10
+    alone may not show it. The number of runs is taken as normal [1]; for fewer than 10
     residuals of either sign, where it is not, the answer is 1.
 
     Parameters
