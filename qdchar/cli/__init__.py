@@ -37,6 +37,7 @@ VERBS = {
     "convert": "Turn a time-tag file into another format.",
     "info": "Describe a time-tag file.",
     "reprocess": "Run one analysis over an archive, here or on a Dask cluster.",
+    "docs": "Build the handbook and open it.",
     "twin": "Serve the simulated lab on fixed ports.",
 }
 
