@@ -87,8 +87,8 @@ def test_every_public_name_is_documented(pages: Path) -> None:
     missing = []
     for module in documented:
         for name, thing in vars(import_module(module)).items():
-            own = getattr(thing, "__module__", "") == module and not name.startswith("_")
-            if own and (inspect.isclass(thing) or inspect.isfunction(thing)):
+            own = getattr(thing, "__module__", "") == module and name.isidentifier()
+            if own and name[0] != "_" and (inspect.isclass(thing) or inspect.isfunction(thing)):
                 missing += [] if f"{module}.{name}" in listed else [f"{module}.{name}"]
     for name in qdchar.__all__:
         thing = getattr(qdchar, name)
@@ -155,6 +155,8 @@ def _cells(name: str) -> str:
 
 @pytest.mark.parametrize("name", sorted(f.name for f in (DOCS / "notebooks").glob("*.ipynb")))
 def test_the_notebook_runs(own_folder: Path, name: str) -> None:
+    if "characterise" in name and "QDCHAR_NOTEBOOKS" not in os.environ:
+        pytest.skip("a whole calibration, about a minute: set QDCHAR_NOTEBOOKS=1 to run it")
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", _cells(name)],
         capture_output=True,
@@ -164,5 +166,5 @@ def test_the_notebook_runs(own_folder: Path, name: str) -> None:
         env={**os.environ, "MPLBACKEND": "agg"},
     )
     assert done.returncode == 0, done.stderr
-    if "PTU" not in name and "ptu" not in name:
+    if "characterise" in name:
         assert "\nGO\n" in done.stdout
