@@ -44,7 +44,12 @@ DOCS = Path(__file__).parent
 EXAMPLES = DOCS.parent / "examples"
 
 LIBRARY = {
-    "First": ["qdchar.lab.loaded_run", "qdchar.lab.simulated_station", "qdchar.lab.simulated"],
+    "First": [
+        "qdchar.lab.loaded_run",
+        "qdchar.lab.single_measurement",
+        "qdchar.lab.simulated_station",
+        "qdchar.lab.simulated",
+    ],
     "Numbers": [
         "qdchar.estimate",
         "qdchar.fit",
