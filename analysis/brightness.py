@@ -127,7 +127,7 @@ def analyse(
         counts.blinking_amplitude(pulsed.label),
         *(photon_numbers(mean, g2) if g2 is not None else ()),
     ]
-    return Result(tuple(estimates), (_fit(counts, live),))
+    return Result(tuple(estimates), (_fit(counts, live, name),))
 
 
 def photon_numbers(mean: Estimate, g2: Estimate) -> tuple[Estimate, Estimate]:
@@ -287,7 +287,7 @@ def _clock_rate(pulsed: PulsedRun, tagger_clock: Estimate | None) -> Estimate:
     )
 
 
-def _fit(counts: LiveCounts, live: float) -> Fit:
+def _fit(counts: LiveCounts, live: float, name: str) -> Fit:
     s = counts.statistics
     pairs = s.c0 * _same_detector(float(s.n_a.sum()), float(s.n_b.sum()))
     rate = (s.n_a + s.n_b + pairs) / s.n_live
@@ -304,8 +304,8 @@ def _fit(counts: LiveCounts, live: float) -> Fit:
         dof=len(rate) - 1,
         curves=(
             Curve(
-                title="Brightness over the run",
-                x_label="time (s)",
+                title="Brightness over time",
+                x_label="time t (s)",
                 y_label="photons detected per live pulse",
                 x=time_s,
                 y=rate,
@@ -314,6 +314,8 @@ def _fit(counts: LiveCounts, live: float) -> Fit:
                 residuals=pulls,
                 x_line=time_s[[0, -1]],
                 y_line=np.full(2, live),
+                line_label="mean",
+                quantities=(name,),
             ),
         ),
     )

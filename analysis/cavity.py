@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from qdchar.errors import InconclusiveError
 from qdchar.estimate import Contribution, Estimate, propagate
 from qdchar.files import PathLike
-from qdchar.fit import Curve, Fit, Result
+from qdchar.fit import Curve, Fit, Mark, Result
 from qdchar.raw_data import Scan, read_scan
 
 from .detection.dead_time_model import corrected_counts, fano
@@ -292,11 +292,11 @@ def _resonance(
     without, with_peak = (
         float(np.sum(deviance_residuals(light.counts, expected(x), held) ** 2)) for x in (flat, v)
     )
-    fine = np.linspace(volts.min(), volts.max(), 1000)
+    fine = np.linspace(volts.min(), volts.max(), 2000)
     curve = Curve(
         title="Cavity resonance",
-        x_label="piezo voltage (V)",
-        y_label="rate, dead time corrected (1/s)",
+        x_label="piezo voltage V (V)",
+        y_label="count rate, dead time removed (1/s)",
         x=volts,
         y=light.counts / scan.dwell_s,
         u_y=np.sqrt(weights(v, noise) * expected(v)) / scan.dwell_s,
@@ -304,6 +304,9 @@ def _resonance(
         residuals=-best.residuals,
         x_line=fine,
         y_line=clock_rate_Hz * per_pulse(v, fine),
+        line_label="Lorentzian",
+        quantities=("cavity_resonance_voltage", "cavity_count_fwhm_voltage"),
+        marks=(Mark(v["centre"], "resonance"),),
     )
     return choice, math.sqrt(max(without - with_peak, 0.0)), curve
 
@@ -342,15 +345,17 @@ def _orders(
     u = math.hypot(grid / math.sqrt(12.0), float(np.std(spacings)) if len(peaks) > 2 else 0.0)
     curve = Curve(
         title="Orders of the cavity",
-        x_label="order",
-        y_label="piezo voltage (V)",
+        x_label="order of the resonance",
+        y_label="piezo voltage V (V)",
         x=index,
         y=centres,
         u_y=np.full(len(centres), u),
         model=line,
         residuals=(centres - line) / u,
-        x_line=index,
-        y_line=line,
+        x_line=index[[0, -1]],
+        y_line=line[[0, -1]],
+        line_label="equidistant",
+        quantities=("cavity_fsr_voltage", "cavity_metres_per_volt"),
     )
     fit = Fit(
         model="equidistant orders",

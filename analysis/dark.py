@@ -97,8 +97,8 @@ def _fit(scan: Scan, counts: np.ndarray, rate: float, time_s: float) -> Fit:
     ends = np.array([scan.x.min(), scan.x.max()])
     curve = Curve(
         title="Dark counts",
-        x_label="time (s)",
-        y_label="rate of both detectors (1/s)",
+        x_label="time t (s)",
+        y_label="count rate of both detectors (1/s)",
         x=scan.x,
         y=observed,
         u_y=u,
@@ -106,6 +106,8 @@ def _fit(scan: Scan, counts: np.ndarray, rate: float, time_s: float) -> Fit:
         residuals=pulls,
         x_line=ends,
         y_line=np.full(2, rate),
+        line_label="mean",
+        quantities=("dark_count_rate",),
     )
     return Fit(
         model="constant rate",

@@ -171,9 +171,9 @@ def _fit(name: str, r: DetectorRecovery) -> Fit:
         dof=int(np.count_nonzero(lags > r.recovery_pulses)),
         curves=(
             Curve(
-                title=f"Recovery of detector {name}",
-                x_label="pulses after a click",
-                y_label="efficiency, relative",
+                title=f"Recovery of detector {name} after a click",
+                x_label="pulses after the click",
+                y_label="relative efficiency",
                 x=lags,
                 y=r.relative[shown],
                 u_y=r.u_relative[shown],
@@ -181,6 +181,8 @@ def _fit(name: str, r: DetectorRecovery) -> Fit:
                 residuals=pulls,
                 x_line=lags,
                 y_line=model,
+                line_label="recovered",
+                quantities=("dead_time", "dead_pulses"),
             ),
         ),
     )

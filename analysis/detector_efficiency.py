@@ -418,6 +418,7 @@ def _fit(
                 residuals=best.pulls[:n],
                 x_line=np.append(0.0, scan.x[order]),
                 y_line=np.append(0.0, best.model[order]),
+                quantities=("detector_efficiency_measured",),
             ),
         ),
     )

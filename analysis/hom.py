@@ -22,7 +22,7 @@ every pulse period holds a pulse.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -30,10 +30,12 @@ from numpy.typing import NDArray
 
 from qdchar.errors import InconclusiveError
 from qdchar.estimate import Contribution, Estimate, merge, propagate
-from qdchar.fit import Curve, Fit, Result
+from qdchar.fit import Curve, Fit, Result, Series
 from qdchar.raw_data import TagRun
 from qdchar.tags import PulseStatistics
+from qdchar.tags.source import count_in_one_pass
 
+from .detection.coincidences import DelayHistogram, coincidence_curve, fine_delay_counter
 from .detection.detector_recovery import veto_pulses
 from .detection.pulsed_run import open_run
 from .models.interferometer import (
@@ -62,7 +64,8 @@ _BLOCKS = 50
 _LAGS = 12
 """Largest delay of the peak areas [pulses]."""
 _LARGEST_SHOWN_LAG = 4
-"""Largest delay in the drawing [pulses]; peaks farther away are the reference."""
+"""Largest delay of the peak areas that are drawn [pulses]; those farther away are the reference."""
+_SHOWN_LAGS = np.arange(-_LARGEST_SHOWN_LAG, _LARGEST_SHOWN_LAG + 1, dtype=np.float64)
 
 
 def analyse(
@@ -118,7 +121,7 @@ def analyse(
     ("separable noise": M is then greater by 1/(1 - g2), Ollivier et al., PRL 126, 063602). Its
     origin is not known here: the middle is reported, with a rectangular distribution between both.
     """
-    counts = _counted(runs)
+    counts, delays = _counted(runs)
     by_arms = {
         arms: [s for s, r in zip(counts, runs, strict=True) if r.about.settings.get("arms") == arms]
         for arms in ("parallel", "orthogonal")
@@ -169,14 +172,25 @@ def analyse(
         ),
     )
     alike = _indistinguishability(found, g2, interferometer, blinking)
-    return Result((found, alike), (_fit(by_arms, found),))
+    pairs = {
+        arms: [d for d, r in zip(delays, runs, strict=True) if r.about.settings.get("arms") == arms]
+        for arms in by_arms
+    }
+    return Result((found, alike), (_fit(by_arms, pairs, found),))
 
 
-def _counted(runs: Sequence[TagRun]) -> list[PulseStatistics]:
+def _counted(runs: Sequence[TagRun]) -> tuple[list[PulseStatistics], list[DelayHistogram]]:
     """Count all runs with one veto, on which the on-time of a blinking source depends."""
     opened = [open_run(r) for r in runs]
     gate = max(veto_pulses(p.count(veto_pulses=0, n_blocks=_BLOCKS)) for p in opened)
-    return [p.count(veto_pulses=gate, n_blocks=_BLOCKS, n_max=_LAGS) for p in opened]
+    counts, delays = [], []
+    for pulsed in opened:
+        counter = pulsed.counter(veto_pulses=gate, n_blocks=_BLOCKS, n_max=_LAGS)
+        pairs = fine_delay_counter(pulsed)
+        count_in_one_pass(pulsed.tags, counter, pairs)
+        counts.append(counter.statistics())
+        delays.append(DelayHistogram.of(pairs, pulsed))
+    return counts, delays
 
 
 def _table(counted: Sequence[PulseStatistics]) -> Table:
@@ -366,33 +380,42 @@ def _indistinguishability(
     )
 
 
-def _fit(by_arms: dict[str, list[PulseStatistics]], visibility: Estimate) -> Fit:
-    """Draw the peak areas of both settings over those far from zero, not corrected."""
-    lags = np.arange(-_LAGS, _LAGS + 1)
-    shown = np.abs(lags) <= _LARGEST_SHOWN_LAG
-    x = lags[shown].astype(np.float64)
-    curves = []
-    for arms, counted in by_arms.items():
-        areas = np.zeros(len(lags))
-        for s in counted:
-            areas += s.peak_areas.sum(axis=0)
-        far = float(areas[~shown].mean())
-        centre = 0.5 * (1.0 - visibility.value) if arms == "parallel" else 0.5
-        expected = np.select([x == 0.0, np.abs(x) == 1.0], [centre, 0.75], 1.0)
-        curves.append(
-            Curve(
-                title=f"Two-photon interference, {arms} arms (line: like splitters, no dead time)",
-                x_label="delay (pulses)",
-                y_label="peak area over that of far peaks",
-                x=x,
-                y=areas[shown] / far,
-                u_y=np.sqrt(areas[shown] + 0.5) / far,
-                model=expected,
-                residuals=np.zeros(len(x)),
-                x_line=x,
-                y_line=expected,
-            )
-        )
+def _fit(
+    by_arms: Mapping[str, list[PulseStatistics]],
+    delays: Mapping[str, list[DelayHistogram]],
+    visibility: Estimate,
+) -> Fit:
+    """Draw the pairs of both settings, and the peak areas over those far from zero."""
+    pairs = {arms: np.sum([d.pairs for d in found], axis=0) for arms, found in delays.items()}
+    names = {arms: f"{arms} polarisation" for arms in by_arms}
+    parallel, orthogonal = (_areas(by_arms[arms]) for arms in ("parallel", "orthogonal"))
+    expected = [_pattern(0.5 * (1.0 - visibility.value)), _pattern(0.5)]
+    areas = Curve(
+        title="Coincidence peak areas over those of far peaks",
+        x_label="delay (pulses)",
+        y_label="normalised peak area",
+        x=_SHOWN_LAGS,
+        y=parallel[0],
+        u_y=parallel[1],
+        model=expected[0],
+        residuals=np.zeros(0),  # the lines are for like splitters without dead time
+        x_line=_SHOWN_LAGS,
+        y_line=expected[0],
+        data_label="parallel",
+        line_label="ideal",
+        others=(
+            Series("orthogonal", _SHOWN_LAGS, orthogonal[0], "points", orthogonal[1]),
+            Series("ideal", _SHOWN_LAGS, expected[1]),
+        ),
+        quantities=("indistinguishability",),
+    )
+    histogram = coincidence_curve(
+        "Two-photon interference of consecutive photons",
+        replace(delays["parallel"][0], pairs=pairs["parallel"]),
+        label=names["parallel"],
+        others=((names["orthogonal"], pairs["orthogonal"]),),
+        quantities=("visibility",),
+    )
     return Fit(
         model="ratio of coincidences",
         names=("visibility",),
@@ -401,5 +424,18 @@ def _fit(by_arms: dict[str, list[PulseStatistics]], visibility: Estimate) -> Fit
         statistic="chi2",
         minimum=0.0,
         dof=0,
-        curves=tuple(curves),
+        curves=(histogram, areas),
     )
+
+
+def _areas(counted: Sequence[PulseStatistics]) -> tuple[Array, Array]:
+    """Return areas over those of far peaks, and their uncertainties, at the delays shown."""
+    areas = np.sum([s.peak_areas.sum(axis=0) for s in counted], axis=0)
+    shown = np.abs(np.arange(-_LAGS, _LAGS + 1)) <= _LARGEST_SHOWN_LAG
+    far = float(areas[~shown].mean())
+    return areas[shown] / far, np.sqrt(areas[shown] + 0.5) / far
+
+
+def _pattern(centre: float) -> Array:
+    """Return the areas behind like splitters without dead time, by the one at zero."""
+    return np.select([_SHOWN_LAGS == 0.0, np.abs(_SHOWN_LAGS) == 1.0], [centre, 0.75], 1.0)

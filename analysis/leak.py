@@ -285,7 +285,7 @@ def _curves(solution: FitResult, scan: Scan, expected: Array, fano: Array) -> It
         seen, model = scan.clicks[:, k] / scan.dwell_s, expected[:, k] / scan.dwell_s
         yield Curve(
             title=f"Leaked laser light, detector {detector}",
-            x_label="pump power (W)",
+            x_label="reading of the power monitor (W)",
             y_label="click rate, cavity detuned (1/s)",
             x=scan.x,
             y=seen,
@@ -294,6 +294,7 @@ def _curves(solution: FitResult, scan: Scan, expected: Array, fano: Array) -> It
             residuals=residuals[:, k],
             x_line=scan.x[order],
             y_line=model[order],
+            quantities=("laser_leakage",),
         )
 
 

@@ -18,6 +18,7 @@ from scipy import linalg, stats
 from qdchar.errors import InconclusiveError, UsageError
 from qdchar.estimate import Contribution, Estimate, Uncertain, covariance, merge, propagate
 from qdchar.fit import Curve, Fit, Result
+from qdchar.quantities import is_known, quantity
 
 from .models.lineshapes import airy_voigt
 from .statistics.intervals import Interval
@@ -305,6 +306,13 @@ def _explanations(parts: Sequence[Part], ratio: float) -> str:
     return " or ".join(f"{name} = {value:.4g} ({k:.1f} u)" for k, name, value in best)
 
 
+def _words(name: str) -> str:
+    """Name a part for people: ``transmitter_part_modulator`` is the modulator."""
+    if is_known(name):
+        return quantity(name).words
+    return name.rpartition("part_")[2].replace("_", " ")
+
+
 def _fit(parts: Sequence[Part], chain: Estimate, measured: Estimate, same: Consistency) -> Fit:
     """Draw the product part by part, beside the end-to-end value."""
     values = np.array([p.value for p in parts])
@@ -315,18 +323,20 @@ def _fit(parts: Sequence[Part], chain: Estimate, measured: Estimate, same: Consi
     ]
     x = np.arange(1.0, len(cumulated) + 1.0)
     model = np.concatenate([cumulated[:-1], [chain.value]])
-    pull = (measured.value - chain.value) / math.hypot(measured.u, chain.u)
     curve = Curve(
-        title="Loss budget: " + ", ".join([*(p.name for p in parts), "end to end"]),
-        x_label="after part",
+        title="Loss budget, part by part",
+        x_label="after this part",
         y_label="transmission up to there",
         x=x,
         y=cumulated,
         u_y=np.array([*u, measured.u]),
         model=model,
-        residuals=np.concatenate([np.zeros(len(parts)), [pull]]),
+        residuals=np.zeros(0),
         x_line=x,
         y_line=model,
+        line_label="product",
+        quantities=(chain.name, measured.name),
+        tick_labels=(*(_words(p.name) for p in parts), "end to end"),
     )
     return Fit(
         model="product of transmissions",

@@ -467,27 +467,29 @@ def _problems(states: Sequence[_State], turned: float, u_turned: float) -> tuple
 def _fit(states: Sequence[_State], mean: float) -> Fit:
     x = np.arange(1.0, len(states) + 1.0)
     y, u = (np.array([getattr(s, name) for s in states]) for name in ("value", "u"))
-    pulls = (y - mean) / u
     return Fit(
         model="mean over states",
         names=("misalignment",),
         values=np.array([mean]),
         covariance=np.array([[float(np.sum(u**2)) / len(states) ** 2]]),
         statistic="chi2",
-        minimum=float(np.sum(pulls**2)),
-        dof=len(states) - 1,
+        minimum=0.0,
+        dof=0,  # states may differ, so that their scatter is no misfit
         curves=(
             Curve(
-                title=f"Misalignment by state ({', '.join(s.name for s in states)})",
-                x_label="state",
-                y_label="wrong over all clicks",
+                title="Misalignment by state",
+                x_label="state that is sent and analysed",
+                y_label="wrong clicks (%)",
                 x=x,
-                y=y,
-                u_y=u,
-                model=np.full(len(x), mean),
-                residuals=pulls,
-                x_line=x[[0, -1]],
-                y_line=np.full(2, mean),
+                y=100.0 * y,
+                u_y=100.0 * u,
+                model=np.full(len(x), 100.0 * mean),
+                residuals=np.zeros(0),
+                x_line=np.array([0.5, len(x) + 0.5]),
+                y_line=np.full(2, 100.0 * mean),
+                line_label="mean",
+                quantities=("misalignment", "misalignment_worst"),
+                tick_labels=tuple(s.name for s in states),
             ),
         ),
     )

@@ -200,8 +200,8 @@ def _fit(
         curves=(
             Curve(
                 title="Interference of consecutive pulses",
-                x_label="phase piezo (V)",
-                y_label="share of output A",
+                x_label="phase piezo voltage V (V)",
+                y_label="share of clicks at output A",
                 x=scan.x,
                 y=share,
                 u_y=u,
@@ -209,6 +209,8 @@ def _fit(
                 residuals=pulls,
                 x_line=line,
                 y_line=curve(line),
+                line_label="fringe",
+                quantities=("phase_visibility",),
             ),
         ),
     )

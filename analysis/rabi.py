@@ -14,7 +14,7 @@ from scipy import optimize
 from qdchar.errors import InconclusiveError, RecordError
 from qdchar.estimate import Contribution, Estimate, Uncertain, propagate
 from qdchar.files import PathLike
-from qdchar.fit import Curve, Result
+from qdchar.fit import Curve, Mark, Result
 from qdchar.raw_data import Scan, read_scan
 
 from .detection.dead_time_model import blinking_clicks, corrected_counts, fano
@@ -213,18 +213,21 @@ def analyse(
     choice = choose(simplest, rivals)
     best, noise = choice.best.solution, choice.best.noise
     at_best = weights(best.as_dict(), noise)
-    fine = np.linspace(0.0, top, 400)
+    fine = np.linspace(0.0, top, 1000)
+    gain = gain_at(power_gain, meter, best["pi_power"], _LABEL, linearity=False).value
     curve = Curve(
         title="Rabi oscillation",
-        x_label="pump power (W)",
-        y_label="rate, dead time corrected (1/s)",
-        x=power,
+        x_label="pump power P (W)",
+        y_label="count rate, dead time removed (1/s)",
+        x=gain * power,
         y=light.counts / scan.dwell_s,
         u_y=np.sqrt(at_best * expected(best.as_dict())) / scan.dwell_s,
         model=expected(best.as_dict()) / scan.dwell_s,
         residuals=-best.residuals,
-        x_line=fine,
+        x_line=gain * fine,
         y_line=clock_rate_Hz * per_pulse(best.as_dict(), fine) + dark_count_rate_Hz,
+        quantities=("pi_power", "rabi_damping"),
+        marks=(Mark(gain * best["pi_power"], "π pulse"),),
     )
     fit = best.fit("A/2 [1 - exp(-k theta^2) cos theta] + b P + c", "chi2", (curve,))
     problems = (*correlated_problem(_LABEL, best.residuals, noise), *_problems(best, power))

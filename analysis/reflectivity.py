@@ -173,6 +173,7 @@ def analyse(
         residuals=-alone.residuals,
         x_line=nanometres(fine),
         y_line=model(v, fine),
+        quantities=("cavity_wavelength", "cavity_quality_factor"),
     )
     fit = alone.fit(_METHOD, "chi2", (curve,))
     others = [

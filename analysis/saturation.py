@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from qdchar.errors import InconclusiveError, RecordError
 from qdchar.estimate import Estimate, propagate
 from qdchar.files import PathLike
-from qdchar.fit import Curve, Result
+from qdchar.fit import Curve, Mark, Result
 from qdchar.raw_data import Scan, read_scan
 
 from .detection.dead_time_model import corrected_counts, fano
@@ -174,18 +174,21 @@ def analyse(
     choice = choose(simplest, {"meter zero": with_zero})
     solution, noise = choice.best.solution, choice.best.noise
     v = solution.as_dict()
-    fine = np.linspace(0.0, top, 400)
+    fine = np.linspace(0.0, top, 1000)
+    gain = gain_at(power_gain, meter, v["power"], _LABEL, linearity=False).value
     curve = Curve(
         title="Saturation",
-        x_label="pump power (W)",
-        y_label="rate, dead time corrected (1/s)",
-        x=power,
+        x_label="pump power P (W)",
+        y_label="count rate, dead time removed (1/s)",
+        x=gain * power,
         y=light.counts / dwell,
         u_y=np.sqrt(weights(v, noise) * expected(v)) / dwell,
         model=rate(v, power),
         residuals=-solution.residuals,
-        x_line=fine,
+        x_line=gain * fine,
         y_line=rate(v, fine),
+        quantities=("saturation_power", "saturated_rate"),
+        marks=(Mark(gain * v["power"], "saturation power"),),
     )
     problems = correlated_problem(_LABEL, solution.residuals, noise)
     lowest = float(power[power > 0.0].min())

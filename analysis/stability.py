@@ -189,9 +189,9 @@ class _Line:
     def fit(self, scan: Scan) -> Fit:
         ends = np.array([self.time_s.min(), self.time_s.max()])
         curve = Curve(
-            title="Stability",
-            x_label="time (s)",
-            y_label="rate, dead time corrected (1/s)",
+            title="Count rate over time",
+            x_label="time t (s)",
+            y_label="count rate, dead time removed (1/s)",
             x=self.time_s,
             y=self.measured,
             u_y=self.u,
@@ -199,6 +199,8 @@ class _Line:
             residuals=self.residuals,
             x_line=ends,
             y_line=self.rate + self.slope * (ends - self.mean_time_s),
+            line_label="straight line",
+            quantities=("brightness_drift", "brightness_fluctuation"),
         )
         return Fit(
             model=f"straight line, {scan.file.name}",

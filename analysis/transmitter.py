@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -11,7 +12,7 @@ from scipy import stats
 
 from qdchar.errors import InconclusiveError
 from qdchar.estimate import Contribution, Estimate, Uncertain, covariance, propagate
-from qdchar.fit import Result
+from qdchar.fit import Curve, Fit, Result, Series
 from qdchar.raw_data import TagRun
 
 from . import brightness
@@ -138,7 +139,9 @@ def analyse(
     )
     problems = tuple(p for r in (*results_in, *results_out) for p in r.problems)
     problems += scatter_problems
-    fits = tuple(fit for r in (*results_in, *results_out) for fit in r.fits)
+    # brightness over time in one figure each would be many
+    fits = tuple(replace(fit, curves=()) for r in (*results_in, *results_out) for fit in r.fits)
+    fits += (_photons(entering, leaving),)
     estimates = (efficiency, mean)
     if detuning_correction is not None:
         estimates = (
@@ -146,6 +149,54 @@ def analyse(
             on_resonance(mean, detuning_correction),
         )
     return Result(estimates, fits, problems)
+
+
+def _photons(entering: Sequence[Estimate], leaving: Sequence[Estimate]) -> Fit:
+    """Draw the photon number of each run, before and after the transmitter in turns."""
+    alternating = len(entering) == len(leaving) + 1
+    first, second = (1.0, 2.0) if alternating else (1.0, len(entering) + 1.0)
+    step = 2.0 if alternating else 1.0
+    at_in = np.asarray(first + step * np.arange(len(entering)), dtype=np.float64)
+    at_out = np.asarray(second + step * np.arange(len(leaving)), dtype=np.float64)
+    n_in, n_out = (np.array([e.value for e in runs]) for runs in (entering, leaving))
+    u_in, u_out = (np.array([_own_u(e) for e in runs]) for runs in (entering, leaving))
+    ends = np.array([0.5, len(entering) + len(leaving) + 0.5])
+    mean = float(n_out.mean())
+    return Fit(
+        model="mean of the runs",
+        names=("mean_photon_number",),
+        values=np.array([mean]),
+        covariance=np.array([[float(np.sum(u_out**2)) / len(u_out) ** 2]]),
+        statistic="chi2",
+        minimum=0.0,
+        dof=0,
+        curves=(
+            Curve(
+                title="Photons before and after the transmitter",
+                x_label="number of the run",
+                y_label="mean photon number",
+                x=at_out,
+                y=n_out,
+                u_y=u_out,
+                model=np.full(len(n_out), mean),
+                residuals=np.zeros(0),
+                x_line=ends,
+                y_line=np.full(2, mean),
+                data_label="after",
+                line_label="mean",
+                others=(
+                    Series("before", at_in, n_in, "points", u_in),
+                    Series("mean", ends, np.full(2, float(n_in.mean()))),
+                ),
+                quantities=("transmitter_efficiency", "mean_photon_number"),
+            ),
+        ),
+    )
+
+
+def _own_u(run: Estimate) -> float:
+    """Return what was observed of a run's uncertainty: certificates are shared by all runs."""
+    return math.sqrt(sum(c.u**2 for c in run.budget if c.kind == "A"))
 
 
 def _drift(runs: Sequence[Estimate]) -> float:

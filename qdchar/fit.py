@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -49,23 +49,71 @@ def runs_p_value(residuals: ArrayLike) -> float:
 
 
 @dataclass(frozen=True)
+class Series:
+    """Further data or a further line in the plot of a `Curve`.
+
+    Attributes
+    ----------
+    label
+        What it is, in words.
+    x, y
+        In the units of the curve's axes, shape (n,).
+    style
+        How it is drawn; ``"steps"`` for the counts of a histogram, one for each bin.
+    u_y
+        Standard uncertainties of points, shape (n,), where they have any.
+    """
+
+    label: str
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    style: Literal["points", "line", "steps"] = "line"
+    u_y: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A position on the abscissa of a `Curve`, in the unit of its axis, and what is there."""
+
+    x: float
+    label: str
+
+
+@dataclass(frozen=True)
 class Curve:
     """Data with their fit, ready to draw.
 
     Attributes
     ----------
     title, x_label, y_label
-        Labels with units.
+        In words; the unit of the numbers stands in brackets at the end of a label. A figure
+        chooses a prefix: a curve in W is drawn in nW.
     x, y, u_y
         Data and their standard uncertainties, shape (n,).
     model
         The fitted function at `x`, shape (n,).
     residuals
-        Standardised (deviance or pull) residuals, shape (n,).
+        Standardised (deviance or pull) residuals, shape (n,), or (k,) with `x_residuals`; empty
+        where data and line are not independent of each other.
     x_line, y_line
         The fitted function on a fine grid, shape (m,).
     log_y
         Whether the ordinate is better drawn logarithmically.
+    kind
+        ``"histogram"``: `x` are the centres of bins, `y` the counts in them, drawn as steps.
+    data_label, line_label
+        What the data and the line are.
+    quantities
+        Names of the estimates that the plot shows.
+    marks, others
+        Positions on the abscissa, and further data or lines, in the same plot.
+    tick_labels
+        Names of the points at `x`, where these are numbered only; shape (n,).
+    x_residuals
+        Where the residuals lie, shape (k,), if not at `x`: those of a histogram are of groups of
+        bins with enough counts.
+    shown, enlarged
+        Range of the abscissa that is drawn, and that of a second plot that is enlarged.
     """
 
     title: str
@@ -79,6 +127,23 @@ class Curve:
     x_line: NDArray[np.float64]
     y_line: NDArray[np.float64]
     log_y: bool = False
+    kind: Literal["points", "histogram"] = "points"
+    data_label: str = "data"
+    line_label: str = "fit"
+    quantities: tuple[str, ...] = ()
+    marks: tuple[Mark, ...] = ()
+    others: tuple[Series, ...] = ()
+    tick_labels: tuple[str, ...] = ()
+    x_residuals: NDArray[np.float64] | None = None
+    shown: tuple[float, float] | None = None
+    enlarged: tuple[float, float] | None = None
+
+    @property
+    def residuals_at(self) -> NDArray[np.float64]:
+        """Abscissae of the residuals, shape (k,)."""
+        if self.x_residuals is not None:
+            return self.x_residuals
+        return self.x[: len(self.residuals)]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import math
 from qdchar.estimate import Estimate
 
 _PREFIXES = {-15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
-_TAKES_PREFIX = ("s", "Hz", "W", "m", "V", "m/V", "Hz/m")
+_TAKES_PREFIX = ("s", "Hz", "W", "m", "V", "m/V", "Hz/m", "cps")
 _DIGITS_WITHOUT_U = 4
 """Significant digits of a number that has no uncertainty of its own."""
 _MOST_DIGITS = 7

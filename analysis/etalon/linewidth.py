@@ -207,7 +207,8 @@ def analyse(
     start = 0
     for s in scans:
         part = slice(start, start + len(s.scan))
-        curves.append(s.curve(solution.as_dict(), axis, held[part], -solution.residuals[part]))
+        residuals_of_part = -solution.residuals[part]
+        curves.append(s.curve(solution.as_dict(), axis, held[part], residuals_of_part, fsr.value))
         start = part.stop
     fit = solution.fit("Airy * Voigt + background", "chi2", tuple(curves))
     others = [_line(c.solution, fsr, c.noise, "") for c in choice.doubtful]

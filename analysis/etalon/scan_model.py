@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from qdchar.errors import InconclusiveError
-from qdchar.fit import Curve
+from qdchar.fit import Curve, Series
 from qdchar.raw_data import Scan
 
 from ..detection.dead_time_model import CorrectedCounts
@@ -23,6 +23,8 @@ Array = NDArray[np.float64]
 LABEL = "etalon scan"
 AXIS = ("per_range", "quadratic", "cubic")
 """Coefficients of the polynomial from voltage to order, by power."""
+_SHOWN_WIDTHS = 3.5
+"""Full widths of the peak to both sides of it that are drawn."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,10 @@ class EtalonData:
 
     def rate(self, v: Values, axis: Axis, volts: Array) -> Array:
         """Return the expected rate without dead time [Hz]."""
-        order = axis.order(v, volts, v[f"{self.name}_order"])
+        return self._rate(v, axis.order(v, volts, v[f"{self.name}_order"]))
+
+    def _rate(self, v: Values, order: Array) -> Array:
+        """Return the same against the order of interference, whole at a peak."""
         if self.name == "source":
             lorentz, gauss = voigt_parts(v["line"], v["lorentz_share"])
             if "splitting" in v:
@@ -96,23 +101,37 @@ class EtalonData:
         """Return the expected counts without dead time."""
         return np.maximum(self.scan.dwell_s * self.rate(v, axis, self.scan.x), 1e-9)
 
-    def curve(self, v: Values, axis: Axis, held: Array, residuals: Array) -> Curve:
-        """Return data and fit, ready to draw."""
-        volts, dwell = self.scan.x, self.scan.dwell_s
-        fine = np.linspace(volts.min(), volts.max(), 1000)
-        light = {"source": "source", "narrow": "narrow laser"}[self.name]
-        expected = self.expected(v, axis)
+    def curve(self, v: Values, axis: Axis, held: Array, residuals: Array, fsr_Hz: float) -> Curve:
+        """Return data and fit, ready to draw: all orders of interference laid on one another."""
+        dwell, expected = self.scan.dwell_s, self.expected(v, axis)
+        orders = axis.order(v, self.scan.x, v[f"{self.name}_order"])
+        orders -= np.round(orders)
+        by_frequency = np.argsort(orders, kind="stable")
+        fine = np.linspace(-0.5, 0.5, 2001)
+        line = self._rate(v, fine)
+        others: tuple[Series, ...] = ()
+        title, quantities = "Etalon scan with a narrow laser", ("etalon_fwhm", "etalon_finesse")
+        width = v["etalon"]
+        if self.name == "source":
+            title, quantities = "Etalon scan of the emission", ("linewidth", "linewidth_ratio")
+            width += v["line"] + v.get("splitting", 0.0)
+            alone = airy(fine, v["etalon"]) * float(line.max())
+            others = (Series("etalon alone, scaled", fine * fsr_Hz, alone),)
+        reach = min(_SHOWN_WIDTHS * width, 0.5) * fsr_Hz
         return Curve(
-            title=f"Etalon scan, {light}",
-            x_label="etalon voltage (V)",
-            y_label="rate, dead time corrected (1/s)",
-            x=volts,
-            y=self.light.counts / dwell,
-            u_y=np.sqrt(held * expected) / dwell,
-            model=expected / dwell,
-            residuals=residuals,
-            x_line=fine,
-            y_line=self.rate(v, axis, fine),
+            title=title,
+            x_label="frequency from the peak (Hz)",
+            y_label="count rate, dead time removed (1/s)",
+            x=(orders * fsr_Hz)[by_frequency],
+            y=(self.light.counts / dwell)[by_frequency],
+            u_y=(np.sqrt(held * expected) / dwell)[by_frequency],
+            model=(expected / dwell)[by_frequency],
+            residuals=residuals[by_frequency],
+            x_line=fine * fsr_Hz,
+            y_line=line,
+            quantities=quantities,
+            others=others,
+            shown=(-reach, reach),
         )
 
 

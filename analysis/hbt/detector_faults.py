@@ -11,13 +11,11 @@ from qdchar.tags.counting.after_clicks import AfterClicks
 from qdchar.tags.counting.correlation import Correlator
 
 from ..detection.afterpulsing import Afterpulsing, afterpulsing, describe_afterpulsing
-from ..detection.cross_talk import BINS, CrossTalk, FarPairs, cross_talk, far_pairs
+from ..detection.coincidences import LAGS
+from ..detection.cross_talk import CrossTalk, FarPairs, cross_talk, far_pairs
 from ..detection.live_gating import LiveCounts
 from ..detection.pulsed_run import PulsedRun
 from ..statistics.intervals import K_95, Interval, possible_part, widen
-
-_LAGS = 8
-"""Side peaks on either side that the zero peak's shape is compared with."""
 
 _FEWEST = 30
 """Clicks at a gap from which on it tells whether a detector was dead: half of them by chance in one
@@ -39,19 +37,6 @@ class BackgroundClicks:
     what: str
     rate: Uncertain
     shares: tuple[float, float]
-
-
-def delay_counter(pulsed: PulsedRun) -> Correlator:
-    """Return what counts the delays of B after A over the nearest peaks."""
-    delay_ps, period_ps = pulsed.offset_b_ps - pulsed.offset_a_ps, pulsed.clock.period_ps
-    bin_ps = max(round(period_ps / BINS), 1)
-    return Correlator(
-        pulsed.run.channel_a,
-        pulsed.run.channel_b,
-        start_ps=round(delay_ps - (_LAGS + 0.5) * period_ps),
-        bin_ps=bin_ps,
-        n_bins=round((2 * _LAGS + 1) * period_ps / bin_ps),
-    )
 
 
 def gap_counter(pulsed: PulsedRun) -> AfterClicks:
@@ -138,7 +123,7 @@ def cross_talk_of(counts: LiveCounts, delays: Correlator) -> Talk:
     centres = delays.start_ps + delays.bin_ps * np.arange(0.5, delays.n_bins, dtype=np.float64)
     centres -= s.offset_b_ps - s.offset_a_ps
     recovery = 1 + max(counts.recovery_a.recovery_pulses, counts.recovery_b.recovery_pulses)
-    nearest = min(recovery, _LAGS - 2)
+    nearest = min(recovery, LAGS - 2)
     clicks = int(s.s_a.sum() + s.s_b.sum())
     plain = cross_talk(centres, delays.counts, s.clock.period_ps, clicks, nearest=nearest)
     if plain is None:

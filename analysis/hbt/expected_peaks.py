@@ -11,6 +11,7 @@ from qdchar.estimate import Estimate
 from qdchar.fit import Curve, Fit
 
 from ..detection.blinking import on_state_probability
+from ..detection.coincidences import DelayHistogram, coincidence_curve
 from ..detection.live_gating import LiveCounts
 from ..statistics.jackknife import product_of_rates
 
@@ -28,8 +29,11 @@ _LOW, _MANY_u = 0.8, 8.0
 standard deviations of counting, below which it is a problem."""
 
 
-def peaks(counts: LiveCounts, g2: Estimate) -> tuple[Fit, tuple[str, ...]]:
-    """Raw areas of all peaks, beside those expected from the light, dead time and blinking."""
+def peaks(counts: LiveCounts, g2: Estimate, delays: DelayHistogram) -> tuple[Fit, tuple[str, ...]]:
+    """Raw areas of all peaks, beside those expected from the light, dead time and blinking.
+
+    `delays` are those of all pairs of clicks; they are drawn as they are.
+    """
     s, blinking = counts.statistics, counts.blinking
     lags = np.arange(-s.n_max, s.n_max + 1)
     product = product_of_rates(np.column_stack([s.n_pulses, s.s_a, s.s_b]))
@@ -52,8 +56,8 @@ def peaks(counts: LiveCounts, g2: Estimate) -> tuple[Fit, tuple[str, ...]]:
     pulls = (y - model) / u
     x = np.asarray(lags * s.clock.period_ps * 1e-3, dtype=np.float64)
     curve = Curve(
-        title="Peak areas, raw, over those of independent light",
-        x_label="delay (ns)",
+        title="Coincidence peak areas, normalised",
+        x_label="delay τ (ns)",
         y_label="normalised peak area",
         x=x,
         y=y,
@@ -62,6 +66,13 @@ def peaks(counts: LiveCounts, g2: Estimate) -> tuple[Fit, tuple[str, ...]]:
         residuals=pulls,
         x_line=x,
         y_line=model,
+        line_label="expected",
+        quantities=("blinking_amplitude", "blinking_amplitude_sent"),
+    )
+    histogram = coincidence_curve(
+        "Coincidences of the two detectors",
+        delays,
+        quantities=(g2.name,),
     )
     fit = Fit(
         model="expected from g2(0), dead time and blinking",
@@ -71,7 +82,7 @@ def peaks(counts: LiveCounts, g2: Estimate) -> tuple[Fit, tuple[str, ...]]:
         statistic="chi2",
         minimum=float(np.sum(pulls**2)),
         dof=len(lags) - 2,
-        curves=(curve,),
+        curves=(histogram, curve),
     )
     zero, lowest = int(areas[lags == 0][0]), int(np.argmin(areas))
     if zero - areas[lowest] > 5.0 * math.sqrt(zero + areas[lowest] + 1.0):

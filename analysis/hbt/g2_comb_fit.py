@@ -372,9 +372,9 @@ def _describe(
         dof=solution.dof,
         curves=(
             Curve(
-                title="Correlation histogram",
-                x_label="delay (ns)",
-                y_label="pairs per bin",
+                title="Coincidences of the two detectors",
+                x_label="delay τ (ns)",
+                y_label="counts per bin",
                 x=x,
                 y=counts,
                 u_y=np.sqrt(counts + 0.5),
@@ -382,6 +382,12 @@ def _describe(
                 residuals=residuals,
                 x_line=x,
                 y_line=expected,
+                kind="histogram",
+                data_label="coincidences",
+                quantities=("g2_zero",),
+                enlarged=(float(x[in_zero].min()), float(x[in_zero].max()))
+                if any(in_zero)
+                else None,
             ),
         ),
     )

@@ -42,6 +42,7 @@ from qdchar.tags.formats.delay_histogram import (
     read_histogram,
 )
 
+from ..detection.coincidences import DelayHistogram, delay_counter, fine_delay_counter
 from ..detection.live_gating import LiveCounts, live_counts
 from ..detection.pulsed_run import PulsedRun, open_run, run_of_clock, wired_run
 from ..statistics.jackknife import Table, product_of_rates
@@ -50,7 +51,6 @@ from .detector_faults import (
     afterpulses,
     afterpulsing_of,
     cross_talk_of,
-    delay_counter,
     detector_problems,
     gap_counter,
     without_cross_talk,
@@ -146,7 +146,8 @@ def _of_pulses(
 ) -> Result:
     """Find g2(0) from a run that is open; arguments as in `analyse`."""
     delays, gaps = delay_counter(pulsed), gap_counter(pulsed)
-    counts = live_counts(pulsed, None, delays, gaps)
+    drawn = fine_delay_counter(pulsed)
+    counts = live_counts(pulsed, None, delays, gaps, drawn)
     again = afterpulsing_of(counts, gaps)
     darks: list[BackgroundClicks] = []
     if dark_count_rate is not None:
@@ -179,7 +180,7 @@ def _of_pulses(
         corrected = _measure(counts, pulsed.label, [*darks, *light], detuning_correction)
         of_dot = corrected.estimate(f"{name}_corrected", plane, f"{corrected.method}{removed}")
         estimates.append(without_cross_talk(of_dot, talk, pulsed.label))
-    fit, problems = peaks(counts, g2)
+    fit, problems = peaks(counts, g2, DelayHistogram.of(drawn, pulsed))
     problems += detector_problems(counts, again, talk, with_afterpulses.value, seen)
     blinking = counts.blinking_amplitude(pulsed.label)
     blinking = replace(blinking, name=_BLINKING_AT.get(plane, blinking.name))

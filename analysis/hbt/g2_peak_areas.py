@@ -15,6 +15,7 @@ from qdchar.tags import DelayMeasurement
 from qdchar.tags.counting.after_clicks import AfterClicks
 
 from ..detection.afterpulsing import afterpulsing, describe_afterpulsing
+from ..detection.coincidences import DelayHistogram, coincidence_curve
 from ..detection.cross_talk import cross_talk
 from ..statistics.intervals import (
     K_95,
@@ -386,8 +387,17 @@ def _peaks(zero: DelayMeasurement, areas: NDArray[np.int64], g2: float) -> Fit:
         minimum=float(np.sum(pulls**2)),
         dof=len(y) - 2,
         curves=(
+            coincidence_curve(
+                "Coincidences of the two detectors",
+                DelayHistogram(
+                    zero.histogram.centres_ps - zero.delay_ps,
+                    zero.histogram.counts,
+                    zero.period_ps,
+                ),
+                quantities=("g2_zero",),
+            ),
             Curve(
-                title="Peak areas over the mean side peak",
+                title="Coincidence peak areas over the mean side peak",
                 x_label="delay after the zero peak (ns)",
                 y_label="normalised peak area",
                 x=x,
@@ -397,6 +407,8 @@ def _peaks(zero: DelayMeasurement, areas: NDArray[np.int64], g2: float) -> Fit:
                 residuals=pulls,
                 x_line=x,
                 y_line=model,
+                line_label="g2(0) and 1",
+                quantities=("blinking_amplitude",),
             ),
         ),
     )

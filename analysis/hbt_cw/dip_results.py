@@ -199,9 +199,9 @@ def fit_to_draw(solution: FitResult, edges: Array, counts: Array, expected: Arra
     x = np.asarray((edges[:-1] + edges[1:]) / 2 * 1e9, dtype=np.float64)
     level = solution["level"]
     curve = Curve(
-        title="Correlation, continuous excitation",
-        x_label="delay (ns)",
-        y_label="g2",
+        title="Second-order correlation, continuous excitation",
+        x_label="delay τ (ns)",
+        y_label="coincidences over the level",
         x=x,
         y=counts / level,
         u_y=np.sqrt(counts + 0.5) / level,
@@ -209,5 +209,8 @@ def fit_to_draw(solution: FitResult, edges: Array, counts: Array, expected: Arra
         residuals=-solution.residuals,
         x_line=x,
         y_line=expected / level,
+        kind="histogram",
+        data_label="coincidences",
+        quantities=("g2_zero", "antibunching_time"),
     )
     return solution.fit("driven emitter with the response of the pair", "deviance", (curve,))

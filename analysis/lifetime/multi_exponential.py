@@ -16,11 +16,12 @@ import numpy as np
 
 from qdchar.errors import InconclusiveError
 from qdchar.estimate import Contribution, Estimate, Uncertain
-from qdchar.fit import Curve, Fit, runs_p_value
+from qdchar.fit import Fit, runs_p_value
 
 from ..models.decay import Array, turning_decayed
 from ..statistics.likelihood import FitParameter, FitResult, Values, deviance_residuals, minimise
 from ..statistics.rivals import MIN_BIC_GAIN, possible_gain
+from .decay_curve import decay_curve
 from .emission import (
     MIN_DOUBT,
     MIN_ROOM_FOR_TWO,
@@ -492,19 +493,15 @@ def _problems(label: str, fit: Fit, goodness: Goodness, runs: float) -> tuple[st
 def _fit(title: str, data: _Data, best: _Fitted, model: str) -> Fit:
     goodness, solution = best.goodness, best.solution
     width = np.diff(np.append(goodness.bins, len(data.decay)))
-    centre = (goodness.bins + 0.5 * width) * data.bin_s * 1e9
-    curve = Curve(
-        title=title,
-        x_label="time after the pulse (ns)",
-        y_label="counts per bin",
-        x=centre,
-        y=goodness.counts / width,
-        u_y=np.sqrt(goodness.counts + 0.5) / width,
-        model=goodness.expected / width,
-        residuals=goodness.residuals,
-        x_line=centre,
-        y_line=goodness.expected / width,
-        log_y=True,
+    curve = decay_curve(
+        title,
+        data.decay,
+        data.model(solution.as_dict()),
+        data.bin_s,
+        goodness.bins + 0.5 * width,
+        goodness.residuals,
+        data.response,
+        solution["shift"],
     )
     return Fit(
         model=model,

@@ -12,12 +12,13 @@ from scipy import stats
 
 from qdchar.errors import InconclusiveError
 from qdchar.estimate import Contribution, Estimate, Uncertain, propagate
-from qdchar.fit import Curve, Fit
+from qdchar.fit import Fit
 
 from ..models.decay import Array, decayed, widened, widening
 from ..statistics.intervals import Interval
 from ..statistics.likelihood import FitParameter, FitResult, Values, deviance_residuals, minimise
 from ..statistics.rivals import MIN_BIC_GAIN
+from .decay_curve import decay_curve
 
 _MIN_COUNTS = 100
 """Fewest counts of a histogram that is fitted: 10 % of a lifetime."""
@@ -147,6 +148,7 @@ def fit_decay(
         model(values),
         convolved(response, kernel**2) * (values["counts"] / response.sum()) ** 2,
         bin_s,
+        response,
     )
     misfit = misfit_budget(label, fit, math.hypot(u_decay, u_response), problems)
     return DecayFit(
@@ -420,15 +422,16 @@ def describe(
     expected: Array,
     noise: Array,
     bin_s: float,
+    response: Array | None = None,
 ) -> tuple[Fit, tuple[str, ...]]:
     """Judge the fit on bins with enough counts for chi-square, and draw it.
 
-    `noise` is the variance of the expected counts from the counting noise of the response.
+    `noise` is the variance of the expected counts from the counting noise of the response. The
+    `response` is drawn beside the decay where it was measured.
     """
     groups = _groups(expected)
-    width = np.bincount(groups)
     y, m, v = (np.bincount(groups, h) for h in (decay, expected, noise))
-    centre = np.bincount(groups, bin_s * (np.arange(len(decay)) + 0.5)) / width * 1e9
+    middle = np.bincount(groups, np.arange(len(decay)) + 0.5) / np.bincount(groups)
     residuals = deviance_residuals(y, m)
     statistic = float(np.sum(residuals**2 / (1.0 + v / m)))
     dof = len(y) - len(solution.names)
@@ -439,19 +442,8 @@ def describe(
             f"{statistic / dof:.2f} per degree of freedom): look at the residuals for a further "
             "component, or a response taken at another count rate",
         )
-    curve = Curve(
-        title=title,
-        x_label="time after the pulse (ns)",
-        y_label="counts per bin",
-        x=centre,
-        y=y / width,
-        u_y=np.sqrt(y + 0.5) / width,
-        model=m / width,
-        residuals=residuals,
-        x_line=centre,
-        y_line=m / width,
-        log_y=True,
-    )
+    shift_s = solution.as_dict().get("shift", 0.0)
+    curve = decay_curve(title, decay, expected, bin_s, middle, residuals, response, shift_s)
     fit = Fit(
         model=f"{what} {behind}",
         names=solution.names,

@@ -329,6 +329,7 @@ def _finish(
         _model(shape, bin_s, v),
         convolved(response, kernel**2) / response.sum() ** 2,
         bin_s,
+        response,
     )
     own = fitted.own()
 

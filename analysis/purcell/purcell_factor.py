@@ -257,7 +257,7 @@ def analyse(
     curves = tuple(
         Curve(
             title=title,
-            x_label="cavity voltage (V)",
+            x_label="cavity voltage V (V)",
             y_label=label,
             x=positions(v),
             y=measured[part],
@@ -266,10 +266,11 @@ def analyse(
             residuals=(measured[part] - at_points) / u[part],
             x_line=fine,
             y_line=line,
+            quantities=("purcell_factor", "lifetime_on_resonance"),
         )
         for title, label, part, at_points, line in zip(
             ("Lifetime against detuning", "Count rate against detuning"),
-            ("T1 (s)", "rate (1/s)"),
+            ("lifetime (s)", "count rate (1/s)"),
             (slice(0, n), slice(n, 2 * n)),
             model(v, positions(v)),
             model(v, fine),

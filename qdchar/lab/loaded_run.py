@@ -175,27 +175,15 @@ class LoadedStep:
                 f"{self.title}: there is no curve {curve} to plot: it has {has}; its quantities "
                 "are in `quantities`, its scans in `raw_frame()`"
             )
-        return _plot(self.curves[curve], axes)
+        from qdchar.report.figures import plot
+
+        return plot(self.curves[curve], axes, self.result.estimates)
 
     def _repr_html_(self) -> str:
         return f"<p><b>{escape(self.title)}</b></p>{result_html(self.result)}"
 
     def __repr__(self) -> str:
         return f"<{self.name}: {', '.join(map(str, self.result.estimates)) or 'no quantities'}>"
-
-
-def _plot(curve: Curve, axes: Axes | None) -> Axes:
-    from matplotlib import pyplot
-
-    if axes is None:
-        _, axes = pyplot.subplots(layout="constrained")
-    axes.errorbar(curve.x, curve.y, curve.u_y, fmt=".", label="data")
-    axes.plot(curve.x_line, curve.y_line, label="fit", zorder=3)
-    axes.set(title=curve.title, xlabel=curve.x_label, ylabel=curve.y_label)
-    if curve.log_y and np.any(curve.y > 0):
-        axes.set_yscale("log")
-    axes.legend()
-    return axes
 
 
 def _unit(label: str) -> str:

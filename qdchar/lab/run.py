@@ -44,7 +44,7 @@ from qdchar.files import (
     write_text,
     writing,
 )
-from qdchar.fit import Curve, Fit, Result
+from qdchar.fit import Curve, Fit, Mark, Result, Series
 from qdchar.record import RawFile, current_source, explain
 
 from .station_lock import lock_file
@@ -411,8 +411,17 @@ def _fit(data: Mapping[str, Any]) -> Fit:
 
 
 def _curve(data: Mapping[str, Any]) -> Curve:
-    fields: dict[str, Any] = {k: np.array(v) if isinstance(v, list) else v for k, v in data.items()}
-    return Curve(**fields)
+    fields: dict[str, Any] = dict(data)
+    for name in ("quantities", "tick_labels", "shown", "enlarged"):
+        if fields.get(name) is not None:
+            fields[name] = tuple(fields[name])
+    fields["marks"] = tuple(Mark(**m) for m in fields.get("marks", ()))
+    fields["others"] = tuple(Series(**_arrays(s)) for s in fields.get("others", ()))
+    return Curve(**_arrays(fields))
+
+
+def _arrays(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: np.array(v, dtype=float) if isinstance(v, list) else v for k, v in data.items()}
 
 
 @functools.cache

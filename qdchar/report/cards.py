@@ -151,7 +151,11 @@ def _card(
     demanded: Sequence[str],
     measurement: Measurement[Any] | None,
 ) -> Card:
-    images = [embedded(draw_curve(c)) for fit in step.result.fits for c in fit.curves]
+    images = [
+        embedded(draw_curve(c, step.result.estimates))
+        for fit in step.result.fits
+        for c in fit.curves
+    ]
     estimates = step.result.estimates
     first = [e for e in estimates if e.name in PUBLISHED or e.name in demanded]
     first += [e for e in estimates if e not in first][: max(0, _SHOWN - len(first))]

@@ -185,9 +185,21 @@ def test_the_pattern_of_peaks_is_that_of_a_train(tmp_path) -> None:
     light = replace(LIGHT, dead_ps=0.0, g2=0.0, mean_photons=0.15)
     arms = Arms(0.5, 0.5, 0.5, overlap=1.0, alike=1.0)
     result = measured(tmp_path, rng, 2_000_000, light, arms)
-    for curve in result.fits[0].curves:
-        pulls = (curve.y - curve.model) / curve.u_y
-        assert np.max(np.abs(pulls)) < 4.5
+    histogram, areas = result.fits[0].curves
+    orthogonal, ideal = areas.others
+    assert orthogonal.u_y is not None
+    for seen, expected, u in (
+        (areas.y, areas.model, areas.u_y),
+        (orthogonal.y, ideal.y, orthogonal.u_y),
+    ):
+        assert np.max(np.abs((seen - expected) / u)) < 4.5
+    # the zero peak of the drawn histogram: half of a far one, and nothing of it
+    period = histogram.enlarged[1] - histogram.enlarged[0]
+    zero, far = (np.abs(np.abs(histogram.x) - n * period) < 0.2 * period for n in (0, 4))
+    crossed = histogram.others[0].y
+    assert histogram.y[zero].sum() < 0.01 * crossed[zero].sum()
+    ratio = 2.0 * crossed[zero].sum() / crossed[far].sum()
+    assert ratio == pytest.approx(0.5, abs=4.5 * ratio / np.sqrt(crossed[zero].sum()))
     assert result["visibility"].value == pytest.approx(1.0, abs=1e-3)
 
 

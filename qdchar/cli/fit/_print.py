@@ -34,7 +34,7 @@ def show(
     for f in result.fits:
         click.echo(f"fit: {f.model}, {f.statistic} {f.minimum:.1f}, {f.dof} degrees of freedom")
         for curve in f.curves:
-            p = runs_p_value(curve.residuals[np.argsort(curve.x, kind="stable")])
+            p = runs_p_value(curve.residuals[np.argsort(curve.residuals_at, kind="stable")])
             if p < 1.0:  # 1 is also the answer to too few residuals
                 click.echo(f"    {curve.title}: runs test of the residuals p = {p:.2g}")
     for problem in result.problems:
@@ -61,5 +61,5 @@ def _draw(result: Result, file: Path) -> None:
     for k, curve in enumerate(curves, start=1):
         target = file if len(curves) == 1 else file.with_stem(f"{file.stem}_{k}")
         with writing_output("--figure", target):
-            draw_curve(curve).savefig(target)
+            draw_curve(curve, result.estimates).savefig(target)
         click.echo(f"figure: {target}")
