@@ -304,7 +304,7 @@ def _resonance(
         residuals=-best.residuals,
         x_line=fine,
         y_line=clock_rate_Hz * per_pulse(v, fine),
-        line_label="Lorentzian",
+        line_label="Lorentzian" if choice.best is choice.tried[0] else choice.best.name,
         quantities=("cavity_resonance_voltage", "cavity_count_fwhm_voltage"),
         marks=(Mark(v["centre"], "resonance"),),
     )

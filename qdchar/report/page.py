@@ -12,6 +12,7 @@ import numpy as np
 
 from qdchar.files import PathLike, write_text
 from qdchar.keyrate import predict, source_and_link
+from qdchar.keyrate.crossing import maximum_loss
 from qdchar.lab.outcome import Outcome, load_outcome
 from qdchar.lab.run import read_steps
 
@@ -67,6 +68,7 @@ def write_report(folder: PathLike, outcome: Outcome | None = None) -> Path:
         protocol=recipe.protocol,
         accounting=recipe.accounting,
     )
+    reach = maximum_loss(source, link, protocol=recipe.protocol, accounting=recipe.accounting)
     budgets = {t.estimate.name: t for t in Budgets(record, recipe).tables()}
     page = template("report.html.j2").render(
         simulated=record.simulated,
@@ -82,7 +84,7 @@ def write_report(folder: PathLike, outcome: Outcome | None = None) -> Path:
         last=last_run(folder, record),
         taken_over=provenance(record),
         assumptions=outcome.assumptions,
-        key_rate_image=embedded(draw_key_rate(points, here)),
+        key_rate_image=embedded(draw_key_rate(points, here, reach)),
         cards=cards(steps, recipe, budgets, tuple(recipe.limits)),
         derived=budgets_without_card(steps, budgets),
         provenance=provenance_of(folder),

@@ -106,7 +106,7 @@ def test_a_station_without_the_table_is_refused(lab: Path, tmp_path: Path) -> No
     "kind",
     [
         *(Recipe, Link, StationFile, Certificate, SimulatedLabTable, InstrumentTable, RoleTable),
-        *{m.settings for m in MEASUREMENTS.values()},
+        *dict.fromkeys(m.settings for m in MEASUREMENTS.values()),
     ],
 )
 def test_every_key_has_a_text(kind: type) -> None:

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
+from qdchar.estimate import Estimate
 from qdchar.fit import Curve
 from qdchar.keyrate import KeyRate, predict, source_and_link
+from qdchar.keyrate.crossing import maximum_loss
 from qdchar.lab.outcome import Outcome
 from qdchar.lab.run import Step
 
@@ -104,12 +106,15 @@ def write_outcome_figure(outcome: Outcome, folder: Path) -> list[Path]:
         protocol=recipe.protocol,
         accounting=recipe.accounting,
     )
-    return write_key_rate_figure(points, outcome.rate, folder)
+    reach = maximum_loss(source, link, protocol=recipe.protocol, accounting=recipe.accounting)
+    return write_key_rate_figure(points, outcome.rate, folder, reach)
 
 
-def write_key_rate_figure(points: Sequence[KeyRate], here: KeyRate, folder: Path) -> list[Path]:
+def write_key_rate_figure(
+    points: Sequence[KeyRate], here: KeyRate, folder: Path, reach: Estimate | None = None
+) -> list[Path]:
     """Write the figure of the key rate with the table of its points."""
-    files = save_figure(draw_key_rate(points, here), folder, "key_rate")
+    files = save_figure(draw_key_rate(points, here, reach), folder, "key_rate")
     return [*files, _write_csv(folder / "key_rate.csv", key_rate_table(points, here))]
 
 
