@@ -200,7 +200,7 @@ def _asked(measurement: Measurement[Any] | None) -> str:
     documented = inspect.getdoc(module) if module is not None else None
     sentence = (documented or "").split("\n\n")[0].replace("\n", " ")
     what = sentence.partition(": ")[2] or sentence
-    return wording.words(f"{what[:1].upper()}{what[1:]}")
+    return wording.sentence(what)
 
 
 def _settings(

@@ -113,6 +113,7 @@ def _environment() -> Environment:
     )
     environment.globals.update(
         words=wording.words,
+        sentence=wording.sentence,
         powers=wording.powers,
         symbol=wording.symbol,
         protocol=wording.protocol,

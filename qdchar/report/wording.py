@@ -47,6 +47,12 @@ def words(written: str) -> str:
     return _G2.sub("g⁽²⁾", powers(_CODE_NAMES.sub(lambda m: light(m[0]), written)))
 
 
+def sentence(written: str) -> str:
+    """Write a text with a capital first letter, unless it begins with a symbol such as g2."""
+    begins_with_word = re.match(r"[a-z]{2,}\b", written) is not None
+    return words(written[:1].upper() + written[1:] if begins_with_word else written)
+
+
 def light(name: str) -> str:
     """Name a protocol of coherent light in words."""
     return _LIGHT.get(name, name)
