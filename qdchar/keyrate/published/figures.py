@@ -190,7 +190,7 @@ def figure_3(source: SourceFigures, link: Link, width: Width = 178) -> Figure:
     return figure
 
 
-_COLOURS = ("tab:orange", "tab:green", "tab:purple", "tab:brown", "tab:pink", "tab:cyan", "gold")
+_COLOURS = ("tab:orange", "tab:green", "tab:purple", "tab:brown", "tab:pink", "tab:cyan")
 
 
 def _measured(axes: Axes) -> None:
