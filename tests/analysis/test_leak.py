@@ -195,6 +195,8 @@ def test_a_run_without_its_power_is_refused(tmp_path: Path) -> None:
 class _Quiet:
     def say(self, text: str) -> None: ...
 
+    warn = detail = say
+
     @contextlib.contextmanager
     def step(self, title: str, measurement: str = "") -> Iterator[Any]:
         yield lambda done, total, text: None

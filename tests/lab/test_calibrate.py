@@ -198,7 +198,10 @@ def test_every_output_shows_the_same_rate_and_verdict(outcome: Outcome) -> None:
     text = (
         f"{rate / 10.0**exponent:.{digits}f}({round(u * 10.0 ** (digits - exponent))})e{exponent}"
     )
+    # the page writes the power of ten as such
     page = (outcome.folder / "report.html").read_text()
+    superscript = str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    page = re.sub(rf"\s*×\s*10{superscript}", f"e{exponent}", page)
     for output in (outcome.done.stdout, page, history.stdout, compared.stdout):
         assert text in output
         assert line["verdict"] in output

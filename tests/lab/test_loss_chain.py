@@ -46,6 +46,8 @@ roles = {}
 class Quiet:
     def say(self, text: str) -> None: ...
 
+    warn = detail = say
+
     @contextlib.contextmanager
     def step(self, title: str, measurement: str = "") -> Iterator[object]:
         yield lambda done, total, text: None

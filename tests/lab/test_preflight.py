@@ -184,7 +184,7 @@ class Session:
 
     def __init__(self, error: Exception) -> None:
         self.said: list[str] = []
-        self.display = SimpleNamespace(say=self.said.append)
+        self.display = SimpleNamespace(say=self.said.append, warn=self.said.append)
         self.problems: list[str] = []
         self._error = error
 

@@ -295,7 +295,7 @@ class FakeSession:
         self.result = Result((after,), problems=problems)
         self.problems: list[str] = []
         self.said: list[str] = []
-        self.display = SimpleNamespace(say=self.said.append)
+        self.display = SimpleNamespace(say=self.said.append, warn=self.said.append)
         self.taken: list[Step] = []
         self.found: dict[str, Estimate] = {}
         self.station = SimpleNamespace()

@@ -179,6 +179,8 @@ def test_settings_need_both_sides() -> None:
 class Quiet:
     def say(self, text: str) -> None: ...
 
+    warn = detail = say
+
     @contextlib.contextmanager
     def step(self, title: str, measurement: str = "") -> Iterator[object]:
         yield lambda done, total, text: None
