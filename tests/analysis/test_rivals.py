@@ -126,8 +126,18 @@ def test_a_peak_and_an_oscillation_are_no_plain_dip() -> None:
     assert sound["g2_zero"].value == pytest.approx(0.1, abs=3 * sound["g2_zero"].u)
     with pytest.raises(InconclusiveError, match="better than a dip"):
         analyse_dip(_dip(1.0 + 0.9 * np.exp(-tau / 12.0), 6), "peak")
-    driven = 1.0 - np.exp(-tau / 12.0) * np.cos(2.0 * np.pi * tau / 10.0)
-    assert "oscillate" in analyse_dip(_dip(driven, 7), "driven").problems[0]
+    turn = 2.0 * np.pi / 10.0
+    fine = np.abs(np.arange(-199.95, 200.0, 0.1))[:3990]
+    swing = np.cos(turn * fine) + np.sin(turn * fine) / (turn * 12.0)
+    driven = (1.0 - 0.9 * np.exp(-fine / 12.0) * swing).reshape(-1, 10).mean(axis=1)
+    result = analyse_dip(_dip(driven, 7), "driven")
+    assert result.problems == ()
+    assert "strongly driven" in result["g2_zero"].method
+    assert result["g2_zero"].value == pytest.approx(0.1, abs=3 * result["g2_zero"].u)
+    turns_hz = result["rabi_frequency"]
+    assert turns_hz.value == pytest.approx(1e8, abs=3 * turns_hz.u)
+    growing = 1.0 - 0.9 * np.exp(-tau / 12.0) + 0.1 * np.cos(2.0 * np.pi * tau / 10.0)
+    assert "oscillate" in analyse_dip(_dip(growing, 8), "echo").problems[0]  # no such emitter
 
 
 @pytest.mark.parametrize("mean", [0.02, 0.3, 6.0])

@@ -169,7 +169,7 @@ def test_the_page_shows_the_settings_and_leads_and_a_curve_through_its_rate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[KeyRate] = []
-    monkeypatch.setattr("qdchar.report.page.draw_key_rate", lambda points, _: drawn.extend(points))
+    monkeypatch.setattr("qdchar.report.page.draw_key_rate", lambda points, *_: drawn.extend(points))
     monkeypatch.setattr("qdchar.report.page.embedded", lambda _: "")
     recipe = Recipe(accounting="joint")
     with Run.create(tmp_path, "QD7", "calibrate") as run:
