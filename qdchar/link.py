@@ -113,6 +113,7 @@ _CONSTANTS = (
     "gate_width",
     "misalignment",
 )
+_PASSIVE_ONLY = ("receiver_z_probability", "detector_dark_shares")
 
 
 class Link(BaseModel):
@@ -130,7 +131,7 @@ class Link(BaseModel):
     dark_count_rate
         Of all detectors together [Hz]: clicks without any light.
     detector_dark_shares
-        Shares of the detectors (Z, Z, X, X) in the dark counts; their sum is 1. Not used by an
+        Shares of the detectors (Z, Z, X, X) in the dark counts; their sum is 1. Refused for an
         active receiver, whose two detectors serve both bases.
     background_count_rate
         Clicks from background light in all detectors together [Hz]. It takes the way of the
@@ -145,7 +146,7 @@ class Link(BaseModel):
         Bits spent on error correction over the Shannon limit.
     receiver
         "passive": a beam splitter chooses the basis, with `receiver_z_probability`; "active": Bob
-        chooses as often as Alice, and `receiver_z_probability` is not used.
+        chooses as often as Alice, and a `receiver_z_probability` is refused.
     receiver_z_probability
         Ratio of the passive receiver's beam splitter: share of the light that it sends to basis Z.
     epsilon_parameter_estimation, epsilon_privacy_amplification, epsilon_error_correction
@@ -233,6 +234,14 @@ class Link(BaseModel):
                 f"detector_dark_shares = {list(self.detector_dark_shares)}: allowed are four "
                 "shares of 0 or more for the detectors Z, Z, X, X, with a sum of 1"
             )
+        if self.receiver == "active":
+            for name in _PASSIVE_ONLY:
+                # a run's own file holds all keys, so what a passive receiver has by default may stand
+                if getattr(self, name) != type(self).model_fields[name].default:
+                    raise ValueError(
+                        f'{name} is of a passive receiver, and receiver = "active" does not use it: '
+                        'leave it out, or set receiver = "passive"'
+                    )
         return self
 
     @property

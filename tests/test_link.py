@@ -84,6 +84,16 @@ def test_a_wrong_file_says_where_what_and_what_is_allowed(
         assert word in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "line", ["receiver_z_probability = 0.8", "detector_dark_shares = [0.1, 0.1, 0.4, 0.4]"]
+)
+def test_what_an_active_receiver_does_not_use_is_refused(tmp_path: Path, line: str) -> None:
+    with pytest.raises(UsageError, match=r"is of a passive receiver.*leave it out"):
+        load_link(write(tmp_path, f'receiver = "active"\n{line}\n'))
+    whole = Link(receiver="active")  # a run's own file has all keys
+    assert Link.model_validate_json(whole.model_dump_json()) == whole
+
+
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read"):
         load_link(tmp_path / "none.toml")

@@ -51,23 +51,26 @@ class Line:
     def link(self) -> Link:
         pair_z, pair_x = self.dark, self.dark_x
         total = 2 * (pair_z + pair_x)
+        of_a_passive_receiver = {
+            "detector_dark_shares": (
+                pair_z / total,
+                pair_z / total,
+                pair_x / total,
+                pair_x / total,
+            ),
+            "receiver_z_probability": self.q,
+        }
         return Link.model_validate(
             {
+                **({} if self.active else of_a_passive_receiver),
                 "fiber_optics_efficiency": 1.0,
                 "detector_efficiency": self.eta,
                 "dark_count_rate": total / self.gate_s,
-                "detector_dark_shares": (
-                    pair_z / total,
-                    pair_z / total,
-                    pair_x / total,
-                    pair_x / total,
-                ),
                 "background_count_rate": self.background / self.gate_s,
                 "gate_width": self.gate_s,
                 "dead_time": self.dead_s,
                 "misalignment": self.e_mis,
                 "receiver": "active" if self.active else "passive",
-                "receiver_z_probability": self.q,
                 "block": self.block,
                 "block_kind": "sent" if self.sent else "received",
                 "security": "rigorous" if self.rigorous else "published",
