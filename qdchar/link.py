@@ -236,11 +236,11 @@ class Link(BaseModel):
             )
         if self.receiver == "active":
             for name in _PASSIVE_ONLY:
-                # a run's own file holds all keys, so what a passive receiver has by default may stand
+                # a run's own file holds all keys: a passive receiver's default may stand
                 if getattr(self, name) != type(self).model_fields[name].default:
                     raise ValueError(
-                        f'{name} is of a passive receiver, and receiver = "active" does not use it: '
-                        'leave it out, or set receiver = "passive"'
+                        f'{name} is of a passive receiver, and receiver = "active" does not use '
+                        'it: leave it out, or set receiver = "passive"'
                     )
         return self
 

@@ -26,7 +26,13 @@ _STEP = 1e-3
 
 
 def derivatives(
-    source: SourceFigures, link: Link, losses: Floats, response: Response, *, own_loss: bool
+    source: SourceFigures,
+    link: Link,
+    losses: Floats,
+    response: Response,
+    *,
+    own_loss: bool,
+    background_Hz: Floats | None = None,
 ) -> list[tuple[Estimate, Floats]]:
     """Return every uncertain input with the response's derivative by it at each loss.
 
@@ -40,12 +46,15 @@ def derivatives(
         What to differentiate.
     own_loss
         The losses are the link's own, whose uncertainty then counts.
+    background_Hz
+        Background counts of all detectors at each loss; None for the link's.
     """
+    clock = source.clock_rate.value
 
     def at(n: float, g2: float, changed: Link) -> Floats:
         shift = changed.channel_loss.value - link.channel_loss.value
         return response(
-            n, g2, LinkParameters.from_link(changed, losses + shift, source.clock_rate.value)
+            n, g2, LinkParameters.from_link(changed, losses + shift, clock, background_Hz)
         )
 
     n, g2 = source.mean_photon_number, source.g2_zero

@@ -8,6 +8,7 @@ so the best start and stop leave them out.
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qdchar.errors import UsageError
+from qdchar.estimate import Contribution, Uncertain, propagate
 from qdchar.files import PathLike, read_text
 from qdchar.link import Link
 
@@ -28,11 +30,18 @@ from .decoy.coherent_finite import SEARCH_UPPER as COHERENT_UPPER
 from .decoy.coherent_finite import TYPICAL, coherent_settings
 from .decoy.coherent_finite import expected_counts as coherent_counts
 from .decoy.finite_key import DecoyCounts, DecoyKey, decoy_key
+from .derivatives import Response, derivatives
 from .link_parameters import LinkParameters
 from .optimise import LIGHT_EFFORT, Effort, Rows, maximise
 from .photon_statistics import multiphoton_probability
-from .result import PHASE, Protocol
-from .single_photon.finite_key import Accounting, BasisCounts, SinglePhotonKey, key_from_counts
+from .result import PHASE, Protocol, advantage_dB
+from .single_photon.finite_key import (
+    Accounting,
+    BasisCounts,
+    Phase,
+    SinglePhotonKey,
+    key_from_counts,
+)
 from .single_photon.rate import SEARCH_LOWER, SEARCH_UPPER, detection, expected_counts
 from .source import SourceFigures
 from .time_windows import BestWindow, Block, best_window
@@ -66,6 +75,9 @@ class KeyOverTime:
         Failure probability of the source's limits; None where its best estimates are used.
     assumptions
         What the key assumes, in sentences.
+    budget
+        Contributions of source and link to the uncertainty of the key length, with settings and
+        window held; the losses are taken as they are given.
     """
 
     protocol: Protocol
@@ -81,6 +93,12 @@ class KeyOverTime:
     phase_error: float
     eps_source: float | None
     assumptions: tuple[str, ...]
+    budget: tuple[Contribution, ...]
+
+    @property
+    def key_length_u(self) -> float:
+        """Standard uncertainty of the key length from source and link."""
+        return Uncertain(self.key_length, self.budget).u
 
 
 def predict_over_time(
@@ -113,9 +131,14 @@ def predict_over_time(
         Fewer than two slots, times that do not rise, a loss or a background below 0.
     """
     slots = _Slots.of(time_s, loss_dB, background_Hz)
-    block = _SinglePhotons(source, link, slots, protocol, accounting, eps_source)
+    block = _SinglePhotons.of(source, link, slots, protocol, accounting, eps_source)
     found = best_window(block, slots.loss_dB)
     best = found.key
+
+    def length(n: float, g2: float, given: LinkParameters) -> Floats:
+        changed = replace(block, n=n, g2=g2, given=given)
+        return changed.of_window(found.first, found.last, found.settings).key_length
+
     return KeyOverTime(
         protocol=protocol,
         accounting=accounting,
@@ -129,6 +152,7 @@ def predict_over_time(
         phase_error=float(best.phase_error),
         eps_source=eps_source,
         assumptions=prediction_assumptions(accounting, link.receiver, eps_source),
+        budget=slots.budget(source, link, length),
     )
 
 
@@ -144,6 +168,8 @@ class CoherentOverTime:
         Its own best times to start and to stop.
     key_length, key_length_of_all
         Secret bits between them, and if everything is used.
+    budget
+        As in `KeyOverTime`.
     """
 
     name: str
@@ -151,11 +177,12 @@ class CoherentOverTime:
     stop_s: float
     key_length: float
     key_length_of_all: float
+    budget: tuple[Contribution, ...]
 
 
 def coherent_over_time(
+    source: SourceFigures,
     link: Link,
-    clock_rate_hz: float,
     time_s: ArrayLike,
     loss_dB: ArrayLike,
     background_Hz: ArrayLike | None = None,
@@ -166,19 +193,41 @@ def coherent_over_time(
 
     Parameters
     ----------
-    clock_rate_hz
-        Pulses sent per second.
+    source
+        Its clock rate is that of the coherent light, too.
     link, time_s, loss_dB, background_Hz, protocol
         As in `predict_over_time`, with the same exceptions.
     """
     slots = _Slots.of(time_s, loss_dB, background_Hz)
-    found = best_window(_CoherentLight(link, clock_rate_hz, slots, protocol), slots.loss_dB)
+    block = _CoherentLight.of(source, link, slots, protocol)
+    found = best_window(block, slots.loss_dB)
+
+    def length(_n: float, _g2: float, given: LinkParameters) -> Floats:
+        changed = replace(block, given=block.sending(given))
+        return changed.of_window(found.first, found.last, found.settings).key_length
+
     return CoherentOverTime(
         name=same_protocol(protocol, "sent"),
         **slots.times(found),
         key_length=float(np.floor(found.key.key_length)),
         key_length_of_all=float(np.floor(found.key_of_all.key_length)),
+        budget=slots.budget(source, link, length),
     )
+
+
+def lead_over_time(key: KeyOverTime, light: CoherentOverTime) -> Uncertain | None:
+    """Return the key's lead over that of coherent light [dB]; None where one of them has no key.
+
+    What source and link are uncertain by changes both keys alike where both depend on it.
+    """
+    lead = advantage_dB(key.key_length, light.key_length)
+    if lead is None:
+        return None
+    lengths = [Uncertain(k.key_length, k.budget) for k in (key, light)]
+    slopes = [
+        sign * 10.0 / math.log(10.0) / x.value for sign, x in zip((1, -1), lengths, strict=True)
+    ]
+    return Uncertain(lead, propagate(zip(lengths, slopes, strict=True)))
 
 
 def read_pass(path: PathLike) -> tuple[Floats, Floats, Floats | None]:
@@ -247,71 +296,110 @@ class _Slots:
             "stop_s": float(self.time_s[last] + self.width_s[last]),
         }
 
+    def budget(
+        self, source: SourceFigures, link: Link, length: Response
+    ) -> tuple[Contribution, ...]:
+        """Return what the uncertain inputs contribute to a key length."""
+        found = derivatives(
+            source, link, self.loss_dB, length, own_loss=False, background_Hz=self.background_Hz
+        )
+        return propagate((estimate, float(slope)) for estimate, slope in found)
 
+
+@dataclass(frozen=True)
 class _SinglePhotons(Block[SinglePhotonKey]):
-    """Single photons without decoy states; settings are those of `best_single_photon_key`."""
+    """Single photons without decoy states; settings are those of `best_single_photon_key`.
 
-    def __init__(
-        self,
+    Attributes
+    ----------
+    n, g2, margin
+        Light of the source; `margin` is what its limit of p2 lies above the best estimate.
+    sent
+        Pulses in each slot.
+    given, security
+        The link in each slot; the constants of the proof.
+    phase, accounting
+        Protocol, and how its key is counted.
+    """
+
+    n: float
+    g2: float
+    margin: float
+    sent: Floats
+    given: LinkParameters
+    security: LinkParameters
+    phase: Phase
+    accounting: Accounting
+
+    @classmethod
+    def of(
+        cls,
         source: SourceFigures,
         link: Link,
         slots: _Slots,
         protocol: Protocol,
         accounting: Accounting,
         eps_source: float | None,
-    ) -> None:
+    ) -> _SinglePhotons:
         clock = source.clock_rate.value
-        self._n, self._g2 = source.mean_photon_number.value, source.g2_zero.value
         margin = 0.0
         if eps_source is not None:
             source.check_uncertain()
             margin = source.multiphoton_margin(eps_source)
-        self._p2 = float(multiphoton_probability(self._n, self._g2)) + margin
-        self.slots = len(slots.width_s)
-        self._sent = clock * slots.width_s
-        self._given = LinkParameters.from_link(link, slots.loss_dB, clock, slots.background_Hz)
-        self._security = LinkParameters.from_link(link, 0.0, clock)
-        self._phase, self._accounting = PHASE[protocol], accounting
+        return cls(
+            n=source.mean_photon_number.value,
+            g2=source.g2_zero.value,
+            margin=margin,
+            sent=clock * slots.width_s,
+            given=LinkParameters.from_link(link, slots.loss_dB, clock, slots.background_Hz),
+            security=LinkParameters.from_link(link, 0.0, clock),
+            phase=PHASE[protocol],
+            accounting=accounting,
+        )
+
+    @property
+    def slots(self) -> int:
+        return len(self.sent)
+
+    def of_window(self, first: int, last: int, x: Floats) -> SinglePhotonKey:
+        window = slice(first, last)
+        sent = self.sent[window]
+        return self.key(self._counts(x, self.given.at(window), sent).sum(axis=-1), sent.sum(), x)
 
     def best(
         self, first: int, last: int, near: Floats | None = None
     ) -> tuple[SinglePhotonKey, Floats]:
-        window = slice(first, last)
-        given, sent = self._given.at(window), self._sent[window]
-
-        def key(x: Floats) -> SinglePhotonKey:
-            return self.key(self._counts(x, given, sent).sum(axis=-1), sent.sum(), x)
-
         def score(x: Floats, rows: Rows) -> Floats:
-            return key(x).score
+            return self.of_window(first, last, x).score
 
         start = np.array([[3.0, 0.0], [1.0, 0.0], [2.0, -0.5]])
         x = maximise(score, 1, SEARCH_LOWER, SEARCH_UPPER, LIGHT_EFFORT, known=start)[0]
-        return key(x), x
+        return self.of_window(first, last, x), x
 
     def per_slot(self, settings: Floats) -> tuple[Floats, Floats]:
-        return self._counts(settings, self._given, self._sent), self._sent
+        return self._counts(settings, self.given, self.sent), self.sent
 
     def _counts(self, x: Floats, given: LinkParameters, sent: Floats) -> Floats:
         """Return expected counts in the order of `BasisCounts`, slots last."""
         p_z, a = (v[..., None] for v in _single_photon_settings(x))
         p_z_bob = given.bob(p_z)
-        clicks = detection(a * self._n, self._g2, p_z_bob, given)
+        clicks = detection(a * self.n, self.g2, p_z_bob, given)
         counts = expected_counts(clicks, sent, p_z, p_z_bob)
         each = [getattr(counts, f.name) for f in fields(BasisCounts)]
         return np.stack(np.broadcast_arrays(*each))
 
     def key(self, counts: Floats, sent: ArrayLike, settings: Floats) -> SinglePhotonKey:
         p_z, a = _single_photon_settings(settings)
+        p2 = multiphoton_probability(self.n, self.g2) + self.margin
         return key_from_counts(
             BasisCounts(*counts),
             np.asarray(sent, dtype=np.float64),
-            np.asarray(a**2 * self._p2),
+            np.asarray(a**2 * p2),
             p_z,
             a,
-            self._security,
-            self._phase,
-            self._accounting,
+            self.security,
+            self.phase,
+            self.accounting,
         )
 
 
@@ -319,36 +407,68 @@ def _single_photon_settings(x: Floats) -> tuple[Floats, Floats]:
     return np.asarray(1 / (1 + np.exp(-x[..., 0]))), np.asarray(10 ** x[..., 1])
 
 
+@dataclass(frozen=True)
 class _CoherentLight(Block[DecoyKey]):
-    """Coherent light, vacuum + weak decoy; settings are those of `coherent_settings`."""
+    """Coherent light, vacuum + weak decoy; settings are those of `coherent_settings`.
 
-    def __init__(self, link: Link, clock_rate_hz: float, slots: _Slots, protocol: Protocol) -> None:
-        self.slots = len(slots.width_s)
-        self._sent = clock_rate_hz * slots.width_s
-        given = LinkParameters.from_link(link, slots.loss_dB, clock_rate_hz, slots.background_Hz)
-        self._given = replace(given, block_kind="sent", block=self._sent)
-        self._security = LinkParameters.from_link(link, 0.0, clock_rate_hz)
-        self._eps = elementary_eps(self._security)
-        self._phase = PHASE[protocol]
+    Attributes
+    ----------
+    sent
+        Pulses in each slot.
+    given, security
+        The link in each slot, see `sending`; the constants of the proof.
+    phase
+        Of the protocol.
+    """
+
+    sent: Floats
+    given: LinkParameters
+    security: LinkParameters
+    phase: Phase
+
+    @classmethod
+    def of(
+        cls, source: SourceFigures, link: Link, slots: _Slots, protocol: Protocol
+    ) -> _CoherentLight:
+        clock = source.clock_rate.value
+        given = LinkParameters.from_link(link, slots.loss_dB, clock, slots.background_Hz)
+        block = cls(
+            sent=clock * slots.width_s,
+            given=given,
+            security=LinkParameters.from_link(link, 0.0, clock),
+            phase=PHASE[protocol],
+        )
+        return replace(block, given=block.sending(given))
+
+    def sending(self, given: LinkParameters) -> LinkParameters:
+        """Let each slot of a link have the pulses that are sent in it."""
+        return replace(given, block_kind="sent", block=self.sent)
+
+    @property
+    def slots(self) -> int:
+        return len(self.sent)
+
+    def of_window(self, first: int, last: int, x: Floats) -> DecoyKey:
+        window = slice(first, last)
+        return self._of(x, self.given.at(window), self.sent[window].sum())
+
+    def _of(self, x: Floats, given: LinkParameters, sent: float) -> DecoyKey:
+        return self.key(self._counts(x, given).sum(axis=-1), sent, x)
 
     def best(self, first: int, last: int, near: Floats | None = None) -> tuple[DecoyKey, Floats]:
         window = slice(first, last)
-        given = self._given.at(window)
-        few = _grouped(given)
-        sent = self._sent[window].sum()
-
-        def key(x: Floats, given: LinkParameters) -> DecoyKey:
-            return self.key(self._counts(x, given).sum(axis=-1), sent, x)
+        few = _grouped(self.given.at(window))
+        sent = self.sent[window].sum()
 
         def score(x: Floats, rows: Rows) -> Floats:
-            return key(x, few).score
+            return self._of(x, few, sent).score
 
         effort, known = (_FIRST, TYPICAL) if near is None else (_NEXT, near[None])
         x = maximise(score, 1, COHERENT_LOWER, COHERENT_UPPER, effort, known=known)[0]
-        return key(x, given), x
+        return self.of_window(first, last, x), x
 
     def per_slot(self, settings: Floats) -> tuple[Floats, Floats]:
-        return self._counts(settings, self._given), self._sent
+        return self._counts(settings, self.given), self.sent
 
     def _counts(self, x: Floats, given: LinkParameters) -> Floats:
         """Return counts in the order of `DecoyCounts`, for signal, weak and vacuum, slots last."""
@@ -361,9 +481,9 @@ class _CoherentLight(Block[DecoyKey]):
         made = coherent_settings(settings, "vacuum+weak")
         if counts.ndim > 1 + made.light.mean.ndim:  # windows after the settings
             made = coherent_settings(settings[..., None, :], "vacuum+weak")
-        bounds = CoherentBounds(made.light, self._eps)
+        bounds = CoherentBounds(made.light, elementary_eps(self.security))
         sent = np.asarray(sent, dtype=np.float64)
-        return decoy_key(DecoyCounts(*counts), sent, made.p_z, bounds, self._security, self._phase)
+        return decoy_key(DecoyCounts(*counts), sent, made.p_z, bounds, self.security, self.phase)
 
 
 def _grouped(given: LinkParameters) -> LinkParameters:

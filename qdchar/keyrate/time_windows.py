@@ -32,15 +32,12 @@ Key = TypeVar("Key", bound=_AnyKey)
 
 
 class Block(ABC, Generic[Key]):
-    """Counts of the slots, and the key of any row of them.
+    """Counts of the slots, and the key of any row of them."""
 
-    Attributes
-    ----------
-    slots
-        How many there are.
-    """
-
-    slots: int
+    @property
+    @abstractmethod
+    def slots(self) -> int:
+        """How many slots there are."""
 
     @abstractmethod
     def best(self, first: int, last: int, near: Floats | None = None) -> tuple[Key, Floats]:

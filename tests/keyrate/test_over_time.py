@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ from click.testing import CliRunner
 from qdchar.cli.keyrate import keyrate
 from qdchar.errors import UsageError
 from qdchar.keyrate import SourceFigures, predict
-from qdchar.keyrate.over_time import coherent_over_time, predict_over_time
-from qdchar.link import Link
+from qdchar.keyrate.over_time import coherent_over_time, lead_over_time, predict_over_time
+from qdchar.link import Constant, Link
 
 SOURCE, LINK = SourceFigures(), Link()
 TIME = np.arange(600.0)
@@ -122,10 +123,56 @@ def test_the_command_reads_a_csv(tmp_path: Path) -> None:
 CLOCK = 76.13e6
 
 
+def test_uncertainty_of_a_pass_is_that_of_searches_at_other_inputs() -> None:
+    """Source and link moved by a tenth of u, with a search of settings and window each time."""
+    link = Link.model_validate(
+        {
+            "detector_efficiency": {"value": 0.7, "u": 0.03},
+            "misalignment": {"value": 0.02, "u": 0.002},
+            "background_count_rate": {"value": 200.0, "u": 50.0},
+        }
+    )
+    source = SourceFigures.from_values(0.3, 0.01, n_u=0.02, g2_u=0.001)
+    table = TIME[::20], LOSS[::20]
+    key = predict_over_time(source, link, *table)
+    light = coherent_over_time(source, link, *table)
+
+    def moved(name: str, by: float) -> tuple[float, float]:
+        if name in ("mean_photon_number", "g2_zero"):
+            estimate = getattr(source, name)
+            s = replace(source, **{name: replace(estimate, value=estimate.value + by)})
+            inputs: Any = (s, link)
+        else:
+            value = getattr(link, name).value + by
+            inputs = (source, link.model_copy(update={name: Constant(value=value)}))
+        keys = (predict_over_time(*inputs, *table), coherent_over_time(*inputs, *table))
+        return keys[0].key_length, keys[1].key_length
+
+    squares = leads = 0.0
+    given = {
+        "mean_photon_number": 0.02,
+        "g2_zero": 0.001,
+        "detector_efficiency": 0.03,
+        "misalignment": 0.002,
+        "background_count_rate": 50.0,
+    }
+    for name, u in given.items():
+        high, low = moved(name, u / 10), moved(name, -u / 10)
+        squares += (5 * (high[0] - low[0])) ** 2
+        lead = 10 * np.log10(np.divide(high, low))
+        leads += (5 * (lead[0] - lead[1])) ** 2
+    assert key.key_length_u == pytest.approx(np.sqrt(squares), rel=0.01)
+    found = lead_over_time(key, light)
+    assert found is not None
+    assert found.value == pytest.approx(10 * np.log10(key.key_length / light.key_length), rel=1e-9)
+    assert found.u == pytest.approx(np.sqrt(leads), rel=0.02)
+    assert lead_over_time(replace(key, key_length=0.0), light) is None
+
+
 @pytest.mark.parametrize("states", ["bb84", "three-state"])
 def test_coherent_light_on_a_link_that_stays_is_one_block(states: Any) -> None:
     protocol: Any = {"bb84": "efficient-bb84"}.get(states, states)
-    key = coherent_over_time(LINK, CLOCK, TIME, np.full(600, 12.0), protocol=protocol)
+    key = coherent_over_time(SOURCE, LINK, TIME, np.full(600, 12.0), protocol=protocol)
     name = f"wcp-vacuum-weak-{states}"
     (block,) = predict(loss_dB=12.0, block=600 * CLOCK, block_kind="sent", comparators=(name,))
     whole = block.comparator(name).rate_per_pulse * 600 * CLOCK
@@ -136,9 +183,9 @@ def test_coherent_light_on_a_link_that_stays_is_one_block(states: Any) -> None:
 
 def test_the_best_window_of_coherent_light_is_that_of_an_exhaustive_search() -> None:
     slots = TIME[::50], 4 + LOSS[::50], 4 * DAWN[::50]
-    key = coherent_over_time(LINK, CLOCK, *slots)
+    key = coherent_over_time(SOURCE, LINK, *slots)
     best = max(
-        coherent_over_time(LINK, CLOCK, *(x[i:j] for x in slots)).key_length_of_all
+        coherent_over_time(SOURCE, LINK, *(x[i:j] for x in slots)).key_length_of_all
         for i in range(4)
         for j in range(7, 13)
     )

@@ -181,6 +181,12 @@ def test_the_page_shows_the_settings_and_leads_and_a_curve_through_its_rate(
     shown = replace(outcome.rate, p_z=0.83, attenuation=0.61)
     page = write_report(run.folder, replace(outcome, rate=shown)).read_text()
     assert "basis ratio p_z = 0.830, pre-attenuation 0.610;" in page
+    same = outcome.rate.comparator(outcome.rate.comparator_name)
+    assert same.advantage_dB is not None
+    sentence = re.search(r"([\d.]+\(\d+\)) dB (above|below)", page)
+    assert sentence is not None
+    assert number(sentence[1])[0] == pytest.approx(abs(same.advantage_dB), abs=0.006)
+    assert (sentence[2] == "above") is (same.advantage_dB > 0)
     for light in outcome.rate.comparators:
         assert light.advantage_dB is not None
         assert light.advantage_dB_u is not None

@@ -255,8 +255,12 @@ def _show_pass(
 ) -> None:
     from dataclasses import asdict
 
-    from qdchar.keyrate.over_time import coherent_over_time, predict_over_time, read_pass
-    from qdchar.keyrate.result import advantage_dB
+    from qdchar.keyrate.over_time import (
+        coherent_over_time,
+        lead_over_time,
+        predict_over_time,
+        read_pass,
+    )
 
     from ._text import pass_text
 
@@ -265,13 +269,18 @@ def _show_pass(
     if eps_source is not None or 0.0 not in (source.mean_photon_number.u, source.g2_zero.u):
         eps = link.epsilon_secrecy if eps_source is None else eps_source
         keys.append(predict_over_time(source, link, *table, **proof, eps_source=eps))
-    clock = source.clock_rate.value
-    light = coherent_over_time(link, clock, *table, protocol=proof["protocol"])
-    leads = [advantage_dB(key.key_length, light.key_length) for key in keys]
+    light = coherent_over_time(source, link, *table, protocol=proof["protocol"])
+    leads = [lead_over_time(key, light) for key in keys]
     click.echo(pass_text(keys, light, leads))
     if json_line:
         lines = [
-            {**asdict(key), "advantage_dB": lead} for key, lead in zip(keys, leads, strict=True)
+            {
+                **asdict(key),
+                "key_length_u": key.key_length_u,
+                "advantage_dB": None if lead is None else lead.value,
+                "advantage_dB_u": None if lead is None else lead.u,
+            }
+            for key, lead in zip(keys, leads, strict=True)
         ]
         at_limit = lines[1] if len(lines) > 1 else None
         click.echo(

@@ -12,7 +12,7 @@ from qdchar.keyrate.result import advantage_dB
 from qdchar.notation import concise, text
 
 if TYPE_CHECKING:
-    from qdchar.estimate import Estimate
+    from qdchar.estimate import Estimate, Uncertain
     from qdchar.keyrate import Comparison, KeyRate, SourceFigures
     from qdchar.keyrate.measured.key import SessionKey
     from qdchar.keyrate.no_key import NoKey
@@ -79,7 +79,7 @@ def loss_text(loss: Estimate) -> str:
 
 
 def pass_text(
-    keys: Sequence[KeyOverTime], light: CoherentOverTime, leads: Sequence[float | None]
+    keys: Sequence[KeyOverTime], light: CoherentOverTime, leads: Sequence[Uncertain | None]
 ) -> str:
     """Key of a pass with the source at its best estimates, and at its limits where it has any.
 
@@ -102,13 +102,17 @@ def pass_text(
         lines += [
             f"  secret key    {key.key_length:.0f} bit from {key.start_s:g} s to {key.stop_s:g} s, "
             f"the best start and stop ({key.key_length_of_all:.0f} bit from all of it)",
+        ]
+        if key.key_length > 0 and key.key_length_u > 0:
+            u, share = float(f"{key.key_length_u:.2g}"), key.key_length_u / key.key_length
+            lines.append(f"  uncertainty   {u:.0f} bit ({100 * share:.2g} %), of source and link")
+        lines += [
             f"  settings      p_z {key.p_z:.4f}, pre-attenuation {key.attenuation:.3f}",
             f"  QBER          {100 * key.qber:.3f} %; phase error {100 * key.phase_error:.2f} % "
             "at most",
         ]
-    lead = f"{_decibels(leads[0])}"
-    if len(leads) > 1:
-        lead += f"; with the source at its limits {_decibels(leads[1])}"
+    texts = ["no key" if lead is None else _lead(lead) for lead in leads]
+    lead = "; with the source at its limits ".join(texts)
     lines += [
         f"Like with like: {light.name}, coherent light with the same protocol on the same link",
         f"  secret key    {light.key_length:.0f} bit from {light.start_s:g} s to {light.stop_s:g} "
@@ -269,6 +273,10 @@ def _like_with_like(points: Sequence[KeyRate], limited: Sequence[KeyRate]) -> li
             lead += f"; with the source at its limits {_decibels(at_limit)}"
         lines.append(f"{p.loss_dB:8.2f} dB  {lead}")
     return lines
+
+
+def _lead(lead: Uncertain) -> str:
+    return f"{lead.value:+.2f} +- {lead.u:.2f} dB"
 
 
 def _decibels(value: float | None) -> str:
