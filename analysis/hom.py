@@ -29,14 +29,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdchar.errors import InconclusiveError
-from qdchar.estimate import Contribution, Estimate, merge, propagate
+from qdchar.estimate import Contribution, Estimate, Uncertain, merge, propagate
 from qdchar.fit import Curve, Fit, Result, Series
 from qdchar.raw_data import TagRun
 from qdchar.tags import PulseStatistics
 from qdchar.tags.source import count_in_one_pass
 
-from .detection.coincidences import DelayHistogram, coincidence_curve, fine_delay_counter
-from .detection.detector_recovery import veto_pulses
+from .detection.coincidences import (
+    DelayHistogram,
+    coincidence_curve,
+    delay_counter,
+    fine_delay_counter,
+)
+from .detection.cross_talk import Talk, cross_talk_of
+from .detection.detector_recovery import detector_recoveries, veto_pulses
 from .detection.pulsed_run import open_run
 from .models.interferometer import (
     Interferometer,
@@ -117,11 +123,15 @@ def analyse(
     A threshold detector gives one click for several photons, so that C is not the mean of n_A n_B:
     see `_three_photons`.
 
+    A click of one detector that makes the other one click is a coincidence without photons. Such
+    pairs come at delays beyond the light. They are counted with parallel arms, where the light
+    makes few pairs, and the same share of the clicks is taken off both settings.
+
     The multi-photon part may be as indistinguishable as the rest, or not interfere at all
     ("separable noise": M is then greater by 1/(1 - g2), Ollivier et al., PRL 126, 063602). Its
     origin is not known here: the middle is reported, with a rectangular distribution between both.
     """
-    counts, delays = _counted(runs)
+    counts, delays, talks = _counted(runs)
     by_arms = {
         arms: [s for s, r in zip(counts, runs, strict=True) if r.about.settings.get("arms") == arms]
         for arms in ("parallel", "orthogonal")
@@ -147,6 +157,16 @@ def analyse(
     visibility = _visibility(
         unit, coincidences, by_dark, others, parallel, orthogonal, dark, dark_count_rate, label
     )
+    talk = [
+        (found, s)
+        for found, s, r in zip(talks, counts, runs, strict=True)
+        if r.about.settings.get("arms") == "parallel"
+    ]
+    share = _cross_talk_share(talk, label)
+    of_parallel, of_orthogonal = (float(t[:, 1:3].sum()) for t in (parallel, orthogonal))
+    per_share = unit * of_parallel - unit * coincidences * of_orthogonal / others
+    problems = tuple(words for found, s in talk for words in _cross_talk_problems(found, s))
+    visibility = _reduced(visibility, -per_share * share.value, propagate([(share, per_share)]))
     gated = all(s.veto_pulses > 0 for counted in by_arms.values() for s in counted)
     inputs = [g2, interferometer.first, interferometer.second]
     inputs += [] if blinking is None else [blinking]
@@ -176,21 +196,53 @@ def analyse(
         arms: [d for d, r in zip(delays, runs, strict=True) if r.about.settings.get("arms") == arms]
         for arms in by_arms
     }
-    return Result((found, alike), (_fit(by_arms, pairs, found),))
+    return Result((found, alike), (_fit(by_arms, pairs, found),), problems)
 
 
-def _counted(runs: Sequence[TagRun]) -> tuple[list[PulseStatistics], list[DelayHistogram]]:
+def _counted(
+    runs: Sequence[TagRun],
+) -> tuple[list[PulseStatistics], list[DelayHistogram], list[Talk]]:
     """Count all runs with one veto, on which the on-time of a blinking source depends."""
     opened = [open_run(r) for r in runs]
     gate = max(veto_pulses(p.count(veto_pulses=0, n_blocks=_BLOCKS)) for p in opened)
-    counts, delays = [], []
+    counts, delays, talks = [], [], []
     for pulsed in opened:
         counter = pulsed.counter(veto_pulses=gate, n_blocks=_BLOCKS, n_max=_LAGS)
-        pairs = fine_delay_counter(pulsed)
-        count_in_one_pass(pulsed.tags, counter, pairs)
+        drawn, peaks = fine_delay_counter(pulsed), delay_counter(pulsed)
+        count_in_one_pass(pulsed.tags, counter, drawn, peaks)
         counts.append(counter.statistics())
-        delays.append(DelayHistogram.of(pairs, pulsed))
-    return counts, delays
+        delays.append(DelayHistogram.of(drawn, pulsed))
+        recovery = max(r.recovery_pulses for r in detector_recoveries(counts[-1]))
+        talks.append(cross_talk_of(counts[-1], peaks, recovery))
+    return counts, delays, talks
+
+
+def _cross_talk_share(found: Sequence[tuple[Talk, PulseStatistics]], label: str) -> Uncertain:
+    """Return by how many clicks of the other detector a click is followed, none of them light's.
+
+    Where the light leaves no delay free, as with a lifetime of a whole period, nothing is known of
+    it and nothing taken off.
+    """
+    pairs = [t.pairs for t, _ in found if t.pairs is not None]
+    clicks = sum(int(s.s_a.sum() + s.s_b.sum()) for t, s in found if t.pairs is not None)
+    if not clicks:
+        return Uncertain(0.0)
+    low, high = jeffreys(sum(p.seen for p in pairs), LEVEL_68)
+    u_shape = sum(p.u_shape * p.side for p in pairs)
+    return Uncertain(
+        sum(p.pairs for p in pairs) / clicks,
+        (
+            Contribution(
+                f"pairs at the delays of cross-talk, {label}", 0.5 * (high - low) / clicks
+            ),
+            Contribution(f"shape of the zero peak, {label}", u_shape / clicks, "B"),
+        ),
+    )
+
+
+def _cross_talk_problems(talk: Talk, s: PulseStatistics) -> tuple[str, ...]:
+    added = 0.0 if talk.pairs is None else talk.pairs.pairs
+    return talk.problems(added, float(s.peak_areas[:, _LAGS].sum()) - added)
 
 
 def _table(counted: Sequence[PulseStatistics]) -> Table:
@@ -309,16 +361,21 @@ def _reduced(
     visibility: Estimate, excess: float, contributions: Sequence[Contribution]
 ) -> Estimate:
     """Return the visibility less an excess, which has its own contributions."""
+    value = visibility.value - excess
+    u = math.sqrt(sum(c.u**2 for c in contributions))
 
-    def moved(interval: Interval | None) -> Interval | None:
-        return None if interval is None else (interval[0] - excess, interval[1] - excess)
+    def moved(interval: Interval | None, k: float) -> Interval | None:
+        if interval is None:
+            return None
+        low, high = interval
+        return possible_part(widen(value, (low - excess, high - excess), k, u), greatest=1.0)
 
     return replace(
         visibility,
-        value=visibility.value - excess,
+        value=value,
         budget=merge([*visibility.budget, *contributions]),
-        interval_68=moved(visibility.interval_68),
-        interval_95=moved(visibility.interval_95),
+        interval_68=moved(visibility.interval_68, 1.0),
+        interval_95=moved(visibility.interval_95, K_95),
     )
 
 

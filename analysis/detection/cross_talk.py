@@ -8,11 +8,14 @@ fewer. Pairs at a delay at which the zero peak is higher than that are no light 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
+
+from qdchar.tags import PulseStatistics
+from qdchar.tags.counting.correlation import Correlator
 
 Array = NDArray[np.float64]
 
@@ -74,17 +77,99 @@ class FarPairs:
 
     Attributes
     ----------
-    g2
-        Over the pairs of a side peak.
+    seen, pairs
+        Pairs at these delays, and those that neither light nor background makes.
+    side
+        Pairs of a side peak.
     u_shape
-        Standard uncertainty by the shape of the zero peak, which need not be that of the others.
+        Standard uncertainty of `g2` by the shape of the zero peak, which need not be that of the
+        others.
     from_s
         Distance from the middle of the peak at which they begin [s].
     """
 
-    g2: float
+    seen: int
+    pairs: float
+    side: float
     u_shape: float
     from_s: float
+
+    @property
+    def g2(self) -> float:
+        """What neither light nor background makes, over the pairs of a side peak."""
+        return self.pairs / self.side
+
+
+_HEALTHY, _MOST, _MOST_OF_MORE = 1e-4, 0.5, 0.2
+"""Share of clicks that make the other detector click up to which cross-talk is usual; the part of
+the zero peak that it may be, where all of it lies beyond the light; and that of stronger or partly
+hidden cross-talk, of which some may not have been seen."""
+
+
+@dataclass(frozen=True)
+class Talk:
+    """Cross-talk of two detectors: where it is plain, and what pairs it adds to the zero peak.
+
+    Attributes
+    ----------
+    plain
+        None where no delay has clearly more pairs than light makes.
+    pairs
+        None where the light leaves no delay free.
+    is_whole
+        Whether cross-talk the other way round, from B to A for one that is seen from A to B, would
+        be at delays beyond the light as well. It comes as long after its click.
+    """
+
+    plain: CrossTalk | None
+    pairs: FarPairs | None
+    is_whole: bool = False
+
+    def problems(self, added: float, left: float) -> tuple[str, ...]:
+        """Say that cross-talk is more than a correction.
+
+        Parameters
+        ----------
+        added, left
+            What it adds to the zero peak, and what light makes there, in one unit.
+        """
+        if self.plain is None:
+            return ()
+        hidden = self.pairs is None or float(np.abs(self.plain.delays_s).min()) < self.pairs.from_s
+        # pairs that all lie beyond the light are counted as exactly as those of the light
+        is_usual = self.is_whole and self.plain.share < _HEALTHY
+        most = _MOST if is_usual else _MOST_OF_MORE
+        return (str(self.plain),) if hidden or added > most * abs(left) else ()
+
+
+def cross_talk_of(s: PulseStatistics, delays: Correlator, recovery_pulses: int) -> Talk:
+    """Find the cross-talk of the two detectors of a run.
+
+    Parameters
+    ----------
+    delays
+        Delays of B after A, see `coincidences.delay_counter`.
+    recovery_pulses
+        Pulses after a click until a detector has recovered.
+    """
+    electronic_ps = s.offset_b_ps - s.offset_a_ps
+    centres = delays.start_ps + delays.bin_ps * np.arange(0.5, delays.n_bins, dtype=np.float64)
+    centres -= electronic_ps
+    lags = int(np.abs(np.floor(centres / s.clock.period_ps + 0.5)).max())
+    nearest = min(1 + recovery_pulses, lags - 2)
+    clicks = int(s.s_a.sum() + s.s_b.sum())
+    plain = cross_talk(centres, delays.counts, s.clock.period_ps, clicks, nearest=nearest)
+    pairs = far_pairs(centres, delays.counts, s.clock.period_ps, nearest)
+    if plain is None or pairs is None:
+        return Talk(plain, pairs)
+    period_s = 1e-12 * s.clock.period_ps
+    other_way_s = -(plain.delays_s + 2e-12 * electronic_ps)
+    distance_s = np.abs(other_way_s - period_s * np.round(other_way_s / period_s))
+    is_whole = bool((distance_s >= pairs.from_s).all())
+    if not is_whole:
+        # as many again may lie under the light
+        pairs = replace(pairs, u_shape=float(np.hypot(pairs.u_shape, pairs.g2)))
+    return Talk(plain, pairs, is_whole)
 
 
 _FAR_SHARE = 1e-2
@@ -121,11 +206,16 @@ def far_pairs(
         return None
     near = np.setdiff1d(order, far)
     g = float((seen[near] - valley).sum() / light[near].sum())
-    there = g * float((side[far] - valley).sum()) / float(side.sum())
-    excess = float((seen[far] - valley).sum()) / float(side.sum()) - there
+    pairs = float((seen[far] - valley).sum()) - g * float((side[far] - valley).sum())
     tail = max(g, 0.0) * float(light[far].sum()) / float(side.sum())
     nearest_ps = (np.abs(far - 0.5 * (BINS - 1)).min() - 0.5) * period_ps / BINS
-    return FarPairs(excess, tail / math.sqrt(3.0), 1e-12 * nearest_ps)
+    return FarPairs(
+        seen=int(seen[far].sum()),
+        pairs=pairs,
+        side=float(side.sum()),
+        u_shape=tail / math.sqrt(3.0),
+        from_s=1e-12 * nearest_ps,
+    )
 
 
 @dataclass(frozen=True)

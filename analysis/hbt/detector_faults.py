@@ -8,11 +8,9 @@ import numpy as np
 
 from qdchar.estimate import Contribution, Estimate, Uncertain
 from qdchar.tags.counting.after_clicks import AfterClicks
-from qdchar.tags.counting.correlation import Correlator
 
 from ..detection.afterpulsing import Afterpulsing, afterpulsing, describe_afterpulsing
-from ..detection.coincidences import LAGS
-from ..detection.cross_talk import CrossTalk, FarPairs, cross_talk, far_pairs
+from ..detection.cross_talk import Talk
 from ..detection.live_gating import LiveCounts
 from ..detection.pulsed_run import PulsedRun
 from ..statistics.intervals import K_95, Interval, possible_part, widen
@@ -24,10 +22,6 @@ of 200 cases."""
 _LARGE_CORRECTION = 0.2
 """Relative correction of g2 from which on it is no correction any more, where some of what is taken
 off may not have been seen."""
-
-_HEALTHY_CROSS_TALK, _MOST_CROSS_TALK = 1e-4, 0.5
-"""Share of clicks that make the other detector click, and part of g2, up to which cross-talk is
-taken off without a word, where all of it lies beyond the light."""
 
 
 @dataclass(frozen=True)
@@ -101,47 +95,6 @@ def recovered_after(gaps: AfterClicks) -> int:
     return 1 + int(np.flatnonzero(dead.any(axis=0)).max(initial=0))
 
 
-@dataclass(frozen=True)
-class Talk:
-    """Cross-talk of two detectors: where it is plain, and what pairs it adds to the zero peak.
-
-    Attributes
-    ----------
-    is_whole
-        Whether cross-talk the other way round, from B to A for one that is seen from A to B, would
-        be at delays beyond the light as well. It comes as long after its click.
-    """
-
-    plain: CrossTalk | None
-    pairs: FarPairs | None
-    is_whole: bool = False
-
-
-def cross_talk_of(counts: LiveCounts, delays: Correlator) -> Talk:
-    """Find the cross-talk of the two detectors."""
-    s = counts.statistics
-    centres = delays.start_ps + delays.bin_ps * np.arange(0.5, delays.n_bins, dtype=np.float64)
-    centres -= s.offset_b_ps - s.offset_a_ps
-    recovery = 1 + max(counts.recovery_a.recovery_pulses, counts.recovery_b.recovery_pulses)
-    nearest = min(recovery, LAGS - 2)
-    clicks = int(s.s_a.sum() + s.s_b.sum())
-    plain = cross_talk(centres, delays.counts, s.clock.period_ps, clicks, nearest=nearest)
-    if plain is None:
-        return Talk(None, None)
-    pairs = far_pairs(centres, delays.counts, s.clock.period_ps, nearest)
-    if pairs is None:
-        return Talk(plain, None)
-    period_s = 1e-12 * s.clock.period_ps
-    electronic_s = 1e-12 * (s.offset_b_ps - s.offset_a_ps)
-    other_way_s = -(plain.delays_s + 2.0 * electronic_s)
-    distance_s = np.abs(other_way_s - period_s * np.round(other_way_s / period_s))
-    is_whole = bool((distance_s >= pairs.from_s).all())
-    if not is_whole:
-        # as many again may lie under the light
-        pairs = replace(pairs, u_shape=float(np.hypot(pairs.u_shape, pairs.g2)))
-    return Talk(plain, pairs, is_whole)
-
-
 def without_cross_talk(g2: Estimate, talk: Talk, label: str) -> Estimate:
     """Take the pairs that come at delays beyond the light off a g2(0), where they are plain.
 
@@ -149,7 +102,7 @@ def without_cross_talk(g2: Estimate, talk: Talk, label: str) -> Estimate:
     without light some twenty pairs are plain, fewer than the zero peak's counting noise.
     """
     pairs = talk.pairs
-    if pairs is None:
+    if pairs is None or talk.plain is None:
         return g2
     value = g2.value - pairs.g2
 
@@ -190,13 +143,7 @@ def detector_problems(
     if any(each.significant for each in found):
         words = describe_afterpulsing(found, s.clock.period_ps * 1e-12)
         problems += afterpulsing_problem(words, uncorrected, g2)
-    if talk.plain is not None:
-        pairs, nearest_s = talk.pairs, float(np.abs(talk.plain.delays_s).min())
-        # pairs that all lie beyond the light are counted as exactly as those of the light
-        is_usual = talk.is_whole and talk.plain.share < _HEALTHY_CROSS_TALK
-        largest = _MOST_CROSS_TALK if is_usual else _LARGE_CORRECTION
-        if pairs is None or nearest_s < pairs.from_s or pairs.g2 > largest * abs(g2.value):
-            problems.append(str(talk.plain))
+    problems += talk.problems(0.0 if talk.pairs is None else talk.pairs.g2, g2.value)
     return tuple(problems)
 
 

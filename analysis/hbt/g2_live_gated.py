@@ -43,6 +43,7 @@ from qdchar.tags.formats.delay_histogram import (
 )
 
 from ..detection.coincidences import DelayHistogram, delay_counter, fine_delay_counter
+from ..detection.cross_talk import cross_talk_of
 from ..detection.live_gating import LiveCounts, live_counts
 from ..detection.pulsed_run import PulsedRun, open_run, run_of_clock, wired_run
 from ..statistics.jackknife import Table, product_of_rates
@@ -50,7 +51,6 @@ from .detector_faults import (
     BackgroundClicks,
     afterpulses,
     afterpulsing_of,
-    cross_talk_of,
     detector_problems,
     gap_counter,
     without_cross_talk,
@@ -165,7 +165,8 @@ def _of_pulses(
         plane,
         method,
     )
-    talk = cross_talk_of(counts, delays)
+    recovery = max(counts.recovery_a.recovery_pulses, counts.recovery_b.recovery_pulses)
+    talk = cross_talk_of(counts.statistics, delays, recovery)
     g2 = without_cross_talk(seen, talk, pulsed.label)
     estimates = [g2, raw.limit(seen)]
     if raw.on is not None:

@@ -25,7 +25,8 @@ class Arms:
     """The interferometer: reflectances, fringe visibility, photons' overlap.
 
     `second` is the second splitter's reflectance, `turned` that for light of the long arm in
-    orthogonal arms.
+    orthogonal arms. `cross_talk` is the share of clicks that make the other detector click 0.8 ns
+    later.
     """
 
     reflectance: float = 0.47
@@ -34,6 +35,7 @@ class Arms:
     overlap: float = 0.995
     alike: float = 0.9856
     parallel: bool = True
+    cross_talk: float = 0.0
 
 
 def tags(
@@ -71,6 +73,10 @@ def tags(
         when = slot[mask] * PERIOD_PS + 2_000.0 + rng.exponential(75.8, int(mask.sum()))
         darks = rng.random(rng.poisson(light.dark_hz / 2 * span * 1e-12)) * span
         clicks.append(_detect(np.sort(np.concatenate([when, darks])), light.dead_ps))
+    if arms.cross_talk:
+        echoes = [c[rng.random(len(c)) < arms.cross_talk] + 800.0 for c in clicks[::-1]]
+        both = [np.sort(np.concatenate(pair)) for pair in zip(clicks, echoes, strict=True)]
+        clicks = [_detect(each, light.dead_ps) for each in both]
     sync = np.arange(0, pulses, DIVIDER) * PERIOD_PS + 10.0
     times = np.concatenate([*clicks, sync])
     channels = np.repeat(

@@ -179,6 +179,20 @@ def test_one_long_run_finds_the_visibility(tmp_path) -> None:
     assert "one pulse per period" in m.method
 
 
+def test_cross_talk_is_no_coincidence_of_photons(tmp_path) -> None:
+    """One click in 2000 is followed by one of the other detector: V would be 4 u too low."""
+    rng = np.random.default_rng(16)
+    arms = Arms(alike=0.5, cross_talk=5e-4)
+    result = measured(tmp_path, rng, 4_000_000, LIGHT, arms)
+    v = result["visibility"]
+    assert v.value == pytest.approx(raw(LIGHT, arms), abs=2.5 * v.u)
+    (line,) = (c for c in v.budget if "delays of cross-talk" in c.source)
+    assert 0.02 < abs(line.u) / v.u < 0.5
+    assert result.problems == ()
+    strong = measured(tmp_path, rng, 1_000_000, LIGHT, replace(arms, cross_talk=5e-3))
+    assert "cross-talk" in strong.problems[0]
+
+
 def test_the_pattern_of_peaks_is_that_of_a_train(tmp_path) -> None:
     """3/4 beside, 1/2 or nothing at zero, where no dead time shapes the peaks."""
     rng = np.random.default_rng(7)
