@@ -28,7 +28,7 @@ from ..detection.pulsed_run import PulsedRun, open_run, wired_run
 from ..detuning import on_resonance
 from ..models.decay import Array, decayed, temporal_fwhm
 from .from_file import analyse_one_detector
-from .reconvolution import fit_decay
+from .reconvolution import fit_decay, width_of_whole
 
 _SIMULATED_CLICKS = 1e8
 """Clicks of a simulated decay: so many that rounding and counting noise do not matter."""
@@ -96,8 +96,9 @@ def analyse(
     the coincidences on live pulses.
 
     The detectors' jitter depends on the wavelength and on how clicks follow each other, so that the
-    response to the emission is not exactly as wide as that to the laser. The response is stretched
-    by `response_width`, whose uncertainty both detectors share.
+    response to the emission is not exactly as wide as that to the laser. Their part of the response
+    is stretched by `response_width`, whose uncertainty both detectors share; the rounding by the
+    time tagger's step is the same in both.
 
     Leaked laser light is prompt. The fitted shift compensates for a part of it; the rest makes the
     fitted lifetime too short. At 76 ps and a response of 60 ps FWHM, the relative effect is about
@@ -126,6 +127,7 @@ def _of_pulses(
 ) -> Result:
     """Find the lifetime from two opened runs; arguments as in `analyse`."""
     emitted, laser = fold(pulsed), fold(pulsed_laser)
+    step_s = 1e-12 * pulsed_laser.tags.resolution_ps
     label = pulsed.label
     decays = [
         fit_decay(
@@ -134,7 +136,9 @@ def _of_pulses(
             counts,
             shape,
             emitted.bin_s,
-            response_width,
+            None
+            if response_width is None
+            else width_of_whole(response_width, shape, emitted.bin_s, step_s),
         )
         for name, counts, shape in (
             ("A", emitted.a, laser.a),

@@ -31,6 +31,7 @@ from ..lifetime.reconvolution import (
     misfit_budget,
     quiet_level,
     require_counts,
+    width_of_whole,
 )
 from ..models.decay import Array, decayed, widened, widening
 from ..statistics.likelihood import FitParameter, FitResult, Values, deviance_residuals, minimise
@@ -107,8 +108,19 @@ def detuned_decays(
     a_ps, b_ps = pulsed_laser.offset_a_ps, pulsed_laser.offset_b_ps
     pulsed = [replace(open_run(run), offset_a_ps=a_ps, offset_b_ps=b_ps) for run in runs]
     folded = [fold(p) for p in pulsed]
+    step_s = 1e-12 * pulsed_laser.tags.resolution_ps
     parts = [
-        _one_detector(name, pulsed, decays, shape, laser.bin_s, response.file.name, response_width)
+        _one_detector(
+            name,
+            pulsed,
+            decays,
+            shape,
+            laser.bin_s,
+            response.file.name,
+            None
+            if response_width is None
+            else width_of_whole(response_width, shape, laser.bin_s, step_s),
+        )
         for name, decays, shape in (
             ("A", [h.a for h in folded], laser.a),
             ("B", [h.b for h in folded], laser.b),

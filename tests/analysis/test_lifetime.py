@@ -18,7 +18,13 @@ from qdchar.analysis.detection.live_gating import largest_laser_share
 from qdchar.analysis.lifetime.emission import doubt_of_rival
 from qdchar.analysis.lifetime.gaussian_response import fit_emg
 from qdchar.analysis.lifetime.multi_exponential import fit_decays
-from qdchar.analysis.lifetime.reconvolution import DecayFit, bins_to_join, fit_decay, joined_bins
+from qdchar.analysis.lifetime.reconvolution import (
+    DecayFit,
+    bins_to_join,
+    fit_decay,
+    joined_bins,
+    width_of_whole,
+)
 from qdchar.analysis.models.decay import decayed, emg_cdf, emg_shares, widened
 from qdchar.cli import run as qdchar
 from qdchar.errors import InconclusiveError, RecordError, UsageError
@@ -150,6 +156,25 @@ def test_emission_may_have_another_response_than_the_laser(factor) -> None:
     assert line.u < 0.0  # a wider response leaves less to the decay
     up, down = (found(factor + d).lifetime for d in (0.01, -0.01))
     assert line.u == pytest.approx(0.5 * (up - down), rel=0.02)
+
+
+def test_the_tagger_s_rounding_is_no_part_of_what_the_light_widens() -> None:
+    """Detectors of 25 ps rms, 27.5 ps for the emission, behind a tagger that rounds to 42 ps."""
+    bins, step, sigma = 6568, 42e-12, 25e-12
+    bin_s = PERIOD / bins
+    edges = bin_s * np.arange(bins + 1)
+    across = np.linspace(-0.5, 0.5, 201) * step
+    rounded = np.mean([stats.norm.cdf(edges, 4e-9 + x, sigma) for x in across], axis=0)
+    response = np.rint(1e8 * np.diff(rounded)) + 3.0  # dark counts
+    detectors = Estimate(
+        name="response_width", value=1.1, method="given", budget=(Contribution("width", 0.02, "B"),)
+    )
+    whole = width_of_whole(detectors, response, bin_s, step)
+    ratio = math.sqrt((27.5**2 + 42**2 / 12) / (25**2 + 42**2 / 12))
+    assert ratio < 1.083
+    assert whole.value == pytest.approx(ratio, abs=4e-4)  # the middle of a box is no Gaussian's
+    slope = (math.sqrt((28**2 + 147) / (625 + 147)) - math.sqrt((27**2 + 147) / (625 + 147))) / 0.04
+    assert whole.u == pytest.approx(0.02 * slope, rel=0.02)
 
 
 def test_emg_shares_are_periodic() -> None:
