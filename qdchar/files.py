@@ -1,11 +1,13 @@
 """Files as people hand them in, and files that cannot be written.
 
 A text file is read in one piece: a regular file (a FIFO would block, a device would not end),
-within a limit of size, in UTF-8. What is wrong is said with the place in the file.
+within a limit of size, in UTF-8; tables of numbers in UTF-16 and Latin-1 too. What is wrong is
+said with the place in the file.
 """
 
 from __future__ import annotations
 
+import codecs
 import errno
 import hashlib
 import json
@@ -28,6 +30,9 @@ MAX_TEXT_BYTES = 1 << 24
 MAX_TABLE_BYTES = 1 << 28
 """256 MiB: a scan of some million points."""
 
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_BINARY = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+"""Bytes that are no character of a text in Latin-1."""
 _LONGEST_SHOWN = 120
 _MOST_PARTS = 30
 # Possessive (++), so that a text of one long word takes no more time than any other.
@@ -156,7 +161,11 @@ def sha256_of(path: Path) -> str:
 
 
 def read_text(
-    path: Path, error: type[QdcharError] = UsageError, max_bytes: int = MAX_TEXT_BYTES
+    path: Path,
+    error: type[QdcharError] = UsageError,
+    max_bytes: int = MAX_TEXT_BYTES,
+    *,
+    table: bool = False,
 ) -> str:
     """Read a text file that somebody handed in.
 
@@ -166,6 +175,10 @@ def read_text(
         Class of what is raised.
     max_bytes
         Largest size accepted [bytes].
+    table
+        Whether it holds columns of numbers. Spreadsheets and older programs write these in UTF-16
+        (with a byte-order mark) or Latin-1 as well. Numbers are the same in Latin-1 and its
+        relatives, and so is the micro sign of a unit.
 
     Raises
     ------
@@ -192,8 +205,12 @@ def read_text(
             "expected. Is it the right file?"
         )
     try:
+        if table and data.startswith(_UTF_16):
+            return data.decode("utf-16")
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as fault:
+        if table and not _BINARY.search(data):
+            return data.decode("latin-1")
         line = data.count(b"\n", 0, fault.start) + 1
         raise error(
             f"{path}, line {line} (byte {fault.start}): {data[fault.start : fault.start + 4]!r} is "

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -204,7 +205,15 @@ def _scan(
 _X_NAMES = {"W": "power_W", "V": "voltage_V", "s": "time_s"}
 _CLICKS = ("clicks_a", "counts_a", "clicks", "counts")
 _CLICKS_B = ("clicks_b", "counts_b")
-_DWELL = ("dwell", "dwell_time", "integration_time")
+_DWELL = (
+    "dwell", "dwell_time", "integration_time", "int_time", "t_int", "exposure", "exposure_time",
+    "acquisition_time", "acq_time", "counting_time", "count_time", "gate_time",
+)  # fmt: skip
+_TIMES = ("", "t", "time", "timestamp", "elapsed", "elapsed_time")
+"""Names of a column that tells when a point was measured."""
+_NOT_LINEAR = re.compile(r"sqrt|√|root|log|\^|squared")
+_MOST_POWER_W = 10.0
+"""Of light on a sample; more is a unit such as MW for mW."""
 
 
 def read_scan(file: PathLike, x_name: str | None = None) -> Scan:
@@ -212,7 +221,8 @@ def read_scan(file: PathLike, x_name: str | None = None) -> Scan:
 
     Either a file that `ScanWriter` wrote, or a lab's own, in any form that `qdchar.text_table`
     reads, with the columns ``power_W`` or ``voltage_V`` (or ``time_s``), ``clicks_a``, ``clicks_b``
-    and ``dwell_s``; units may have prefixes, as in ``power_nW`` or ``Power (nW)``. With one
+    and ``dwell_s``; units may have prefixes, as in ``power_nW`` or ``Power (nW)``; a power may be
+    in dBm. With one
     detector, ``clicks`` or ``counts`` stands for ``clicks_a`` and the second detector has none;
     without ``dwell_s``, one second is taken.
 
@@ -232,7 +242,7 @@ def read_scan(file: PathLike, x_name: str | None = None) -> Scan:
         If the header leaves open which column or which unit is meant.
     """
     file = Path(file)
-    text = read_text(file, RecordError, MAX_TABLE_BYTES)
+    text = read_text(file, RecordError, MAX_TABLE_BYTES, table=True)
     about = About(protocol="", started="")
     lines = text.split("\n", 2)
     if lines[0].rstrip("\r") == _MAGIC:
@@ -242,8 +252,16 @@ def read_scan(file: PathLike, x_name: str | None = None) -> Scan:
     a, b, dwell = (_find(table, names) for names in (_CLICKS, _CLICKS_B, _DWELL))
     if a is None:
         raise RecordError(f"{file}: {_columns_are(table)} clicks_a and clicks_b (or counts)")
+    for index in (a, b):
+        if index is not None and table.columns[index].unit:
+            raise RecordError(
+                f"{file}: {table.columns[index].text} is a rate, which has lost its statistics; "
+                "give counts and dwell_s"
+            )
     dwell_s = np.ones(len(x))
-    if dwell is not None:
+    if dwell is None:
+        _refuse_other_times(table)
+    else:
         unit = unit_of(table.columns[dwell].unit)
         if unit is None or unit[0] != "s":
             raise UsageError(f"{file}: name the unit of the dwell in the header, as in 'dwell_s'")
@@ -257,13 +275,29 @@ def read_scan(file: PathLike, x_name: str | None = None) -> Scan:
     return Scan(about, x_name, x, clicks.astype(np.int64), dwell_s, file)
 
 
+def _refuse_other_times(table: TextTable) -> None:
+    """Refuse a time that may be the dwell, rather than count for one second."""
+    for column in table.columns:
+        unit = unit_of(column.unit)
+        if unit is not None and unit[0] == "s" and column.name not in _TIMES:
+            raise UsageError(
+                f"{table.path}: is {column.text} the counting time of each point? Then call it "
+                "'dwell_s' (or dwell_ms), otherwise leave it out"
+            )
+
+
 def _scanned(table: TextTable, wanted: str | None) -> tuple[str, NDArray[np.float64]]:
     """Return name and values of the scanned quantity, in its SI unit."""
     found: dict[str, tuple[int, float]] = {}
     for k, column in enumerate(table.columns):
-        unit = unit_of(column.unit)
+        unit = ("W", 0.0) if column.unit == "dBm" else unit_of(column.unit)
         if unit is not None and unit[0] in _X_NAMES and column.name not in _DWELL:
             name = _X_NAMES[unit[0]]
+            if _NOT_LINEAR.search(column.name):
+                raise RecordError(
+                    f"{table.path}: {column.text} is not proportional to the quantity itself: "
+                    f"{name} is needed"
+                )
             if name in found:
                 raise UsageError(f"{table.path}: {_columns_are(table)} one column of {name}")
             found[name] = k, unit[1]
@@ -276,6 +310,8 @@ def _scanned(table: TextTable, wanted: str | None) -> tuple[str, NDArray[np.floa
             "and clicks_b (or counts); each with its unit, as in power_W or power_nW"
         )
     index, scale = found[name]
+    if scale == 0.0:  # dBm
+        return name, 1e-3 * 10.0 ** (table.values[:, index] / 10.0)
     return name, table.values[:, index] * scale
 
 
@@ -302,6 +338,10 @@ def _check_row(
     if x != 0 and not _SMALLEST <= abs(x) <= _LARGEST:
         raise RecordError(
             f"{place}: {x_name} is {x:g}: 0, or {_SMALLEST:g} to {_LARGEST:g} is possible"
+        )
+    if x_name == "power_W" and x > _MOST_POWER_W:
+        raise RecordError(
+            f"{place}: a power of {x:g} W is not possible: is the unit right? M is mega, m is milli"
         )
     if not all(0 <= c <= _MOST_CLICKS for c in clicks):
         raise RecordError(

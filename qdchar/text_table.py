@@ -2,9 +2,10 @@
 
 Read are: a byte-order mark; comma, semicolon, tab or spaces between the cells; a decimal point or
 comma; comments (``#``, ``%``, ``//``); lines of text above the data, of which the last one, with
-one cell for each column, is the header. A header cell names its unit as in ``delay_ns``,
-``delay (ns)``, ``delay [ns]`` or ``delay / ns``. What a table leaves open is asked for, never
-guessed: that is done by the readers of scans and histograms, which know what they need.
+one cell for each column, is the header; a line of units may stand below the names. A header cell
+names its unit as in ``delay_ns``, ``delay (ns)``, ``delay [ns]``, ``delay / ns``, ``delay in ns``.
+What a table leaves open is asked for, never guessed: that is done by the readers of scans and
+histograms, which know what they need.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import csv
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -31,13 +33,18 @@ _BASES: Final = ("s", "m", "W", "V", "Hz")
 _WORDS: Final = {
     "second": "s", "sec": "s", "millisecond": "ms", "microsecond": "us", "nanosecond": "ns",
     "nsec": "ns", "picosecond": "ps", "psec": "ps", "nanometre": "nm", "nanometer": "nm",
+    "watt": "W", "milliwatt": "mW", "microwatt": "uW", "nanowatt": "nW", "volt": "V",
+    "millivolt": "mV",
 }  # fmt: skip
 _NAMED_UNIT: Final = (
     re.compile(r"(?P<name>.*?)[\s_]*[(\[]\s*(?P<unit>[^)\]]*?)\s*[)\]]\s*"),
     re.compile(r"(?P<name>.+?)\s*/\s*(?P<unit>\S+)"),
+    re.compile(r"(?P<name>.+?)[\s_]+in[\s_]+(?P<unit>\S+)"),
     re.compile(r"(?P<name>.+)[_\s](?P<unit>[^_\s]+)"),
 )
 _SPACED_CELLS: Final = re.compile(r"[^\s(\[]+(?:\s*[(\[][^)\]]*[)\]])?")
+_THOUSANDS: Final = re.compile(r"[1-9]\d{0,2}[.,]\d{3}")
+_NO_UNITS: Final = ("", "-", "1", "a.u.", "arb.", "counts", "count", "cts", "clicks", "pairs", "#")
 _NUMBER: Final = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eEdD][+-]?\d+)?|[+-]?(nan|inf)", re.I)
 _BEGINS_AS_NUMBER: Final = re.compile(r"\s*\"?[+-]?[.,]?\d")
 
@@ -126,7 +133,7 @@ def column_of(cell: str) -> Column:
         return Column("", text)
     for pattern in _NAMED_UNIT:
         match = pattern.fullmatch(text)
-        if match and unit_of(match["unit"]) is not None:
+        if match and (unit_of(match["unit"]) is not None or match["unit"] == "dBm"):
             return Column(_plain(match["name"]), match["unit"])
     return Column(_plain(text), "")
 
@@ -141,7 +148,7 @@ def read_text_table(path: PathLike) -> TextTable:
         others; names the line.
     """
     path = Path(path)
-    return parse_text_table(path, read_text(path, RecordError, MAX_TABLE_BYTES))
+    return parse_text_table(path, read_text(path, RecordError, MAX_TABLE_BYTES, table=True))
 
 
 def parse_text_table(path: Path, text: str) -> TextTable:
@@ -155,9 +162,9 @@ def parse_text_table(path: Path, text: str) -> TextTable:
             if not body:
                 above.append(line.lstrip("#%/ "))
         elif line and not body and not _is_data(line):
-            above.append(line)
+            above.append(raw.strip(" "))  # with the empty cells at its ends
             last_text = number, line
-        elif line:
+        elif line.strip(' ,;\t"'):  # spreadsheets write rows of empty cells
             if _BEGINS_AS_NUMBER.match(line):
                 line = line.split("#", 1)[0].rstrip()
             body.append((number, line))
@@ -174,6 +181,7 @@ def parse_text_table(path: Path, text: str) -> TextTable:
     rows = [_cells(line, between) for _, line in body]
     columns = _header(above, between, len(rows[0]))
     comma = between != "," and any("," in cell for row in rows for cell in row)
+    _refuse_thousands(path, rows)
     values = np.empty((len(rows), len(rows[0])))
     for k, ((number, line), row) in enumerate(zip(body, rows, strict=True)):
         place = f"{path}, line {number}: {shown(line)}"
@@ -183,7 +191,7 @@ def parse_text_table(path: Path, text: str) -> TextTable:
             values[k] = [_number(cell, comma) for cell in row]
         except ValueError as error:
             raise RecordError(f"{place}: are no numbers: {error}") from None
-    if not columns and above:
+    if not columns and above and between == ",":
         _refuse_other_length(path, above[-1], body[0], len(rows[0]))
     return TextTable(
         path, columns, values, np.array([n for n, _ in body], dtype=np.int64), tuple(above)
@@ -240,28 +248,64 @@ def _number(cell: str, decimal_comma: bool) -> float:
     return float(cell.lower().replace("d", "e"))
 
 
+def _refuse_thousands(path: Path, rows: Sequence[Sequence[str]]) -> None:
+    """Refuse a column of '950' and '1,050', which may be 1.05 or 1050.
+
+    A decimal comma or point leaves other numbers of digits behind it as well, or stands in every
+    cell.
+    """
+    for k in range(len(rows[0])):
+        cells = [row[k].lstrip("+-") for row in rows if k < len(row)]
+        for mark in ",.":
+            with_mark = [c for c in cells if mark in c]
+            others = [c for c in cells if mark not in c]
+            if (
+                with_mark
+                and all(_THOUSANDS.fullmatch(c) for c in with_mark)
+                and any(len(c) == 3 and c.isdigit() for c in others)
+                and all(len(c) <= 3 for c in others)
+            ):
+                raise RecordError(
+                    f"{path}, column {k + 1}: holds {shown(others[-1])} and "
+                    f"{shown(with_mark[0])}: with a separator of thousands? Write plain numbers"
+                )
+
+
 def _header(above: Sequence[str], between: str, width: int) -> tuple[Column, ...]:
-    """Take the last line above the data for the header if it has a cell for each column."""
-    named = [cells for line in above[-2:] if (cells := _names(line, between, width))]
-    if not named or not above or not _names(above[-1], between, width):
-        return ()
-    columns = tuple(map(column_of, named[-1]))
-    # a line of units below a line of names
-    if len(named) == 2 and columns[0].name == "" and columns[0].unit:
-        return tuple(
-            Column(column_of(name).name, unit.unit)
-            for name, unit in zip(named[0], columns, strict=True)
-        )
-    return columns
+    """Take the last line above the data for the header if it has a cell for each column.
+
+    Below the names there may be a line of units, and below that one of comments.
+    """
+    named = [_names(line, between, width) for line in above[-3:]]
+    last = tuple(map(column_of, named[-1])) if named else ()
+    if any(column.name and column.unit for column in last):
+        return last
+    for names, units in reversed(list(pairwise(named))):
+        if names and any(map(_has_size, units)) and all(map(_is_unit, units)):
+            return tuple(
+                Column(column_of(name).name, unit.strip("()[] ") if _has_size(unit) else "")
+                for name, unit in zip(names, units, strict=True)
+            )
+    return last
+
+
+def _has_size(cell: str) -> bool:
+    return unit_of(cell.strip("()[] ")) is not None
+
+
+def _is_unit(cell: str) -> bool:
+    """Tell whether a cell may stand in a line of units, of which one at least has a size."""
+    return _has_size(cell) or cell.strip("()[] ").lower() in _NO_UNITS
 
 
 def _names(line: str, between: str, width: int) -> list[str]:
-    for separator in (between, ",", ";", "\t", " "):
-        line_cells = (
-            _SPACED_CELLS.findall(line) if separator == " " else line.strip().split(separator)
-        )
+    """Return a cell for each column, some perhaps empty; nothing if their number differs."""
+    for separator in dict.fromkeys((between, ",", ";", "\t", " ")):
+        line_cells = _SPACED_CELLS.findall(line) if separator == " " else line.split(separator)
         cells = [cell.strip().strip('"') for cell in line_cells]
-        if len(cells) == width and all(cells):
+        while len(cells) > width and not cells[-1]:
+            cells.pop()
+        if len(cells) == width and len([c for c in cells if c]) >= min(width - 1, 1):
             return cells
     return []
 

@@ -41,6 +41,18 @@ def _rows(between: str, decimal: str = ".") -> str:
         ('"delay_ns","counts"\n' + _rows(",").replace("-1.500,0", '"-1,500","0"'), "utf-8"),
         ("delay_ns,counts\n" + _rows(",").replace("\n", "\r\n"), "utf-8"),
         ("delay_ns,counts\n" + _rows(",").replace("\n", " # live\n"), "utf-8"),
+        ("delay_ns\tcounts\n" + _rows("\t"), "utf-16"),
+        ("delay (ns),Zählrate über 1 µs\n" + _rows(","), "latin-1"),
+        ("delay_ns,counts,\n" + _rows(",").replace("\n", ",\n") + ",,\n", "utf-8"),
+        ("Delay\tPairs\nns\t\n" + _rows("\t"), "utf-8"),
+        ("Delay\tPairs\n[ns]\tcounts\nrun 3\tdot 7\n" + _rows("\t"), "utf-8"),
+        ("# delay of B, in ns\ndelay in ns,counts\n" + _rows(","), "utf-8"),
+        ("delay_ns,counts\n" + "\n".join(reversed(_rows(",").splitlines())), "utf-8"),
+        (
+            "counts,delay_ns\n"
+            + "".join(f"{c},{d:.3f}\n" for d, c in zip(DELAYS, COUNTS, strict=True)),
+            "utf-8",
+        ),
     ],
 )
 def test_one_table_in_many_forms(tmp_path: Path, text: str, encoding: str) -> None:
@@ -81,6 +93,19 @@ def test_a_header_cell_names_its_unit(cell: str, name: str, unit: str) -> None:
         ("delay_ns,counts\n" + _rows(",") + "end\n", RecordError, "line 42"),
         ("delay_ns,counts\n" + _rows(",").replace("7", "1_7", 1), RecordError, "no number"),
         ("delay_ns,counts\n" + _rows(",").replace(",10\n", ",\n"), RecordError, "where the others"),
+        ("delay_ns,counts\n" + _rows(",").replace(",10\n", ",nan\n"), RecordError, "holds nan"),
+        ("delay_ns,counts\n" + _rows(",").replace(",10\n", ",-1\n"), RecordError, "holds -1"),
+        ("delay_ns,counts/s\n" + _rows(","), RecordError, "raw counts"),
+        (
+            "delay_ps;counts\n" + "".join(f"{900 + 50 * k:,};{k % 7}\n" for k in range(40)),
+            RecordError,
+            "thousands",
+        ),
+        (
+            "time_ns,counts\n" + "".join(f"{k},{30 * (7 * k % 31)}\n" for k in range(40)),
+            RecordError,
+            "multiples of 30",
+        ),
     ],
 )
 def test_what_is_open_is_asked_for_and_what_is_wrong_is_named(
@@ -91,18 +116,34 @@ def test_what_is_open_is_asked_for_and_what_is_wrong_is_named(
 
 
 def test_options_settle_what_a_table_leaves_open(tmp_path: Path) -> None:
-    rows = "\n".join(f"{k} {c} {2 * c}" for k, c in enumerate(COUNTS))
+    rows = "\n".join(f"{k} {c} {c + 1}" for k, c in enumerate(COUNTS))
     file = _file(tmp_path, rows)
     second = read_histogram(file, CurveChoice(column="3", unit="ps"))
     assert second.bin_s == pytest.approx(1e-12)
-    assert second.counts[:, 0].tolist() == [2 * c for c in COUNTS]
+    assert second.counts[:, 0].tolist() == [c + 1 for c in COUNTS]
     file = _file(tmp_path, "time_ns,Blue Filter,red\n" + rows.replace(" ", ","))
     assert read_curves(file).names == ("blue_filter", "red")
     red = read_histogram(file, CurveChoice(column="Red"))
-    assert red.counts[:, 0].tolist() == [2 * c for c in COUNTS]
+    assert red.counts[:, 0].tolist() == [c + 1 for c in COUNTS]
     for choice in (CurveChoice(column="green"), CurveChoice(column="red", unit="ps")):
         with pytest.raises(UsageError):
             read_histogram(file, choice)
+
+
+def test_only_the_column_that_is_used_must_hold_counts(tmp_path: Path) -> None:
+    rows = "".join(f"{k},{32 * k},{c},{c / 7:.4f}\n" for k, c in enumerate(COUNTS))
+    file = _file(tmp_path, ",delay_ps,counts,g2\n" + rows)
+    for column in ("counts", "3"):
+        chosen = read_histogram(file, CurveChoice(column=column))
+        assert chosen.bin_s == pytest.approx(32e-12)
+        assert chosen.counts[:, 0].tolist() == COUNTS
+    with pytest.raises(RecordError, match=r"g2 holds 1; counts must be whole|g2 holds 0\.\d+"):
+        read_histogram(file, CurveChoice(column="g2"))
+
+
+def test_a_power_in_dbm_is_a_power(tmp_path: Path) -> None:
+    scan = read_scan(_file(tmp_path, "Power (dBm),counts\n-50,10\n-47,20\n"))
+    assert np.allclose(scan.x, [10e-9, 19.9526e-9], rtol=1e-5)
 
 
 def test_curves_of_an_export_are_chosen_by_their_number(tmp_path: Path) -> None:
@@ -140,6 +181,11 @@ def test_a_scan_takes_its_units_from_the_header(tmp_path: Path) -> None:
         ("power_W,voltage_V,counts\n1,2,2\n2,3,3\n", "power_W or voltage_V"),
         ("power_W,counts,dwell\n1,2,2\n2,3,3\n", "unit of the dwell"),
         ("1,2\n2,3\n", "not named by a header"),
+        ("power_nW,counts (Hz)\n1,2\n2,3\n", "is a rate"),
+        ("power_nW,counts/s\n1,2\n2,3\n", "is a rate"),
+        ("sqrt_power_nW,counts\n1,2\n2,3\n", "not proportional"),
+        ("power_MW,counts\n20,2\n30,3\n", "is the unit right"),
+        ("power_nW,counts,shutter_s\n1,2,3\n2,3,3\n", "the counting time"),
     ],
 )
 def test_a_scan_that_leaves_something_open_is_refused(tmp_path: Path, text: str, says: str) -> None:

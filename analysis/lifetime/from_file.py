@@ -145,7 +145,7 @@ def _response_of(
 
 
 def _histogram(curves: HistogramCurves, index: int, period_s: float | None) -> _Decay:
-    counts = curves.counts[:, index].astype(np.float64)
+    counts = curves.histogram(index).counts[:, 0].astype(np.float64)
     if period_s is None:
         return _Decay(counts, curves.bin_s)
     bins = round(period_s / curves.bin_s)

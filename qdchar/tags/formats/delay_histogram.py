@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import zipfile
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from qdchar.errors import RecordError, UsageError
 from qdchar.files import MAX_TABLE_BYTES, PathLike, read_text, refuse_irregular
-from qdchar.text_table import TextTable, equal_step, parse_text_table, unit_of
+from qdchar.text_table import Column, TextTable, equal_step, parse_text_table, unit_of
 
 from .ascii_histogram import is_picoquant_export, read_ascii_histogram
 
@@ -21,6 +22,9 @@ Array = NDArray[np.float64]
 _TEXT = (".txt", ".csv", ".dat", ".asc", ".tsv")
 _CALIBRATION = re.compile(r"calibration:\s*([0-9.eE+-]+)\s*ns/ch", re.IGNORECASE)
 _MIN_BINS = 16
+_MIN_LEVELS = 10
+"""Different counts, all of them multiples of 2: by chance in 1 of 1000 histograms."""
+_COUNTS = ("counts", "count", "cts", "clicks", "pairs", "coincidences", "events")
 
 
 @dataclass(frozen=True)
@@ -77,22 +81,32 @@ class HistogramCurves:
         The file.
     start_s, bin_s
         Left edge of the first bin, and bin width [s].
-    counts
-        Shape (bins, curves).
+    values
+        What the columns hold, shape (bins, curves); of those that are used, counts.
     names
         Of the columns, as in the header; ``"column 2"`` where there is none; ``"curve 0"`` in
         PicoQuant's export.
+    numbers
+        Of the columns in the file, counted from 1, shape (curves,).
     """
 
     path: Path
     start_s: float
     bin_s: float
-    counts: NDArray[np.int64]
+    values: Array
     names: tuple[str, ...]
+    numbers: tuple[int, ...]
 
     def histogram(self, index: int) -> DelayHistogram:
-        """Return one curve."""
-        return DelayHistogram(self.start_s, self.bin_s, self.counts[:, index : index + 1])
+        """Return one curve.
+
+        Raises
+        ------
+        RecordError
+            If it holds no counts.
+        """
+        counts = _whole_counts(self.path, self.values[:, index : index + 1], self.names[index])
+        return DelayHistogram(self.start_s, self.bin_s, counts)
 
     def chosen(self, choice: CurveChoice) -> int:
         """Return the index of the curve that was chosen, or of the only one.
@@ -109,14 +123,13 @@ class HistogramCurves:
             if len(self.names) == 1:
                 return 0
             raise UsageError(f"{self.path} holds {self._listed()}: say which with {self._option()}")
-        for index, name in enumerate(self.names):
-            number = f"column {wanted}" if wanted.isdigit() else ""
-            if wanted.lower() == name.lower() or number == f"column {index + 2}":
+        for index, (name, number) in enumerate(zip(self.names, self.numbers, strict=True)):
+            if wanted.lower() == name.lower() or wanted == str(number):
                 return index
         raise UsageError(f"{self.path} has no {wanted}; it holds {self._listed()}")
 
     def _listed(self) -> str:
-        empty = [" (empty)" if not column.any() else "" for column in self.counts.T]
+        empty = [" (empty)" if not column.any() else "" for column in self.values.T]
         return ", ".join(f"{n}{e}" for n, e in zip(self.names, empty, strict=True))
 
     def _option(self) -> str:
@@ -174,9 +187,9 @@ def read_curves(path: PathLike, unit: str | None = None) -> HistogramCurves:
     ----------
     path
         A table as `qdchar.text_table` reads it: delays (left bin edges) and one or more columns of
-        counts; or two rows, as Swabian's ``savetxt([index, counts])`` writes; or PicoQuant's
-        export, see `read_ascii_histogram`; or a table of channels below a line ``Time
-        calibration: ... ns/ch``.
+        counts, the delays first or under a header of their own with a unit of time; or two rows,
+        as Swabian's ``savetxt([index, counts])`` writes; or PicoQuant's export, see
+        `read_ascii_histogram`; or a table of channels below a line ``Time calibration: ... ns/ch``.
     unit
         Of the delays, where no header names it: ``"ns"``.
 
@@ -191,13 +204,15 @@ def read_curves(path: PathLike, unit: str | None = None) -> HistogramCurves:
     size = None if unit is None else unit_of(unit)
     if unit is not None and (size is None or size[0] != "s"):
         raise UsageError(f"--unit {unit}: give a unit of time, such as ps, ns, us or s")
-    text = read_text(path, RecordError, MAX_TABLE_BYTES)
+    text = read_text(path, RecordError, MAX_TABLE_BYTES, table=True)
     if is_picoquant_export(text):
         exported = read_ascii_histogram(path)
         if unit is not None:
             raise UsageError(f"{path} gives its bin width in nanoseconds: leave out --unit")
         names = tuple(f"curve {number}" for number in exported.curves)
-        return HistogramCurves(path, 0.0, exported.bin_ps * 1e-12, exported.counts.T, names)
+        counts = exported.counts.T.astype(np.float64)
+        numbers = tuple(range(1, len(names) + 1))
+        return HistogramCurves(path, 0.0, exported.bin_ps * 1e-12, counts, names, numbers)
     table = parse_text_table(path, text)
     values = table.values
     if len(values) == 2 and values.shape[1] > 2 and not table.columns:
@@ -206,41 +221,62 @@ def read_curves(path: PathLike, unit: str | None = None) -> HistogramCurves:
         raise RecordError(
             f"{path}: {len(values)} rows of numbers are no histogram; at least {_MIN_BINS} bins"
         )
-    names = tuple(c.text for c in table.columns[1:]) or tuple(
-        f"column {k + 2}" for k in range(values.shape[1] - 1)
-    )
-    if len(set(names)) < len(names):
-        names = tuple(f"column {k + 2}" for k in range(len(names)))
-    rates = [n for n, c in zip(names, table.columns[1:], strict=False) if c.unit.endswith("Hz")]
+    axis = _axis(table)
+    numbers = tuple(k + 1 for k in range(values.shape[1]) if k != axis)
+    columns = [table.columns[number - 1] for number in numbers] if table.columns else []
+    names = tuple(c.text or f"column {n}" for n, c in zip(numbers, columns, strict=False))
+    if not names or len(set(names)) < len(names):
+        names = tuple(f"column {number}" for number in numbers)
+    rates = [n for n, c in zip(names, columns, strict=False) if _is_rate(c)]
     if rates:
         raise RecordError(
             f"{path}: {rates[0]} is a rate, which has lost its statistics; give the raw counts"
         )
+    if values[0, axis] > values[-1, axis]:  # from the latest to the earliest
+        values = values[::-1]
     calibration = _CALIBRATION.search("\n".join(table.above))
     if calibration:
         start_s, bin_s = 0.0, float(calibration[1]) * 1e-9
-        equal_step(path, values[:, 0], "channels")
+        equal_step(path, values[:, axis], "channels")
         if unit is not None:
             raise UsageError(f"{path} has a line 'Time calibration': leave out --unit")
     else:
-        scale = _seconds(path, table, size)
-        step = equal_step(path, values[:, 0], unit or table.columns[0].unit)
-        start_s, bin_s = float(values[0, 0]) * scale, step * scale
+        scale = _seconds(path, table, axis, size)
+        step = equal_step(path, values[:, axis], unit or table.columns[axis].unit)
+        start_s, bin_s = float(values[0, axis]) * scale, step * scale
     if not bin_s > 0:
         raise RecordError(f"{path}: the bin width must be more than 0")
-    return HistogramCurves(path, start_s, bin_s, _whole_counts(path, values[:, 1:]), names)
+    counts = np.delete(values, axis, axis=1)
+    return HistogramCurves(path, start_s, bin_s, counts, names, numbers)
 
 
-def _seconds(path: Path, table: TextTable, given: tuple[str, float] | None) -> float:
-    """Return the unit of the first column [s], from the header or as given."""
-    named = unit_of(table.columns[0].unit) if table.columns else None
+def _axis(table: TextTable) -> int:
+    """Return the index of the column of delays: the first, or the only one in a unit of time."""
+    times = [
+        k
+        for k, column in enumerate(table.columns)
+        if (unit := unit_of(column.unit)) is not None and unit[0] == "s" and not _is_rate(column)
+    ]
+    return times[0] if len(times) == 1 else 0
+
+
+def _is_rate(column: Column) -> bool:
+    """Tell whether a column is in hertz, or in counts over a time as ``"Counts/s"``."""
+    return column.unit.endswith("Hz") or (bool(column.unit) and column.name in _COUNTS)
+
+
+def _seconds(path: Path, table: TextTable, axis: int, given: tuple[str, float] | None) -> float:
+    """Return the unit of the delays [s], from the header or as given."""
+    named = unit_of(table.columns[axis].unit) if table.columns else None
     if named is not None and named[0] != "s":
-        raise RecordError(f"{path}: the first column is in {table.columns[0].unit}, no time")
+        raise RecordError(f"{path}: the first column is in {table.columns[axis].unit}, no time")
     if named is not None and given is not None and named != given:
-        raise UsageError(f"{path}: the header names {table.columns[0].unit}, --unit another unit")
+        raise UsageError(
+            f"{path}: the header names {table.columns[axis].unit}, --unit another unit"
+        )
     if named is None and given is None:
         what = (
-            f"the header {table.columns[0].text!r} names no unit"
+            f"the header {table.columns[axis].text!r} names no unit"
             if table.columns
             else ("no header names the unit of the delays")
         )
@@ -250,13 +286,32 @@ def _seconds(path: Path, table: TextTable, given: tuple[str, float] | None) -> f
     return (named or given or ("s", 1.0))[1]
 
 
-def _whole_counts(path: Path, counts: Array) -> NDArray[np.int64]:
-    if np.any(counts < 0) or not np.all(np.isfinite(counts)) or np.any(counts != np.rint(counts)):
-        raise RecordError(
-            f"{path}: counts must be whole and not negative; a normalised histogram has lost its "
-            "statistics, give the raw one"
+def _whole_counts(path: Path, counts: Array, name: str = "") -> NDArray[np.int64]:
+    bad = ~np.isfinite(counts) | (counts < 0) | (counts != np.rint(counts))
+    if bad.any():
+        first = counts[bad][0]
+        of = f"{name} " if name else ""
+        why = (
+            "a normalised histogram has lost its statistics, give the raw one"
+            if math.isfinite(first)
+            else "a bin without a count leaves the histogram open, export it again"
         )
+        raise RecordError(
+            f"{path}: {of}holds {first:.6g}; counts must be whole and not negative; {why}"
+        )
+    _refuse_multiples(path, counts)
     return counts.astype(np.int64)
+
+
+def _refuse_multiples(path: Path, counts: Array) -> None:
+    """Refuse counts that are all multiples of a number: scaled, they are no Poisson counts."""
+    seen = counts[counts > 0].astype(np.int64)
+    step = int(np.gcd.reduce(seen)) if len(seen) else 1
+    if step > 1 and len(np.unique(seen)) >= _MIN_LEVELS:
+        raise RecordError(
+            f"{path}: all counts are multiples of {step}: scaled counts have lost their "
+            "statistics, give the raw ones"
+        )
 
 
 def _read_npz(path: Path) -> tuple[Array, Array]:
