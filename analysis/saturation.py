@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -29,12 +30,14 @@ from .statistics.bounded_parameter import BoundedUncertainty, bounded_uncertaint
 from .statistics.excess_noise import fit_with_excess_noise
 from .statistics.likelihood import FitParameter, FitResult, Values, deviance_residuals
 from .statistics.model_criticism import correlated_problem
-from .statistics.rivals import Candidate, choose, fit_candidate
+from .statistics.rivals import MIN_BIC_GAIN, Candidate, choose, fit_candidate
 
 Array = NDArray[np.float64]
 Pumping = Literal["pulsed", "continuous"]
 
 _LABEL = "saturation scan"
+_FALLS = 4.0
+"""Standard uncertainties by which a background must be negative to be none."""
 _MAX_U_OF_NORMAL = 0.05
 """Relative uncertainty of the saturation power up to which its likelihood is a parabola."""
 
@@ -108,9 +111,12 @@ def analyse(
     estimated from the scatter; see `qdchar.analysis.rabi`.
 
     Zero and nonlinearity of the power meter are corrected by their certificates; what they differ
-    by is a parameter each, which their uncertainties constrain. A rival model is fitted as well:
-    the zero is off by more, with a wide prior. See `qdchar.analysis.statistics.rivals` for which
-    one is reported.
+    by is a parameter each, which their uncertainties constrain. Two rival models are fitted as
+    well: the zero is off by more, with a wide prior; or there is more steady background than dark
+    counts. With pulses the two are alike, and differ in the saturated rate. See
+    `qdchar.analysis.statistics.rivals` for which one is reported. That the other law describes the
+    scan, and this one does not, is a problem; so is a brightness that falls at high power, a
+    negative b.
     """
     if scan.x_name != "power_W":
         raise RecordError(f"{scan.file}: a power scan needs power_W, not {scan.x_name}")
@@ -126,18 +132,19 @@ def analyse(
     net = light.counts / dwell - dark_count_rate_Hz
     height = float(net.max())
 
-    def rate(v: Values, at: Array) -> Array:
+    def rate(v: Values, at: Array, law: Pumping = pumping) -> Array:
         at = moved_W(np.maximum(at - v.get("zero", 0.0), 0.0), v, power_gain, meter)
-        dot = v["rate"] * filling(at, v["power"], pumping)
-        return dot + v["background"] * at / top + dark_count_rate_Hz
+        dot = v["rate"] * filling(at, v["power"], law)
+        steady = v.get("steady", 0.0) + dark_count_rate_Hz
+        return dot + v["background"] * at / top + steady
 
-    def expected(v: Values) -> Array:
-        return np.maximum(dwell * rate(v, power), 1e-9)
+    def expected(v: Values, law: Pumping = pumping) -> Array:
+        return np.maximum(dwell * rate(v, power, law), 1e-9)
 
-    def weights(v: Values, noise: float) -> Array:
-        mean = expected(v)
+    def weights(v: Values, noise: float, law: Pumping = pumping) -> Array:
+        mean = expected(v, law)
         below, above = np.maximum(power - 1e-4 * top, 0.0), power + 1e-4 * top
-        slope = (rate(v, above) - rate(v, below)) / (above - below)
+        slope = (rate(v, above, law) - rate(v, below, law)) / (above - below)
         from_power = (dwell * slope * reading_u_rel * power) ** 2
         return fano(mean, light, pulses, dead_pulses) + from_power / mean + noise**2 * mean
 
@@ -150,8 +157,8 @@ def analyse(
     if height <= 0.0:
         raise InconclusiveError(f"{scan.file}: the counts do not rise with the pump power")
 
-    def residuals(v: Values, held: Array) -> Array:
-        return deviance_residuals(light.counts, expected(v), held)
+    def residuals(v: Values, held: Array, law: Pumping = pumping) -> Array:
+        return deviance_residuals(light.counts, expected(v, law), held)
 
     known = meter_constraints(scan, meter)
     free |= {name: FitParameter(0.0, of_meter.u) for name, of_meter in known.items()}
@@ -159,19 +166,34 @@ def analyse(
     v = plain.as_dict()
     simplest = Candidate("meter without offset", plain, noise, weights(v, noise) * expected(v))
     of_zero = zero_prior(top)
-    with_zero = fit_candidate(
-        "meter zero",
-        _LABEL,
+    near = {n: replace(f, start=plain[n]) for n, f in free.items()}
+    offset = {"zero": FitParameter(0.0, of_zero.u, high=0.9 * float(power.max()))}
+    steady = {"steady": FitParameter(max(float(net.min()), 1e-3 * height), height, low=0.0)}
+
+    def rival(
+        name: str, of: Mapping[str, FitParameter], law: Pumping = pumping
+    ) -> Candidate | None:
+        return fit_candidate(
+            name,
+            _LABEL,
+            of,
+            lambda v, held: residuals(v, held, law),
+            lambda v, noise: weights(v, noise, law),
+            lambda v: expected(v, law),
+            {**known, **({"zero": of_zero} if "zero" in of else {})},
+        )
+
+    choice = choose(
+        simplest,
         {
-            **{n: replace(f, start=plain[n]) for n, f in free.items()},
-            "zero": FitParameter(0.0, of_zero.u, high=0.9 * float(power.max())),
+            "meter zero": rival("meter zero", near | offset),
+            "steady background": rival("steady background", near | steady),
         },
-        residuals,
-        weights,
-        expected,
-        {**known, "zero": of_zero},
     )
-    choice = choose(simplest, {"meter zero": with_zero})
+    other: Pumping = "continuous" if pumping == "pulsed" else "pulsed"
+    of_other = [
+        c for c in (rival(other, free, other), rival(other, free | offset, other)) if c is not None
+    ]
     solution, noise = choice.best.solution, choice.best.noise
     v = solution.as_dict()
     fine = np.linspace(0.0, top, 1000)
@@ -191,6 +213,18 @@ def analyse(
         marks=(Mark(gain * v["power"], "saturation power"),),
     )
     problems = correlated_problem(_LABEL, solution.residuals, noise)
+    if of_other and choice.best.bic - min(c.bic for c in of_other) > MIN_BIC_GAIN:
+        law = {"pulsed": "1 - exp(-P/P_sat)", "continuous": "P/(P + P_sat)"}
+        problems += (
+            f"{_LABEL}: {law[other]} describes the scan, {law[pumping]} does not: analyse it with "
+            f"pumping='{other}' (--pumping {other})",
+        )
+    if v["background"] < -_FALLS * solution.u("background"):
+        problems += (
+            f"{_LABEL}: the brightness falls by {-v['background'] / v['rate']:.1%} towards the "
+            "highest power, which the law of saturation does not describe: take only powers below, "
+            "or allow for the detectors' dead time",
+        )
     lowest = float(power[power > 0.0].min())
     if v["power"] < lowest:
         problems += (
@@ -206,6 +240,8 @@ def analyse(
     remark = choice.remark
     if "power_zero_W" in scan.about.settings:
         remark += f"; zero of the meter read as {scan.about.settings['power_zero_W']:.3g} W"
+    if "steady" in v:
+        remark += f"; steady background of {v['steady']:.3g} 1/s"
     if "zero" in v:
         remark += f"; zero of the meter off by {v['zero']:.3g} W"
     others = [_estimates(c.solution, power_gain, meter, pumping, "") for c in choice.doubtful]

@@ -131,3 +131,44 @@ def test_unusable_data_are_refused() -> None:
     # a straight line up to 0.3 saturation powers: dot and background are alike
     with pytest.raises(InconclusiveError, match="saturation scan"):
         _fit(_scan(np.random.default_rng(4), top=0.3))
+
+
+def _seeded(seed: int, brightness: np.ndarray, ratio: np.ndarray) -> Scan:
+    """Clicks of a dot with a given brightness at P/P_sat, without dead time."""
+    rng = np.random.default_rng(seed)
+    reading = SATURATION_W * ratio * (1 + 0.003 * rng.standard_normal(len(ratio)))
+    return pulsed(rng, "power_W", reading, (brightness / 2, brightness / 2), 0.1, 0)
+
+
+@pytest.mark.parametrize("background", [0.002, 0.02])
+def test_a_steady_background_that_was_not_told_is_none_of_the_dot(background: float) -> None:
+    ratio = np.geomspace(0.05, 6.0, 30)
+    scan = _seeded(3, 0.05 * (1 - np.exp(-ratio)) + background, ratio)
+    found = saturation.analyse(
+        scan, clock_rate_Hz=CLOCK_HZ, dead_pulses=0, power_gain=given("power_meter_gain", 1.0, 0.0)
+    )
+    assert not found.problems
+    for name, right in (("saturation_power", SATURATION_W), ("saturated_rate", 0.05 * CLOCK_HZ)):
+        assert abs(found[name].value - right) < 3 * min(found[name].u, 0.01 * right), name
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_law_that_describes_the_scan_is_named(seed: int) -> None:
+    ratio = np.geomspace(0.05, 6.0, 30)
+    scan = _seeded(seed, 0.05 * ratio / (1 + ratio), ratio)
+    gain = given("power_meter_gain", 1.0, 0.0)
+    told = {"clock_rate_Hz": CLOCK_HZ, "dead_pulses": 0, "power_gain": gain}
+    assert "--pumping continuous" in " ".join(saturation.analyse(scan, **told).problems)
+    right = saturation.analyse(scan, pumping="continuous", **told)
+    assert not right.problems
+    power = right["saturation_power"]
+    assert abs(power.value - SATURATION_W) < 3 * power.u
+
+
+def test_a_brightness_that_falls_is_no_saturation() -> None:
+    ratio = np.geomspace(0.05, 6.0, 30)
+    scan = _seeded(5, 0.05 * (1 - np.exp(-ratio)) / (1 + 0.02 * ratio), ratio)
+    found = saturation.analyse(
+        scan, clock_rate_Hz=CLOCK_HZ, dead_pulses=0, power_gain=given("power_meter_gain", 1.0, 0.0)
+    )
+    assert "the brightness falls by" in found.problems[0]
