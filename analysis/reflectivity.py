@@ -18,6 +18,7 @@ from qdchar.fit import Curve, Result
 from qdchar.text_table import read_text_table, unit_of
 
 from .models.find_peaks import find_peaks
+from .models.fringes import fringe_start, fringes
 from .statistics.excess_noise import fit_with_excess_noise
 from .statistics.intervals import K_95, Interval, widen
 from .statistics.likelihood import (
@@ -47,6 +48,8 @@ _LEAST_SPLITTING = 0.2
 """Least distance of two modes that are told apart [widths]."""
 _DIP = 1.0
 """Half width of the dip, for the comparison of residuals [full widths at half maximum]."""
+_LONGEST_FRINGE = 1.5
+"""Longest period of fringes [ranges of the fit]; the quadratic background describes longer ones."""
 _HALF_RANGE = 5.0
 """Half range of the fit [widths of the dip]: it needs the wings, not the far background."""
 
@@ -96,7 +99,8 @@ def analyse(
     accordingly.
 
     A rival model has two modes of one width, as the two polarisations of a cavity are: the same
-    form twice, at two centres. It is reported where the Bayesian information criterion of the
+    form twice, at two centres; another one has sinusoidal fringes on the background, as a window
+    makes. It is reported where the Bayesian information criterion of the
     equivalent number of points favours it, see `qdchar.analysis.statistics.rivals`; the wavelength
     is then that of the deeper dip. Where they describe it about as well, the shift to the other one
     is an uncertainty of type B.
@@ -115,7 +119,8 @@ def analyse(
 
     def background(v: Values, at: Array) -> Array:
         t = (at - middle) / half
-        return np.asarray(v["level"] * (1.0 + v["slope"] * t + v["bend"] * t**2))
+        smooth = v["level"] * (1.0 + v["slope"] * t + v["bend"] * t**2)
+        return np.asarray(smooth * fringes(v, at - middle))
 
     def model(v: Values, at: Array) -> Array:
         u = 2.0 * (at - v["centre"]) / v["fwhm"]
@@ -135,14 +140,33 @@ def analyse(
     at_one = one.as_dict()
     simplest = Candidate("one mode", one, noise, weights(at_one, noise) * model(at_one, x))
     two = _two_modes(simplest, free, residuals, weights, lambda v: model(v, x))
-    choice = choose(simplest, {"two modes": two})
-    if two is not None and choice.best is two:
+    of_fringes, possible = fringe_start(
+        one,
+        lambda v: residuals(v, weights(at_one, noise)),
+        one["fwhm"],
+        _LONGEST_FRINGE * float(np.ptp(x)),
+    )
+    with_fringes = None
+    if possible > MIN_POSSIBLE_GAIN:
+        near_one = {n: replace(f, start=one[n]) for n, f in free.items()}
+        with_fringes = fit_candidate(
+            "fringes",
+            _LABEL,
+            {**near_one, **of_fringes},
+            residuals,
+            weights,
+            lambda v: model(v, x),
+        )
+    choice = choose(simplest, {"two modes": two, "fringes": with_fringes})
+    if choice.best is not simplest:
         # correlated residuals are worth fewer points
-        gain = (simplest.bic - two.bic) / _widening(two.solution.residuals) ** 2
+        best = choice.best
+        gain = (simplest.bic - best.bic) / _widening(best.solution.residuals) ** 2
         if gain < MIN_BIC_GAIN:
-            choice = replace(choice, best=simplest, doubtful=(two,) if gain > 0.0 else ())
+            choice = replace(choice, best=simplest, doubtful=(best,) if gain > 0.0 else ())
     alone, noise = choice.best.solution, choice.best.noise
-    free = {**free, **{n: f for n, f in _second(alone).items() if n in alone.names}}
+    further = {**_second(alone), **of_fringes}
+    free = {**free, **{n: f for n, f in further.items() if n in alone.names}}
     widened = _widening(alone.residuals)
     solution = minimise_reweighted(
         _LABEL,
@@ -151,6 +175,10 @@ def analyse(
         lambda v: widened**2 * weights(v, noise),
     )
     method = f"{_METHOD}; noise of {noise:.2g} from the scatter{choice.remark}"
+    if "fringe_period" in solution.names:
+        nm = abs(solution["fringe_period"] * dispersion.value) * 1e9
+        size = math.hypot(solution["fringe_cos"], solution["fringe_sin"])
+        method += f"; fringes of {size:.1%} every {nm:.3g} nm"
     if "splitting" in solution.names:
         nm = abs(solution["splitting"] * dispersion.value) * 1e9
         method += f"; the second mode is {nm:.3g} nm away"

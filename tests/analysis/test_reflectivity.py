@@ -146,3 +146,25 @@ def test_unusable_data_are_refused(tmp_path: Path) -> None:
     bad.write_text("pixel counts\n")
     with pytest.raises(RecordError, match="no data"):
         reflectivity.analyse_file(bad, **axis)
+
+
+@pytest.mark.parametrize("phase", [0.5, 2.0, 3.6])
+@pytest.mark.parametrize(("size", "period_nm"), [(0.05, 0.7), (0.02, 0.7), (0.05, 0.3)])
+def test_fringes_of_a_window_are_no_part_of_the_dip(
+    size: float, period_nm: float, phase: float
+) -> None:
+    rng = np.random.default_rng(int(1000 * size + 10 * phase))
+    nm = np.linspace(929.0, 931.0, 512)
+    dip = 1 - 0.7 / (1 + (2 * (nm - 930.0) / 0.15) ** 2)
+    light = 1 + size * np.cos(2 * np.pi * (nm - 930.0) / period_nm + phase)
+    found = reflectivity.analyse(
+        nm,
+        rng.poisson(20_000 * dip * light),
+        dispersion=Uncertain(1e-9),
+        wavelength_m=0.0,
+        at_point=0.0,
+    )
+    quality = found["cavity_quality_factor"]
+    assert not found.problems
+    assert abs(quality.value - 6200) < 3 * min(quality.u, 60)
+    assert "fringes of" in quality.method
