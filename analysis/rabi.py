@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -38,13 +38,15 @@ from .statistics.likelihood import (
     minimise_reweighted,
 )
 from .statistics.model_criticism import correlated_problem
-from .statistics.rivals import Candidate, choose, fit_candidate
+from .statistics.rivals import Candidate, choose, fit_candidate, possible_gain
 
 Array = NDArray[np.float64]
 
 _LABEL = "rabi scan"
 _MOST_RENORMALISED = 0.3
 """Largest relative change of the pulse area per pi power that is considered."""
+_EXPONENTS = 0.5, 4.0
+"""Range of the exponent of another dephasing."""
 _REEXCITATION_G2 = Uncertain(0.01, (Contribution("assumed re-excitation", 0.01, "B"),))
 
 
@@ -114,8 +116,10 @@ def analyse(
     Zero and nonlinearity of the power meter are corrected by their certificates; what they differ
     by is a parameter each, which their uncertainties constrain.
 
-    Rival models are fitted as well: the zero is off by more, with a wide prior; and the pulse area
-    is renormalised [1], in our form ``theta = pi sqrt(P/P_pi) (1 + r P/P_pi)/(1 + r)``.
+    Rival models are fitted as well, where the residuals leave them room: the zero is off by more,
+    with a wide prior; the pulse area is renormalised [1], in our form
+    ``theta = pi sqrt(P/P_pi) (1 + r P/P_pi)/(1 + r)``; there is more constant light than the dark
+    counts; or the dephasing goes with another power of the pulse area than the square.
     See `qdchar.analysis.statistics.rivals` for which one is reported.
 
     Two photons of the dot on one detector give one click. Re-excitation increases with the power,
@@ -148,7 +152,8 @@ def analyse(
         at = moved_W(np.maximum(at - v.get("zero", 0.0), 0.0), v, power_gain, meter)
         turned = _renormalised(at, v)
         at_pi = v["amplitude"] * excitation(1.0, 1.0, v["damping"]) / q
-        dot = v["amplitude"] * excitation(turned, v["pi_power"], v["damping"]) / q
+        swing = excitation(turned, v["pi_power"], v["damping"], v.get("exponent", 2.0))
+        dot = v["amplitude"] * swing / q
         pairs = 0.5 * v["reexcitation"] * at_pi**2 * reexcitation(turned, v["pi_power"])
         laser = v["leak"] * at / top
         total = 0.0 * at
@@ -156,7 +161,7 @@ def analyse(
             off = -np.expm1(-share * laser)
             on = off + (1.0 - off) * (share * dot - share**2 * pairs)
             total = total + blinking_clicks(on, off, dead_while_on, q, dead_pulses)
-        return total
+        return total + v.get("constant", 0.0)
 
     def expected(v: Values) -> Array:
         return np.maximum(pulses * per_pulse(v, power) + dark, 1e-9)
@@ -196,20 +201,30 @@ def analyse(
     free = {n: replace(f, start=lowest[n]) for n, f in start.items()}
     plain, noise = fit_with_excess_noise(_LABEL, free, residuals, weights, constraints)
     near = {n: replace(f, start=plain[n]) for n, f in free.items()}
-    of_zero = zero_prior(top)
-    names = "meter zero", "renormalised area"
-    most = _MOST_RENORMALISED
-    parameters = (
-        {"zero": FitParameter(0.0, of_zero.u, high=0.9 * top)},
-        {"renormalised": FitParameter(0.0, 0.01, -min(most, 0.3 * plain["pi_power"] / top), most)},
-    )
-    known = constraints | {"zero": of_zero}, constraints
-    rivals = {
-        name: fit_candidate(name, _LABEL, near | own, residuals, weights, expected, given)
-        for name, own, given in zip(names, parameters, known, strict=True)
-    }
     v = plain.as_dict()
-    simplest = Candidate("area sqrt(P)", plain, noise, weights(v, noise) * expected(v))
+    held = weights(v, noise)
+    simplest = Candidate("area sqrt(P)", plain, noise, held * expected(v))
+
+    def fitted(rival: _Rival) -> Candidate | None:
+        gain = possible_gain(plain, lambda v: residuals(v, held), rival.directions)
+        if gain < math.log(len(power)):  # less than a parameter costs in BIC
+            return None
+        given = constraints if rival.prior is None else constraints | {rival.name: rival.prior}
+        candidates = [
+            fit_candidate(
+                rival.words,
+                _LABEL,
+                near | {rival.name: start},
+                residuals,
+                weights,
+                expected,
+                given,
+            )
+            for start in rival.starts
+        ]
+        return min((c for c in candidates if c is not None), key=lambda c: c.bic, default=None)
+
+    rivals = {r.words: fitted(r) for r in _rivals(plain, top)}
     choice = choose(simplest, rivals)
     best, noise = choice.best.solution, choice.best.noise
     at_best = weights(best.as_dict(), noise)
@@ -238,6 +253,10 @@ def analyse(
         remark += f"; zero of the meter off by {best['zero']:.3g} W"
     if "renormalised" in best.names:
         remark += f"; area renormalised by {best['renormalised']:.2%} per pi power"
+    if "constant" in best.names:
+        remark += f"; {clock_rate_Hz * best['constant']:.3g} /s of constant light"
+    if "exponent" in best.names:
+        remark += f"; dephasing as pulse area to the {best['exponent']:.2f}, equal at the pi pulse"
     others = [_estimates(c.solution, c.noise, power_gain, meter, "") for c in choice.doubtful]
     estimates = [
         choice.with_doubt(e, [o[k] for o in others], _LABEL)
@@ -260,6 +279,52 @@ def analyse_file(path: PathLike, **given: object) -> Result:
     return analyse(read_scan(path, "power_W"), **given)  # type: ignore[arg-type]
 
 
+@dataclass(frozen=True)
+class _Rival:
+    """A further parameter of a rival model, from where it is fitted, and what is known of it."""
+
+    words: str
+    name: str
+    starts: tuple[FitParameter, ...]
+    prior: Uncertain | None = None
+
+    @property
+    def directions(self) -> list[Values]:
+        """Small changes of the parameter up and down, as far as it may go there."""
+        base = _RIGHT.get(self.name, 0.0)
+        steps = (base + sign * 0.01 * f.scale for f in self.starts for sign in (1.0, -1.0))
+        first = self.starts[0]
+        return [{self.name: x} for x in steps if first.low <= x <= first.high]
+
+
+_RIGHT = {"exponent": 2.0}
+"""Values that leave the model as it is, where that is not 0."""
+
+
+def _rivals(plain: FitResult, top: float) -> tuple[_Rival, ...]:
+    """Return the rivals of a fit to a scan up to a power [W]."""
+    of_zero = zero_prior(top)
+    least = -min(_MOST_RENORMALISED, 0.3 * plain["pi_power"] / top)
+    low, high = _EXPONENTS
+    bright = plain["amplitude"]
+    return (
+        _Rival("meter zero", "zero", (FitParameter(0.0, of_zero.u, high=0.9 * top),), of_zero),
+        _Rival(
+            "renormalised area",
+            "renormalised",
+            tuple(
+                FitParameter(r, 0.01, least, _MOST_RENORMALISED) for r in (0.01, 0.1, 0.5 * least)
+            ),
+        ),
+        _Rival("constant light", "constant", (FitParameter(0.01 * bright, bright, low=0.0),)),
+        _Rival(
+            "another dephasing",
+            "exponent",
+            tuple(FitParameter(s, 0.5, low, high) for s in (1.2, 3.0)),
+        ),
+    )
+
+
 def _renormalised(power: Array, v: Values) -> Array:
     """Return the power that would make the same pulse area without renormalisation."""
     if "renormalised" not in v:
@@ -269,9 +334,9 @@ def _renormalised(power: Array, v: Values) -> Array:
     return np.asarray(power * area**2, dtype=np.float64)
 
 
-def _brightest(damping: float, r: float) -> float:
-    """Return P_max/P_pi with a pulse area that is renormalised by r per pi power."""
-    plain = brightest(damping)
+def _brightest(v: Values) -> float:
+    """Return P_max/P_pi of a model, whose pulse area may be renormalised by r per pi power."""
+    plain, r = brightest(v["damping"], v.get("exponent", 2.0)), v.get("renormalised", 0.0)
     if r == 0.0:
         return plain
     # area over that of the pi pulse, in a = sqrt(P/P_pi): (a + r a^3)/(1 + r)
@@ -290,13 +355,14 @@ def _estimates(
     remark: str,
 ) -> tuple[Estimate, ...]:
     pi_reading, damping = solution["pi_power"], solution["damping"]
-    r = solution.as_dict().get("renormalised", 0.0)
-    ratio = _brightest(damping, r)
+    v = solution.as_dict()
+    ratio = _brightest(v)
     of_max = {"pi_power": ratio, "damping": pi_reading * brightest_slope(damping)}
-    if r != 0.0:
-        step = 1e-3 * solution.u("renormalised")
-        slope = (_brightest(damping, r + step) - _brightest(damping, r - step)) / (2.0 * step)
-        of_max["renormalised"] = pi_reading * slope
+    by_difference = {"exponent": ("exponent", "damping"), "renormalised": ("renormalised",)}
+    for name in (n for key, names in by_difference.items() if key in v for n in names):
+        step = 1e-3 * solution.u(name)
+        up, down = (_brightest({**v, name: v[name] + d}) for d in (step, -step))
+        of_max[name] = pi_reading * (up - down) / (2.0 * step)
     bounded = solution.near_bound("damping") or solution.near_bound("leak")
     method = "damped Rabi fit, effective variance of the power readings"
     if noise > 0.0:
@@ -349,7 +415,7 @@ def _estimates(
             "max_power",
             ratio * pi_reading,
             of_max,
-            lambda v, x: {"pi_power": x / _brightest(v["damping"], v.get("renormalised", 0.0))},
+            lambda v, x: {"pi_power": x / _brightest(v)},
         ),
         Estimate(
             name="rabi_damping",
@@ -375,9 +441,8 @@ def _problems(solution: FitResult, power: Array) -> tuple[str, ...]:
             "in finer steps",
         )
     if u > 0.1 * pi:
-        return (
-            f"{_LABEL}: the relative uncertainty of the pi power is {u / pi:.0%}; count longer",
-        )
+        remedy = "count longer" if top > 2.0 * pi else "scan to twice that power, or count longer"
+        return (f"{_LABEL}: the relative uncertainty of the pi power is {u / pi:.0%}; {remedy}",)
     return ()
 
 

@@ -27,7 +27,9 @@ def _reexcitation_table() -> tuple[Array, Array]:
     return area, integral / np.interp(np.pi, area, integral)
 
 
-def excitation(power: ArrayLike, pi_power: ArrayLike, damping: float) -> Array:
+def excitation(
+    power: ArrayLike, pi_power: ArrayLike, damping: float, exponent: ArrayLike = 2.0
+) -> Array:
     """Return the probability that a pump pulse leaves the dot excited.
 
     ``[1 - exp(-k theta^2) cos theta]/2`` with the pulse area ``theta = pi sqrt(P/P_pi)``.
@@ -39,6 +41,9 @@ def excitation(power: ArrayLike, pi_power: ArrayLike, damping: float) -> Array:
     damping
         k, excitation-induced dephasing by phonons, whose rate goes as the square of the Rabi
         frequency [1]_.
+    exponent
+        Of another dephasing, ``exp(-k pi^2 (theta/pi)^exponent)``: 1 for one that goes as the Rabi
+        frequency itself.
 
     References
     ----------
@@ -51,14 +56,18 @@ def excitation(power: ArrayLike, pi_power: ArrayLike, damping: float) -> Array:
     array([0.   , 0.944])
     """
     theta2 = np.pi**2 * np.asarray(power, dtype=np.float64) / np.asarray(pi_power)
-    swing = np.exp(-damping * theta2) * np.cos(np.sqrt(theta2))
+    left = theta2
+    if np.any(np.not_equal(exponent, 2.0)):
+        left = np.pi**2 * (theta2 / np.pi**2) ** (0.5 * np.asarray(exponent))
+    swing = np.exp(-damping * left) * np.cos(np.sqrt(theta2))
     return np.asarray((1.0 - swing) / 2.0, dtype=np.float64)
 
 
-def brightest(damping: float) -> float:
+def brightest(damping: float, exponent: float = 2.0) -> float:
     """Return P_max/P_pi: the first maximum of `excitation` lies below the pi pulse.
 
-    It solves tan(theta) = -2 k theta in (pi/2, pi].
+    It solves tan(theta) = -2 k theta in (pi/2, pi], for an exponent s of the dephasing other than
+    2 ``tan(theta) = -k s pi (theta/pi)^(s - 1)``.
 
     Examples
     --------
@@ -67,14 +76,17 @@ def brightest(damping: float) -> float:
     """
     if damping < 1e-12:
         return 1.0
+    strength = damping * exponent * math.pi
     theta = optimize.brentq(
-        lambda t: math.sin(t) + 2.0 * damping * t * math.cos(t), math.pi / 2.0, math.pi
+        lambda t: math.sin(t) + strength * (t / math.pi) ** (exponent - 1.0) * math.cos(t),
+        math.pi / 2.0,
+        math.pi,
     )
     return float((theta / math.pi) ** 2)
 
 
 def brightest_slope(damping: float) -> float:
-    """Return the derivative of `brightest`, from the implicit function theorem."""
+    """Return the derivative of `brightest` by k at exponent 2, from the implicit function."""
     t, k = math.pi * math.sqrt(brightest(damping)), damping
     change_t = math.cos(t) + 2.0 * k * (math.cos(t) - t * math.sin(t))
     dt_dk = -2.0 * t * math.cos(t) / change_t

@@ -80,6 +80,32 @@ def test_rabi_and_its_rivals(offset: float, renormalised: float, reported: str) 
     assert result.problems == ()
 
 
+@pytest.mark.parametrize(
+    ("constant", "exponent", "reported"),
+    [(1e5, 2.0, "constant light"), (0.0, 1.0, "another dephasing")],
+)
+def test_rabi_with_room_light_or_another_dephasing(
+    constant: float, exponent: float, reported: str
+) -> None:
+    """5 % of the brightest point at all powers; or exp(-0.1 theta)."""
+    rng = np.random.default_rng(12)
+    power = np.linspace(0.3e-9, 60e-9, 45)
+    area = np.pi * np.sqrt(power / 10e-9)
+    damping = 0.1 * area if exponent == 1.0 else 0.01 * area**2
+    mean = 2e6 * 0.5 * (1.0 - np.exp(-damping) * np.cos(area)) + constant
+    result = rabi.analyse(
+        _scan(power, mean, rng), clock_rate_Hz=76e6, dead_pulses=0, power_gain=GAIN
+    )
+    theta = np.linspace(0.5 * np.pi, np.pi, 100_001)
+    lost = 0.1 * theta if exponent == 1.0 else 0.01 * theta**2
+    top = 10e-9 * (theta[np.argmin(np.exp(-lost) * np.cos(theta))] / np.pi) ** 2
+    for name, right in (("pi_power", 10e-9), ("max_power", top)):
+        assert result[name].value == pytest.approx(right, abs=3 * result[name].u)
+        assert result[name].u < 0.03 * right
+    assert f"reported: {reported}" in result["pi_power"].method
+    assert result.problems == ()
+
+
 @pytest.mark.parametrize("apart_pm", [0.0, 50.0])
 def test_reflectivity_of_one_and_of_two_modes(apart_pm: float) -> None:
     rng = np.random.default_rng(3)
