@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import constants, stats
+from scipy import constants, special, stats
 
 from qdchar.errors import InconclusiveError, RecordError, UsageError
 from qdchar.estimate import Estimate, Uncertain, propagate
@@ -48,6 +48,8 @@ _LEAST_SPLITTING = 0.2
 """Least distance of two modes that are told apart [widths]."""
 _DIP = 1.0
 """Half width of the dip, for the comparison of residuals [full widths at half maximum]."""
+_FWHM_PER_SIGMA = math.sqrt(8.0 * math.log(2.0))
+_BROADENED = "Gaussian response"
 _LONGEST_FRINGE = 1.5
 """Longest period of fringes [ranges of the fit]; the quadratic background describes longer ones."""
 _HALF_RANGE = 5.0
@@ -98,14 +100,15 @@ def analyse(
     correlation r are equivalent to n (1 - r)/(1 + r) points, and the errors are increased
     accordingly.
 
-    A rival model has two modes of one width, as the two polarisations of a cavity are: the same
-    form twice, at two centres; another one has sinusoidal fringes on the background, as a window
-    makes. It is reported where the Bayesian information criterion of the
-    equivalent number of points favours it, see `qdchar.analysis.statistics.rivals`; the wavelength
-    is then that of the deeper dip. Where they describe it about as well, the shift to the other one
-    is an uncertainty of type B.
+    Rival models are fitted as well: two modes of one width, as the two polarisations of a cavity
+    are, the same form twice at two centres (the wavelength is then that of the deeper dip);
+    sinusoidal fringes on the background, as a window makes; and a dip behind a Gaussian response,
+    which is a problem, because the width then depends on the shape alone. One is reported where the
+    Bayesian information criterion of the equivalent number of points favours it, see
+    `qdchar.analysis.statistics.rivals`. Where one describes the spectrum about as well, the shift
+    to it is an uncertainty of type B.
 
-    The width is as measured: the resolution of the spectrometer is not removed.
+    The width is as measured: a known resolution of the spectrometer is not removed.
     """
     x, y = np.asarray(point, dtype=np.float64), np.asarray(counts, dtype=np.float64)
     if x.shape != y.shape or x.ndim != 1 or len(x) < 20 or np.any(y < 0):
@@ -123,11 +126,11 @@ def analyse(
         return np.asarray(smooth * fringes(v, at - middle))
 
     def model(v: Values, at: Array) -> Array:
-        u = 2.0 * (at - v["centre"]) / v["fwhm"]
-        dip = (v["contrast"] - v["asymmetry"] * u) / (1.0 + u**2)
+        even, odd = _resonance(v, at - v["centre"])
+        dip = v["contrast"] * even - v["asymmetry"] * odd
         if "splitting" in v:
-            u = 2.0 * (at - v["centre"] - v["splitting"]) / v["fwhm"]
-            dip += (v["second_contrast"] - v["second_asymmetry"] * u) / (1.0 + u**2)
+            even, odd = _resonance(v, at - v["centre"] - v["splitting"])
+            dip += v["second_contrast"] * even - v["second_asymmetry"] * odd
         return np.maximum(background(v, at) * (1.0 - dip), 1e-9)
 
     def residuals(v: Values, held: Array) -> Array:
@@ -146,9 +149,9 @@ def analyse(
         one["fwhm"],
         _LONGEST_FRINGE * float(np.ptp(x)),
     )
+    near_one = {n: replace(f, start=one[n]) for n, f in free.items()}
     with_fringes = None
     if possible > MIN_POSSIBLE_GAIN:
-        near_one = {n: replace(f, start=one[n]) for n, f in free.items()}
         with_fringes = fit_candidate(
             "fringes",
             _LABEL,
@@ -157,7 +160,19 @@ def analyse(
             weights,
             lambda v: model(v, x),
         )
-    choice = choose(simplest, {"two modes": two, "fringes": with_fringes})
+    of_response = {
+        "response": FitParameter(0.5 * one["fwhm"], 0.1 * one["fwhm"], low=0.0),
+        "fwhm": replace(free["fwhm"], start=0.7 * one["fwhm"]),
+    }
+    broadened = fit_candidate(
+        _BROADENED,
+        _LABEL,
+        near_one | of_response,
+        residuals,
+        weights,
+        lambda v: model(v, x),
+    )
+    choice = choose(simplest, {"two modes": two, "fringes": with_fringes, _BROADENED: broadened})
     if choice.best is not simplest:
         # correlated residuals are worth fewer points
         best = choice.best
@@ -165,7 +180,7 @@ def analyse(
         if gain < MIN_BIC_GAIN:
             choice = replace(choice, best=simplest, doubtful=(best,) if gain > 0.0 else ())
     alone, noise = choice.best.solution, choice.best.noise
-    further = {**_second(alone), **of_fringes}
+    further = {**_second(alone), **of_fringes, **of_response}
     free = {**free, **{n: f for n, f in further.items() if n in alone.names}}
     widened = _widening(alone.residuals)
     solution = minimise_reweighted(
@@ -212,6 +227,15 @@ def analyse(
         for k, e in enumerate(_estimates(solution, method, dispersion, wavelength_m, at_point))
     )
     problems = (*alone.problems, *_misfit(alone, noise, x, widened))
+    if "response" in alone.names:
+        nm, u_nm = (
+            1e9 * abs(dispersion.value) * e for e in (alone["response"], alone.u("response"))
+        )
+        problems += (
+            f"{_LABEL}: the dip is a Lorentzian broadened by a Gaussian of {nm:.3g} +- {u_nm:.1g} "
+            "nm full width, as by the resolution of a spectrometer, and the width is that of the "
+            "Lorentzian alone. Measure the resolution with a narrow laser",
+        )
     return Result(estimates, (fit,), problems)
 
 
@@ -266,6 +290,23 @@ def analyse_file(
         wavelength_m=wavelength_m,
         at_point=at_point,
     )
+
+
+def _resonance(v: Values, off: Array) -> tuple[Array, Array]:
+    """Return ``1/(1 + u^2)`` and ``u/(1 + u^2)``, behind a Gaussian response if there is one.
+
+    Notes
+    -----
+    Convolved with a Gaussian they are real and imaginary part of the Faddeeva function. It is
+    divided by its value at the centre, so that the contrast is the depth that is seen.
+    """
+    if "response" not in v:
+        u = 2.0 * off / v["fwhm"]
+        return 1.0 / (1.0 + u**2), u / (1.0 + u**2)
+    sigma = np.maximum(v["response"], 1e-3 * v["fwhm"]) / _FWHM_PER_SIGMA
+    y = 0.5 * v["fwhm"] / (math.sqrt(2.0) * sigma)
+    both = special.wofz(off / (math.sqrt(2.0) * sigma) + 1j * y) / special.erfcx(y)
+    return np.asarray(both.real), np.asarray(both.imag)
 
 
 def _start(x: Array, y: Array) -> tuple[NDArray[np.bool_], dict[str, FitParameter]]:

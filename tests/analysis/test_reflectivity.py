@@ -168,3 +168,22 @@ def test_fringes_of_a_window_are_no_part_of_the_dip(
     assert not found.problems
     assert abs(quality.value - 6200) < 3 * min(quality.u, 60)
     assert "fringes of" in quality.method
+
+
+@pytest.mark.parametrize("resolution_nm", [0.08, 0.12])
+def test_a_dip_that_a_spectrometer_broadens_is_no_lorentzian(resolution_nm: float) -> None:
+    rng = np.random.default_rng(round(1000 * resolution_nm))
+    nm = np.linspace(929.0, 931.0, 512)
+    # the response by many spectra beside one another, not by the profile's closed form
+    shifts = resolution_nm / 2.3548 * rng.standard_normal(20_000)[:, None]
+    dip = np.mean(1 / (1 + (2 * (nm - 930.0 - shifts) / 0.15) ** 2), axis=0)
+    found = reflectivity.analyse(
+        nm,
+        rng.poisson(20_000 * (1 - 0.7 * dip)),
+        dispersion=Uncertain(1e-9),
+        wavelength_m=0.0,
+        at_point=0.0,
+    )
+    quality = found["cavity_quality_factor"]
+    assert "broadened by a Gaussian" in found.problems[0]
+    assert abs(quality.value - 6200) < 3 * min(quality.u, 200)
