@@ -207,11 +207,14 @@ def analyse(
 
     def fitted(rival: _Rival) -> Candidate | None:
         gain = possible_gain(plain, lambda v: residuals(v, held), rival.directions)
-        if gain < math.log(len(power)):  # less than a parameter costs in BIC
+        # Less than a parameter costs in BIC; beside an excess noise, which may be a misfit, no
+        # gain tells.
+        if noise == 0.0 and gain < math.log(len(power)):
             return None
         given = constraints if rival.prior is None else constraints | {rival.name: rival.prior}
-        candidates = [
-            fit_candidate(
+        best: Candidate | None = None
+        for start in rival.starts:
+            found = fit_candidate(
                 rival.words,
                 _LABEL,
                 near | {rival.name: start},
@@ -220,9 +223,11 @@ def analyse(
                 expected,
                 given,
             )
-            for start in rival.starts
-        ]
-        return min((c for c in candidates if c is not None), key=lambda c: c.bic, default=None)
+            if found is not None and (best is None or found.bic < best.bic):
+                best = found
+            if found is not None and found.bic > simplest.bic:
+                break  # the first start leads back to the simplest model
+        return best
 
     rivals = {r.words: fitted(r) for r in _rivals(plain, top)}
     choice = choose(simplest, rivals)
