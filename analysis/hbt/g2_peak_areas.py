@@ -30,12 +30,15 @@ from ..statistics.intervals import (
 )
 from ..statistics.jackknife import Statistic, Table, jackknife
 from .detector_faults import afterpulsing_problem, recovered_after
-from .overlap import Overlap, most_overlap, overlap
+from .overlap import ByArea, Overlap, most_overlap, overlap
 from .peaks_of_tags import SMALL_OVERLAP, Correlation, FoundPeaks
 from .uncertainty import K_ONE_SIDED_95
 
 _DISAGREE = 4.0
 """Standard uncertainties between the areas and the comb from which on they disagree."""
+_BUNCHED = 4.0
+"""Standard uncertainties by which the two side peaks next to zero on each side are higher than the
+mean, from which bunching is seen."""
 _AFTERPULSES_SEEN = 1e-4
 """Chance by which healthy detectors look like afterpulsing, below which it is taken off."""
 
@@ -114,7 +117,12 @@ def _result(
     taken_off, unseen = (of_detectors, []) if seen else ([], of_detectors)
 
     low, high = jeffreys_ratio(k, total, LEVEL_68)
-    comb, overlapping = _overlap(c, window, label, k / side, 0.5 * total / side * (high - low))
+    in_68, in_95 = (
+        (low * total / side, high * total / side)
+        for low, high in (exact_ratio(k, total, level) for level in (LEVEL_68, LEVEL_95))
+    )
+    counted = ByArea(k / side, 0.5 * total / side * (high - low), in_68, in_95)
+    comb, overlapping = _overlap(c, window, label, counted)
 
     def mean_side(t: Table) -> float:
         return float(t[:, 1].sum())
@@ -176,6 +184,7 @@ def _result(
         mean_side,
         f"{pairs} against {side:.1f} a side peak ({n_sides} peaks)",
     )
+    near = _with_bunching(near, c, areas.sum(axis=0), side, label)
     averaged, upper = g2(
         "g2_zero_time_averaged",
         by_chance,
@@ -224,31 +233,62 @@ def _result(
     return Result(estimates, (_peaks(c.zero, areas.sum(axis=0), k / side),), problems)
 
 
+def _with_bunching(
+    near: Estimate, c: Correlation, areas: NDArray[np.int64], side: float, label: str
+) -> Estimate:
+    """Add how much lower g2 is against the side peaks near zero, where these are higher.
+
+    Blinking of a time within the range of delays leaves the mean side peak between those of the
+    on-state and of the time average.
+    """
+    first, second = (areas[np.abs(c.zero.lags) == lag] for lag in (1, 2))
+    count, expected = int(first.sum() + second.sum()), side * (len(first) + len(second))
+    if not len(second) or count - expected < _BUNCHED * math.sqrt(expected):
+        return near
+    # the envelope at zero, straight on through the first two peaks
+    rise = float(max(2.0 * first.mean() - second.mean(), first.mean())) / side - 1.0
+    shift = abs(near.value) * rise / (1.0 + rise)
+    assert near.interval_68 is not None
+    assert near.interval_95 is not None
+    within_68, within_95 = (
+        widen(near.value, interval, k, shift)
+        for interval, k in ((near.interval_68, 1.0), (near.interval_95, K_95))
+    )
+    return replace(
+        near,
+        method=f"{near.method}; side peaks near zero are {rise:.1%} higher, as under blinking "
+        "within the range",
+        budget=(*near.budget, Contribution(f"blinking within the range, {label}", shift, "B")),
+        interval_68=(max(within_68[0], 0.0), within_68[1]),
+        interval_95=(max(within_95[0], 0.0), within_95[1]),
+    )
+
+
 def _overlap(
-    c: Correlation, window_ps: float, label: str, by_area: float, u_by_area: float
+    c: Correlation, window_ps: float, label: str, by_area: ByArea
 ) -> tuple[Overlap | None, tuple[str, ...]]:
     """Return the fit of the comb where the peaks' overlap matters, and what is wrong with it.
 
     None where the areas are right, and where the fit fails, which is a problem.
     """
     most = most_overlap(c.zero)
-    if most < SMALL_OVERLAP * u_by_area:
+    if most < SMALL_OVERLAP * by_area.u:
         return None, ()
     try:
-        comb = overlap(c.zero, c.pairs, window_ps, label)
+        comb = overlap(c.zero, c.pairs, window_ps, label, by_area)
     except InconclusiveError as error:
         return None, (
             f"{label}: up to {most:.2g} of a side peak in the window of the zero peak may be late "
             f"photons of its neighbours, and the fit of the comb that tells them apart failed: "
             f"{error}. Give the pulse clock to the tagger as well, or a window",
         )
-    if comb.excess < SMALL_OVERLAP * u_by_area:
+    if comb.excess < SMALL_OVERLAP * by_area.u:
         return None, ()
-    if abs(comb.g2 + comb.excess - by_area) > _DISAGREE * u_by_area:
+    if abs(comb.g2 + comb.excess - by_area.value) > _DISAGREE * math.hypot(by_area.u, comb.u):
         return comb, (
             *comb.problems,
             f"{label}: the peaks overlap, and the fit of the comb does not explain the areas: "
-            f"{by_area:.3g} of a side peak is in the window of the zero peak, the fit has "
+            f"{by_area.value:.3g} of a side peak is in the window of the zero peak, the fit has "
             f"{comb.g2 + comb.excess:.3g}. Give the pulse clock to the tagger as well",
         )
     return comb, comb.problems

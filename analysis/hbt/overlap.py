@@ -8,21 +8,29 @@ zero peak's they come on top: a g2 of 0.010 at d = 2 ns and 76 MHz comes out as 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qdchar.fit import Fit
 from qdchar.tags.formats.delay_histogram import DelayHistogram
 from qdchar.tags.timing.delay import DelayMeasurement
 
-from ..statistics.intervals import Interval
+from ..statistics.intervals import K_95, Interval, widen
+from ..statistics.likelihood import Values
 from .g2_comb_fit import analyse_histogram, comb
 
 _BINS_A_PERIOD = 128
 _EDGE = 1.0 / 16.0
 """Share of a period at each end of a peak's window from which the overlap is judged."""
 
+_MATTERS = 3.0
+"""Late photons of the neighbours over the uncertainty of the area, from which the shape of the
+peaks must be right: a response rounds their tops and leaves their sides."""
+_STEP = 0.05
+"""Standard uncertainties of a parameter by which it is moved for a derivative."""
 _LONGEST_DECAY = 0.25
 """Longest decay over the period, for a first judgement of the overlap."""
 
@@ -41,6 +49,8 @@ class Overlap:
         1/e decay of the peaks' sides [s].
     problems
         Where the comb does not describe the histogram.
+    how
+        What was done about the excess.
     """
 
     g2: float
@@ -50,13 +60,14 @@ class Overlap:
     excess: float
     decay_s: float
     problems: tuple[str, ...]
+    how: str = "a fit of the comb of peaks is reported"
 
     @property
     def remark(self) -> str:
         """Say what was done, for the method of an estimate."""
         return (
             f"the peaks, of a decay time of {1e9 * self.decay_s:.3g} ns, overlap: by area g2 would "
-            f"be {self.excess:.3g} too high, a fit of the comb of peaks is reported"
+            f"be {self.excess:.3g} too high, {self.how}"
         )
 
 
@@ -76,10 +87,30 @@ def most_overlap(zero: DelayMeasurement) -> float:
     return per_bin * zero.period_ps / histogram.bin_ps * _LONGEST_DECAY / zero.mean_side_area
 
 
+@dataclass(frozen=True)
+class ByArea:
+    """Pairs in the window of the zero peak over those of a side peak, as they are counted.
+
+    Attributes
+    ----------
+    value, u, interval_68, interval_95
+        Of counting alone.
+    """
+
+    value: float
+    u: float
+    interval_68: Interval
+    interval_95: Interval
+
+
 def overlap(
-    zero: DelayMeasurement, pairs: NDArray[np.int64], window_ps: float, label: str
+    zero: DelayMeasurement,
+    pairs: NDArray[np.int64],
+    window_ps: float,
+    label: str,
+    by_area: ByArea,
 ) -> Overlap:
-    """Fit the comb of peaks to a correlation of tags.
+    """Find g2 where the peaks overlap, by a fit of the comb of peaks to a correlation of tags.
 
     Parameters
     ----------
@@ -91,11 +122,20 @@ def overlap(
         Half width of the windows whose areas are taken [ps].
     label
         Name of the data.
+    by_area
+        The areas in these windows.
 
     Raises
     ------
     InconclusiveError
         If no comb can be fitted.
+
+    Notes
+    -----
+    The fit gives the share of the neighbours in the zero peak's window. The smaller uncertainty
+    decides whether this share is taken off the area, or the height of the fit is reported. Where
+    hardly a pair is in the zero peak, bins without pairs set no limit to a height below zero, and
+    the fit knows less than the area.
     """
     histogram = zero.histogram
     join = max(int(zero.period_ps / _BINS_A_PERIOD / histogram.bin_ps), 1)
@@ -113,28 +153,70 @@ def overlap(
     v = dict(zip(fit.names, map(float, fit.values), strict=True))
     period, half = zero.period_ps * 1e-12, window_ps * 1e-12
 
-    def area(lag: int) -> float:
+    def area(lag: int, v: Values) -> float:
         edges = lag * period + np.array([-half, half])
         shape = float(comb(edges, period, v["decay"], v["g2"], 0.0)[0])
         return 2.0 * half * (v["background"] + v["peak"] * shape)
 
-    own = 2.0 * v["decay"] * -math.expm1(-half / v["decay"]) * v["peak"]
-    steady = 2.0 * half * v["background"]
-    share = own / (own + steady)
+    def with_background(height: float, v: Values) -> float:
+        own = 2.0 * v["decay"] * -math.expm1(-half / v["decay"]) * v["peak"]
+        share = own / (own + 2.0 * half * v["background"])
+        return share * height + 1.0 - share
 
-    def with_background(g2: float) -> float:
-        return share * g2 + 1.0 - share
+    far = int(zero.lags[-1])
+
+    def freed(of_area: float, v: Values) -> float:
+        """Take the neighbours' share off an area."""
+        late, whole = (area(0, {**v, "g2": g2}) / area(far, v) for g2 in (0.0, 1.0))
+        return with_background((of_area - late) / (whole - late), v)
 
     assert found.interval_68 is not None
     assert found.interval_95 is not None
-    g2 = with_background(v["g2"])
+    g2 = with_background(v["g2"], v)
+    share = with_background(1.0, v) - with_background(0.0, v)
     (low_68, high_68), (low_95, high_95) = found.interval_68, found.interval_95
+    value = freed(by_area.value, v)
+    u_late = _u_of(lambda values: freed(by_area.value, values), v, fit)
+    slope = (freed(by_area.value + by_area.u, v) - value) / by_area.u
+    u = math.hypot(slope * by_area.u, u_late)
+    if u < share * found.u:
+        excess = by_area.value - value
+        ends = [
+            widen(value, (freed(low, v), freed(high, v)), k, u_late)
+            for (low, high), k in ((by_area.interval_68, 1.0), (by_area.interval_95, K_95))
+        ]
+        return Overlap(
+            g2=value,
+            u=u,
+            interval_68=ends[0],
+            interval_95=ends[1],
+            excess=excess,
+            decay_s=v["decay"],
+            problems=result.problems if excess > _MATTERS * by_area.u else (),
+            how="which is taken off",
+        )
     return Overlap(
         g2=g2,
         u=share * found.u,
-        interval_68=(with_background(low_68), with_background(high_68)),
-        interval_95=(with_background(low_95), with_background(high_95)),
-        excess=area(0) / area(int(zero.lags[-1])) - g2,
+        interval_68=(with_background(low_68, v), with_background(high_68, v)),
+        interval_95=(with_background(low_95, v), with_background(high_95, v)),
+        excess=area(0, v) / area(far, v) - g2,
         decay_s=v["decay"],
         problems=result.problems,
     )
+
+
+def _u_of(quantity: Callable[[Values], float], v: Values, fit: Fit) -> float:
+    """Propagate the covariance of all parameters of a fit but g2 to a quantity."""
+    names = [name for name in fit.names if name != "g2"]
+    index = [fit.names.index(name) for name in names]
+    covariance = fit.covariance[np.ix_(index, index)]
+    gradient = np.empty(len(names))
+    for k, name in enumerate(names):
+        step = _STEP * math.sqrt(covariance[k, k])
+        if step == 0.0:
+            gradient[k] = 0.0
+            continue
+        above, below = ({**v, name: v[name] + s} for s in (step, -step))
+        gradient[k] = (quantity(above) - quantity(below)) / (2.0 * step)
+    return math.sqrt(float(gradient @ covariance @ gradient))

@@ -327,3 +327,41 @@ def test_background_of_given_rates_is_taken_off(
     assert abs(of_rate) == pytest.approx(0.1 * 5 / 30 * (1 - source.value), rel=0.05)
     with pytest.raises(UsageError, match="more than"):
         hbt.analyse_file(file, background_rates=(exact[0], Uncertain(1e9)))
+
+
+@pytest.mark.parametrize("seed", [51, 52])
+def test_no_pair_at_all_beside_peaks_that_hardly_overlap(tmp_path: Path, seed: int) -> None:
+    # exp(-6.25) of a side peak is late photons; a fit of heights has no lower limit there
+    rng = np.random.default_rng(seed)
+    a, b = clicks(rng, 3_000_000, period_ps=12_500.0, g2=0.0, p=0.05, lifetime_ps=1_000.0)
+    a, b = (t + rng.normal(0.0, 50.0, len(t)) for t in (a, b))
+    result = hbt.analyse_file(write(tmp_path / "t.h5", a, b, 3_000_000 * 12_500.0))
+    g2 = result["g2_zero"]
+    assert not result.problems
+    assert abs(g2.value) < 3.0 * g2.u < 0.004
+
+
+def test_a_decay_of_half_a_period_leaves_one_low_peak(tmp_path: Path) -> None:
+    rng = np.random.default_rng(53)
+    a, b = clicks(rng, 4_000_000, period_ps=12_500.0, g2=0.05, p=0.05, lifetime_ps=6_250.0)
+    result = hbt.analyse_file(write(tmp_path / "t.h5", a, b, 4_000_000 * 12_500.0))
+    g2 = result["g2_zero"]
+    assert not result.problems
+    assert g2.value == pytest.approx(0.05, abs=3.0 * min(g2.u, 0.05))
+    assert abs(result["electronic_delay"].value) < 1e-9
+
+
+def test_blinking_within_the_range_of_delays(tmp_path: Path) -> None:
+    # on and off for 100 ns each: the on-state's peaks die out within the range
+    rng = np.random.default_rng(54)
+    pulses, period = 6_000_000, 12_500.0
+    switches = np.cumsum(rng.exponential(8.0, 2 * pulses // 8))
+    on = np.searchsorted(switches, np.arange(pulses)) % 2 == 0
+    a, b = clicks(rng, pulses, period_ps=period, g2=0.05, p=0.05, lifetime_ps=800.0, on=on)
+    result = hbt.analyse_file(write(tmp_path / "t.h5", a, b, pulses * period))
+    g2 = result["g2_zero"]
+    assert g2.interval_95 is not None
+    assert g2.interval_95[0] < 0.05 < g2.interval_95[1]
+    assert "blinking within the range" in g2.method
+    averaged = result["g2_zero_time_averaged"]
+    assert averaged.value == pytest.approx(0.1, abs=4.0 * averaged.u)

@@ -22,6 +22,11 @@ from ..source import TagSource
 
 _MOST_BINS: Final = 1 << 17
 _SIGNIFICANCE: Final = 1e-4
+_AS_LOW: Final = 0.6
+"""Missing pairs of a second peak over those of the lowest one, from which either may be the zero
+peak."""
+_NEARBY: Final = 50
+"""Peaks to each side whose mean is the level of a peak, where there are many more."""
 _FULL_PEAK: Final = 20
 _EMPTY: Final = 10.0
 """A peak with so many times fewer pairs than the highest one is empty."""
@@ -336,13 +341,33 @@ def _find_period(histogram: CorrelationHistogram) -> float:
 def _chance(areas: NDArray[np.int64], which: int) -> float:
     """Probability that the lowest of these peaks is as low as peak `which`."""
     others = np.delete(areas, which)
-    mean = float(others.mean())
-    if mean == 0.0:
+    mean, level = float(others.mean()), float(_levels(areas)[which])
+    if mean == 0.0 or level == 0.0:
         return 1.0
     # Neighbours differ by chance alone; a slow envelope drops out of their difference.
     excess = max(1.0, float(np.mean(np.diff(others) ** 2)) / 2.0 / mean)
-    once = float(poisson.cdf(areas[which] / excess, mean / excess))
+    once = float(poisson.cdf(areas[which] / excess, level / excess))
     return min(1.0, len(areas) * once)
+
+
+def _levels(areas: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the mean of the other peaks, of those nearby where there are many, shape (n_peaks,).
+
+    Over thousands of periods pairs become fewer: blinking decays, and a short recording holds fewer
+    pairs of long delays. The lowest of such peaks is no zero peak.
+    """
+    n = len(areas)
+    reach = _NEARBY if n > 8 * _NEARBY else n
+    sums = np.concatenate([[0], np.cumsum(areas, dtype=np.int64)])
+    first = np.maximum(np.arange(n) - reach, 0)
+    end = np.minimum(np.arange(n) + reach + 1, n)
+    return np.asarray((sums[end] - sums[first] - areas) / np.maximum(end - first - 1, 1))
+
+
+def _lowest(areas: NDArray[np.int64]) -> int:
+    """Return the number of the peak that is lowest against its level."""
+    level = _levels(areas)
+    return int(np.argmin((areas - level) / np.sqrt(np.maximum(level, 1.0))))
 
 
 def the_low_peak(areas: NDArray[np.int64], positions_ps: NDArray[np.float64]) -> tuple[int, float]:
@@ -358,8 +383,7 @@ def the_low_peak(areas: NDArray[np.int64], positions_ps: NDArray[np.float64]) ->
     InconclusiveError
         If no peak is low, or more than one.
     """
-    order = np.argsort(areas, kind="stable")
-    lowest = int(order[0])
+    lowest = _lowest(areas)
     chance = _chance(areas, lowest)
     if chance > _SIGNIFICANCE:
         raise InconclusiveError(
@@ -369,8 +393,12 @@ def the_low_peak(areas: NDArray[np.int64], positions_ps: NDArray[np.float64]) ->
             "it with the laser, record longer, or look at a wider range of delays"
         )
     rest = np.delete(areas, lowest)
-    second = int(np.argmin(rest))
-    if _chance(rest, second) <= _SIGNIFICANCE:
+    second = _lowest(rest)
+    # beside a low peak whose light overlaps with its own, and where bunching ends, others are lower
+    # than the mean, but not by nearly as much
+    missing = float(_levels(areas)[lowest]) - int(areas[lowest])
+    also_missing = float(_levels(rest)[second]) - int(rest[second])
+    if _chance(rest, second) <= _SIGNIFICANCE and also_missing > _AS_LOW * missing:
         where = np.delete(positions_ps, lowest)[second]
         raise InconclusiveError(
             f"two peaks are significantly low, at {positions_ps[lowest] / 1000:.2f} and "
