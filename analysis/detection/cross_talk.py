@@ -317,6 +317,36 @@ def cross_talk(
     )
 
 
+_CHANCE_OF_LINE = 1e-4
+"""Highest probability by chance, over all places, of a narrow line beside the middle of a peak."""
+
+
+def has_line(centres_ps: Array, counts: NDArray[np.int64], period_ps: float) -> bool:
+    """Whether the zero peak has a narrow line beside its middle; arguments as for `cross_talk`.
+
+    Notes
+    -----
+    What light makes is smooth: pairs of one pulse come apart by decays, and a hole in the middle,
+    as after re-excitation, leaves two wide humps. A line has many more pairs than the two stretches
+    of equal width on either side of it: of k + m pairs in all three, k would be binomial with 1/3,
+    or with 1/2 against the fuller neighbour, which also a steep flank has.
+    """
+    turns = centres_ps / period_ps
+    inside = np.abs(turns) < 0.5
+    place = np.minimum(((turns[inside] + 0.5) * BINS).astype(np.int64), BINS - 1)
+    pairs = np.bincount(place, counts[inside], BINS)
+    middle, chance = BINS // 2, 1.0
+    for width in _WIDTHS:
+        each = _in_windows(pairs, width)
+        starts = np.arange(width, BINS - 2 * width)
+        aside = np.abs(starts + 0.5 * width - middle) > 2.0 * width
+        starts = starts[aside]
+        fuller = np.maximum(each[starts - width], each[starts + width])
+        p = stats.binom.sf(each[starts] - 1.0, each[starts] + fuller, 0.5)
+        chance = min(chance, float(p.min()) * len(starts) * len(_WIDTHS))
+    return chance < _CHANCE_OF_LINE
+
+
 def _in_windows(values: ArrayLike, width: int) -> Array:
     """Return the sum over each bin and the next ones, `width` in all, around the period."""
     each = np.asarray(values, dtype=np.float64)

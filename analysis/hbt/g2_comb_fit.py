@@ -16,7 +16,7 @@ from qdchar.tags import CorrelationHistogram
 from qdchar.tags.formats.delay_histogram import DelayHistogram
 from qdchar.tags.timing.delay import locate_zero_peak
 
-from ..detection.cross_talk import cross_talk
+from ..detection.cross_talk import cross_talk, has_line
 from ..statistics.intervals import (
     LEVEL_68,
     LEVEL_95,
@@ -262,6 +262,8 @@ def _by_area(
     late = math.exp(-0.5 * period / values["decay"])
     talk = cross_talk(centre_ps, counts, 1e12 * period, 2 * int(counts.sum()))
     if talk is not None or late > _MOST_OVERLAP * u:
+        return None
+    if has_line(centre_ps, counts, 1e12 * period):
         return None
 
     def interval(level: float) -> Interval:

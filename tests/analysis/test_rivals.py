@@ -140,6 +140,18 @@ def test_a_hole_in_the_zero_peak_is_no_comb() -> None:
     assert g2.u < 0.006
 
 
+def test_lines_of_cross_talk_are_no_area_of_the_zero_peak() -> None:
+    """20 pairs of the light, and 40 at 2.5 ns on either side, spread over 0.4 ns."""
+    rng = np.random.default_rng(11)
+    peaks = [
+        k * 13.1 + rng.laplace(0.0, 0.7, rng.poisson(20 if k == 0 else 1000)) for k in range(-9, 10)
+    ]
+    lines = [side * 2.5 + rng.normal(0.0, 0.16, 40) for side in (-1.0, 1.0)]
+    counts = np.histogram(np.concatenate([*peaks, *lines]), 0.128 * np.arange(-1000, 1001))[0]
+    result = analyse_histogram(DelayHistogram(-1000 * 0.128e-9, 0.128e-9, counts[:, None]), "lines")
+    assert "cross-talk" in result.problems[0]
+
+
 def _dip(shape: np.ndarray, seed: int) -> DelayHistogram:
     counts = np.random.default_rng(seed).poisson(400.0 * shape)
     return DelayHistogram(-200e-9, 1e-9, counts[:, None])
