@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +22,9 @@ Array = NDArray[np.float64]
 
 _MIN_NOISE = 1e-5
 """Lower end of the search for the relative excess noise; counting noise is always larger."""
+_MOST_ROUNDS = 30
+_NOISE_TOLERANCE = 0.01
+"""Relative change of the noise from one fit to the next at which it is found."""
 _MIN_SIGNIFICANCE = 5.0
 """Standard uncertainties that a signal needs: the highest of some 1e4 noisy points stays below."""
 _MIN_P_VALUE = 0.1
@@ -76,33 +78,55 @@ def fit_with_excess_noise(
     counting_only = fit(0.0, free)
     if counting_only.p_value >= _MIN_P_VALUE:
         return counting_only, 0.0
-    latest = counting_only
+    solution, tried, before = counting_only, -math.inf, None
+    for _ in range(_MOST_ROUNDS):
+        wanted = math.log(_noise_of(solution, residuals, weights))
+        off = wanted - tried
+        if abs(off) < _NOISE_TOLERANCE:
+            if tried == 0.0:
+                raise InconclusiveError(
+                    f"{label}: the points scatter by more than the brightness itself. Is the "
+                    "source blinking slowly, or the light path unstable? Count longer per point"
+                )
+            return solution, math.exp(tried)
+        following = wanted
+        if before is not None and abs(off) < abs(before[1]):
+            # the distance falls in proportion to that from the root
+            following = tried - off * (tried - before[0]) / (off - before[1])
+        if math.isfinite(tried):
+            before = tried, off
+        tried = min(max(following, math.log(_MIN_NOISE)), 0.0)
+        near = {n: replace(f, start=solution[n]) for n, f in free.items()}
+        solution = fit(math.exp(tried), near)
+    raise InconclusiveError(
+        f"{label}: the fit and the scatter about it do not settle: the data determine neither. "
+        "Look at the scan, and count longer per point"
+    )
 
-    @cache  # the search for the root begins with fits that were made before it
-    def with_noise(log_noise: float) -> FitResult:
-        nonlocal latest
-        near = {n: replace(f, start=latest[n]) for n, f in free.items()}
-        latest = fit(math.exp(log_noise), near)
-        return latest
+
+def _noise_of(
+    solution: FitResult,
+    residuals: Callable[[Values, Array], Array],
+    weights: Callable[[Values, float], Array],
+) -> float:
+    """Return the relative excess noise with which the minimum of a fit equals its dof; at most 1.
+
+    A fit by counting noise alone is drawn to the brightest points, so that the others scatter about
+    it by more than about a fit with noise.
+    """
+    v = solution.as_dict()
+    pulls = sum(((v[n] - e.value) / e.u) ** 2 for n, e in solution.constraints.items())
 
     def excess(log_noise: float) -> float:
-        solution = with_noise(log_noise)
-        return solution.minimum / solution.dof - 1.0
+        scatter = residuals(v, weights(v, math.exp(log_noise)))
+        return (float(scatter @ scatter) + pulls) / solution.dof - 1.0
 
-    # Where excess noise dominates, the minimum falls as its inverse square: step up to the root.
-    inner, outer = math.log(_MIN_NOISE), math.log(_MIN_NOISE * 10.0)
-    above = excess(outer)
-    while above > 0.0:
-        inner, outer = outer, outer + max(0.5 * math.log1p(above), 0.3)
-        if inner > 0.0:
-            raise InconclusiveError(
-                f"{label}: the points scatter by more than the brightness itself. Is the source "
-                "blinking slowly, or the light path unstable? Count longer per point"
-            )
-        above = excess(outer)
-    if excess(inner) > 0.0:
-        outer = float(optimize.brentq(excess, inner, outer, xtol=0.03))
-    return with_noise(outer), math.exp(outer)
+    low, high = math.log(_MIN_NOISE), 0.0
+    if excess(high) > 0.0:
+        return 1.0
+    if excess(low) <= 0.0:
+        return _MIN_NOISE
+    return math.exp(float(optimize.brentq(excess, low, high, xtol=0.1 * _NOISE_TOLERANCE)))
 
 
 def significance_problem(label: str, significance: float) -> tuple[str, ...]:
