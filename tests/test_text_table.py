@@ -102,6 +102,16 @@ def test_a_header_cell_names_its_unit(cell: str, name: str, unit: str) -> None:
             "thousands",
         ),
         (
+            "time_ps,channel\n" + "".join(f"{k * k},{k % 3 % 2}\n" for k in range(200)),
+            RecordError,
+            "single clicks",
+        ),
+        (
+            "".join(f"{k % 3 % 2} {k * k}\n" for k in range(200)),
+            RecordError,
+            "single clicks",
+        ),
+        (
             "time_ns,counts\n" + "".join(f"{k},{30 * (7 * k % 31)}\n" for k in range(40)),
             RecordError,
             "multiples of 30",

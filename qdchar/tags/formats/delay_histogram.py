@@ -22,6 +22,7 @@ Array = NDArray[np.float64]
 _TEXT = (".txt", ".csv", ".dat", ".asc", ".tsv")
 _CALIBRATION = re.compile(r"calibration:\s*([0-9.eE+-]+)\s*ns/ch", re.IGNORECASE)
 _MIN_BINS = 16
+_MIN_TAGS, _MOST_CHANNELS = 100, 16
 _MIN_LEVELS = 10
 """Different counts, all of them multiples of 2: by chance in 1 of 1000 histograms."""
 _COUNTS = ("counts", "count", "cts", "clicks", "pairs", "coincidences", "events")
@@ -221,6 +222,11 @@ def read_curves(path: PathLike, unit: str | None = None) -> HistogramCurves:
         raise RecordError(
             f"{path}: {len(values)} rows of numbers are no histogram; at least {_MIN_BINS} bins"
         )
+    if _is_list_of_tags(values):
+        raise RecordError(
+            f"{path}: times and channels of single clicks, no histogram: write time tags as PTU, "
+            "quTAG or HDF5 (qdchar.tags.TagWriter)"
+        )
     axis = _axis(table)
     numbers = tuple(k + 1 for k in range(values.shape[1]) if k != axis)
     columns = [table.columns[number - 1] for number in numbers] if table.columns else []
@@ -258,6 +264,18 @@ def _axis(table: TextTable) -> int:
         if (unit := unit_of(column.unit)) is not None and unit[0] == "s" and not _is_rate(column)
     ]
     return times[0] if len(times) == 1 else 0
+
+
+def _is_list_of_tags(values: Array) -> bool:
+    """Tell whether rows are a time that rises unevenly and one of a few channel numbers."""
+    if values.shape[1] != 2 or len(values) < _MIN_TAGS:
+        return False
+    for k in (0, 1):
+        steps, channel = np.diff(values[:, k]), values[:, 1 - k]
+        uneven = bool(np.all(steps >= 0.0) and np.ptp(steps) > steps.mean() > 0.0)
+        if uneven and len(np.unique(channel)) <= _MOST_CHANNELS and np.all(channel % 1.0 == 0.0):
+            return True
+    return False
 
 
 def _is_rate(column: Column) -> bool:
