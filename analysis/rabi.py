@@ -119,7 +119,9 @@ def analyse(
     Rival models are fitted as well, where the residuals leave them room: the zero is off by more,
     with a wide prior; the pulse area is renormalised [1], in our form
     ``theta = pi sqrt(P/P_pi) (1 + r P/P_pi)/(1 + r)``; there is more constant light than the dark
-    counts; or the dephasing goes with another power of the pulse area than the square.
+    counts; the brightness changes with the power, as in a scan during which the cavity drifts; or
+    the dephasing goes with another power of the pulse area than the square. Beside the best one a
+    second is tried.
     See `qdchar.analysis.statistics.rivals` for which one is reported.
 
     Two photons of the dot on one detector give one click. Re-excitation increases with the power,
@@ -153,7 +155,7 @@ def analyse(
         turned = _renormalised(at, v)
         at_pi = v["amplitude"] * excitation(1.0, 1.0, v["damping"]) / q
         swing = excitation(turned, v["pi_power"], v["damping"], v.get("exponent", 2.0))
-        dot = v["amplitude"] * swing / q
+        dot = v["amplitude"] * swing * (1.0 + v.get("change", 0.0) * at / top) / q
         pairs = 0.5 * v["reexcitation"] * at_pi**2 * reexcitation(turned, v["pi_power"])
         laser = v["leak"] * at / top
         total = 0.0 * at
@@ -200,37 +202,48 @@ def analyse(
     _, lowest, start = min(converged, key=lambda c: c[0])
     free = {n: replace(f, start=lowest[n]) for n, f in start.items()}
     plain, noise = fit_with_excess_noise(_LABEL, free, residuals, weights, constraints)
-    near = {n: replace(f, start=plain[n]) for n, f in free.items()}
-    v = plain.as_dict()
-    held = weights(v, noise)
-    simplest = Candidate("area sqrt(P)", plain, noise, held * expected(v))
+    possible = _rivals(plain, top)
+    parameters = free | {r.name: r.starts[0] for r in possible}
+    priors = {r.name: r.prior for r in possible if r.prior is not None}
 
-    def fitted(rival: _Rival) -> Candidate | None:
-        gain = possible_gain(plain, lambda v: residuals(v, held), rival.directions)
+    def fitted(base: Candidate, rival: _Rival) -> Candidate | None:
+        """Fit the rival's parameter beside those of another candidate."""
+        solution, noise = base.solution, base.noise
+        held = weights(solution.as_dict(), noise)
+        gain = possible_gain(solution, lambda v: residuals(v, held), rival.directions)
         # Less than a parameter costs in BIC; beside an excess noise, which may be a misfit, no
         # gain tells.
         if noise == 0.0 and gain < math.log(len(power)):
             return None
-        given = constraints if rival.prior is None else constraints | {rival.name: rival.prior}
+        near = {n: replace(parameters[n], start=solution[n]) for n in solution.names}
+        names = {*near, rival.name}
+        given = constraints | {n: prior for n, prior in priors.items() if n in names}
+        words = rival.words if base is simplest else f"{base.name} and {rival.words}"
         best: Candidate | None = None
         for start in rival.starts:
             found = fit_candidate(
-                rival.words,
-                _LABEL,
-                near | {rival.name: start},
-                residuals,
-                weights,
-                expected,
-                given,
+                words, _LABEL, near | {rival.name: start}, residuals, weights, expected, given
             )
             if found is not None and (best is None or found.bic < best.bic):
                 best = found
-            if found is not None and found.bic > simplest.bic:
-                break  # the first start leads back to the simplest model
+            if found is not None and found.bic > base.bic:
+                break  # the first start leads back to the simpler model
         return best
 
-    rivals = {r.words: fitted(r) for r in _rivals(plain, top)}
-    choice = choose(simplest, rivals)
+    v = plain.as_dict()
+    simplest = Candidate("area sqrt(P)", plain, noise, weights(v, noise) * expected(v))
+    choice = choose(simplest, {r.words: fitted(simplest, r) for r in possible})
+    if choice.best is not simplest:
+        first = choice.best
+        further = [r for r in possible if r.name not in first.solution.names]
+        pairs = choose(first, {f"and {r.words}": fitted(first, r) for r in further})
+        alone = choice.doubtful if pairs.best is first else ()
+        choice = replace(
+            choice,
+            best=pairs.best,
+            doubtful=(*alone, *pairs.doubtful),
+            tried=(*choice.tried, *pairs.tried[1:]),
+        )
     best, noise = choice.best.solution, choice.best.noise
     at_best = weights(best.as_dict(), noise)
     fine = np.linspace(0.0, top, 1000)
@@ -262,6 +275,8 @@ def analyse(
         remark += f"; {clock_rate_Hz * best['constant']:.3g} /s of constant light"
     if "exponent" in best.names:
         remark += f"; dephasing as pulse area to the {best['exponent']:.2f}, equal at the pi pulse"
+    if "change" in best.names:
+        remark += f"; brightness changed by {best['change']:+.1%} up to the highest power"
     others = [_estimates(c.solution, c.noise, power_gain, meter, "") for c in choice.doubtful]
     estimates = [
         choice.with_doubt(e, [o[k] for o in others], _LABEL)
@@ -321,6 +336,7 @@ def _rivals(plain: FitResult, top: float) -> tuple[_Rival, ...]:
                 FitParameter(r, 0.01, least, _MOST_RENORMALISED) for r in (0.01, 0.1, 0.5 * least)
             ),
         ),
+        _Rival("changing brightness", "change", (FitParameter(-0.02, 0.02, -0.9, 0.9),)),
         _Rival("constant light", "constant", (FitParameter(0.01 * bright, bright, low=0.0),)),
         _Rival(
             "another dephasing",

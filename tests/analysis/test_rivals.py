@@ -106,6 +106,21 @@ def test_rabi_with_room_light_or_another_dephasing(
     assert result.problems == ()
 
 
+def test_rabi_of_a_source_that_fades_during_the_scan() -> None:
+    """10 % less at the highest power: bleaching, or a cavity that drifts away."""
+    rng = np.random.default_rng(13)
+    power = np.linspace(0.3e-9, 60e-9, 45)
+    area = np.pi * np.sqrt(power / 10e-9)
+    mean = 2e6 * 0.5 * (1.0 - np.exp(-0.01 * area**2) * np.cos(area)) * (1.0 - power / 600e-9)
+    result = rabi.analyse(
+        _scan(power, mean, rng), clock_rate_Hz=76e6, dead_pulses=0, power_gain=GAIN
+    )
+    found = result["pi_power"]
+    assert found.value == pytest.approx(10e-9, abs=2 * found.u)
+    assert "changing brightness" in found.method
+    assert found.u < 0.05 * 10e-9
+
+
 @pytest.mark.parametrize("apart_pm", [0.0, 50.0])
 def test_reflectivity_of_one_and_of_two_modes(apart_pm: float) -> None:
     rng = np.random.default_rng(3)
