@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize
 
 from qdchar.errors import InconclusiveError, RecordError
 from qdchar.estimate import Contribution, Estimate, Uncertain, propagate
@@ -18,7 +17,6 @@ from qdchar.fit import Curve, Mark, Result
 from qdchar.raw_data import Scan, read_scan
 
 from .detection.dead_time_model import blinking_clicks, corrected_counts, fano
-from .models.meter_zero import zero_prior
 from .models.power_monitor import (
     MeterErrors,
     gain_at,
@@ -27,7 +25,8 @@ from .models.power_monitor import (
     moved_W,
     zero_of,
 )
-from .models.rabi_rotation import brightest, brightest_slope, excitation, reexcitation
+from .models.rabi_rivals import Rival, brightest_of, renormalised, rivals_of
+from .models.rabi_rotation import brightest_slope, excitation, reexcitation
 from .statistics.bounded_parameter import bounded_uncertainty
 from .statistics.excess_noise import fit_with_excess_noise
 from .statistics.likelihood import (
@@ -43,10 +42,6 @@ from .statistics.rivals import Candidate, choose, fit_candidate, possible_gain
 Array = NDArray[np.float64]
 
 _LABEL = "rabi scan"
-_MOST_RENORMALISED = 0.3
-"""Largest relative change of the pulse area per pi power that is considered."""
-_EXPONENTS = 0.5, 4.0
-"""Range of the exponent of another dephasing."""
 _REEXCITATION_G2 = Uncertain(0.01, (Contribution("assumed re-excitation", 0.01, "B"),))
 
 
@@ -152,7 +147,7 @@ def analyse(
     def per_pulse(v: Values, at: Array) -> Array:
         q = v.get("on_fraction", usual)
         at = moved_W(np.maximum(at - v.get("zero", 0.0), 0.0), v, power_gain, meter)
-        turned = _renormalised(at, v)
+        turned = renormalised(at, v)
         at_pi = v["amplitude"] * excitation(1.0, 1.0, v["damping"]) / q
         swing = excitation(turned, v["pi_power"], v["damping"], v.get("exponent", 2.0))
         dot = v["amplitude"] * swing * (1.0 + v.get("change", 0.0) * at / top) / q
@@ -202,17 +197,17 @@ def analyse(
     _, lowest, start = min(converged, key=lambda c: c[0])
     free = {n: replace(f, start=lowest[n]) for n, f in start.items()}
     plain, noise = fit_with_excess_noise(_LABEL, free, residuals, weights, constraints)
-    possible = _rivals(plain, top)
+    possible = rivals_of(plain, top)
     parameters = free | {r.name: r.starts[0] for r in possible}
     priors = {r.name: r.prior for r in possible if r.prior is not None}
 
-    def fitted(base: Candidate, rival: _Rival) -> Candidate | None:
+    def fitted(base: Candidate, rival: Rival) -> Candidate | None:
         """Fit the rival's parameter beside those of another candidate."""
         solution, noise = base.solution, base.noise
         held = weights(solution.as_dict(), noise)
         gain = possible_gain(solution, lambda v: residuals(v, held), rival.directions)
-        # Less than a parameter costs in BIC; beside an excess noise, which may be a misfit, no
-        # gain tells.
+        # Less than a parameter costs in BIC. Beside an excess noise, which may be a misfit, this
+        # gain does not tell: there the fit itself does, with that noise.
         if noise == 0.0 and gain < math.log(len(power)):
             return None
         near = {n: replace(parameters[n], start=solution[n]) for n in solution.names}
@@ -221,9 +216,13 @@ def analyse(
         words = rival.words if base is simplest else f"{base.name} and {rival.words}"
         best: Candidate | None = None
         for start in rival.starts:
-            found = fit_candidate(
-                words, _LABEL, near | {rival.name: start}, residuals, weights, expected, given
-            )
+            own = near | {rival.name: start}
+            if noise > 0.0:
+                with_noise = _minimum(own, residuals, lambda v: weights(v, noise), given)
+                if with_noise is None or solution.minimum - with_noise.minimum < _LEAST_FALL:
+                    continue
+                own = {n: replace(f, start=with_noise[n]) for n, f in own.items()}
+            found = fit_candidate(words, _LABEL, own, residuals, weights, expected, given)
             if found is not None and (best is None or found.bic < best.bic):
                 best = found
             if found is not None and found.bic > base.bic:
@@ -277,7 +276,10 @@ def analyse(
         remark += f"; dephasing as pulse area to the {best['exponent']:.2f}, equal at the pi pulse"
     if "change" in best.names:
         remark += f"; brightness changed by {best['change']:+.1%} up to the highest power"
-    others = [_estimates(c.solution, c.noise, power_gain, meter, "") for c in choice.doubtful]
+    others = [
+        _estimates(c.solution, c.noise, power_gain, meter, "", exact_intervals=False)
+        for c in choice.doubtful
+    ]
     estimates = [
         choice.with_doubt(e, [o[k] for o in others], _LABEL)
         for k, e in enumerate(_estimates(best, noise, power_gain, meter, remark))
@@ -299,73 +301,21 @@ def analyse_file(path: PathLike, **given: object) -> Result:
     return analyse(read_scan(path, "power_W"), **given)  # type: ignore[arg-type]
 
 
-@dataclass(frozen=True)
-class _Rival:
-    """A further parameter of a rival model, from where it is fitted, and what is known of it."""
-
-    words: str
-    name: str
-    starts: tuple[FitParameter, ...]
-    prior: Uncertain | None = None
-
-    @property
-    def directions(self) -> list[Values]:
-        """Small changes of the parameter up and down, as far as it may go there."""
-        base = _RIGHT.get(self.name, 0.0)
-        steps = (base + sign * 0.01 * f.scale for f in self.starts for sign in (1.0, -1.0))
-        first = self.starts[0]
-        return [{self.name: x} for x in steps if first.low <= x <= first.high]
+_LEAST_FALL = 2.0
+"""Fall of the minimum, with an excess noise held, from which a rival may be better."""
 
 
-_RIGHT = {"exponent": 2.0}
-"""Values that leave the model as it is, where that is not 0."""
-
-
-def _rivals(plain: FitResult, top: float) -> tuple[_Rival, ...]:
-    """Return the rivals of a fit to a scan up to a power [W]."""
-    of_zero = zero_prior(top)
-    least = -min(_MOST_RENORMALISED, 0.3 * plain["pi_power"] / top)
-    low, high = _EXPONENTS
-    bright = plain["amplitude"]
-    return (
-        _Rival("meter zero", "zero", (FitParameter(0.0, of_zero.u, high=0.9 * top),), of_zero),
-        _Rival(
-            "renormalised area",
-            "renormalised",
-            tuple(
-                FitParameter(r, 0.01, least, _MOST_RENORMALISED) for r in (0.01, 0.1, 0.5 * least)
-            ),
-        ),
-        _Rival("changing brightness", "change", (FitParameter(-0.02, 0.02, -0.9, 0.9),)),
-        _Rival("constant light", "constant", (FitParameter(0.01 * bright, bright, low=0.0),)),
-        _Rival(
-            "another dephasing",
-            "exponent",
-            tuple(FitParameter(s, 0.5, low, high) for s in (1.2, 3.0)),
-        ),
-    )
-
-
-def _renormalised(power: Array, v: Values) -> Array:
-    """Return the power that would make the same pulse area without renormalisation."""
-    if "renormalised" not in v:
-        return power
-    r = v["renormalised"]
-    area = np.maximum((1.0 + r * power / v["pi_power"]) / (1.0 + r), 0.0)
-    return np.asarray(power * area**2, dtype=np.float64)
-
-
-def _brightest(v: Values) -> float:
-    """Return P_max/P_pi of a model, whose pulse area may be renormalised by r per pi power."""
-    plain, r = brightest(v["damping"], v.get("exponent", 2.0)), v.get("renormalised", 0.0)
-    if r == 0.0:
-        return plain
-    # area over that of the pi pulse, in a = sqrt(P/P_pi): (a + r a^3)/(1 + r)
-    area = (1.0 + r) * math.sqrt(plain)
-    root = optimize.brentq(
-        lambda a: a + r * a**3 - area, math.sqrt(0.3 * plain), math.sqrt(2.0), xtol=1e-12
-    )
-    return float(root) ** 2
+def _minimum(
+    free: dict[str, FitParameter],
+    residuals: Callable[[Values, Array], Array],
+    weights: Callable[[Values], Array],
+    constraints: dict[str, Uncertain],
+) -> FitResult | None:
+    """Fit; None where the data do not determine it."""
+    try:
+        return minimise_reweighted(_LABEL, free, residuals, weights, constraints)
+    except InconclusiveError:
+        return None
 
 
 def _estimates(
@@ -374,17 +324,19 @@ def _estimates(
     power_gain: Estimate,
     meter: MeterErrors | None,
     remark: str,
+    exact_intervals: bool = True,
 ) -> tuple[Estimate, ...]:
+    """Return the quantities of a fit; of a rival only the values count, which are soon made."""
     pi_reading, damping = solution["pi_power"], solution["damping"]
     v = solution.as_dict()
-    ratio = _brightest(v)
+    ratio = brightest_of(v)
     of_max = {"pi_power": ratio, "damping": pi_reading * brightest_slope(damping)}
     by_difference = {"exponent": ("exponent", "damping"), "renormalised": ("renormalised",)}
     for name in (n for key, names in by_difference.items() if key in v for n in names):
         step = 1e-3 * solution.u(name)
-        up, down = (_brightest({**v, name: v[name] + d}) for d in (step, -step))
+        up, down = (brightest_of({**v, name: v[name] + d}) for d in (step, -step))
         of_max[name] = pi_reading * (up - down) / (2.0 * step)
-    bounded = solution.near_bound("damping") or solution.near_bound("leak")
+    bounded = exact_intervals and (solution.near_bound("damping") or solution.near_bound("leak"))
     method = "damped Rabi fit, effective variance of the power readings"
     if noise > 0.0:
         method += f"; excess noise of {noise:.2g} per point, from the scatter"
@@ -436,7 +388,7 @@ def _estimates(
             "max_power",
             ratio * pi_reading,
             of_max,
-            lambda v, x: {"pi_power": x / _brightest(v)},
+            lambda v, x: {"pi_power": x / brightest_of(v)},
         ),
         Estimate(
             name="rabi_damping",
