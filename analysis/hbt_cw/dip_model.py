@@ -36,6 +36,11 @@ class Dip:
         The dip then is ``exp(-|t|/t1) [cos(W t) + sin(W |t|)/(W t1)]`` instead of
         ``exp(-|t|/t1)`` [1]_.
 
+    tail, tail_s
+        Share of pairs whose delay is longer (if negative: shorter) by an exponential of `tail_s`
+        beside the Gaussian, as one detector with slow carriers makes it, and its 1/e time [s].
+        Not beside an oscillation.
+
     References
     ----------
     .. [1] H. J. Carmichael, D. F. Walls, J. Phys. B 9, 1199 (1976),
@@ -47,6 +52,8 @@ class Dip:
     rise: float = 0.0
     bunching_time_s: float = 1.0
     rabi_hz: float = 0.0
+    tail: float = 0.0
+    tail_s: float = 1.0
 
     @property
     def bunching(self) -> float:
@@ -65,20 +72,30 @@ class Dip:
         """
         edges = np.asarray(edges_s, dtype=np.float64)
         weight, time = self._oscillation
-        dip = np.real(weight * _cumulated(edges, time, sigma_s))
+        dip = np.real(weight * self._cumulated(edges, time, sigma_s))
         g2 = np.diff(edges) - self._drop * np.diff(dip)
         if self.rise != 0.0:
-            g2 += self.rise * np.diff(_cumulated(edges, self.bunching_time_s, sigma_s))
+            g2 += self.rise * np.diff(self._cumulated(edges, self.bunching_time_s, sigma_s))
         return np.asarray(g2 / np.diff(edges), dtype=np.float64)
 
     def bottom(self, sigma_s: float) -> float:
-        """Return g2 at zero delay with a Gaussian response."""
+        """Return g2 at zero delay with the response."""
+        if self.tail != 0.0:
+            half = 1e-3 * min(self.time_s, self.tail_s)
+            return float(self.binned([-half, half], sigma_s)[0])
         weight, time = self._oscillation
         root = math.sqrt(2.0)
         # w(iz) is erfcx(z), of complex numbers as well
         fast = (weight * special.wofz(1j * sigma_s / (root * time))).real
         slow = float(special.erfcx(sigma_s / (root * self.bunching_time_s)))
         return float(1.0 - self._drop * fast + self.rise * slow)
+
+    def _cumulated(self, edges: Array, time_s: complex, sigma_s: float) -> NDArray[np.inexact]:
+        plain = _cumulated(edges, time_s, sigma_s)
+        if self.tail == 0.0 or isinstance(time_s, complex):
+            return plain
+        late = _cumulated_late(edges, time_s, sigma_s, self.tail_s, math.copysign(1.0, self.tail))
+        return np.asarray((1.0 - abs(self.tail)) * plain + abs(self.tail) * late)
 
     @property
     def _oscillation(self) -> tuple[complex, complex]:
@@ -104,6 +121,29 @@ def _cumulated(x: Array, time_s: complex, sigma_s: float) -> NDArray[np.inexact]
         return np.asarray(time_s * two_sided, dtype=np.float64)
     tail = np.exp(-np.abs(x) / time_s)
     return np.asarray(time_s * np.where(x < 0.0, tail, 2.0 - tail))
+
+
+def _cumulated_late(x: Array, time_s: float, sigma_s: float, tail_s: float, side: float) -> Array:
+    """Return `_cumulated`, also convolved with a one-sided exponential, late if `side` is 1.
+
+    Notes
+    -----
+    With normalised L_t late and E_t early exponentials, ``exp(-|x|/t) = t (L_t + E_t)``, and by
+    partial fractions, * a convolution,
+
+        L_t * L_s = (t L_t - s L_s)/(t - s),  E_t * L_s = (t E_t + s L_s)/(t + s) .
+    """
+    t, s = time_s, tail_s
+    if abs(t - s) < 1e-4 * t:  # the limit t = s; the difference of two like terms loses digits
+        s = t * (1.0 + 1e-4)
+
+    def one_sided(tau: float, way: float) -> Array:
+        up = emg_cdf(way * x, tau, sigma_s)
+        return np.asarray(up if way > 0.0 else 1.0 - up, dtype=np.float64)
+
+    same, opposite, late = one_sided(t, side), one_sided(t, -side), one_sided(s, side)
+    both = (t * same - s * late) / (t - s) + (t * opposite + s * late) / (t + s)
+    return np.asarray(t * both, dtype=np.float64)
 
 
 def pair_response(fwhm_a: Uncertain, fwhm_b: Uncertain) -> Uncertain:

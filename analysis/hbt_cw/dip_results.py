@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,8 @@ class DipFit:
     """The fit of a dip, the excess scatter of its time blocks, and what else the results need.
 
     `doubt` is the shift of g2(0) to a rival that is about as good, `tried` says which.
+    `response_doubt` are shifts of the parameters by a tail of the response, of one standard
+    uncertainty.
     """
 
     solution: FitResult
@@ -41,15 +43,21 @@ class DipFit:
     deconvolved: bool
     doubt: float = 0.0
     tried: str = ""
+    response_doubt: Mapping[str, float] = field(default_factory=dict)
 
     def budget(self, sensitivity: Mapping[str, float]) -> tuple[Contribution, ...]:
         """Return the budget of a quantity, including the excess scatter of the blocks."""
         total = self.solution.budget(sensitivity)
         factor = max([1.0, *(self.wider[n] for n in sensitivity)])
         excess = math.sqrt((factor**2 - 1.0) * sum(c.u**2 for c in total))
-        if excess == 0.0:
-            return total
-        return merge([*total, Contribution(f"scatter of time blocks, {self.label}", excess)])
+        # one source for all parameters: one tail moves them together
+        tail = sum(slope * self.response_doubt.get(n, 0.0) for n, slope in sensitivity.items())
+        more = []
+        if excess != 0.0:
+            more.append(Contribution(f"scatter of time blocks, {self.label}", excess))
+        if tail != 0.0:
+            more.append(Contribution(f"tail of the response, {self.label}", abs(tail), "B"))
+        return merge([*total, *more]) if more else total
 
     def interval(self, delta: float) -> Interval:
         """Return the profile interval of g2(0), between 0 and 1."""
@@ -69,7 +77,8 @@ class DipFit:
             high=1.0,
         )
         low, high = scaled_interval(best, interval, max(1.0, self.wider["g2"]))
-        low, high = widen(best, (low, high), math.sqrt(delta), self.doubt)
+        tail = self.response_doubt.get("g2", 0.0)
+        low, high = widen(best, (low, high), math.sqrt(delta), math.hypot(self.doubt, tail))
         return max(low, 0.0), min(high, 1.0)
 
 

@@ -43,6 +43,7 @@ from ..statistics.likelihood import FitParameter, FitResult, Values, deviance_re
 from ..statistics.rivals import MIN_BIC_GAIN
 from .dip_model import Dip, pair_response
 from .dip_results import DipFit, fit_to_draw, problems_of, quantities_of, time_averaged
+from .response_tail import TAIL_TIME, TailChoice, with_tail
 
 Array = NDArray[np.float64]
 
@@ -171,9 +172,9 @@ def analyse(
     -----
     Bunching is included where the Bayesian information criterion favours it, and the oscillation of
     a strongly driven emitter where it does so by 10; if it does so by less, the shift of g2(0) is
-    an uncertainty. Intervals of g2(0) are
-    from the profile likelihood; they do not extend below 0, but the value itself can be negative by
-    chance. Excess scatter of the time blocks increases all uncertainties.
+    an uncertainty; a tail of the response beside its Gaussian is treated likewise. Intervals of
+    g2(0) are from the profile likelihood; they do not extend below 0, but the value itself can be
+    negative by chance. Excess scatter of the time blocks increases all uncertainties.
 
     Normalised to the level beside the dip, g2(0) is that of an emitter while it is on. Blinking
     slower than the range of the histogram is included in ``g2_zero_time_averaged``, which belongs
@@ -199,7 +200,9 @@ def analyse(
 
     def dip(v: Values) -> Dip:
         slow = v["time"] * v.get("slower", 1.0)
-        return Dip(v["g2"], v["time"], v.get("rise", 0.0), slow, v.get("rabi", 0.0))
+        tail_s = TAIL_TIME * v.get("sigma", sigma_s) or 1.0
+        rise, rabi = v.get("rise", 0.0), v.get("rabi", 0.0)
+        return Dip(v["g2"], v["time"], rise, slow, rabi, v.get("tail", 0.0), tail_s)
 
     def model(v: Values) -> Array:
         shape = dip(v).binned(edges - v.get("delay", seen.delay_s), v.get("sigma", sigma_s))
@@ -221,6 +224,13 @@ def analyse(
         return 1.0 - driven.binned(edges - v.get("delay", seen.delay_s), v.get("sigma", sigma_s))
 
     solution, doubt, tried = _with_oscillation(plain, free, fitted, counts, oscillating)
+    response = TailChoice(solution)
+    if sigma_s > 0.0 and "rabi" not in solution.names:
+        longest = max(0.5 * free["time"].high / solution["time"], 4.0 * _MIN_TIME_RATIO)
+        slower = FitParameter(10.0, 10.0, _MIN_TIME_RATIO, longest)
+        parameters = {**free, "rise": FitParameter(0.2, 0.2, 0.0), "slower": slower}
+        response = with_tail(solution, parameters, fitted, len(counts))
+        solution, tried = response.solution, tried + response.tried
     flat = float(np.sum(deviance_residuals(counts, np.full(len(counts), counts.mean())) ** 2))
     if flat - solution.minimum < _MIN_DEVIANCE_GAIN:
         raise InconclusiveError(
@@ -231,7 +241,7 @@ def analyse(
     expected = model(solution.as_dict())
     wider = scatter_of_snapshots(solution, model, expected, histogram.counts)
     pairs, told = int(counts.sum()), pair_sigma is not None
-    found = DipFit(solution, wider, label, sigma_s, pairs, told, doubt, tried)
+    found = DipFit(solution, wider, label, sigma_s, pairs, told, doubt, tried, response.doubt)
     estimates = [*quantities_of(found, dip, delay_s)]
     if independent_per_bin is not None:
         estimates += time_averaged(found, estimates[0], independent_per_bin)

@@ -193,6 +193,27 @@ def test_a_peak_and_an_oscillation_are_no_plain_dip() -> None:
     assert "oscillate" in analyse_dip(_dip(growing, 8), "echo").problems[0]  # no such emitter
 
 
+@pytest.mark.parametrize("share", [0.0, 0.4])
+def test_a_tail_of_the_response_of_one_detector(share: float) -> None:
+    """A dip of 1.5 ns and g2 = 0.1, by sums on a grid; share of the pairs late by 1 ns."""
+    step, sigma = 0.0125, 0.4
+    t = step * (np.arange(-9600, 9600) + 0.5)
+    k = step * np.arange(-1200, 1201)
+    late = np.where(k >= 0.0, np.exp(-k), 0.0)
+    gauss = np.exp(-0.5 * (k / sigma) ** 2)
+    kernel = (1.0 - share) * gauss / gauss.sum() + share * late / late.sum()
+    seen = 1.0 - 0.9 * np.convolve(np.exp(-np.abs(t) / 1.5), kernel, "same")
+    inside = seen[np.abs(t) < 60.0].reshape(-1, 8).mean(axis=1)
+    counts = np.random.default_rng(12).poisson(1500.0 * inside)
+    histogram = DelayHistogram(-60e-9, 0.1e-9, counts[:, None])
+    result = analyse_dip(histogram, "tail", pair_sigma=Uncertain(1e-9 * sigma))
+    g2 = result["g2_zero"]
+    assert ("share" in g2.method) == (share > 0.0)
+    assert result.problems == ()
+    assert g2.value == pytest.approx(0.1, abs=3 * g2.u)
+    assert g2.u < 0.04  # without the tail 0.1 becomes 0.2
+
+
 @pytest.mark.parametrize("mean", [0.02, 0.3, 6.0])
 def test_grouped_deviance_of_a_right_model(mean: float) -> None:
     """2000 sparse bins: the p-value is uniform, as far as 100 draws tell."""
