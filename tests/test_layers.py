@@ -101,6 +101,7 @@ LAYERS = {
     "hbt.g2_peak_areas": "method for files without a pulse clock, beside live gating",
     "hbt.time_average": "statistics of a blinking source, beneath the results",
     "hbt_cw.dip_results": "results and drawing of a dip, above its fit",
+    "hbt_cw.response_tail": "rival of the Gaussian response, beside the fit of a dip",
     "lifetime.from_file": "files of others, beside the runs of a calibration",
     "lifetime.gaussian_response": "model without a measured response, beside the one with it",
     "lifetime.goodness_of_fit": "statistics of a response that is a histogram, beneath the fit",
