@@ -108,6 +108,7 @@ LAYERS = {
     "lifetime.multi_exponential": "model with several exponentials, beside the single one",
     "models.cavity_modes": "shapes of a resonance and their starts, beneath the fit of a scan",
     "models.fringes": "shape of a background and its starts, beneath the fit of a spectrum",
+    "models.rabi_rivals": "rivals of a model and their starts, beneath the fit of a scan",
     "purcell.detuned_decays": "decay at each detuning, beneath the fit against detuning",
     "statistics.derivatives": "numerics of a Jacobian, beneath the fit",
     "statistics.monte_carlo": "GUM Supplement 1, shared although one measurement needs it today",

@@ -390,7 +390,6 @@ CASES = [
             dark_count_rate_Hz=4e3,
         ),
         meter_inputs(2e-6),
-        ("power_meter_zero",),
     ),
     Case(
         "etalon",

@@ -75,6 +75,9 @@ def test_what_is_no_text_file_is_refused_at_once(
         odd.write_bytes("# 3 µW\n".encode("latin-1") + sound[kind].read_bytes())
     code = run(arguments(kind, odd, sound, tmp_path / "runs"))
     told = capfd.readouterr().err
+    if (kind, what) == ("scan", "latin-1"):  # a table of data is read in any usual encoding
+        assert code == 0, told
+        return
     assert code == refusal(kind), told
     says = {"folder": "a folder", "fifo": "a FIFO", "device": "a device", "latin-1": "line 1"}
     if kind in ("histogram", "ptu", "hdf5"):  # known by how they begin
