@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 
 from scipy import optimize
 
@@ -46,7 +47,10 @@ def profile(
         If the data do not limit the parameter, or a better minimum is found during the search.
     """
 
+    @cache  # each is a fit, and the search for a root begins at two points that are known
     def rise(x: float) -> float:
+        if x == best:
+            return -delta
         value = minimum_at(x) - minimum
         if value < -0.1:
             raise InconclusiveError(
